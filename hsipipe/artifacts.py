@@ -1,0 +1,101 @@
+"""What flows between the stages. Read this first.
+
+    RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore -> DiffusionCheckpoint
+                                                            \\-> RegressionCheckpoint (the control)
+    DegradedPairs + checkpoints -> Evaluation -> Report, RegisteredModel
+
+An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
+(:mod:`hsipipe.storage.publish`) and carries a ``MANIFEST.json`` with the sha256 of every file in it.
+The stages' type annotations name the edges of the graph; ``dvc.yaml`` names the same ones as paths.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published folder.
+
+    Attributes:
+        path: Where the folder lies.
+    """
+
+    LOCATION: ClassVar[str]
+    path: Path
+
+    @classmethod
+    def in_project(cls, root: Path) -> Self:
+        """The artifact of this type in the project at `root`."""
+        return cls(root / cls.LOCATION)
+
+
+@dataclass(frozen=True)
+class RawScenes(Artifact):
+    """Scenes as published, untouched, and ``scenes.json``: dataset, wavelengths, one entry a scene."""
+
+    LOCATION: ClassVar[str] = "data/raw"
+
+
+@dataclass(frozen=True)
+class DegradedPairs(Artifact):
+    """``<split>/<scene>.zarr`` with ``hr`` (C, H, W), ``lr`` (C, h, w), ``msi`` (c, H, W); ``pairs.json``."""
+
+    LOCATION: ClassVar[str] = "data/pairs"
+
+
+@dataclass(frozen=True)
+class PatchStore(Artifact):
+    """``<split>.zarr`` with ``hr`` (N, C, P, P), ``lr`` (N, C, P/s, P/s), ``msi`` (N, c, P, P)."""
+
+    LOCATION: ClassVar[str] = "data/patches"
+
+
+@dataclass(frozen=True)
+class GaeCheckpoint(Artifact):
+    """Weights of the group autoencoder and the whitening of its latents."""
+
+    LOCATION: ClassVar[str] = "models/gae"
+
+
+@dataclass(frozen=True)
+class LatentStore(Artifact):
+    """``<split>.zarr`` with whitened ``hr`` and ``lr`` latents (N, G, k, P, P), keyed by the GAE's digest."""
+
+    LOCATION: ClassVar[str] = "data/latents"
+
+
+@dataclass(frozen=True)
+class DiffusionCheckpoint(Artifact):
+    """EMA weights of the latent diffusion network."""
+
+    LOCATION: ClassVar[str] = "models/diffusion"
+
+
+@dataclass(frozen=True)
+class RegressionCheckpoint(Artifact):
+    """EMA weights of the control: the same network trained as a one-step regression."""
+
+    LOCATION: ClassVar[str] = "models/regression"
+
+
+@dataclass(frozen=True)
+class Evaluation(Artifact):
+    """Predictions and error maps of the test scenes; the numbers are in ``reports/metrics.json``."""
+
+    LOCATION: ClassVar[str] = "reports/evaluation"
+
+
+@dataclass(frozen=True)
+class Report(Artifact):
+    """``index.html`` and its figures."""
+
+    LOCATION: ClassVar[str] = "reports/report"
+
+
+@dataclass(frozen=True)
+class RegisteredModel(Artifact):
+    """The whole super-resolver as a folder (safetensors + JSON) and the registry's entry for it."""
+
+    LOCATION: ClassVar[str] = "models/superresolver"

@@ -1,0 +1,53 @@
+"""Errors that a person can act on: what was got, what was expected, how to mend it.
+
+Each is a :class:`HsipipeError` (caught at the command line, printed without a traceback) and also the
+builtin that a caller would expect.
+"""
+
+
+class HsipipeError(Exception):
+    """Base of every error that the user can mend."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its message.
+        return str(self.args[0]) if self.args else ""
+
+
+class ParamsError(HsipipeError, ValueError):
+    """params.yaml holds an unknown key or a value that does not fit."""
+
+
+class UnknownNameError(HsipipeError, KeyError):
+    """A name that no registry knows."""
+
+
+class DataError(HsipipeError, ValueError):
+    """A cube that cannot be used: NaN, dead band, wrong band count, scale that does not divide."""
+
+
+class FileFormatError(HsipipeError, ValueError):
+    """A file that cannot be read as what it claims to be: truncated, corrupt, unknown format."""
+
+
+class MissingInputError(HsipipeError, FileNotFoundError):
+    """A file, folder or artifact that should be there and is not."""
+
+
+class IntegrityError(HsipipeError, ValueError):
+    """Bytes that differ from their recorded sha256, or a store that is not complete."""
+
+
+class AlreadyRunningError(HsipipeError, RuntimeError):
+    """Another process works on the same output."""
+
+
+class StageFailedError(HsipipeError, RuntimeError):
+    """A stage of the pipeline ended with an error; carries the stage's own message."""
+
+
+class TrainingError(HsipipeError, RuntimeError):
+    """Training cannot go on, for example because the loss is NaN."""
+
+
+class ModelInputError(HsipipeError, ValueError):
+    """A model was given a cube that it was not made for."""

@@ -1,0 +1,297 @@
+"""The typed form of params.yaml: one class per group, every field explained, nothing unknown allowed."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hsipipe.errors import MissingInputError, ParamsError
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Group(BaseModel):
+    """A group of params.yaml: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SyntheticParams(Group):
+    """The scenes that the `synthetic` dataset makes."""
+
+    scenes: Positive
+    """Number of scenes."""
+    size: Positive
+    """Height and width of a scene in pixels."""
+    bands: Positive
+    """Number of bands, spread evenly over 400 to 1000 nm."""
+    seed: NonNegative
+    """The same seed gives the same bytes."""
+
+
+class DatasetParams(Group):
+    """Which scenes."""
+
+    name: str
+    """A name that `hsipipe datasets` lists."""
+    root: str | None
+    """A local folder in the dataset's published layout; null downloads it."""
+    synthetic: SyntheticParams
+
+
+class SplitParams(Group):
+    """Which part of the data is for what. The three parts are disjoint in space."""
+
+    by: Literal["auto", "scene", "region"]
+    """Whole scenes, or regions of each scene; auto: scenes where there are at least three."""
+    val: Fraction
+    """Share of the scenes (or of a scene's rows) for choosing checkpoints."""
+    test: Fraction
+    """Share of the scenes (or of a scene's rows) that only the evaluation sees."""
+    test_scenes: list[str]
+    """Names of the test scenes; empty: drawn by `seed`."""
+    val_scenes: list[str]
+    """Names of the validation scenes; empty: drawn by `seed`."""
+    guard: NonNegative
+    """Rows in HR pixels left out between two regions of one scene."""
+    seed: NonNegative
+    """Draws the scenes of each part."""
+
+
+class DegradationParams(Group):
+    """How LR-HSI and HR-MSI are made out of the HR-HSI."""
+
+    scale: Annotated[int, Field(ge=2)]
+    """Ratio of the pixel sizes, s."""
+    crop_remainder: bool
+    """Cut rows and columns that do not fill an LR pixel; false: such a scene is an error."""
+    srf: str
+    """Name of the multispectral sensor whose spectral response makes the HR-MSI."""
+
+
+class PatchesParams(Group):
+    """The patches that training reads."""
+
+    size: Positive
+    """Height and width of a patch in HR pixels; a multiple of the scale."""
+    stride: Positive
+    """Distance of neighbouring patches in HR pixels; a multiple of the scale."""
+    shard: Positive
+    """Patches in one shard (one file) of the store."""
+
+
+class OptimizerParams(Group):
+    """Adam and its schedule, for one training."""
+
+    steps: Positive
+    """Optimiser steps."""
+    batch: Positive
+    """Patches in a batch (each of them brings all its groups)."""
+    lr: Annotated[float, Field(gt=0)]
+    """Peak learning rate of Adam."""
+    warmup: NonNegative
+    """Steps of linear warm-up; then a cosine to zero."""
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the exponential moving average of the weights; 0 switches it off."""
+    validate_every: Positive
+    """Steps between two validations; the best one is the checkpoint."""
+    save_every: Positive
+    """Steps between two resume points; they survive a kill."""
+
+
+class GaeLossParams(Group):
+    """Weights of the terms of the GAE's loss (arXiv 2402.17285, eq. 5)."""
+
+    l1: Annotated[float, Field(ge=0)]
+    """Mean absolute error."""
+    sam: Annotated[float, Field(ge=0)]
+    """Spectral angle over pi."""
+    gradient: Annotated[float, Field(ge=0)]
+    """L1 of the finite differences along x, y and band."""
+    perceptual: Annotated[float, Field(ge=0)]
+    """VGG19 features; needs the extra `perceptual`."""
+
+
+class GaeParams(Group):
+    """The group autoencoder (arXiv 2402.17285, section 3.1)."""
+
+    n_subs: Positive
+    """Bands in a group."""
+    n_ovls: NonNegative
+    """Bands that a group shares with the next."""
+    latent_channels: Positive
+    """Latent channels of a group."""
+    width: Positive
+    """Features of encoder and local decoder."""
+    blocks: Positive
+    """Spatial-spectral blocks of encoder and local decoder."""
+    global_decoder: bool
+    """Refine the whole cube after the groups are merged."""
+    global_width: Positive
+    """Features of the global decoder."""
+    global_blocks: Positive
+    """Spatial-spectral blocks of the global decoder."""
+    linear_path: bool
+    """Add a linear path that starts at the principal components of the groups (not in the paper)."""
+    loss: GaeLossParams
+    optimizer: OptimizerParams
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> "GaeParams":
+        if self.n_ovls >= self.n_subs:
+            raise ValueError(f"n_ovls ({self.n_ovls}) must be smaller than n_subs ({self.n_subs})")
+        return self
+
+
+class UnetParams(Group):
+    """The denoising network: SR3's U-Net, optionally on unshuffled pixels."""
+
+    unshuffle: Positive
+    """Pixels folded into channels before the first convolution (1: none, as in the paper)."""
+    width: Positive
+    """Channels of the first level."""
+    multipliers: Annotated[list[Positive], Field(min_length=1)]
+    """Channels of each level as multiples of the width."""
+    blocks: Positive
+    """Residual blocks in each level."""
+    attention: list[Positive]
+    """Feature map sizes, at the training patch, that get self-attention."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """Dropout inside the residual blocks."""
+
+
+class DiffusionParams(Group):
+    """The latent diffusion and its training."""
+
+    steps: Annotated[int, Field(ge=1000)]
+    """T, the noise levels in training."""
+    schedule: Literal["linear", "cosine"]
+    """How gamma falls from 1 to 0."""
+    space: Literal["residual", "latent"]
+    """What is diffused: HR minus LR latent (starts at the LR latent), or the HR latent itself."""
+    target: Literal["x0", "epsilon"]
+    """What the network predicts."""
+    unet: UnetParams
+    optimizer: OptimizerParams
+    seed: NonNegative
+    """Initial weights, order of the patches, noise."""
+
+
+class SamplingParams(Group):
+    """How a prediction is made; changes here need no new training."""
+
+    sampler: Literal["ddim", "ancestral"]
+    """Deterministic, or Algorithm 1 of the paper."""
+    steps: Positive
+    """Network evaluations per image."""
+    residual_decode: bool
+    """Add the decoded change to the interpolated input, so that the autoencoder's loss cancels."""
+    consistency: NonNegative
+    """Back-projection iterations towards the LR input; 0 switches it off."""
+    tile: Positive
+    """LR pixels of a tile's edge in whole-scene prediction."""
+    overlap: NonNegative
+    """LR pixels that neighbouring tiles share."""
+    seed: NonNegative
+    """Noise of the sampler."""
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> "SamplingParams":
+        if self.overlap * 2 >= self.tile:
+            raise ValueError(f"overlap ({self.overlap}) must be less than half of tile ({self.tile})")
+        return self
+
+
+class HardwareParams(Group):
+    """Where training runs."""
+
+    accelerator: Literal["auto", "cpu", "cuda"]
+    """auto takes the GPU if there is one."""
+    precision: Literal["32-true", "bf16-mixed"]
+    """Lightning Fabric's name of the precision."""
+
+
+class Params(Group):
+    """Everything that params.yaml says."""
+
+    dataset: DatasetParams
+    split: SplitParams
+    degradation: DegradationParams
+    patches: PatchesParams
+    gae: GaeParams
+    diffusion: DiffusionParams
+    sampling: SamplingParams
+    hardware: HardwareParams
+    protocol: str
+    """A name of `hsipipe.protocols`."""
+
+    @model_validator(mode="after")
+    def _patches_fit_the_scale(self) -> "Params":
+        for field in ("size", "stride"):
+            value = getattr(self.patches, field)
+            if value % self.degradation.scale:
+                raise ValueError(
+                    f"patches.{field} ({value}) must be a multiple of degradation.scale ({self.degradation.scale})"
+                )
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        MissingInputError: There is no such file.
+        ParamsError: It is no YAML, or a key is unknown, missing or does not fit; one line a problem.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"No {path.name} in {path.parent}; run this in the project's folder.") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
+    return parse_params(tree, source=path.name)
+
+
+def parse_params(tree: Any, *, source: str = "params") -> Params:
+    """Check a tree of plain values against :class:`Params`.
+
+    Raises:
+        ParamsError: See :func:`load_params`.
+    """
+    if not isinstance(tree, Mapping):
+        raise ParamsError(f"{source} must hold groups of keys, got {type(tree).__name__}.")
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        problems = "; ".join(_explain(dict(entry)) for entry in error.errors(include_url=False))
+        raise ParamsError(f"{source}: {problems}.") from error
+
+
+def _explain(entry: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in entry["loc"]) or "(whole file)"
+    if entry["type"] == "extra_forbidden":
+        siblings = _fields_beside(entry["loc"])
+        close = get_close_matches(str(entry["loc"][-1]), siblings, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(siblings)}"
+        return f"unknown key {where!r}{hint}"
+    if entry["type"] == "missing":
+        return f"missing key {where!r}"
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    if entry["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message}, got {entry['input']!r}"
+
+
+def _fields_beside(loc: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Params
+    for part in loc[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)

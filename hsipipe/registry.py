@@ -1,0 +1,51 @@
+"""One registry class: a readable table of names, imported on first use."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Generic, TypeVar, cast
+
+from hsipipe.errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Maps names to objects given as ``"module:attribute"``.
+
+    Args:
+        kind: What the names stand for, used in messages ("dataset", "model").
+        table: Name to ``"package.module:attribute"``.
+    """
+
+    def __init__(self, kind: str, table: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._table = dict(table)
+
+    def __getitem__(self, name: str) -> T:
+        """Import and return the object called `name`.
+
+        Raises:
+            UnknownNameError: The name is not in the table; the message lists the names.
+        """
+        if name not in self._table:
+            close = get_close_matches(name, self._table, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UnknownNameError(
+                f"Unknown {self.kind} {name!r}.{hint} Known {self.kind}s: {', '.join(sorted(self._table))}."
+            )
+        module, _, attribute = self._table[name].partition(":")
+        return cast(T, _import(module, attribute))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
+
+def _import(module: str, attribute: str) -> Any:
+    return getattr(import_module(module), attribute)
