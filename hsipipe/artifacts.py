@@ -1,7 +1,7 @@
 """What flows between the stages. Read this first.
 
-    RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore -> DiffusionCheckpoint
-                                                            \\-> RegressionCheckpoint (the control)
+    RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore
+    LatentStore -> DiffusionCheckpoint, RegressionCheckpoint (the control)
     DegradedPairs + checkpoints -> Evaluation -> Report, RegisteredModel
 
 An artifact is a folder of the project: a path, never arrays. It is published whole or not at all

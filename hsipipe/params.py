@@ -140,6 +140,8 @@ class GaeParams(Group):
     """Add a linear path that starts at the principal components of the groups (not in the paper)."""
     loss: GaeLossParams
     optimizer: OptimizerParams
+    seed: NonNegative
+    """Initial weights and order of the patches."""
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> "GaeParams":
@@ -161,6 +163,8 @@ class UnetParams(Group):
     """Residual blocks in each level."""
     attention: list[Positive]
     """Feature map sizes, at the training patch, that get self-attention."""
+    norm: Literal["group", "none"]
+    """GroupNorm as in SR3, or none: a tile then sees the same features as the whole scene."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     """Dropout inside the residual blocks."""
 

@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""Noise schedules, training targets, samplers and observation consistency."""

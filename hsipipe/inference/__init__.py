@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""Prediction of whole scenes."""

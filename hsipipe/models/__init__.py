@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""Super-resolvers and the networks that they are made of."""

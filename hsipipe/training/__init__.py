@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""The training loop and what it trains."""

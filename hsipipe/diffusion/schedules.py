@@ -1,0 +1,68 @@
+"""Noise schedules: gamma_t, the share of the signal's power that is left after t of T steps."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hsipipe.registry import Registry
+
+
+class NoiseSchedule:
+    """The table gamma_0 = 1 > gamma_1 > ... > gamma_T.
+
+    Args:
+        gammas: (T + 1,) float64.
+    """
+
+    def __init__(self, gammas: Tensor) -> None:
+        self.gammas = gammas
+        self.steps = len(gammas) - 1
+
+    def draw(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """Noise levels for training, (count,): t ~ U{1..T}, gamma ~ U(gamma_t, gamma_{t-1}).
+
+        Source: WaveGrad, arXiv 2009.00713, section 3.3, as used by SR3.
+        """
+        t = torch.randint(1, self.steps + 1, (count,), generator=generator)
+        share = torch.rand(count, generator=generator, dtype=torch.float64)
+        low, high = self.gammas[t], self.gammas[t - 1]
+        return (low + share * (high - low)).float()
+
+    def timesteps(self, count: int) -> list[int]:
+        """`count` timesteps from T down to, but without, 0; neighbours come from this list alone."""
+        spread = torch.linspace(self.steps, 0, count + 1, dtype=torch.float64)[:-1]
+        return sorted({max(1, round(float(t))) for t in spread}, reverse=True)
+
+
+def linear(steps: int) -> NoiseSchedule:
+    """SR3's schedule: beta grows linearly from 1e-6 to 1e-2 at T = 2000, rescaled to other T.
+
+    Source: arXiv 2104.07636, section 2.4; https://doi.org/10.48550/arXiv.2104.07636.
+    """
+    beta = torch.linspace(1e-6, 1e-2, steps, dtype=torch.float64) * (2000 / steps)
+    return NoiseSchedule(torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, dim=0)]))
+
+
+def cosine(steps: int) -> NoiseSchedule:
+    """Nichol and Dhariwal's schedule with offset 0.008 and beta capped at 0.999 (arXiv 2102.09672, eq. 17)."""
+    t = torch.arange(steps + 1, dtype=torch.float64) / steps
+    f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return NoiseSchedule(torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, dim=0)]))
+
+
+_TABLE: Registry[Callable[[int], NoiseSchedule]] = Registry(
+    "noise schedule",
+    {"linear": "hsipipe.diffusion.schedules:linear", "cosine": "hsipipe.diffusion.schedules:cosine"},
+)
+
+
+def make_schedule(name: str, steps: int) -> NoiseSchedule:
+    """The schedule called `name` with T = `steps`.
+
+    Raises:
+        UnknownNameError: There is no such schedule.
+    """
+    return _TABLE[name](steps)

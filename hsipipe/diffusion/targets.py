@@ -1,0 +1,39 @@
+"""The forward process and what the network predicts of it.
+
+x_t = sqrt(gamma) x_0 + sqrt(1 - gamma) epsilon (arXiv 2306.12085, eq. 3; arXiv 2006.11239, eq. 4).
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+Target = Literal["x0", "epsilon"]
+
+
+def _like(gamma: Tensor, x: Tensor) -> Tensor:
+    return gamma.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def diffuse(x0: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
+    """x_t of `x0` (B, ...) with `noise` of the same shape at `gamma` (B,)."""
+    g = _like(gamma, x0)
+    return g.sqrt() * x0 + (1 - g).sqrt() * noise
+
+
+def training_target(target: Target, *, x0: Tensor, noise: Tensor) -> Tensor:
+    """What the network must give for this `target`."""
+    return x0 if target == "x0" else noise
+
+
+def to_x0(target: Target, prediction: Tensor, *, x_t: Tensor, gamma: Tensor) -> Tensor:
+    """x_0 that a prediction implies at `gamma` (B,)."""
+    if target == "x0":
+        return prediction
+    g = _like(gamma, x_t)
+    return (x_t - (1 - g).sqrt() * prediction) / g.sqrt()
+
+
+def to_noise(*, x0: Tensor, x_t: Tensor, gamma: Tensor) -> Tensor:
+    """The noise that leads from `x0` to `x_t`; gamma (B,) below 1."""
+    g = _like(gamma, x_t)
+    return (x_t - g.sqrt() * x0) / (1 - g).sqrt()

@@ -1,0 +1,90 @@
+"""What every super-resolver is, and the one check of what it is given."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.errors import ModelInputError
+
+Batch = NDArray[np.float32]
+
+
+@runtime_checkable
+class SuperResolver(Protocol):
+    """Predicts HR cubes out of LR cubes, and of nothing else: the truth has no way in."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def scale(self) -> int:
+        """Ratio of the pixel sizes, s."""
+
+    @property
+    def bands(self) -> int | None:
+        """Bands C that it was made for; None: any number."""
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image; 0 without a network."""
+
+    def predict(self, lr: Batch) -> Batch:
+        """Predict deterministically.
+
+        Args:
+            lr: (B, C, h, w) float32, full range 1.0.
+
+        Returns:
+            (B, C, H, W) float32 with H = s h, W = s w.
+
+        Raises:
+            ModelInputError: See :func:`check_input`.
+        """
+
+
+@runtime_checkable
+class Ceiling(Protocol):
+    """What a representation loses at least: it sees the truth, so it is a bound and never a result."""
+
+    def reconstruct(self, hr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The truth (C, H, W) through the representation and back."""
+
+
+def check_input(lr: NDArray[np.generic], *, bands: int | None) -> None:
+    """Check a batch before a model touches it.
+
+    Args:
+        lr: Should be (B, C, h, w) float32 without NaN or Inf.
+        bands: Bands that the model was made for; None: any number.
+
+    Raises:
+        ModelInputError: What was got, what was expected, how to mend it.
+    """
+    if not isinstance(lr, np.ndarray):
+        raise ModelInputError(
+            f"Got a {type(lr).__name__}, expected a numpy array (B, C, h, w) of float32; convert it first."
+        )
+    if lr.ndim != 4:
+        hint = "add the batch axis with lr[None]" if lr.ndim == 3 else "arrange it as batch, band, row, column"
+        raise ModelInputError(f"Got shape {lr.shape}, expected four dimensions (B, C, h, w); {hint}.")
+    if 0 in lr.shape:
+        raise ModelInputError(f"Got shape {lr.shape}, expected at least one image, band, row and column.")
+    if bands is not None and lr.shape[1] != bands:
+        raise ModelInputError(
+            f"Got {lr.shape[1]} bands in shape {lr.shape}, expected {bands}; "
+            "select the bands that the model was trained on, in their order (axis 1)."
+        )
+    if lr.dtype != np.float32:
+        raise ModelInputError(
+            f"Got {lr.dtype} values, expected float32 with 1.0 as the full range; "
+            "divide by the data set's scale and use lr.astype(np.float32)."
+        )
+    finite = np.isfinite(lr)
+    if not finite.all():
+        band = int(np.argwhere(~finite)[0][1])
+        raise ModelInputError(
+            f"Got {int(lr.size - finite.sum())} NaN or Inf values, the first in band {band}, "
+            "expected finite values; fill or crop them away."
+        )

@@ -1,0 +1,27 @@
+"""Bicubic interpolation: what every result is measured against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsipipe.degradation.bicubic import upsample
+from hsipipe.models.base import Batch, check_input
+
+
+@dataclass(frozen=True)
+class Bicubic:
+    """MATLAB's imresize, cubic kernel with a = -0.5 (Keys, 10.1109/TASSP.1981.1163711).
+
+    Attributes:
+        scale: Ratio of the pixel sizes, s.
+    """
+
+    scale: int
+    name: str = "bicubic"
+    bands: int | None = None
+    nfe: int = 0
+
+    def predict(self, lr: Batch) -> Batch:
+        """Interpolate (B, C, h, w) to (B, C, H, W)."""
+        check_input(lr, bands=self.bands)
+        return np.asarray(upsample(lr, self.scale), dtype=np.float32)

@@ -1,0 +1,30 @@
+"""The models by name, and loading one from its folder."""
+
+from pathlib import Path
+from typing import Any
+
+from hsipipe.models.base import SuperResolver
+from hsipipe.models.checkpoint import read_config
+from hsipipe.registry import Registry
+
+MODELS: Registry[Any] = Registry("model", {"dmgasr": "hsipipe.models.dmgasr:Dmgasr"})
+
+
+def load_model(folder: str | Path) -> SuperResolver:
+    """Load a super-resolver that was trained and saved by this project; needs no MLflow.
+
+    Args:
+        folder: For example ``models/superresolver``.
+
+    Returns:
+        A model with ``predict(lr)``: (B, C, h, w) float32 to (B, C, H, W).
+
+    Raises:
+        MissingInputError: The folder holds no model.
+        IntegrityError: A file is corrupt.
+        UnknownNameError: The folder holds a kind of model that this version does not know.
+    """
+    path = Path(folder)
+    kind = str(read_config(path).get("kind", "(none)"))
+    model: SuperResolver = MODELS[kind].load(path)
+    return model

@@ -1,0 +1,273 @@
+"""DMGASR (arXiv 2402.17285): group autoencoder + latent diffusion, as one super-resolver."""
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.diffusion.consistency import Resampler, back_project
+from hsipipe.diffusion.samplers import SAMPLERS
+from hsipipe.diffusion.schedules import NoiseSchedule, make_schedule
+from hsipipe.diffusion.targets import Target, to_x0
+from hsipipe.models.base import check_input
+from hsipipe.models.checkpoint import load_weights, read_config, read_weights, save_checkpoint
+from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.unet import Unet
+from hsipipe.params import SamplingParams
+
+KIND = "dmgasr"
+Objective = Literal["diffusion", "regression"]
+
+
+class LatentNet(nn.Module):
+    """The network in latent space with what is needed to use it: schedule, space and target.
+
+    Groups lie in the batch dimension. In the `residual` space the clean image is the HR minus the LR
+    latent over its standard deviation, so that zero is the LR latent itself.
+
+    Args:
+        unet: The network.
+        objective: `regression` is the control: one evaluation on zeros instead of noise.
+        schedule: Name of the noise schedule.
+        steps: T.
+        space: What is diffused.
+        target: What the network predicts.
+        scale: Ratio s that it was trained for.
+    """
+
+    def __init__(
+        self,
+        unet: Unet,
+        *,
+        objective: Objective,
+        schedule: str,
+        steps: int,
+        space: Literal["residual", "latent"],
+        target: Target,
+        scale: int,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.objective: Objective = objective
+        self.schedule_name, self.steps = schedule, steps
+        self.schedule: NoiseSchedule = make_schedule(schedule, steps)
+        self.space, self.target, self.scale = space, target, scale
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs to build the same module."""
+        return {
+            "unet": self.unet.config(),
+            "objective": self.objective,
+            "schedule": self.schedule_name,
+            "steps": self.steps,
+            "space": self.space,
+            "target": self.target,
+            "scale": self.scale,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LatentNet":
+        """Build a network without trained weights."""
+        rest = {name: value for name, value in config.items() if name != "unet"}
+        return cls(Unet.from_config(config["unet"]), **rest)
+
+    def clean(self, z_hr: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
+        """x_0 of the diffusion, from whitened latents (B, G, k, H, W)."""
+        return (z_hr - z_lr) / residual_std if self.space == "residual" else z_hr
+
+    def latent(self, x0: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
+        """The HR latent of x_0; inverse of :meth:`clean`."""
+        return z_lr + x0 * residual_std if self.space == "residual" else x0
+
+    def forward(self, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
+        """The network's raw prediction.
+
+        Args:
+            noisy: (B, G, k, H, W).
+            z_lr: (B, G, k, H, W).
+            gamma: (B,).
+
+        Returns:
+            (B, G, k, H, W).
+        """
+        groups = noisy.shape[1]
+        level = gamma.sqrt().repeat_interleave(groups)
+        out = self.unet(noisy.flatten(0, 1), z_lr.flatten(0, 1), level)
+        return cast(Tensor, out.reshape(noisy.shape))
+
+    def sample(self, z_lr: Tensor, *, sampling: SamplingParams) -> Tensor:
+        """x_0 given the LR latent (B, G, k, H, W).
+
+        All images of a batch get the same noise, so that a prediction does not depend on its neighbours.
+        """
+        if self.objective == "regression":
+            return cast(Tensor, self(torch.zeros_like(z_lr), z_lr, z_lr.new_zeros(len(z_lr))))
+
+        def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
+            return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
+
+        generator = torch.Generator().manual_seed(sampling.seed)
+        noise = torch.randn(z_lr.shape[1:], generator=generator).to(z_lr).expand_as(z_lr)
+        return SAMPLERS[sampling.sampler](
+            denoise, noise, schedule=self.schedule, steps=sampling.steps, generator=generator
+        )
+
+
+class Dmgasr(nn.Module):
+    """The whole super-resolver: bicubic to H x W, encode, sample the groups together, decode.
+
+    Source: arXiv 2402.17285, Algorithm 1.
+
+    Args:
+        gae: Trained autoencoder.
+        net: Trained latent network.
+        sampling: How predictions are made.
+    """
+
+    def __init__(self, gae: GroupAutoencoder, net: LatentNet, *, sampling: SamplingParams) -> None:
+        super().__init__()
+        self.gae, self.net, self.sampling = gae, net, sampling
+        self.eval().requires_grad_(False)
+
+    @property
+    def name(self) -> str:
+        """Name of its row in tables."""
+        return KIND if self.net.objective == "diffusion" else "regression"
+
+    @property
+    def scale(self) -> int:
+        """Ratio s."""
+        return self.net.scale
+
+    @property
+    def bands(self) -> int:
+        """Band count C."""
+        return self.gae.bands
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image."""
+        if self.net.objective == "regression":
+            return 1
+        return len(self.net.schedule.timesteps(self.sampling.steps))
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        gae: GaeCheckpoint,
+        net: DiffusionCheckpoint | RegressionCheckpoint,
+        *,
+        sampling: SamplingParams,
+    ) -> "Dmgasr":
+        """Assemble the model from the outputs of the training stages.
+
+        Raises:
+            MissingInputError: A checkpoint is missing.
+            IntegrityError: A checkpoint is corrupt.
+        """
+        return cls(load_gae(gae.path), load_latent_net(net.path), sampling=sampling)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dmgasr":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            MissingInputError: The folder holds no model.
+            IntegrityError: A file is corrupt.
+        """
+        config, weights = read_config(folder), read_weights(folder)
+        model = cls(
+            GroupAutoencoder.from_config(config["gae"]),
+            LatentNet.from_config(config["net"]),
+            sampling=SamplingParams.model_validate(config["sampling"]),
+        )
+        load_weights(model, weights, source=folder)
+        return model
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into the existing `folder`."""
+        config = {
+            "kind": KIND,
+            "gae": self.gae.config(),
+            "net": self.net.config(),
+            "sampling": self.sampling.model_dump(mode="json"),
+        }
+        save_checkpoint(folder, weights=self.state_dict(), config=config)
+
+    def predict(self, lr: np.ndarray) -> np.ndarray:
+        """Super-resolve a batch.
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
+
+        Returns:
+            (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: Wrong rank, band count or type, or NaN.
+        """
+        check_input(lr, bands=self.bands)
+        device = self.gae.latent_mean.device
+        with torch.inference_mode():
+            images = [self._predict(torch.from_numpy(image[None]).to(device)) for image in lr]
+        return np.concatenate([image.float().cpu().numpy() for image in images])
+
+    def ceiling(self, lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """What the model would give if its sampled latent were perfect; needs the ground truth.
+
+        Args:
+            lr: (C, h, w).
+            hr: (C, H, W).
+
+        Returns:
+            (C, H, W) float32.
+        """
+        device = self.gae.latent_mean.device
+        with torch.inference_mode():
+            lr_tensor, hr_tensor = (torch.from_numpy(x[None]).to(device) for x in (lr, hr))
+            result = self._finish(self.gae.encode(hr_tensor), lr_tensor, *self._start(lr_tensor))
+        return result[0].float().cpu().numpy()
+
+    def _predict(self, lr: Tensor) -> Tensor:
+        up, z_lr, resampler = self._start(lr)
+        x0 = self.net.sample(z_lr, sampling=self.sampling)
+        return self._finish(self.net.latent(x0, z_lr, self.gae.residual_std), lr, up, z_lr, resampler)
+
+    def _start(self, lr: Tensor) -> tuple[Tensor, Tensor, Resampler]:
+        height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
+        resampler = Resampler(height, width, scale=self.scale, like=lr)
+        up = resampler.up(lr)
+        return up, self.gae.encode(up), resampler
+
+    def _finish(self, z: Tensor, lr: Tensor, up: Tensor, z_lr: Tensor, resampler: Resampler) -> Tensor:
+        sr = self.gae.decode(z)
+        if self.sampling.residual_decode:
+            sr = up + (sr - self.gae.decode(z_lr))
+        return back_project(sr, lr, resampler=resampler, iterations=self.sampling.consistency)
+
+
+def load_gae(folder: Path) -> GroupAutoencoder:
+    """The trained autoencoder of a GaeCheckpoint.
+
+    Raises:
+        MissingInputError: The folder holds no checkpoint.
+        IntegrityError: A file is corrupt.
+    """
+    module = GroupAutoencoder.from_config(read_config(folder))
+    load_weights(module, read_weights(folder), source=folder)
+    return module.eval().requires_grad_(False)
+
+
+def load_latent_net(folder: Path) -> LatentNet:
+    """The trained latent network of a DiffusionCheckpoint or RegressionCheckpoint.
+
+    Raises:
+        MissingInputError: The folder holds no checkpoint.
+        IntegrityError: A file is corrupt.
+    """
+    module = LatentNet.from_config(read_config(folder))
+    load_weights(module, read_weights(folder), source=folder)
+    return module.eval().requires_grad_(False)

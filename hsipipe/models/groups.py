@@ -1,0 +1,42 @@
+"""Which bands belong to which group: index arithmetic only (arXiv 2402.17285, section 3.1)."""
+
+from dataclasses import dataclass
+
+from hsipipe.errors import DataError
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Groups of `n_subs` neighbouring bands; neighbours share `n_ovls`, the last ends at the last band.
+
+    Attributes:
+        bands: Band count C.
+        n_subs: Bands in a group.
+        starts: First band of each of the G groups.
+    """
+
+    bands: int
+    n_subs: int
+    starts: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of groups G."""
+        return len(self.starts)
+
+
+def plan_groups(bands: int, *, n_subs: int, n_ovls: int) -> GroupPlan:
+    """Cut `bands` into G = ceil((C - n_ovls) / (n_subs - n_ovls)) groups.
+
+    Raises:
+        DataError: The cube has fewer bands than a group.
+    """
+    if bands < n_subs:
+        raise DataError(
+            f"The cube has {bands} bands, a group needs {n_subs} (gae.n_subs); "
+            f"set gae.n_subs to {bands} or less and gae.n_ovls below it."
+        )
+    step = n_subs - n_ovls
+    count = max(1, -((n_ovls - bands) // step))
+    starts = tuple(min(step * group, bands - n_subs) for group in range(count))
+    return GroupPlan(bands=bands, n_subs=n_subs, starts=starts)

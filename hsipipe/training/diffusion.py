@@ -1,0 +1,132 @@
+"""Training of the latent network: the diffusion, or the same network as a one-step regression."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
+from hsipipe.diffusion.targets import diffuse, training_target
+from hsipipe.errors import IntegrityError
+from hsipipe.models.checkpoint import save_checkpoint
+from hsipipe.models.dmgasr import Dmgasr, LatentNet, load_gae
+from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.unet import Unet
+from hsipipe.params import DiffusionParams, HardwareParams, SamplingParams
+from hsipipe.patches.dataset import PatchArrays
+from hsipipe.patches.sampler import augment, batch_indices
+from hsipipe.storage.manifest import digest
+from hsipipe.training.gae import VALIDATION_PATCHES, spread
+from hsipipe.training.loop import Log, fit, generator_for
+
+
+class _Denoising:
+    """Predict the diffusion's target from noisy latents, or x_0 from nothing (regression)."""
+
+    def __init__(
+        self,
+        latents: PatchArrays,
+        val: PatchArrays,
+        gae: GroupAutoencoder,
+        *,
+        params: DiffusionParams,
+        sampling: SamplingParams,
+    ) -> None:
+        self.seed = params.seed
+        self._latents, self._gae, self._params, self._sampling = latents, gae, params, sampling
+        self._val = val.read(spread(len(val), VALIDATION_PATCHES))
+
+    def loss(self, module: LatentNet, step: int, rank: int, world: int) -> Tensor:
+        indices = batch_indices(len(self._latents), self._params.optimizer.batch, seed=self.seed, step=step)
+        batch = self._latents.read(indices[rank::world])
+        device = next(module.parameters()).device
+        z_hr, z_lr = (
+            torch.from_numpy(augment(batch[name], seed=self.seed, step=step)).to(device) for name in ("hr", "lr")
+        )
+        x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
+        if module.objective == "regression":
+            prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
+            return l1_loss(prediction, x0)
+        generator = generator_for(self.seed, step, stream=2 + rank)
+        gamma = module.schedule.draw(len(x0), generator=generator).to(device)
+        noise = torch.randn(x0.shape, generator=generator).to(device)
+        prediction = module(diffuse(x0, noise, gamma), z_lr, gamma)
+        return l1_loss(prediction, training_target(module.target, x0=x0, noise=noise))
+
+    def validate(self, module: LatentNet) -> Mapping[str, float]:
+        model = Dmgasr(self._gae.to(next(module.parameters()).device), module, sampling=self._sampling)
+        errors = []
+        for lr, hr in zip(self._val["lr"], self._val["hr"], strict=True):
+            error = np.square(model.predict(lr[None])[0].clip(0, 1) - hr).mean(axis=(1, 2))
+            errors.append(-10 * np.log10(np.maximum(error, 1e-12)).mean())
+        return {"val_mpsnr_db": float(np.mean(errors))}
+
+
+def train_diffusion(
+    patches: PatchStore,
+    gae: GaeCheckpoint,
+    latents: LatentStore,
+    out: Path,
+    *,
+    diffusion: DiffusionParams,
+    sampling: SamplingParams,
+    hardware: HardwareParams,
+    work: Path,
+    log: Log,
+    regression: bool = False,
+) -> dict[str, float]:
+    """Train the latent network and write its checkpoint into `out`.
+
+    Args:
+        patches: Validation patches, for MPSNR in pixel space.
+        gae: Trained autoencoder.
+        latents: Latents that this autoencoder made.
+        out: Existing empty folder.
+        diffusion: Network, schedule, optimiser.
+        sampling: How validation predicts.
+        hardware: Device and precision.
+        work: Folder of the resume point.
+        log: Gets the metrics of each logged step.
+        regression: Train the control instead.
+
+    Returns:
+        Validation MPSNR of the best step, that step, parameter count.
+
+    Raises:
+        IntegrityError: The latents belong to another autoencoder.
+        TrainingError: The loss is not finite.
+    """
+    train, val = PatchArrays(latents.path / "train.zarr"), PatchArrays(patches.path / "val.zarr")
+    if train.attributes["gae_digest"] != digest(gae.path):
+        raise IntegrityError("The latents were made by another autoencoder; run the stage latents again.")
+    module = load_gae(gae.path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(diffusion.seed)
+        net = LatentNet(
+            Unet(module.params.latent_channels, diffusion.unet, patch=val.size),
+            objective="regression" if regression else "diffusion",
+            schedule=diffusion.schedule,
+            steps=diffusion.steps,
+            space=diffusion.space,
+            target=diffusion.target,
+            scale=val.scale,
+        )
+    task = _Denoising(train, val, module, params=diffusion, sampling=sampling)
+    result = fit(
+        net,
+        task,
+        params=diffusion.optimizer,
+        hardware=hardware,
+        work=work,
+        log=log,
+        description="train_baseline" if regression else "train_diffusion",
+    )
+    save_checkpoint(out, weights=result.weights, config=net.config())
+    return {
+        "val_mpsnr_db": result.best_value,
+        "best_step": result.best_step,
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }

@@ -1,0 +1,127 @@
+"""Training of the group autoencoder, and the statistics that whiten its latents."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hsipipe.artifacts import PatchStore
+from hsipipe.degradation.bicubic import upsample
+from hsipipe.models.checkpoint import save_checkpoint
+from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.params import GaeParams, HardwareParams
+from hsipipe.patches.dataset import PatchArrays
+from hsipipe.patches.sampler import augment, batch_indices
+from hsipipe.training.loop import Log, fit, generator_for
+from hsipipe.training.losses import gae_loss
+from hsipipe.training.perceptual import PerceptualLoss
+
+VALIDATION_PATCHES = 16
+PCA_PIXELS = 20_000
+
+
+class _Reconstruction:
+    """Reconstruct HR patches."""
+
+    def __init__(self, train: PatchArrays, val: PatchArrays, params: GaeParams) -> None:
+        self.seed = params.seed
+        self._train, self._params = train, params
+        self._val = torch.from_numpy(val.read(spread(len(val), VALIDATION_PATCHES))["hr"])
+        self._perceptual = PerceptualLoss() if params.loss.perceptual else None
+
+    def loss(self, module: GroupAutoencoder, step: int, rank: int, world: int) -> Tensor:
+        indices = batch_indices(len(self._train), self._params.optimizer.batch, seed=self.seed, step=step)
+        batch = self._train.read(indices[rank::world])["hr"]
+        hr = torch.from_numpy(augment(batch, seed=self.seed, step=step)).to(_device(module))
+        sr = module(hr)
+        total = gae_loss(sr, hr, self._params.loss)
+        if self._perceptual is not None:
+            total = total + self._params.loss.perceptual * self._perceptual(sr, hr)
+        return total
+
+    def validate(self, module: GroupAutoencoder) -> Mapping[str, float]:
+        hr = self._val.to(_device(module))
+        errors = [(module(patch[None]) - patch).square().mean() for patch in hr]
+        return {"val_psnr_db": -10 * float(torch.stack(errors).mean().log10())}
+
+
+def train_gae(
+    patches: PatchStore,
+    out: Path,
+    *,
+    gae: GaeParams,
+    hardware: HardwareParams,
+    seed: int,
+    work: Path,
+    log: Log,
+) -> dict[str, float]:
+    """Train the autoencoder on the HR patches and write its checkpoint into `out`.
+
+    Args:
+        patches: Train and validation patches.
+        out: Existing empty folder.
+        gae: Sizes, loss, optimiser.
+        hardware: Device and precision.
+        seed: Initial weights.
+        work: Folder of the resume point.
+        log: Gets the metrics of each logged step.
+
+    Returns:
+        Validation PSNR of the reconstruction, its step, parameter count.
+
+    Raises:
+        DataError: The patches have fewer bands than a group.
+        TrainingError: The loss is not finite.
+    """
+    train, val = PatchArrays(patches.path / "train.zarr"), PatchArrays(patches.path / "val.zarr")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = GroupAutoencoder(train.bands, gae)
+    module.start_at_principal_components(_pixels(train))
+    task = _Reconstruction(train, val, gae)
+    result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
+    module = module.cpu()
+    module.load_state_dict(result.weights)
+    module.eval().requires_grad_(False)
+    whiten(module, train)
+    save_checkpoint(out, weights=module.state_dict(), config=module.config())
+    return {
+        "val_psnr_db": result.best_value,
+        "best_step": result.best_step,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "groups": module.plan.count,
+    }
+
+
+def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
+    """Measure mean and std (G, k) of the raw latents over training patches and store them in `module`.
+
+    The residual's std is that of the whitened HR latent minus the whitened latent of the interpolated LR.
+    """
+    patches = train.read(spread(len(train), 8 * VALIDATION_PATCHES))
+    latents, low = (
+        torch.cat([module.encode(torch.from_numpy(patch[None])) for patch in cubes])
+        for cubes in (patches["hr"], upsample(patches["lr"], train.scale))
+    )
+    mean, std = latents.mean(dim=(0, 3, 4)), latents.std(dim=(0, 3, 4)).clamp_min(1e-6)
+    residual = ((latents - low) / std[..., None, None]).std(dim=(0, 3, 4)).clamp_min(1e-6)
+    module.set_whitening(mean=mean, std=std, residual_std=residual)
+
+
+def spread(count: int, wanted: int) -> np.ndarray:
+    """At most `wanted` indices, evenly spread over ``range(count)``."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
+
+
+def _pixels(train: PatchArrays) -> Tensor:
+    """(M, C) pixels of evenly spread training patches."""
+    patches = torch.from_numpy(train.read(spread(len(train), 64))["hr"])
+    pixels = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
+    chosen = torch.randperm(len(pixels), generator=generator_for(0, 0))[:PCA_PIXELS]
+    return pixels[chosen]
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from hsipipe.models.gae import GroupAutoencoder
+
+
+@pytest.fixture
+def spectra():
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.rand(4, 31, generator=generator)
+    return torch.rand(500, 4, generator=generator) @ basis
+
+
+@pytest.fixture
+def gae(params):
+    torch.manual_seed(0)
+    return GroupAutoencoder(31, params.gae).eval().requires_grad_(False)
+
+
+def test_shapes_of_latents_and_cube(gae):
+    cube = torch.rand(2, 31, 10, 12)
+    latent = gae.encode(cube)
+    assert latent.shape == (2, 5, 3, 10, 12)
+    assert gae.decode(latent).shape == cube.shape
+
+
+def test_groups_in_the_batch_equal_a_loop_over_groups(gae):
+    cube = torch.rand(1, 31, 8, 8)
+    latent = gae.encode(cube)
+    for index, start in enumerate(gae.plan.starts):
+        group = cube[:, start : start + gae.plan.n_subs]
+        alone = gae.encoder(group) + gae.linear_encoder(group)
+        torch.testing.assert_close(latent[:, index], alone)
+
+
+def test_starts_as_the_grouped_pca(gae, spectra):
+    gae.start_at_principal_components(spectra)
+    cube = spectra[:64].T.reshape(1, 31, 8, 8)
+    n, k = gae.plan.n_subs, gae.params.latent_channels
+    rows = torch.cat([spectra[:, s : s + n] for s in gae.plan.starts])
+    basis = torch.linalg.svd(rows, full_matrices=False).Vh[:k]
+    expected, weight = torch.zeros(64, 31), torch.zeros(31)
+    for s in gae.plan.starts:
+        expected[:, s : s + n] += spectra[:64, s : s + n] @ basis.T @ basis
+        weight[s : s + n] += 1
+    torch.testing.assert_close(gae(cube)[0].reshape(31, 64).T, expected / weight, atol=1e-4, rtol=1e-4)
+
+
+def test_darkness_stays_dark_at_the_start(gae, spectra):
+    gae.start_at_principal_components(spectra)
+    assert gae(torch.zeros(1, 31, 8, 8)).abs().max() == 0
+
+
+def test_whitening_normalises_and_does_not_change_the_reconstruction(gae, spectra):
+    gae.start_at_principal_components(spectra)
+    cube = spectra[:256].T.reshape(1, 31, 16, 16)
+    before, raw = gae(cube), gae.encode(cube)
+    gae.set_whitening(mean=raw.mean(dim=(0, 3, 4)), std=raw.std(dim=(0, 3, 4)), residual_std=torch.ones(raw.shape[1:3]))
+    latent = gae.encode(cube)
+    torch.testing.assert_close(latent.mean(dim=(0, 3, 4)), torch.zeros(5, 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latent.std(dim=(0, 3, 4)), torch.ones(5, 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(gae(cube), before, atol=1e-4, rtol=1e-4)
+
+
+def test_overlapping_bands_are_averaged(gae):
+    groups = torch.arange(5.0).reshape(1, 5, 1, 1, 1).expand(1, 5, 8, 2, 2)
+    cube = gae._merge(groups)
+    assert cube[0, 0, 0, 0] == 0
+    assert cube[0, 6, 0, 0] == 0.5  # bands 6 and 7 belong to groups 0 and 1
+    assert cube[0, 30, 0, 0] == 4
+
+
+def test_paper_size_has_about_two_million_parameters(params):
+    paper = params.gae.model_copy(
+        update={"width": 128, "blocks": 3, "global_width": 32, "global_blocks": 2, "linear_path": False}
+    )
+    count = sum(
+        p.numel() for p in GroupAutoencoder(102, paper.model_copy(update={"n_subs": 16, "n_ovls": 4})).parameters()
+    )
+    assert 1.8e6 < count < 2.3e6
