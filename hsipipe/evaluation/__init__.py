@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""Honest evaluation: metrics with one definition each, rows that cannot see the truth, table, report."""

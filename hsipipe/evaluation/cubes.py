@@ -1,0 +1,101 @@
+"""Checks on the cubes that are compared: every refusal says what was got, expected, and how to mend it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.floating[Any]]
+
+SSIM_WINDOW = 7
+"""Edge in pixels of the window of skimage's structural_similarity with its defaults."""
+
+
+def as_cube(cube: "NDArray[Any] | xr.DataArray", role: str) -> Array:
+    """The values of a cube as (band, y, x), checked.
+
+    Args:
+        cube: ndarray (band, y, x), or a DataArray with the dimensions band, y and x in any order.
+        role: What the cube is, for messages: "sr", "hr", "lr".
+
+    Raises:
+        DataError: Wrong rank, not floating point, or NaN/Inf in a band (named).
+    """
+    labelled: Any = cube
+    dims = tuple(str(dim) for dim in getattr(cube, "dims", ()))
+    if set(dims) == {"band", "y", "x"}:
+        labelled = labelled.transpose("band", "y", "x")
+    elif dims:
+        raise DataError(f"{role} has dimensions {dims}, expected (band, y, x); rename or transpose them.")
+    values = np.asarray(labelled)
+    if values.ndim != 3:
+        raise DataError(
+            f"{role} has shape {values.shape}, expected three dimensions (band, y, x); score one scene at a time."
+        )
+    if not np.issubdtype(values.dtype, np.floating):
+        raise DataError(
+            f"{role} holds {values.dtype} values, expected floating point with 1.0 as the full range; "
+            "divide it by the data set's scale."
+        )
+    _check_finite(values, role, band_wavelengths(cube))
+    return values
+
+
+def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:
+    """``wavelength_nm`` of a DataArray where it has it."""
+    coords = getattr(cube, "coords", {})
+    return np.asarray(coords["wavelength_nm"], dtype=np.float64) if "wavelength_nm" in coords else None
+
+
+def band_label(band: int, wavelength_nm: NDArray[np.float64] | None) -> str:
+    """``"band 3"``, with its wavelength where known; bands count from 0."""
+    return f"band {band}" if wavelength_nm is None else f"band {band} ({wavelength_nm[band]:g} nm)"
+
+
+def check_pair(sr: Array, hr: Array, scale: int) -> None:
+    """Raise DataError unless `sr` can be scored against `hr` at this scale."""
+    if sr.shape != hr.shape:
+        raise DataError(
+            f"sr has shape {sr.shape}, hr has {hr.shape}: (band, y, x) must be equal; "
+            "crop both to the same region and keep all bands."
+        )
+    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 2:
+        raise DataError(f"scale is {scale!r}, expected an integer of at least 2: the ratio of the pixel sizes.")
+    height, width = hr.shape[1:]
+    if height % scale or width % scale:
+        raise DataError(
+            f"hr has {height} x {width} pixels, which scale {scale} does not divide; "
+            f"crop it to {height - height % scale} x {width - width % scale}."
+        )
+    if min(height, width) < SSIM_WINDOW:
+        raise DataError(
+            f"hr has {height} x {width} pixels, expected at least {SSIM_WINDOW} x {SSIM_WINDOW}, "
+            "the window of SSIM; score a larger region."
+        )
+    if not hr.shape[0]:
+        raise DataError("sr and hr have no band, expected at least one.")
+
+
+def check_lr(lr: Array, hr: Array, scale: int) -> None:
+    """Raise DataError unless `lr` is the grid of `hr` at this scale."""
+    expected = (hr.shape[0], hr.shape[1] // scale, hr.shape[2] // scale)
+    if lr.shape != expected:
+        raise DataError(
+            f"lr has shape {lr.shape}, expected {expected} for hr {hr.shape} at scale {scale}; "
+            "give the LR cube that sr was made from, or leave it out."
+        )
+
+
+def _check_finite(values: Array, role: str, wavelength_nm: NDArray[np.float64] | None) -> None:
+    for band, plane in enumerate(values):
+        bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
+        if bad:
+            raise DataError(
+                f"{role} has {bad} NaN or Inf of {plane.size} values in {band_label(band, wavelength_nm)}, "
+                "expected finite values; mask or crop them away before scoring."
+            )

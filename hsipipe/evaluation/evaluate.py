@@ -1,0 +1,137 @@
+"""Score every row on every whole test scene, the same way for all of them."""
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.degradation.pairs import Pair, pair_names, read_pair
+from hsipipe.errors import DataError
+from hsipipe.evaluation.evidence import SceneEvidence, write_index
+from hsipipe.evaluation.metrics import score
+from hsipipe.evaluation.rows import BICUBIC, AnyRow, apply, standard_rows
+from hsipipe.evaluation.verdicts import judge
+from hsipipe.params import SamplingParams
+from hsipipe.progress import progress
+from hsipipe.protocols import Protocol
+
+
+def evaluate_models(
+    pairs: DegradedPairs,
+    gae: GaeCheckpoint,
+    diffusion: DiffusionCheckpoint,
+    regression: RegressionCheckpoint,
+    out: Path,
+    *,
+    sampling: SamplingParams,
+    protocol: Protocol,
+) -> dict[str, Any]:
+    """Score DMGASR beside bicubic, its control and the ceilings; see :func:`evaluate`."""
+    rows = standard_rows(pairs, gae, diffusion, regression, sampling=sampling, scale=protocol.scale)
+    return evaluate(pairs, rows, out, protocol=protocol)
+
+
+def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protocol: Protocol) -> dict[str, Any]:
+    """Predict and score the test scenes.
+
+    Args:
+        pairs: Where the test scenes lie.
+        rows: What is compared.
+        out: Existing empty folder; gets one .npz a scene and an index, for the report.
+        protocol: The frame that the pairs were made in.
+
+    Returns:
+        The tree of metrics.json, ready for strict JSON: ``models`` (means over scenes), ``scenes``,
+        ``test_set`` (name, shape and digest of each scene), ``protocol``, ``gain_db`` (MPSNR over bicubic)
+        and ``verdicts``. A value that is not finite is None.
+
+    Raises:
+        DataError: No test scene, or a row that cannot be scored (named, with its scene).
+    """
+    names = pair_names(pairs, "test")
+    if not names:
+        raise DataError("There is no test scene, expected at least one; check the group split in params.yaml.")
+    scenes: dict[str, dict[str, dict[str, float]]] = {}
+    test_set = []
+    with progress("evaluate", len(names) * len(rows)) as advance:
+        for name in names:
+            pair = read_pair(pairs, "test", name)
+            scenes[name] = {}
+            predictions = []
+            for row in rows:
+                prediction, scenes[name][row.name] = _score_row(row, pair, protocol)
+                if row.kind != "ceiling":
+                    predictions.append(prediction)
+                advance(note=f"{name}: {row.name}")
+            SceneEvidence.of(pair, predictions).save(out / f"{name}.npz")
+            test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": _digest(pair)})
+    write_index(out, scenes=names, rows=[row.name for row in rows if row.kind != "ceiling"])
+    return _assemble(rows, scenes, test_set, protocol)
+
+
+def _score_row(row: AnyRow, pair: Pair, protocol: Protocol) -> tuple[NDArray[np.floating[Any]], dict[str, float]]:
+    started = time.perf_counter()
+    prediction = apply(row, pair)
+    seconds = time.perf_counter() - started
+    low, high = protocol.conventions.prediction_range
+    prediction = np.clip(prediction, low, high)
+    try:
+        values = score(prediction, pair.hr, protocol.scale, lr=pair.lr)
+    except DataError as error:
+        raise DataError(f"{row.name} on {pair.name}: {error}") from error
+    return prediction, {**values, "seconds_per_image": seconds, "nfe": row.nfe}
+
+
+def _assemble(
+    rows: Sequence[AnyRow],
+    scenes: Mapping[str, Mapping[str, Mapping[str, float]]],
+    test_set: Sequence[Mapping[str, Any]],
+    protocol: Protocol,
+) -> dict[str, Any]:
+    models: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        of_row = [scene[row.name] for scene in scenes.values()]
+        models[row.name] = {key: float(np.mean([values[key] for values in of_row])) for key in of_row[0]}
+        models[row.name]["nfe"] = row.nfe
+        models[row.name]["kind"] = row.kind
+    tree: dict[str, Any] = finite(
+        {
+            "models": models,
+            "scenes": scenes,
+            "gain_db": {
+                name: values["mpsnr_db"] - models[BICUBIC]["mpsnr_db"]
+                for name, values in models.items()
+                if BICUBIC in models and name != BICUBIC
+            },
+            "test_set": test_set,
+            "protocol": protocol.as_json(),
+        }
+    )
+    tree["verdicts"] = [verdict.text for verdict in judge(tree)]
+    return tree
+
+
+def finite(tree: Any) -> Any:
+    """The same tree with None for every number that JSON has no word for."""
+    if isinstance(tree, Mapping):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [finite(value) for value in tree]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return None
+    return tree
+
+
+def _digest(pair: Pair) -> str:
+    """Sha256 of shapes and values of truth and input: the same test scene, whatever its file."""
+    digest = hashlib.sha256()
+    for array in (pair.hr, pair.lr):
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

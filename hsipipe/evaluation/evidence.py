@@ -1,0 +1,189 @@
+"""What the report needs of a scene, kept small: pictures, error maps, spectra. Arrays only, no pickle.
+
+Ceilings are left out: they are numbers to judge by, and no pictures of results.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.degradation.pairs import Pair
+from hsipipe.errors import FileFormatError, MissingInputError
+from hsipipe.evaluation.metrics import band_psnr_db
+
+INDEX = "index.json"
+DISPLAY_NM = (650.0, 550.0, 450.0)
+_REACH_NM = 40.0
+_GAMMA = 1 / 2.2
+_PIXEL_KINDS = ("bright", "median", "dark", "textured")
+
+
+@dataclass(frozen=True, eq=False)
+class SceneEvidence:
+    """One test scene; R rows, C bands, P chosen pixels.
+
+    Attributes:
+        hr_rgb: False colour of the truth (H, W, 3) uint8.
+        lr_rgb: False colour of the input (h, w, 3) uint8, same stretch.
+        rgb: False colour of each row's prediction (R, H, W, 3) uint8, same stretch.
+        error: Mean over bands of the absolute error (R, H, W) float16.
+        band_psnr_db: PSNR of each row and band (R, C) float32.
+        pixels: Chosen pixels as (y, x), (P, 2) int32: bright, median, dark, textured.
+        hr_spectra: Their true spectra (P, C) float32.
+        spectra: Their predicted spectra (R, P, C) float32.
+        wavelength_nm: Band centres (C,), NaN where unknown.
+        display_bands: Bands shown as red, green, blue (3,) int32.
+        detail: The part shown enlarged as (y, x, height, width), (4,) int32.
+    """
+
+    hr_rgb: NDArray[np.uint8]
+    lr_rgb: NDArray[np.uint8]
+    rgb: NDArray[np.uint8]
+    error: NDArray[np.float16]
+    band_psnr_db: NDArray[np.float32]
+    pixels: NDArray[np.int32]
+    hr_spectra: NDArray[np.float32]
+    spectra: NDArray[np.float32]
+    wavelength_nm: NDArray[np.float64]
+    display_bands: NDArray[np.int32]
+    detail: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, pair: Pair, predictions: Sequence[NDArray[np.floating[Any]]]) -> "SceneEvidence":
+        """Reduce a scene and its predictions (C, H, W), in the order of the rows, to what is shown."""
+        hr = pair.hr
+        bands = display_bands(len(hr), pair.wavelength_nm)
+        low, high = stretch(hr[bands])
+        pixels = choose_pixels(hr)
+        y, x = pixels.T
+        known = pair.wavelength_nm is not None
+        return cls(
+            hr_rgb=to_rgb(hr[bands], low, high),
+            lr_rgb=to_rgb(pair.lr[bands], low, high),
+            rgb=np.stack([to_rgb(sr[bands], low, high) for sr in predictions]),
+            error=np.stack([mean_absolute_error(sr, hr) for sr in predictions]),
+            band_psnr_db=np.stack([band_psnr_db(sr, hr) for sr in predictions]).astype(np.float32),
+            pixels=pixels,
+            hr_spectra=hr[:, y, x].T.astype(np.float32),
+            spectra=np.stack([sr[:, y, x].T for sr in predictions]).astype(np.float32),
+            wavelength_nm=np.asarray(pair.wavelength_nm if known else np.full(len(hr), np.nan), np.float64),
+            display_bands=np.asarray(bands, np.int32),
+            detail=np.asarray(choose_detail(hr), np.int32),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as .npz."""
+        with path.open("wb") as file:
+            np.savez_compressed(file, **{entry.name: getattr(self, entry.name) for entry in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> "SceneEvidence":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            MissingInputError: There is no such file.
+            FileFormatError: It is damaged or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls(**{entry.name: archive[entry.name] for entry in fields(cls)})
+        except FileNotFoundError as error:
+            raise MissingInputError(f"No {path.name} in {path.parent}; run the stage evaluate.") from error
+        except (ValueError, KeyError, OSError, EOFError) as error:
+            raise FileFormatError(f"{path} holds no scene evidence ({error}); run the stage evaluate.") from error
+
+
+def write_index(out: Path, *, scenes: Sequence[str], rows: Sequence[str]) -> None:
+    """Say which scenes and rows the folder holds, in their order."""
+    tree = {"scenes": list(scenes), "rows": list(rows), "pixels": list(_PIXEL_KINDS)}
+    (out / INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What :func:`write_index` wrote.
+
+    Raises:
+        MissingInputError: The folder holds no evaluation.
+        FileFormatError: The index is no JSON.
+    """
+    try:
+        tree: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"No {INDEX} in {folder}; run the stage evaluate.") from error
+    except json.JSONDecodeError as error:
+        raise FileFormatError(f"{folder / INDEX} is not JSON ({error}); run the stage evaluate.") from error
+    return tree
+
+
+def display_bands(bands: int, wavelength_nm: NDArray[np.float64] | None) -> list[int]:
+    """Bands for red, green and blue: nearest 650, 550 and 450 nm, else spread evenly, long waves first."""
+    if wavelength_nm is not None:
+        nearest = [int(np.abs(wavelength_nm - target).argmin()) for target in DISPLAY_NM]
+        off = np.abs(np.asarray(wavelength_nm)[nearest] - DISPLAY_NM)
+        if (off <= _REACH_NM).all() and len(set(nearest)) == len(nearest):
+            return nearest
+    return [round((bands - 1) * part) for part in (5 / 6, 3 / 6, 1 / 6)]
+
+
+def stretch(truth: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Black and white point for display, the same for every picture of a scene: 0.5 and 99.5 percentiles."""
+    low, high = (float(value) for value in np.percentile(truth, (0.5, 99.5)))
+    return (low, high) if high > low else (low, low + 1)
+
+
+def to_rgb(planes: NDArray[np.floating[Any]], low: float, high: float) -> NDArray[np.uint8]:
+    """Three bands (3, H, W) as a picture (H, W, 3), stretched and with a display gamma of 2.2."""
+    unit = np.clip((planes.astype(np.float64) - low) / (high - low), 0, 1)
+    return np.round(255 * unit.transpose(1, 2, 0) ** _GAMMA).astype(np.uint8)
+
+
+def choose_pixels(hr: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Pixels whose spectra are shown, from the truth alone: bright, median, dark and textured.
+
+    Mean brightness nearest the 98th, 50th and 10th percentile, and the largest local contrast: extremes
+    would be specular spots and dead corners.
+    """
+    brightness = hr.mean(axis=0, dtype=np.float64)
+    targets = np.percentile(brightness, (98, 50, 10))
+    flat = [int(np.abs(brightness - target).argmin()) for target in targets]
+    contrast = _contrast(brightness)
+    # Not at the border, where a model lacks context and a marker is cut.
+    margin = tuple(size // 20 for size in contrast.shape)
+    inside = np.zeros_like(contrast)
+    inner = tuple(slice(m, size - m) for m, size in zip(margin, contrast.shape, strict=True))
+    inside[inner] = contrast[inner]
+    flat.append(int(inside.argmax()))
+    return np.stack(np.unravel_index(flat, brightness.shape), axis=1).astype(np.int32)
+
+
+def choose_detail(hr: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """The quarter of the truth with the densest texture, as (y, x, height, width)."""
+    brightness = np.pad(hr.mean(axis=0, dtype=np.float64), 1, mode="edge")
+    neighbours = brightness[:-2, 1:-1] + brightness[2:, 1:-1] + brightness[1:-1, :-2] + brightness[1:-1, 2:]
+    # The Laplacian sees fine detail, which super-resolution is about, and no broad shading.
+    contrast = np.abs(4 * brightness[1:-1, 1:-1] - neighbours)
+    # Clipped, so that one sharp edge does not outweigh a textured surface.
+    contrast = np.minimum(contrast, np.percentile(contrast, 90))
+    height, width = (max(min(8, size), size // 4) for size in contrast.shape)
+    total = np.pad(contrast, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    window = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    y, x = np.unravel_index(int(window.argmax()), window.shape)
+    return int(y), int(x), height, width
+
+
+def mean_absolute_error(sr: NDArray[np.floating[Any]], hr: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Mean over bands of the absolute error, (H, W)."""
+    total = np.zeros(hr.shape[1:], dtype=np.float64)
+    for a, b in zip(sr, hr, strict=True):
+        total += np.abs(a.astype(np.float64) - b)
+    return (total / len(hr)).astype(np.float16)
+
+
+def _contrast(brightness: NDArray[np.float64]) -> NDArray[np.float64]:
+    dy, dx = np.gradient(brightness)
+    return np.asarray(np.hypot(dy, dx), dtype=np.float64)

@@ -1,0 +1,256 @@
+"""The report's pictures. Each function makes a Figure of its own; there is no global plotting state.
+
+Within a scene all pictures share one stretch and all error maps one colour scale, so that a row cannot
+look better than another by its display.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from hsipipe.errors import FileFormatError
+from hsipipe.evaluation.evidence import SceneEvidence
+
+# Okabe and Ito's colours, apart for colour-blind readers as well (jfly.uni-koeln.de/color).
+_TRUTH = "#000000"
+_KNOWN = {"bicubic": "#7a7a7a", "regression": "#e69f00", "dmgasr": "#0072b2"}
+_OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_WIDTH = 12.0
+_TALLEST = 14.0
+_FEW = 30
+_DECADES = 20
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """One colour per row, the same in every figure."""
+    spare = iter(_OTHERS * 8)
+    return {name: _KNOWN.get(name) or next(spare) for name in names}
+
+
+def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
+    """False-colour images of input, rows and truth; below each the same detail, enlarged.
+
+    Args:
+        scene: The scene.
+        rows: Names to show, with their index in the arrays of `scene`.
+        captions: Second line of a row's title.
+    """
+    images = [("LR input", scene.lr_rgb)]
+    images += [(f"{name}\n{captions.get(name, '')}".strip(), scene.rgb[index]) for name, index in rows.items()]
+    images.append(("HR truth", scene.hr_rgb))
+    height, width = scene.hr_rgb.shape[:2]
+    top, left, tall, wide = (int(value) for value in scene.detail)
+    panel = _WIDTH / len(images)
+    rise = panel * height / width
+    figure = _figure(_WIDTH, rise + panel * tall / wide + 0.75)
+    ratios = [height / width, tall / wide]
+    axes = figure.subplots(2, len(images), height_ratios=ratios, squeeze=False)
+    for column, (title, image) in enumerate(images):
+        for axis in axes[:, column]:
+            axis.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+            axis.set_axis_off()
+        axes[0, column].set_title(title, fontsize=10)
+        axes[0, column].add_patch(Rectangle((left, top), wide, tall, fill=False, edgecolor="white", linewidth=1.2))
+        axes[1, column].set_xlim(left, left + wide)
+        axes[1, column].set_ylim(top + tall, top)
+    return figure
+
+
+def error_maps(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
+    """Mean absolute error per pixel of each row, on one colour scale that ends at the 99.5 percentile."""
+    maps = scene.error[list(rows.values())].astype(np.float32)
+    top = float(np.percentile(maps, 99.5)) or 1e-6
+    height, width = maps.shape[1:]
+    figure = _figure(_WIDTH, _WIDTH / len(rows) * height / width * 0.9 + 0.6)
+    axes = figure.subplots(1, len(rows), squeeze=False)[0]
+    for axis, name, values in zip(axes, rows, maps, strict=True):
+        image = axis.imshow(values, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+        axis.set_title(f"{name}\n{captions.get(name, '')}".strip(), fontsize=10)
+        axis.set_axis_off()
+    bar = figure.colorbar(image, ax=list(axes), extend="max", fraction=0.05, pad=0.01)
+    bar.set_label("mean |error| over bands\n(full range 1)", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def spectra(scene: SceneEvidence, rows: Mapping[str, int], kinds: Sequence[str]) -> Figure:
+    """Spectra of the chosen pixels, and where these pixels are."""
+    figure = _figure(_WIDTH, 5.2)
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75), squeeze=False)[0]
+    picture = left.subplots()
+    picture.imshow(scene.hr_rgb, interpolation="nearest")
+    picture.set_axis_off()
+    picture.set_title("HR truth", fontsize=10)
+    axes = right.subplots(2, 2, sharex=True).ravel()
+    band, label = _band_axis(scene.wavelength_nm)
+    tints = colours(rows)
+    for number, (axis, (y, x), kind) in enumerate(zip(axes, scene.pixels, kinds, strict=True), start=1):
+        _mark(picture, number, y=int(y), x=int(x))
+        axis.plot(band, scene.hr_spectra[number - 1], color=_TRUTH, linewidth=2.2, label="HR truth")
+        for name, index in rows.items():
+            axis.plot(band, scene.spectra[index, number - 1], color=tints[name], linewidth=1.3, label=name)
+        axis.set_title(f"{number}: {kind} (row {y}, column {x})", fontsize=9)
+        axis.set_ylim(bottom=min(0.0, float(axis.get_ylim()[0])))
+        _quiet(axis)
+    for axis in axes[2:]:
+        axis.set_xlabel(label, fontsize=9)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower right",
+        ncols=len(rows) + 1,
+        fontsize=9,
+        frameon=False,
+    )
+    return figure
+
+
+def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float64], rows: Mapping[str, int]) -> Figure:
+    """PSNR over wavelength; a band without any error is left out.
+
+    Args:
+        values: PSNR in dB of each row and band, (R, C).
+        wavelength_nm: Band centres (C,), NaN where unknown.
+        rows: Names to show, with their index in `values`.
+    """
+    figure = _figure(9, 3.6)
+    axis = figure.subplots()
+    band, label = _band_axis(wavelength_nm)
+    tints = colours(rows)
+    for name, index in rows.items():
+        curve = np.where(np.isfinite(values[index]), values[index], np.nan)
+        axis.plot(band, curve, color=tints[name], linewidth=1.8, marker="o", markersize=2.5, label=name)
+    axis.set_xlabel(label, fontsize=9)
+    axis.set_ylabel("PSNR (dB)", fontsize=9)
+    axis.legend(fontsize=9, frameon=False)
+    _quiet(axis)
+    return figure
+
+
+def gain_bars(gains: Mapping[str, Mapping[str, float]]) -> Figure:
+    """MPSNR gain over bicubic, one group of bars a scene.
+
+    Args:
+        gains: Row name to scene to dB.
+    """
+    scenes = list(next(iter(gains.values())))
+    thick = 0.8 / len(gains)
+    figure = _figure(9, 1.1 + 0.34 * len(scenes) * max(1.0, 0.6 * len(gains)))
+    axis = figure.subplots()
+    tints = colours(gains)
+    place = np.arange(len(scenes))
+    for index, (name, values) in enumerate(gains.items()):
+        lengths = [values[scene] for scene in scenes]
+        bars = axis.barh(place + (index - (len(gains) - 1) / 2) * thick, lengths, thick, color=tints[name], label=name)
+        axis.bar_label(bars, fmt="%+.2f", fontsize=8, padding=3)
+    axis.axvline(0, color="#333333", linewidth=1)
+    axis.set_yticks(place, scenes, fontsize=9)
+    axis.invert_yaxis()
+    axis.margins(x=0.15, y=0.01)
+    axis.set_xlabel("MPSNR over bicubic (dB)", fontsize=9)
+    figure.legend(loc="outside upper right", ncols=len(gains), fontsize=9, frameon=False)
+    _quiet(axis, grid="x")
+    return figure
+
+
+def training_curves(path: Path) -> Figure | None:
+    """A stage's training curves: columns in dB beside the others; None if there is nothing to draw.
+
+    Args:
+        path: CSV with a header; the first column is the step, cells may be empty.
+
+    Raises:
+        FileFormatError: A cell is no number.
+    """
+    table = _read_csv(path)
+    if len(table) < 2:
+        return None
+    (step, steps), *columns = table.items()
+    series = {name: values for name, values in columns if np.isfinite(values).any()}
+    panels = [
+        {name: values for name, values in series.items() if name.endswith("_db") == decibel}
+        for decibel in (False, True)
+    ]
+    panels = [panel for panel in panels if panel]
+    if not panels:
+        return None
+    figure = _figure(4.8 * len(panels), 3.2)
+    for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _curves(axis, steps, panel)
+        axis.set_xlabel(step, fontsize=9)
+    return figure
+
+
+def _curves(axis: Axes, steps: NDArray[np.float64], panel: Mapping[str, NDArray[np.float64]]) -> None:
+    for name, values in panel.items():
+        known = np.isfinite(values)
+        marker = "o" if known.sum() < _FEW else None
+        axis.plot(steps[known], values[known], linewidth=1.4, marker=marker, markersize=3, label=name)
+    shown = np.concatenate(list(panel.values()))
+    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    if low > 0 and high > _DECADES * low:
+        axis.set_yscale("log")
+    axis.legend(fontsize=8, frameon=False)
+    _quiet(axis)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write as PNG; the same figure gives the same bytes."""
+    figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None})
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A scene much taller than wide is drawn smaller rather than on a page of metres.
+    figure = Figure(figsize=(width, min(height, _TALLEST)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _band_axis(wavelength_nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    if np.isfinite(wavelength_nm).all():
+        return wavelength_nm, "wavelength (nm)"
+    return np.arange(len(wavelength_nm), dtype=np.float64), "band"
+
+
+def _mark(axis: Axes, number: int, *, y: int, x: int) -> None:
+    axis.plot(x, y, "o", markersize=9, markerfacecolor="none", markeredgecolor="white", markeredgewidth=2.6)
+    axis.plot(x, y, "o", markersize=9, markerfacecolor="none", markeredgecolor="#d55e00", markeredgewidth=1.4)
+    axis.annotate(
+        str(number),
+        (x, y),
+        xytext=(7, 5),
+        textcoords="offset points",
+        fontsize=10,
+        fontweight="bold",
+        color="white",
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "#d55e00", "edgecolor": "none"},
+        annotation_clip=False,
+    )
+
+
+def _quiet(axis: Axes, grid: str = "both") -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=8)
+
+
+def _read_csv(path: Path) -> dict[str, NDArray[np.float64]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return {name: np.array([_cell(row[name]) for row in rows]) for name in (rows[0] if rows else {})}
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is no table of numbers ({error}); run the training stage again.") from error
+
+
+def _cell(text: Any) -> float:
+    return float(text) if text else math.nan

@@ -1,0 +1,187 @@
+"""The metrics, one definition each, on (C, H, W) cubes whose full range is 1.0.
+
+Nothing is clipped, cropped or rescaled here: a score is of exactly what was given. (The evaluation clips
+every row's prediction to [0, 1] before it comes here.) Sums run in float64, band by band, so that a
+float32 scene is never copied as a whole. A value that is not finite means: infinite PSNR of identical
+images, NaN where a metric is undefined; both are ``null`` in JSON.
+
+Sources: PSNR, SSIM: 10.1109/TIP.2003.819861; SAM: Kruse et al., 10.1016/0034-4257(93)90013-N;
+ERGAS: Wald, "Quality of high resolution synthesised images" (2000), with the ratio h/l = 1/s.
+"""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from hsipipe.degradation.bicubic import downsample
+from hsipipe.errors import DataError
+from hsipipe.evaluation.cubes import Array, as_cube, band_label, band_wavelengths, check_lr, check_pair
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def score(
+    sr: "NDArray[Any] | xr.DataArray",
+    hr: "NDArray[Any] | xr.DataArray",
+    scale: int = 4,
+    *,
+    lr: "NDArray[Any] | xr.DataArray | None" = None,
+) -> dict[str, float]:
+    """All metrics of a prediction.
+
+    Args:
+        sr: Prediction (C, H, W); values are taken as they are, not clipped.
+        hr: Ground truth (C, H, W), full range 1.0.
+        scale: Ratio of the pixel sizes, s.
+        lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
+
+    Returns:
+        The keys of :data:`hsipipe.protocols.METRIC_DEFINITIONS`. PSNR of identical images is ``inf``; an
+        undefined value is NaN.
+
+    Raises:
+        DataError: Shapes, ranks, NaN, extents or a band without signal; the message says what to do.
+    """
+    truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
+    check_pair(prediction, truth, scale)
+    reference = truth
+    if lr is not None:
+        reference = as_cube(lr, "lr")
+        check_lr(reference, truth, scale)
+    mse = band_mse(prediction, truth)
+    return {
+        "mpsnr_db": float(np.mean([psnr_db(value) for value in mse])),
+        "cube_psnr_db": psnr_db(float(mse.mean())),
+        "mssim": mssim(prediction, truth),
+        "sam_deg": sam_deg(prediction, truth),
+        "ergas": ergas(prediction, truth, scale=scale, wavelength_nm=band_wavelengths(hr)),
+        "cc": cc(prediction, truth),
+        "rmse": math.sqrt(float(mse.mean())),
+        "consistency_psnr_db": consistency_psnr_db(prediction, reference, scale=scale),
+    }
+
+
+def band_mse(sr: Array, hr: Array) -> NDArray[np.float64]:
+    """Mean squared error of each band, (C,)."""
+    return np.array([np.mean(np.square(_f64(a) - _f64(b))) for a, b in zip(sr, hr, strict=True)])
+
+
+def psnr_db(mse: float) -> float:
+    """PSNR in dB with peak 1 of a mean squared error; ``inf`` for zero."""
+    return math.inf if mse == 0 else -10 * math.log10(mse)
+
+
+def band_psnr_db(sr: Array, hr: Array) -> NDArray[np.float64]:
+    """PSNR in dB of each band, (C,)."""
+    return np.array([psnr_db(value) for value in band_mse(sr, hr)])
+
+
+def mpsnr_db(sr: Array, hr: Array) -> float:
+    """Mean over bands of the PSNR in dB; one band without any error makes it infinite."""
+    return float(band_psnr_db(sr, hr).mean())
+
+
+def cube_psnr_db(sr: Array, hr: Array) -> float:
+    """PSNR in dB of all values together; up to 1 dB from :func:`mpsnr_db`, never to be mixed with it."""
+    return psnr_db(float(band_mse(sr, hr).mean()))
+
+
+def rmse(sr: Array, hr: Array) -> float:
+    """Root of the mean squared error of all values."""
+    return math.sqrt(float(band_mse(sr, hr).mean()))
+
+
+def mssim(sr: Array, hr: Array) -> float:
+    """Structural similarity of each band (skimage, its defaults, data_range 1), mean over bands."""
+
+    def one(planes: tuple[Array, Array]) -> float:
+        a, b = (_f64(plane) for plane in planes)
+        # skimage has no annotations here.
+        return float(structural_similarity(a, b, data_range=1.0))  # type: ignore[no-untyped-call]
+
+    # SSIM takes most of the time of a score; its filters run outside the interpreter's lock.
+    with ThreadPoolExecutor(min(len(hr), os.cpu_count() or 1)) as pool:
+        return float(np.mean(list(pool.map(one, zip(sr, hr, strict=True)))))
+
+
+def sam_deg(sr: Array, hr: Array) -> float:
+    """Mean spectral angle in degrees over pixels whose spectra are both non-zero; NaN if there are none.
+
+    The angle of the unit vectors u, v is ``2 atan2(|u - v|, |u + v|)``: exact for small angles, where the
+    arc cosine of their product loses half of the digits (Kahan, "How futile are mindless assessments of
+    roundoff in floating-point computation?", 2006, section 12).
+    """
+    norm_sr, norm_hr = _norm(sr), _norm(hr)
+    valid = (norm_sr > 0) & (norm_hr > 0)
+    if not valid.any():
+        return math.nan
+    norm_sr[~valid], norm_hr[~valid] = 1, 1
+    difference, total = np.zeros_like(norm_hr), np.zeros_like(norm_hr)
+    for a, b in zip(sr, hr, strict=True):
+        u, v = _f64(a) / norm_sr, _f64(b) / norm_hr
+        difference += np.square(u - v)
+        total += np.square(u + v)
+    angle = 2 * np.arctan2(np.sqrt(difference), np.sqrt(total))
+    return float(np.degrees(angle[valid]).mean())
+
+
+def ergas(sr: Array, hr: Array, *, scale: int, wavelength_nm: NDArray[np.float64] | None = None) -> float:
+    """``100/s * sqrt(mean_b(MSE_b / mean_b^2))`` with the mean of the truth's band b.
+
+    Raises:
+        DataError: A band of the truth has zero mean; it is named.
+    """
+    means = np.array([_f64(band).mean() for band in hr])
+    if not means.all():
+        band = band_label(int(np.flatnonzero(means == 0)[0]), wavelength_nm)
+        raise DataError(f"hr has zero mean in {band}, but ERGAS divides by the mean of each band; drop the dead band.")
+    return 100 / scale * math.sqrt(float(np.mean(band_mse(sr, hr) / means**2)))
+
+
+def cc(sr: Array, hr: Array) -> float:
+    """Pearson correlation of each band, mean over bands.
+
+    A band whose truth is constant has no correlation and is left out; a prediction that is constant where
+    the truth is not has explained nothing and counts as 0. NaN if every band's truth is constant.
+    """
+    values = [_pearson(_f64(a), _f64(b)) for a, b in zip(sr, hr, strict=True) if b.min() != b.max()]
+    return float(np.mean(values)) if values else math.nan
+
+
+def consistency_psnr_db(sr: Array, reference: Array, *, scale: int) -> float:
+    """PSNR in dB between the degraded prediction and the LR input.
+
+    Args:
+        sr: Prediction (C, H, W).
+        reference: LR input (C, H/s, W/s); or the truth (C, H, W), which is degraded like the prediction.
+        scale: Ratio of the pixel sizes, s.
+    """
+    errors = []
+    for a, b in zip(sr, reference, strict=True):
+        low = downsample(_f64(b), scale) if a.shape == b.shape else _f64(b)
+        errors.append(np.mean(np.square(downsample(_f64(a), scale) - low)))
+    return psnr_db(float(np.mean(errors)))
+
+
+def _f64(plane: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(plane, dtype=np.float64)
+
+
+def _norm(cube: Array) -> NDArray[np.float64]:
+    squares = np.zeros(cube.shape[1:], dtype=np.float64)
+    for band in cube:
+        squares += np.square(_f64(band))
+    return np.sqrt(squares)
+
+
+def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if a.min() == a.max():
+        return 0.0
+    a, b = a - a.mean(), b - b.mean()
+    return float(np.clip(np.vdot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))

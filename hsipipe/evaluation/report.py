@@ -1,0 +1,222 @@
+"""The HTML report: one file that can be mailed, with every picture inside it, and the pictures beside it."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from hsipipe.artifacts import Evaluation
+from hsipipe.errors import DataError
+from hsipipe.evaluation import figures
+from hsipipe.evaluation.evidence import SceneEvidence, read_index
+from hsipipe.evaluation.table import COLUMNS, best_rows, cell
+from hsipipe.evaluation.verdicts import BASELINE, judge
+from hsipipe.progress import progress
+from hsipipe.protocols import METRIC_DEFINITIONS
+
+MAX_SCENES = 6
+
+_TITLES = {
+    "mpsnr_db": "MPSNR",
+    "cube_psnr_db": "Cube PSNR",
+    "mssim": "MSSIM",
+    "sam_deg": "SAM",
+    "ergas": "ERGAS",
+    "cc": "CC",
+    "rmse": "RMSE",
+    "consistency_psnr_db": "Consistency",
+}
+
+
+def write_report(
+    evaluation: Evaluation, metrics: Mapping[str, Any], out: Path, *, curves: Sequence[Path] = ()
+) -> dict[str, float | int | str]:
+    """Write ``index.html`` and ``figures/*.png``.
+
+    Args:
+        evaluation: Pictures, error maps and spectra of the test scenes.
+        metrics: The tree of metrics.json of the same evaluation.
+        out: Existing empty folder.
+        curves: CSV files of training curves, titled by their file name.
+
+    Returns:
+        How many scenes and figures are shown, and the size of the page in bytes.
+
+    Raises:
+        DataError: The numbers are of another evaluation than the pictures.
+        MissingInputError: The evaluation is not there.
+    """
+    index = read_index(evaluation.path)
+    _require_same_evaluation(index, metrics)
+    rows = {name: number for number, name in enumerate(index["rows"])}
+    shown = choose_scenes(metrics, index["scenes"])
+    (out / "figures").mkdir()
+    album = _Album(out / "figures")
+    with progress("report", len(shown) + 1) as advance:
+        overview = _overview(album, metrics, evaluation.path, rows)
+        advance()
+        details = []
+        for name in shown:
+            scene = _evidence(evaluation.path, name)
+            details.append(_scene(album, name, scene, metrics, rows, kinds=index["pixels"]))
+            advance(note=name)
+    drawn = [(path, figures.training_curves(path)) for path in curves]
+    training = [
+        {"title": path.stem.replace("_", " "), "src": album.add(figure, f"curve-{path.stem}")}
+        for path, figure in drawn
+        if figure is not None
+    ]
+    page = _render(metrics, overview=overview, details=details, training=training)
+    (out / "index.html").write_text(page, encoding="utf-8")
+    return {"scenes_shown": len(shown), "figures": album.count, "html_bytes": len(page.encode())}
+
+
+def choose_scenes(metrics: Mapping[str, Any], names: Sequence[str], limit: int = MAX_SCENES) -> list[str]:
+    """Scenes shown in detail: all, or `limit` of them in even steps from the smallest gain to the largest."""
+    if len(names) <= limit:
+        return list(names)
+    gains = _gains(metrics)
+    main = gains[list(gains)[-1]] if gains else {}
+    # A gain that is not finite has no place in the order; it is shown first, since something is wrong with it.
+    known = {name: gain for name, gain in main.items() if math.isfinite(gain)}
+    ranked = sorted(names, key=lambda name: (known.get(name, -math.inf), name))
+    return [ranked[round(step * (len(ranked) - 1) / (limit - 1))] for step in range(limit)]
+
+
+class _Album:
+    """Saves figures and hands them out as data URIs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+
+    def add(self, figure: Figure, name: str) -> str:
+        path = self.folder / f"{name}.png"
+        figures.save(figure, path)
+        self.count += 1
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _evidence(folder: Path, name: str) -> SceneEvidence:
+    return SceneEvidence.load(folder / f"{name}.npz")
+
+
+def _overview(album: _Album, metrics: Mapping[str, Any], folder: Path, rows: Mapping[str, int]) -> dict[str, str]:
+    loaded = (_evidence(folder, name) for name in metrics["scenes"])
+    curves = [(scene.band_psnr_db, scene.wavelength_nm) for scene in loaded]
+    mean = np.mean([values for values, _ in curves], axis=0)
+    pictures = {"bands": album.add(figures.band_psnr(mean, curves[0][1], rows), "band-psnr")}
+    gains = _gains(metrics)
+    if gains:
+        main = gains[list(gains)[-1]]
+        ranked = sorted(main, key=lambda name: (-np.nan_to_num(main[name]), name))
+        ordered = {row: {name: values[name] for name in ranked} for row, values in gains.items()}
+        pictures["gain"] = album.add(figures.gain_bars(ordered), "gain")
+    return pictures
+
+
+def _scene(
+    album: _Album,
+    name: str,
+    scene: SceneEvidence,
+    metrics: Mapping[str, Any],
+    rows: Mapping[str, int],
+    *,
+    kinds: Sequence[str],
+) -> dict[str, Any]:
+    values = metrics["scenes"][name]
+    psnr, sam = COLUMNS[0], next(column for column in COLUMNS if column.key == "sam_deg")
+    captions = {row: f"{cell(values[row]['mpsnr_db'], psnr)} dB, {cell(values[row]['sam_deg'], sam)}°" for row in rows}
+    return {
+        "name": name,
+        "bands": ", ".join(_band(scene, int(band)) for band in scene.display_bands),
+        "images": album.add(figures.image_strip(scene, rows, captions), f"{name}-images"),
+        "errors": album.add(figures.error_maps(scene, rows, captions), f"{name}-errors"),
+        "spectra": album.add(figures.spectra(scene, rows, kinds), f"{name}-spectra"),
+    }
+
+
+def _band(scene: SceneEvidence, band: int) -> str:
+    wavelength = scene.wavelength_nm[band]
+    return f"{wavelength:.0f} nm" if math.isfinite(wavelength) else f"band {band}"
+
+
+def _gains(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """MPSNR over bicubic in dB: row to scene; rows that are no ceiling, the models last."""
+    order = {"baseline": 0, "control": 1, "model": 2}
+    names = [name for name, row in metrics["models"].items() if name != BASELINE and row["kind"] in order]
+    names.sort(key=lambda name: order[metrics["models"][name]["kind"]])
+    gains: dict[str, dict[str, float]] = {name: {} for name in names}
+    for scene, values in metrics["scenes"].items():
+        for name in names:
+            pair = (values[name]["mpsnr_db"], values.get(BASELINE, {}).get("mpsnr_db"))
+            gains[name][scene] = pair[0] - pair[1] if None not in pair else math.nan
+    return gains if BASELINE in metrics["models"] else {}
+
+
+def _render(
+    metrics: Mapping[str, Any],
+    *,
+    overview: Mapping[str, str],
+    details: Sequence[Mapping[str, Any]],
+    training: Sequence[Mapping[str, str]],
+) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
+    models = metrics["models"]
+    return template.render(
+        verdicts=judge(metrics),
+        tables=[
+            _table("Mean over the test scenes", models),
+            *(_table(name, rows, kinds=models) for name, rows in metrics["scenes"].items()),
+        ],
+        columns=COLUMNS,
+        protocol=metrics["protocol"],
+        test_set=metrics.get("test_set", []),
+        definitions=[(_TITLES[key], text) for key, text in METRIC_DEFINITIONS.items()],
+        overview=overview,
+        details=details,
+        training=training,
+        scenes=len(metrics["scenes"]),
+    )
+
+
+def _table(
+    title: str, rows: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Cells as text, ceilings last."""
+    with_kind = {name: {**row, "kind": (kinds or rows)[name]["kind"]} for name, row in rows.items()}
+    best = best_rows(with_kind)
+    ordered = sorted(with_kind, key=lambda name: with_kind[name]["kind"] == "ceiling")
+    return {
+        "title": title,
+        "rows": [
+            {
+                "name": name,
+                "kind": with_kind[name]["kind"],
+                "cells": [
+                    (cell(with_kind[name].get(column.key), column), best.get(column.key) == name) for column in COLUMNS
+                ],
+            }
+            for name in ordered
+        ],
+    }
+
+
+def _require_same_evaluation(index: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    pictured = (sorted(index["rows"]), sorted(index["scenes"]))
+    models = metrics["models"]
+    counted = (
+        sorted(name for name in models if models[name]["kind"] != "ceiling"),
+        sorted(metrics["scenes"]),
+    )
+    if pictured != counted:
+        raise DataError(
+            f"The pictures are of rows and scenes {pictured}, the numbers of {counted}: "
+            "they come from different evaluations; run the stage evaluate again."
+        )

@@ -1,0 +1,123 @@
+"""What stands in the table: each row makes a prediction of a scene, and only ceilings are shown the truth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.degradation.pairs import Pair
+from hsipipe.inference.scene import predict_scene
+from hsipipe.models.base import SuperResolver
+from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.models.baselines.pca import PcaCeiling
+from hsipipe.models.dmgasr import Dmgasr
+from hsipipe.params import SamplingParams
+
+BICUBIC = "bicubic"
+
+Prediction = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a sensor sees of a scene, and all that a model is given: there is no truth in it.
+
+    Attributes:
+        name: The scene.
+        lr: LR-HSI (C, h, w) float32.
+        msi: HR-MSI (c, H, W) float32, for fusion.
+        wavelength_nm: Centre of each band (C,), where known.
+    """
+
+    name: str
+    lr: NDArray[np.float32]
+    msi: NDArray[np.float32]
+    wavelength_nm: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, pair: Pair) -> "Observation":
+        """The pair without its truth."""
+        return cls(pair.name, pair.lr, pair.msi, pair.wavelength_nm)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A super-resolver in the table.
+
+    Attributes:
+        name: Key in metrics.json.
+        kind: A baseline needs no training, a control is trained to judge a model by.
+        predict: HR prediction (C, H, W) of an observation.
+        nfe: Network evaluations per image.
+    """
+
+    name: str
+    kind: Literal["baseline", "control", "model"]
+    predict: Callable[[Observation], Prediction]
+    nfe: int
+
+
+@dataclass(frozen=True)
+class CeilingRow:
+    """A bound in the table: it sees the truth, so it is never a result.
+
+    Attributes:
+        name: Key in metrics.json.
+        reconstruct: The truth through a representation and back, (C, H, W).
+    """
+
+    name: str
+    reconstruct: Callable[[Pair], Prediction]
+    kind: Literal["ceiling"] = "ceiling"
+    nfe: int = 0
+
+
+AnyRow = Row | CeilingRow
+
+
+def apply(row: AnyRow, pair: Pair) -> Prediction:
+    """What the row makes of a scene; a :class:`Row` gets the observation alone."""
+    return row.reconstruct(pair) if isinstance(row, CeilingRow) else row.predict(Observation.of(pair))
+
+
+def bicubic_row(scale: int) -> Row:
+    """Bicubic interpolation of the whole scene."""
+    model = Bicubic(scale)
+    return Row(BICUBIC, "baseline", lambda seen: model.predict(seen.lr[None])[0], model.nfe)
+
+
+def model_row(model: SuperResolver, kind: Literal["baseline", "control", "model"], *, tile: int, overlap: int) -> Row:
+    """A trained super-resolver on whole scenes, tile by tile (sizes in LR pixels)."""
+    return Row(model.name, kind, lambda seen: predict_scene(model, seen.lr, tile=tile, overlap=overlap), model.nfe)
+
+
+def pca_row(pairs: DegradedPairs, k: int) -> CeilingRow:
+    """The ceiling of k principal components, fitted on the training scenes."""
+    ceiling = PcaCeiling.fit_training(pairs, k)
+    return CeilingRow(f"pca-{k}-ceiling", lambda pair: ceiling.reconstruct(pair.hr))
+
+
+def standard_rows(
+    pairs: DegradedPairs,
+    gae: GaeCheckpoint,
+    diffusion: DiffusionCheckpoint,
+    regression: RegressionCheckpoint,
+    *,
+    sampling: SamplingParams,
+    scale: int,
+) -> list[AnyRow]:
+    """Bicubic, both ceilings, the one-step regression of the same network, and DMGASR."""
+    model = Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling)
+    control = Dmgasr.from_checkpoints(gae, regression, sampling=sampling)
+    latent_channels = model.gae.latent_mean.numel()
+    tiles = {"tile": sampling.tile, "overlap": sampling.overlap}
+    return [
+        bicubic_row(scale),
+        pca_row(pairs, latent_channels),
+        CeilingRow("ae-ceiling", lambda pair: model.ceiling(pair.lr, pair.hr)),
+        model_row(control, "control", **tiles),
+        model_row(model, "model", **tiles),
+    ]

@@ -1,0 +1,59 @@
+"""Two small test scenes, and rows that stand for trained models."""
+
+import numpy as np
+import pytest
+
+from hsipipe.artifacts import DegradedPairs, RawScenes
+from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.degradation.bicubic import downsample, upsample
+from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
+from hsipipe.evaluation.rows import CeilingRow, Row, bicubic_row
+from hsipipe.params import DatasetParams, DegradationParams, SplitParams, SyntheticParams
+from hsipipe.protocols import make_protocol
+
+SCALE, BANDS = 4, 13
+
+
+DATASET = DatasetParams(name="synthetic", root=None, synthetic=SyntheticParams(scenes=4, size=48, bands=BANDS, seed=0))
+SPLIT = SplitParams(by="scene", val=0.2, test=0.5, test_scenes=[], val_scenes=[], guard=0, seed=0)
+DEGRADATION = DegradationParams(scale=SCALE, crop_remainder=False, srf="rgb")
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    """Two test scenes, one for training, one for validation: 13 bands, 48 x 48 pixels."""
+    raw, out = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("pairs")
+    prepare_scenes(DATASET, raw)
+    make_pairs(RawScenes(raw), out, split=SPLIT, degradation=DEGRADATION)
+    return DegradedPairs(out)
+
+
+@pytest.fixture
+def names(pairs):
+    return pair_names(pairs, "test")
+
+
+@pytest.fixture
+def pair(pairs, names):
+    """The first test scene."""
+    return read_pair(pairs, "test", names[0])
+
+
+@pytest.fixture
+def protocol():
+    return make_protocol("default", dataset=DATASET, split=SPLIT, degradation=DEGRADATION)
+
+
+@pytest.fixture
+def rows():
+    def sharper(seen):
+        up = upsample(seen.lr, SCALE)
+        return up + upsample(seen.lr - downsample(up, SCALE), SCALE)
+
+    return [
+        bicubic_row(SCALE),
+        CeilingRow("pca-3-ceiling", lambda pair: pair.hr + np.float32(1e-3)),
+        CeilingRow("ae-ceiling", lambda pair: pair.hr),
+        Row("regression", "control", lambda seen: sharper(seen) + 0.01, 1),
+        Row("dmgasr", "model", sharper, 4),
+    ]

@@ -1,0 +1,194 @@
+"""Every metric against an independent reference and against cases done by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torchmetrics.functional.image import (
+    error_relative_global_dimensionless_synthesis as torch_ergas,
+)
+from torchmetrics.functional.image import spectral_angle_mapper as torch_sam
+
+from hsipipe.degradation.bicubic import downsample
+from hsipipe.errors import DataError
+from hsipipe.evaluation import metrics
+from hsipipe.protocols import METRIC_DEFINITIONS
+
+
+@pytest.fixture
+def cubes():
+    rng = np.random.default_rng(0)
+    hr = rng.uniform(0.05, 0.95, (5, 24, 32))
+    return np.clip(hr + rng.normal(0, 0.05, hr.shape), 0, 1), hr
+
+
+def test_score_has_exactly_the_defined_keys_and_plain_floats(cubes):
+    values = metrics.score(*cubes)
+    assert set(values) == set(METRIC_DEFINITIONS)
+    assert all(type(value) is float for value in values.values())
+
+
+def test_mpsnr_and_mssim_are_means_of_skimage_over_bands(cubes):
+    sr, hr = cubes
+    values = metrics.score(sr, hr, 4)
+    psnr = [peak_signal_noise_ratio(b, a, data_range=1) for a, b in zip(sr, hr, strict=True)]
+    ssim = [structural_similarity(a, b, data_range=1) for a, b in zip(sr, hr, strict=True)]
+    assert values["mpsnr_db"] == pytest.approx(np.mean(psnr), abs=1e-10)
+    assert values["mssim"] == pytest.approx(np.mean(ssim), abs=1e-12)
+    assert values["cube_psnr_db"] == pytest.approx(peak_signal_noise_ratio(hr, sr, data_range=1), abs=1e-10)
+
+
+def test_sam_is_torchmetrics_in_degrees(cubes):
+    reference = torch_sam(*(torch.from_numpy(cube[None]) for cube in cubes))
+    assert metrics.score(*cubes)["sam_deg"] == pytest.approx(math.degrees(reference), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_ergas_divides_100_by_the_scale(cubes, scale):
+    sr, hr = cubes
+    relative = [((a - b) ** 2).mean() / b.mean() ** 2 for a, b in zip(sr, hr, strict=True)]
+    by_hand = 100 / scale * np.sqrt(np.mean(relative))
+    reference = torch_ergas(*(torch.from_numpy(cube[None]) for cube in cubes), ratio=scale)
+    assert metrics.score(sr, hr, scale)["ergas"] == pytest.approx(by_hand, abs=1e-10)
+    assert metrics.score(sr, hr, scale)["ergas"] == pytest.approx(float(reference), rel=1e-9)
+
+
+def test_cc_is_numpys_correlation(cubes):
+    sr, hr = cubes
+    reference = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(sr, hr, strict=True)])
+    assert metrics.score(sr, hr)["cc"] == pytest.approx(reference, abs=1e-12)
+
+
+def test_rmse_and_consistency_by_brute_force(cubes):
+    sr, hr = cubes
+    low_sr, low_hr = downsample(sr, 4), downsample(hr, 4)
+    values = metrics.score(sr, hr, 4)
+    assert values["rmse"] == pytest.approx(np.sqrt(np.mean((sr - hr) ** 2)), abs=1e-14)
+    reference = peak_signal_noise_ratio(low_hr, low_sr, data_range=1)
+    assert values["consistency_psnr_db"] == pytest.approx(reference, abs=1e-9)
+
+
+def test_consistency_is_against_the_given_input(cubes):
+    sr, hr = cubes
+    lr = downsample(sr, 4)
+    assert metrics.score(sr, hr, 4, lr=lr)["consistency_psnr_db"] > 250
+
+
+def test_a_constant_error_by_hand():
+    hr = np.full((2, 8, 8), 0.5)
+    hr[:, ::2] = 0.3
+    values = metrics.score(hr + 0.1, hr, 4)
+    assert values["mpsnr_db"] == pytest.approx(20)
+    assert values["rmse"] == pytest.approx(0.1)
+    assert values["ergas"] == pytest.approx(25 * 0.1 / 0.4)
+    assert values["cc"] == pytest.approx(1)
+    assert values["sam_deg"] == pytest.approx(0, abs=1e-6)
+
+
+def test_mpsnr_and_cube_psnr_differ_when_bands_differ():
+    hr = np.full((2, 8, 8), 0.5)
+    sr = hr + np.array([0.1, 0.001])[:, None, None]
+    assert metrics.mpsnr_db(sr, hr) == pytest.approx((20 + 60) / 2)
+    assert metrics.cube_psnr_db(sr, hr) == pytest.approx(-10 * math.log10((1e-2 + 1e-6) / 2))
+
+
+@pytest.mark.parametrize("degrees", [1e-7, 0.01, 30, 90, 180])
+def test_sam_by_hand_and_near_zero(degrees):
+    angle = math.radians(degrees)
+    hr = np.zeros((2, 8, 8))
+    hr[0] = 0.5
+    sr = np.stack([np.full((8, 8), math.cos(angle)), np.full((8, 8), math.sin(angle))])
+    assert metrics.sam_deg(sr, hr) == pytest.approx(degrees, rel=1e-9)
+
+
+def test_sam_leaves_out_black_pixels_of_either():
+    hr = np.zeros((2, 8, 8))
+    hr[0], hr[1, 0, 0] = 1, 1
+    sr = hr.copy()
+    sr[:, 4:], hr[:, :2] = 0, 0
+    sr[1, 3] = 1
+    assert metrics.sam_deg(sr, hr) == pytest.approx(45 / 2)
+
+
+def test_sam_without_a_lit_pixel_is_undefined():
+    assert math.isnan(metrics.sam_deg(np.zeros((2, 8, 8)), np.ones((2, 8, 8))))
+
+
+def test_cc_leaves_out_constant_truth_and_gives_nothing_for_a_constant_prediction(cubes):
+    sr, hr = (cube.copy() for cube in cubes)
+    hr[0] = 0.5
+    sr[1] = 0.5
+    rest = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(sr[2:], hr[2:], strict=True)]
+    assert metrics.cc(sr, hr) == pytest.approx(sum(rest) / 4)
+    assert math.isnan(metrics.cc(sr[1:2], hr[0:1]))
+
+
+def test_identical_images_are_perfect(cubes):
+    values = metrics.score(cubes[1], cubes[1])
+    assert values["mpsnr_db"] == values["cube_psnr_db"] == values["consistency_psnr_db"] == math.inf
+    assert values["sam_deg"] == values["ergas"] == values["rmse"] == 0
+    assert values["mssim"] == pytest.approx(1)
+    assert values["cc"] == pytest.approx(1)
+
+
+def test_nothing_is_clipped(cubes):
+    sr, hr = cubes
+    assert metrics.score(sr + 1, hr)["rmse"] > 0.9
+
+
+def test_float32_is_summed_in_float64(cubes):
+    sr, hr = (cube.astype(np.float32) for cube in cubes)
+    again = metrics.score(sr.astype(np.float64), hr.astype(np.float64))
+    assert metrics.score(sr, hr) == pytest.approx(again, rel=1e-12)
+
+
+def test_data_arrays_in_any_order_of_dimensions(cubes):
+    sr, hr = cubes
+    given = xr.DataArray(sr.transpose(1, 2, 0), dims=("y", "x", "band"))
+    truth = xr.DataArray(hr, dims=("band", "y", "x"), coords={"wavelength_nm": ("band", np.arange(5.0))})
+    assert metrics.score(given, truth) == metrics.score(sr, hr)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sr, hr: (sr[:4], hr, 4), r"sr has shape \(4, 24, 32\), hr has \(5, 24, 32\).*crop both"),
+        (lambda sr, hr: (sr[0], hr[0], 4), r"hr has shape \(24, 32\), expected three dimensions"),
+        (lambda sr, hr: (sr, hr, 5), "24 x 32 pixels, which scale 5 does not divide; crop it to 20 x 30"),
+        (lambda sr, hr: (sr, hr, 1), "scale is 1, expected an integer of at least 2"),
+        (lambda sr, hr: (sr, hr, 2.0), "scale is 2.0, expected an integer"),
+        (lambda sr, hr: (sr[:, :4, :4], hr[:, :4, :4], 4), "4 x 4 pixels, expected at least 7 x 7"),
+        (lambda sr, hr: (sr[:0], hr[:0], 4), "no band"),
+        (lambda sr, hr: (sr, (hr * 255).astype(np.uint8), 4), "hr holds uint8 values.*divide it by"),
+        (lambda sr, hr: (xr.DataArray(sr, dims=("c", "h", "w")), hr, 4), "sr has dimensions .* rename"),
+    ],
+)
+def test_unfit_input_is_refused(cubes, change, message):
+    with pytest.raises(DataError, match=message):
+        metrics.score(*change(*cubes))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_names_its_band(cubes, bad):
+    sr, hr = (cube.copy() for cube in cubes)
+    sr[3, 0, 0] = bad
+    with pytest.raises(DataError, match="sr has 1 NaN or Inf of 768 values in band 3,"):
+        metrics.score(sr, hr)
+
+
+def test_a_dead_band_is_named_with_its_wavelength(cubes):
+    sr, hr = (cube.copy() for cube in cubes)
+    hr[2] = 0
+    with pytest.raises(DataError, match="zero mean in band 2, but"):
+        metrics.score(sr, hr)
+    known = xr.DataArray(hr, dims=("band", "y", "x"), coords={"wavelength_nm": ("band", np.arange(400.0, 450, 10))})
+    with pytest.raises(DataError, match=r"band 2 \(420 nm\)"):
+        metrics.score(sr, known)
+
+
+def test_a_wrong_lr_is_refused(cubes):
+    with pytest.raises(DataError, match=r"lr has shape \(5, 24, 32\), expected \(5, 6, 8\)"):
+        metrics.score(*cubes, 4, lr=cubes[1])

@@ -1,0 +1,161 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hsipipe.artifacts import Evaluation
+from hsipipe.degradation.bicubic import downsample
+from hsipipe.degradation.pairs import Pair
+from hsipipe.errors import DataError, FileFormatError, MissingInputError
+from hsipipe.evaluation.evaluate import evaluate
+from hsipipe.evaluation.evidence import SceneEvidence
+from hsipipe.evaluation.figures import error_maps, image_strip, save, spectra, training_curves
+from hsipipe.evaluation.report import choose_scenes, write_report
+from hsipipe.evaluation.rows import apply
+
+
+@pytest.fixture
+def evaluation(pairs, rows, protocol, tmp_path):
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    return Evaluation(folder), evaluate(pairs, rows, folder, protocol=protocol)
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "report"
+    folder.mkdir()
+    return folder
+
+
+def test_the_page_holds_everything_and_needs_nothing(evaluation, out, tmp_path, names):
+    curve = tmp_path / "train_gae.csv"
+    curve.write_text("step,loss,val_mpsnr_db\n1,0.5,\n2,0.25,30.5\n")
+    summary = write_report(*evaluation, out, curves=[curve])
+    page = (out / "index.html").read_text()
+    metrics = evaluation[1]
+    figures = sorted(path.name for path in (out / "figures").iterdir())
+    assert "train gae" in page
+    assert figures == sorted(
+        ["gain.png", "band-psnr.png", "curve-train_gae.png"]
+        + [f"{scene}-{kind}.png" for scene in names for kind in ("images", "errors", "spectra")]
+    )
+    assert summary["figures"] == len(figures) == page.count('src="data:image/png;base64,')
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "http" not in page
+    for verdict in metrics["verdicts"]:
+        assert verdict.replace("'", "&#39;") in page
+    for text in (metrics["protocol"]["hash"], "ae-ceiling", "split.guard", metrics["test_set"][0]["sha256"]):
+        assert text in page
+    assert f"{metrics['models']['dmgasr']['mpsnr_db']:.2f}" in page
+    assert f"{metrics['scenes'][names[1]]['regression']['rmse']:.4f}" in page
+
+
+def test_figures_are_pictures_of_a_sensible_size(evaluation, out):
+    write_report(*evaluation, out)
+    for path in (out / "figures").iterdir():
+        with Image.open(path) as picture:
+            assert 400 < picture.width <= 1300
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_the_same_numbers_give_the_same_page(evaluation, out, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.evaluation.report.choose_scenes", lambda metrics, names: names[:1])
+    write_report(*evaluation, out)
+    (tmp_path / "again").mkdir()
+    write_report(*evaluation, tmp_path / "again")
+    assert (tmp_path / "again" / "index.html").read_bytes() == (out / "index.html").read_bytes()
+
+
+def test_error_maps_share_one_colour_scale(evaluation, names):
+    scene = SceneEvidence.load(evaluation[0].path / f"{names[0]}.npz")
+    figure = error_maps(scene, {"bicubic": 0, "regression": 1, "dmgasr": 2}, {})
+    limits = {axis.images[0].get_clim() for axis in figure.axes if axis.images}
+    assert len([axis for axis in figure.axes if axis.images]) == 3
+    assert len(limits) == 1
+
+
+def test_names_are_escaped(evaluation, out, monkeypatch):
+    monkeypatch.setattr("hsipipe.evaluation.figures.save", lambda figure, path: path.write_bytes(b""))
+    folder, metrics = evaluation
+    metrics["protocol"]["name"] = "<script>"
+    write_report(folder, metrics, out)
+    assert "<script>" not in (out / "index.html").read_text()
+
+
+def test_many_scenes_are_sampled_from_the_smallest_gain_to_the_largest():
+    def scene(gain):
+        return {"bicubic": {"mpsnr_db": 30.0}, "dmgasr": {"mpsnr_db": 30.0 + gain}}
+
+    names = [f"s{number:02}" for number in range(30)]
+    gains = dict(zip(names, np.random.default_rng(0).permutation(30), strict=True))
+    metrics = {
+        "models": {"bicubic": {"kind": "baseline"}, "dmgasr": {"kind": "model"}},
+        "scenes": {name: scene(float(gain)) for name, gain in gains.items()},
+    }
+    chosen = choose_scenes(metrics, names)
+    assert [gains[name] for name in chosen] == [0, 6, 12, 17, 23, 29]
+    assert choose_scenes(metrics, names[:3]) == names[:3]
+
+
+def test_many_scenes_are_said_to_be_a_choice(evaluation, out, monkeypatch):
+    monkeypatch.setattr("hsipipe.evaluation.figures.save", lambda figure, path: path.write_bytes(b""))
+    monkeypatch.setattr("hsipipe.evaluation.report.choose_scenes", lambda metrics, names: names[:1])
+    write_report(*evaluation, out)
+    assert "1 of 2 scenes, chosen in even steps" in (out / "index.html").read_text()
+
+
+def test_numbers_of_another_evaluation_are_refused(evaluation, out, names):
+    folder, metrics = evaluation
+    metrics["scenes"]["another"] = metrics["scenes"].pop(names[0])
+    with pytest.raises(DataError, match="different evaluations; run the stage evaluate"):
+        write_report(folder, metrics, out)
+
+
+def test_a_missing_or_damaged_evaluation_says_what_to_run(evaluation, out, names, tmp_path):
+    folder, metrics = evaluation
+    with pytest.raises(MissingInputError, match="run the stage evaluate"):
+        write_report(Evaluation(tmp_path), metrics, out)
+    (folder.path / f"{names[0]}.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(FileFormatError, match="no scene evidence"):
+        write_report(folder, metrics, out)
+
+
+@pytest.mark.parametrize("text", ["", "step\n1\n", "step,loss\n1,\n", "step,loss\n"])
+def test_curves_without_values_are_left_out(tmp_path, text):
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    assert training_curves(path) is None
+
+
+def test_curves_that_are_no_numbers_are_refused(tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("step,loss\n1,low\n")
+    with pytest.raises(FileFormatError, match="no table of numbers"):
+        training_curves(path)
+
+
+@pytest.mark.parametrize("size", [(160, 16), (16, 160), (8, 8)])
+def test_odd_extents_make_figures_without_a_warning(size, pair, rows, tmp_path):
+    hr = np.resize(pair.hr, (13, *size))
+    odd = Pair("odd", hr, downsample(hr, 4), hr[:3], np.full(13, np.nan))
+    scene = SceneEvidence.of(odd, [apply(row, odd) for row in rows if row.kind != "ceiling"])
+    shown = {"bicubic": 0, "regression": 1, "dmgasr": 2}
+    kinds = ("bright", "median", "dark", "textured")
+    for name, figure in {
+        "images": image_strip(scene, shown, {}),
+        "errors": error_maps(scene, shown, {}),
+        "spectra": spectra(scene, shown, kinds),
+    }.items():
+        save(figure, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert max(picture.size) <= 1600
+
+
+def test_a_row_without_finite_gain_does_not_stop_the_report(evaluation, out, names):
+    folder, metrics = evaluation
+    metrics["scenes"][names[0]]["dmgasr"]["mpsnr_db"] = None
+    metrics["models"]["dmgasr"]["mpsnr_db"] = None
+    write_report(folder, metrics, out)
+    assert "cannot be compared" in (out / "index.html").read_text()

@@ -1,0 +1,69 @@
+import io
+
+from rich.console import Console
+
+from hsipipe.evaluation.table import best_rows, print_table, render
+
+
+def row(kind, mpsnr, **change):
+    values = {
+        "kind": kind,
+        "mpsnr_db": mpsnr,
+        "cube_psnr_db": 33.123,
+        "mssim": 0.91234,
+        "sam_deg": 12.345,
+        "ergas": 12.3456,
+        "cc": 0.99,
+        "rmse": 0.01,
+        "consistency_psnr_db": 101.5,
+        "seconds_per_image": 123.456,
+        "nfe": 100,
+    }
+    return {**values, **change}
+
+
+METRICS = {
+    "models": {
+        "bicubic": row("baseline", 32.0, sam_deg=4.0),
+        "pca-15-ceiling": row("ceiling", 50.0, sam_deg=1.0),
+        "dmgasr": row("model", 34.5, sam_deg=5.0, ergas=None),
+    },
+    "scenes": {},
+    "protocol": {"name": "default", "hash": "0123456789abcdef"},
+}
+
+
+def text(width=80, **options):
+    console = Console(width=width, file=io.StringIO(), **options)
+    print_table(METRICS, console)
+    return console.file.getvalue()
+
+
+def test_it_fits_eighty_columns_uncut():
+    lines = text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in text()
+    line = next(line for line in lines if "pca-15-ceiling" in line)
+    assert "50.00" in line
+    assert "101.50" in line
+    assert "123.46" in line
+
+
+def test_ceilings_stand_last_and_cannot_be_the_best():
+    names = [str(cell) for cell in render(METRICS).columns[0].cells]
+    assert names == ["bicubic", "dmgasr", "pca-15-ceiling"]
+    best = best_rows(METRICS["models"])
+    assert best["mpsnr_db"] == "dmgasr"
+    assert best["sam_deg"] == "bicubic"
+
+
+def test_what_is_not_finite_is_marked():
+    line = next(line for line in text().splitlines() if "dmgasr" in line)
+    assert "n/a" in line
+
+
+def test_the_sentences_stand_below():
+    plain = " ".join(text().split())
+    assert "dmgasr is 2.50 dB MPSNR above bicubic" in plain
+    assert "! dmgasr has WORSE spectra" in plain
+    assert "protocol default 0123456789abcdef" in plain

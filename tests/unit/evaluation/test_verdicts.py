@@ -1,0 +1,57 @@
+import pytest
+
+from hsipipe.evaluation.verdicts import judge
+
+
+def tree(*, dmgasr=34.0, regression=33.5, sam=4.0, ae=50.0, pca=45.0):
+    def row(kind, mpsnr, sam_deg=4.5):
+        return {"kind": kind, "mpsnr_db": mpsnr, "sam_deg": sam_deg}
+
+    models = {
+        "bicubic": row("baseline", 32.0),
+        "pca-6-ceiling": row("ceiling", pca),
+        "ae-ceiling": row("ceiling", ae),
+        "regression": row("control", regression),
+        "dmgasr": row("model", dmgasr, sam),
+    }
+    return {"models": models, "scenes": {"a": models, "b": {**models, "dmgasr": row("model", 31.0)}}}
+
+
+def test_a_good_result_says_by_how_much():
+    verdicts = judge(tree())
+    assert [verdict.text for verdict in verdicts] == [
+        "dmgasr is 2.00 dB MPSNR above bicubic (34.00 against 32.00; above it on 1 of 2 test scenes).",
+        "The SAM of dmgasr is 0.50 degrees below bicubic's (4.00 against 4.50).",
+        "dmgasr is 0.50 dB MPSNR above the control regression (34.00 against 33.50; above it on 1 of 2 test scenes).",
+        "ae-ceiling is 5.00 dB MPSNR above pca-6-ceiling (50.00 against 45.00).",
+    ]
+    assert all(verdict.ok for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("change", "index", "sentence"),
+    [
+        ({"dmgasr": 31.7}, 0, "dmgasr is NOT above bicubic: it is 0.30 dB MPSNR below it"),
+        ({"dmgasr": 32.0}, 0, "dmgasr is NOT above bicubic: it is 0.00 dB"),
+        ({"sam": 4.502}, 1, "WORSE spectra than bicubic: its SAM is 0.002 degrees higher"),
+        ({"regression": 34.25}, 2, "NOT above the control regression: it is 0.25 dB MPSNR below it"),
+        ({"ae": 40.0}, 3, "5.00 dB MPSNR BELOW pca-6-ceiling"),
+        ({"dmgasr": None}, 0, "cannot be compared with bicubic"),
+        ({"sam": None}, 1, "cannot be compared"),
+        ({"ae": None}, 3, "cannot be compared"),
+    ],
+)
+def test_a_bad_result_says_so(change, index, sentence):
+    verdict = judge(tree(**change))[index]
+    assert not verdict.ok
+    assert sentence in verdict.text
+
+
+def test_an_equal_sam_is_no_fault():
+    assert judge(tree(sam=4.5))[1].ok
+
+
+def test_rows_that_are_not_there_are_not_judged():
+    only = tree()
+    only["models"] = {"bicubic": only["models"]["bicubic"]}
+    assert judge(only) == []

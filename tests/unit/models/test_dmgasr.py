@@ -1,0 +1,167 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hsipipe
+from hsipipe.degradation.bicubic import downsample, upsample
+from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError
+from hsipipe.models.base import SuperResolver
+from hsipipe.models.dmgasr import Dmgasr, LatentNet
+from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.unet import Unet
+
+BANDS, SCALE = 12, 4
+
+
+def build(params, *, objective="diffusion", space="residual", **sampling) -> Dmgasr:
+    torch.manual_seed(0)
+    gae = GroupAutoencoder(BANDS, params.gae.model_copy(update={"width": 8, "global_width": 8}))
+    spectra = torch.rand(200, 3) @ torch.rand(3, BANDS)
+    gae.start_at_principal_components(spectra)
+    net = LatentNet(
+        Unet(3, params.diffusion.unet.model_copy(update={"width": 8}), patch=16),
+        objective=objective,
+        schedule="cosine",
+        steps=1000,
+        space=space,
+        target="x0",
+        scale_input=True,
+        scale=SCALE,
+    )
+    for parameter in net.parameters():
+        parameter.data.uniform_(-0.05, 0.05)
+    return Dmgasr(gae, net, sampling=params.sampling.model_copy(update=sampling))
+
+
+@pytest.fixture
+def lr():
+    return np.random.default_rng(0).random((3, BANDS, 6, 5), dtype=np.float32)
+
+
+def test_it_is_a_super_resolver(params, lr):
+    model = build(params)
+    assert isinstance(model, SuperResolver)
+    sr = model.predict(lr)
+    assert sr.shape == (3, BANDS, 24, 20)
+    assert sr.dtype == np.float32
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+def test_a_prediction_repeats_and_does_not_depend_on_its_neighbours(params, lr, sampler):
+    model = build(params, sampler=sampler)
+    together = model.predict(lr)
+    np.testing.assert_array_equal(model.predict(lr), together)
+    for image, expected in zip(lr, together, strict=True):
+        np.testing.assert_array_equal(model.predict(image[None])[0], expected)
+
+
+def test_groups_in_the_batch_equal_groups_one_by_one(params, lr):
+    net = build(params).net
+    z = torch.randn(2, 3, 3, 8, 8)
+    noisy, gamma = torch.randn(2, 3, 3, 8, 8), torch.tensor([0.2, 0.7])
+    together = net(noisy, z, gamma)
+    one_by_one = [net(noisy[:, g : g + 1], z[:, g : g + 1], gamma) for g in range(3)]
+    torch.testing.assert_close(together, torch.cat(one_by_one, dim=1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_nfe_counts_the_network_evaluations(params, lr, steps):
+    model = build(params, steps=steps)
+    calls = []
+    model.net.unet.register_forward_hook(lambda *_: calls.append(1))
+    model.predict(lr[:1])
+    assert len(calls) == model.nfe == steps
+
+
+def test_regression_takes_one_evaluation(params, lr):
+    model = build(params, objective="regression", steps=4)
+    assert (model.name, model.nfe) == ("regression", 1)
+    assert model.predict(lr).shape == (3, BANDS, 24, 20)
+
+
+def test_residual_decoding_of_no_change_is_the_interpolation(params, lr):
+    model = build(params, residual_decode=True, consistency=0)
+    for parameter in model.net.unet.tail.parameters():
+        parameter.data.zero_()
+    model.sampling = model.sampling.model_copy(update={"steps": 1})
+    np.testing.assert_allclose(model.predict(lr), upsample(lr, SCALE), atol=1e-4)
+
+
+def test_consistency_brings_the_degraded_output_to_the_input(params, lr):
+    gaps = []
+    for iterations in (0, 2, 20):
+        sr = build(params, consistency=iterations).predict(lr)
+        gaps.append(np.square(downsample(sr, SCALE) - lr).mean())
+    assert gaps[2] < gaps[1] < gaps[0]
+    assert -10 * np.log10(gaps[2]) > 50
+
+
+def test_the_ceiling_is_the_autoencoder_with_the_true_latent(params):
+    model = build(params, residual_decode=False, consistency=0)
+    hr = np.random.default_rng(1).random((BANDS, 16, 16), dtype=np.float32)
+    expected = model.gae(torch.from_numpy(hr[None]))[0].numpy()
+    np.testing.assert_allclose(model.ceiling(downsample(hr, SCALE), hr), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", ["residual", "latent"])
+def test_clean_and_latent_are_inverse(params, space):
+    net = build(params, space=space).net
+    z_hr, z_lr = torch.randn(2, 1, 3, 3, 4, 4)
+    std = torch.rand(3, 3, 1, 1) + 0.5
+    torch.testing.assert_close(net.latent(net.clean(z_hr, z_lr, std), z_lr, std), z_hr)
+
+
+def test_saved_and_loaded_predicts_the_same_bits(params, lr, tmp_path):
+    model = build(params)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(hsipipe.load_model(tmp_path).predict(lr), model.predict(lr))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:, :5], "Got 5 bands"),
+        (lambda x: x[0], "expected four dimensions"),
+        (lambda x: np.where(np.arange(5) == 2, np.nan, x).astype(np.float32), "NaN"),
+    ],
+)
+def test_wrong_input_is_refused(params, lr, change, message):
+    with pytest.raises(ModelInputError, match=message):
+        build(params).predict(change(lr))
+
+
+def _truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _rename(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "kind": "dmgasrr"}))
+
+
+def _widen(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["gae"]["params"]["width"] = 16
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (_truncate, IntegrityError, "truncated or corrupt"),
+        (_rename, HsipipeError, "Did you mean 'dmgasr'"),
+        (_widen, IntegrityError, "do not fit"),
+        (lambda folder: (folder / "config.json").unlink(), MissingInputError, "holds no model"),
+        (lambda folder: (folder / "model.safetensors").unlink(), MissingInputError, "holds no weights"),
+        (lambda folder: (folder / "config.json").write_text("{"), IntegrityError, "is not JSON"),
+    ],
+)
+def test_a_damaged_folder_is_refused(params, tmp_path, damage, error, message):
+    build(params).save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(error, match=message):
+        hsipipe.load_model(tmp_path)
