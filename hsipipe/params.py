@@ -178,8 +178,12 @@ class DiffusionParams(Group):
     """How gamma falls from 1 to 0."""
     space: Literal["residual", "latent"]
     """What is diffused: HR minus LR latent (starts at the LR latent), or the HR latent itself."""
-    target: Literal["x0", "epsilon"]
+    target: Literal["x0", "epsilon", "v"]
     """What the network predicts."""
+    scale_input: bool
+    """Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it."""
+    validation_steps: Positive
+    """Network evaluations per image when a checkpoint is chosen; `sampling` does not matter for that."""
     unet: UnetParams
     optimizer: OptimizerParams
     seed: NonNegative

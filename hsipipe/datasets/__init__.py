@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""The data sets: facts, readers, download, validation, splits."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Target = Literal["x0", "epsilon"]
+Target = Literal["x0", "epsilon", "v"]
 
 
 def _like(gamma: Tensor, x: Tensor) -> Tensor:
@@ -20,8 +20,14 @@ def diffuse(x0: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
     return g.sqrt() * x0 + (1 - g).sqrt() * noise
 
 
-def training_target(target: Target, *, x0: Tensor, noise: Tensor) -> Tensor:
-    """What the network must give for this `target`."""
+def training_target(target: Target, *, x0: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
+    """What the network must give for this `target` at `gamma` (B,).
+
+    v = sqrt(gamma) epsilon - sqrt(1 - gamma) x_0 (arXiv 2202.00512, section 4).
+    """
+    if target == "v":
+        g = _like(gamma, x0)
+        return g.sqrt() * noise - (1 - g).sqrt() * x0
     return x0 if target == "x0" else noise
 
 
@@ -30,6 +36,8 @@ def to_x0(target: Target, prediction: Tensor, *, x_t: Tensor, gamma: Tensor) -> 
     if target == "x0":
         return prediction
     g = _like(gamma, x_t)
+    if target == "v":
+        return g.sqrt() * x_t - (1 - g).sqrt() * prediction
     return (x_t - (1 - g).sqrt() * prediction) / g.sqrt()
 
 

@@ -35,6 +35,8 @@ class LatentNet(nn.Module):
         steps: T.
         space: What is diffused.
         target: What the network predicts.
+        scale_input: Multiply the noisy image by sqrt(gamma). Where there is only noise left, the network then
+            sees nothing of it and acts as a regression, instead of spending capacity on ignoring it.
         scale: Ratio s that it was trained for.
     """
 
@@ -47,6 +49,7 @@ class LatentNet(nn.Module):
         steps: int,
         space: Literal["residual", "latent"],
         target: Target,
+        scale_input: bool,
         scale: int,
     ) -> None:
         super().__init__()
@@ -55,6 +58,7 @@ class LatentNet(nn.Module):
         self.schedule_name, self.steps = schedule, steps
         self.schedule: NoiseSchedule = make_schedule(schedule, steps)
         self.space, self.target, self.scale = space, target, scale
+        self.scale_input = scale_input
 
     def config(self) -> dict[str, Any]:
         """What :meth:`from_config` needs to build the same module."""
@@ -65,6 +69,7 @@ class LatentNet(nn.Module):
             "steps": self.steps,
             "space": self.space,
             "target": self.target,
+            "scale_input": self.scale_input,
             "scale": self.scale,
         }
 
@@ -95,7 +100,10 @@ class LatentNet(nn.Module):
         """
         groups = noisy.shape[1]
         level = gamma.sqrt().repeat_interleave(groups)
-        out = self.unet(noisy.flatten(0, 1), z_lr.flatten(0, 1), level)
+        x = noisy.flatten(0, 1)
+        if self.scale_input:
+            x = x * level[:, None, None, None]
+        out = self.unet(x, z_lr.flatten(0, 1), level)
         return cast(Tensor, out.reshape(noisy.shape))
 
     def sample(self, z_lr: Tensor, *, sampling: SamplingParams) -> Tensor:
@@ -214,6 +222,12 @@ class Dmgasr(nn.Module):
         with torch.inference_mode():
             images = [self._predict(torch.from_numpy(image[None]).to(device)) for image in lr]
         return np.concatenate([image.float().cpu().numpy() for image in images])
+
+    def reconstruct(self, hr: np.ndarray) -> np.ndarray:
+        """The truth (C, H, W) through the autoencoder and back, nothing else."""
+        with torch.inference_mode():
+            cube = torch.from_numpy(hr[None]).to(self.gae.latent_mean.device)
+            return self.gae(cube)[0].float().cpu().numpy()  # type: ignore[no-any-return]
 
     def ceiling(self, lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """What the model would give if its sampled latent were perfect; needs the ground truth.

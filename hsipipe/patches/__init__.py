@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""Patches that training reads: where they lie, how they are stored, in which order they come."""

@@ -31,21 +31,27 @@ class _Denoising:
         latents: PatchArrays,
         val: PatchArrays,
         gae: GroupAutoencoder,
-        *,
         params: DiffusionParams,
-        sampling: SamplingParams,
     ) -> None:
         self.seed = params.seed
-        self._latents, self._gae, self._params, self._sampling = latents, gae, params, sampling
+        self._latents, self._gae, self._params = latents, gae, params
+        # Of its own, so that another way of sampling needs no new training.
+        self._sampling = SamplingParams(
+            sampler="ddim",
+            steps=params.validation_steps,
+            residual_decode=True,
+            consistency=0,
+            tile=val.shape("hr")[-1],
+            overlap=0,
+            seed=params.seed,
+        )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
     def loss(self, module: LatentNet, step: int, rank: int, world: int) -> Tensor:
         indices = batch_indices(len(self._latents), self._params.optimizer.batch, seed=self.seed, step=step)
-        batch = self._latents.read(indices[rank::world])
+        batch = augment(self._latents.read(indices[rank::world]), seed=self.seed, step=step)
         device = next(module.parameters()).device
-        z_hr, z_lr = (
-            torch.from_numpy(augment(batch[name], seed=self.seed, step=step)).to(device) for name in ("hr", "lr")
-        )
+        z_hr, z_lr = (torch.from_numpy(batch[name]).to(device) for name in ("hr", "lr"))
         x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
         if module.objective == "regression":
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
@@ -54,7 +60,7 @@ class _Denoising:
         gamma = module.schedule.draw(len(x0), generator=generator).to(device)
         noise = torch.randn(x0.shape, generator=generator).to(device)
         prediction = module(diffuse(x0, noise, gamma), z_lr, gamma)
-        return l1_loss(prediction, training_target(module.target, x0=x0, noise=noise))
+        return l1_loss(prediction, training_target(module.target, x0=x0, noise=noise, gamma=gamma))
 
     def validate(self, module: LatentNet) -> Mapping[str, float]:
         model = Dmgasr(self._gae.to(next(module.parameters()).device), module, sampling=self._sampling)
@@ -72,7 +78,6 @@ def train_diffusion(
     out: Path,
     *,
     diffusion: DiffusionParams,
-    sampling: SamplingParams,
     hardware: HardwareParams,
     work: Path,
     log: Log,
@@ -86,7 +91,6 @@ def train_diffusion(
         latents: Latents that this autoencoder made.
         out: Existing empty folder.
         diffusion: Network, schedule, optimiser.
-        sampling: How validation predicts.
         hardware: Device and precision.
         work: Folder of the resume point.
         log: Gets the metrics of each logged step.
@@ -99,22 +103,25 @@ def train_diffusion(
         IntegrityError: The latents belong to another autoencoder.
         TrainingError: The loss is not finite.
     """
-    train, val = PatchArrays(latents.path / "train.zarr"), PatchArrays(patches.path / "val.zarr")
-    if train.attributes["gae_digest"] != digest(gae.path):
+    train, val = (
+        PatchArrays(path, arrays=("hr", "lr")) for path in (latents.path / "train.zarr", patches.path / "val.zarr")
+    )
+    if train.attrs["gae_digest"] != digest(gae.path):
         raise IntegrityError("The latents were made by another autoencoder; run the stage latents again.")
     module = load_gae(gae.path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.seed)
         net = LatentNet(
-            Unet(module.params.latent_channels, diffusion.unet, patch=val.size),
+            Unet(module.params.latent_channels, diffusion.unet, patch=val.shape("hr")[-1]),
             objective="regression" if regression else "diffusion",
             schedule=diffusion.schedule,
             steps=diffusion.steps,
             space=diffusion.space,
             target=diffusion.target,
-            scale=val.scale,
+            scale_input=diffusion.scale_input,
+            scale=int(val.attrs["scale"]),
         )
-    task = _Denoising(train, val, module, params=diffusion, sampling=sampling)
+    task = _Denoising(train, val, module, diffusion)
     result = fit(
         net,
         task,

@@ -33,8 +33,8 @@ class _Reconstruction:
 
     def loss(self, module: GroupAutoencoder, step: int, rank: int, world: int) -> Tensor:
         indices = batch_indices(len(self._train), self._params.optimizer.batch, seed=self.seed, step=step)
-        batch = self._train.read(indices[rank::world])["hr"]
-        hr = torch.from_numpy(augment(batch, seed=self.seed, step=step)).to(_device(module))
+        batch = augment(self._train.read(indices[rank::world]), seed=self.seed, step=step)
+        hr = torch.from_numpy(batch["hr"]).to(_device(module))
         sr = module(hr)
         total = gae_loss(sr, hr, self._params.loss)
         if self._perceptual is not None:
@@ -75,17 +75,17 @@ def train_gae(
         DataError: The patches have fewer bands than a group.
         TrainingError: The loss is not finite.
     """
-    train, val = PatchArrays(patches.path / "train.zarr"), PatchArrays(patches.path / "val.zarr")
+    train, val = (PatchArrays(patches.path / f"{split}.zarr", arrays=("hr",)) for split in ("train", "val"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = GroupAutoencoder(train.bands, gae)
+        module = GroupAutoencoder(train.shape("hr")[0], gae)
     module.start_at_principal_components(_pixels(train))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
     module = module.cpu()
     module.load_state_dict(result.weights)
     module.eval().requires_grad_(False)
-    whiten(module, train)
+    whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
     return {
         "val_psnr_db": result.best_value,
@@ -103,7 +103,7 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
     patches = train.read(spread(len(train), 8 * VALIDATION_PATCHES))
     latents, low = (
         torch.cat([module.encode(torch.from_numpy(patch[None])) for patch in cubes])
-        for cubes in (patches["hr"], upsample(patches["lr"], train.scale))
+        for cubes in (patches["hr"], upsample(patches["lr"], train.attrs["scale"]))
     )
     mean, std = latents.mean(dim=(0, 3, 4)), latents.std(dim=(0, 3, 4)).clamp_min(1e-6)
     residual = ((latents - low) / std[..., None, None]).std(dim=(0, 3, 4)).clamp_min(1e-6)

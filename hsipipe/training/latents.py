@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hsipipe.artifacts import GaeCheckpoint, PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.models.dmgasr import load_gae
+from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.progress import progress
 from hsipipe.storage.manifest import digest
-from hsipipe.storage.stores import ArraySpec, create_store, get_array
+from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_store
 
 SPLITS = ("train", "val")
 
@@ -30,31 +32,43 @@ def encode_latents(patches: PatchStore, gae: GaeCheckpoint, out: Path) -> dict[s
     module, key = load_gae(gae.path), digest(gae.path)
     summary: dict[str, float | str] = {"gae_digest": key}
     for split in SPLITS:
-        arrays = PatchArrays(patches.path / f"{split}.zarr")
-        shape = (len(arrays), module.plan.count, module.params.latent_channels, arrays.size, arrays.size)
-        spec = ArraySpec(
-            shape=shape,
-            dims=("patch", "group", "channel", "y", "x"),
-            chunks=(1, *shape[1:]),
-            shards=(arrays.shard, *shape[1:]),
-            attrs={"units": "1"},
-        )
-        attrs = {"gae_digest": key, "scale": arrays.scale}
-        group = create_store(out / f"{split}.zarr", {"hr": spec, "lr": spec}, attrs=attrs)
-        stores = {name: get_array(group, name) for name in ("hr", "lr")}
-        squares = 0.0
-        with progress(f"latents {split}", len(arrays)) as advance:
-            for start in range(0, len(arrays), arrays.shard):
-                indices = np.arange(start, min(start + arrays.shard, len(arrays)))
-                batch = arrays.read(indices)
-                for name, cubes in (("hr", batch["hr"]), ("lr", upsample(batch["lr"], arrays.scale))):
-                    with torch.inference_mode():
-                        encoded = [module.encode(torch.from_numpy(cube[None]))[0].numpy() for cube in cubes]
-                    latents = np.stack(encoded)
-                    stores[name][start : start + len(indices)] = latents
-                    if name == "hr":
-                        squares += float(np.square(latents, dtype=np.float64).sum())
-                advance(len(indices))
-        summary[f"{split}_patches"] = len(arrays)
-        summary[f"{split}_latent_rms"] = (squares / np.prod(shape)) ** 0.5
+        summary |= _encode_split(patches.path / f"{split}.zarr", out / f"{split}.zarr", module, key=key)
     return summary
+
+
+def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: str) -> dict[str, float]:
+    arrays = PatchArrays(source, arrays=("hr", "lr"))
+    scale, size = int(arrays.attrs["scale"]), arrays.shape("hr")[-1]
+    shape = (len(arrays), module.plan.count, module.params.latent_channels, size, size)
+    step = _patches_per_shard(source)
+    spec = ArraySpec(
+        shape=shape,
+        dims=("patch", "group", "channel", "y", "x"),
+        chunks=(1, *shape[1:]),
+        shards=(step, *shape[1:]),
+        attrs={"units": "1"},
+    )
+    group = create_store(target, {"hr": spec, "lr": spec}, attrs={"gae_digest": key, "scale": scale})
+    stores = {name: get_array(group, name) for name in ("hr", "lr")}
+    squares = 0.0
+    with progress(f"latents {target.stem}", len(arrays)) as advance:
+        for start in range(0, len(arrays), step):
+            stop = min(start + step, len(arrays))
+            batch = arrays.read(np.arange(start, stop))
+            latents = _encode(module, batch["hr"])
+            stores["hr"][start:stop] = latents
+            stores["lr"][start:stop] = _encode(module, upsample(batch["lr"], scale))
+            squares += float(np.square(latents, dtype=np.float64).sum())
+            advance(stop - start)
+    return {f"{target.stem}_patches": len(arrays), f"{target.stem}_latent_rms": (squares / np.prod(shape)) ** 0.5}
+
+
+def _encode(module: GroupAutoencoder, cubes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, C, P, P) to (N, G, k, P, P), cube by cube: the groups fill the batch already."""
+    with torch.inference_mode():
+        return np.stack([module.encode(torch.from_numpy(cube[None]))[0].numpy() for cube in cubes])
+
+
+def _patches_per_shard(store: Path) -> int:
+    array = get_array(open_store(store), "hr")
+    return int((array.shards or array.chunks)[0])

@@ -42,12 +42,12 @@ def test_samples_have_the_moments_of_the_data(name):
     assert float(samples.std()) == pytest.approx(variance**0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("target", ["x0", "epsilon"])
+@pytest.mark.parametrize("target", ["x0", "epsilon", "v"])
 def test_targets_and_conversions_are_inverse(target):
     x0, noise = torch.randn(2, 4, 3, 3, 3, dtype=torch.float64)
     gamma = torch.tensor([0.9, 0.5, 0.1, 0.01], dtype=torch.float64)
     x_t = diffuse(x0, noise, gamma)
-    perfect = training_target(target, x0=x0, noise=noise)
+    perfect = training_target(target, x0=x0, noise=noise, gamma=gamma)
     recovered = to_x0(target, perfect, x_t=x_t, gamma=gamma)
     torch.testing.assert_close(recovered, x0)
     torch.testing.assert_close(to_noise(x0=recovered, x_t=x_t, gamma=gamma), noise)

@@ -190,6 +190,7 @@ def test_trained_models_stand_beside_bicubic_their_control_and_the_ceilings(pair
         "bicubic": "baseline",
         "pca-12-ceiling": "ceiling",
         "ae-ceiling": "ceiling",
+        "latent-ceiling": "ceiling",
         "regression": "control",
         "dmgasr": "model",
     }

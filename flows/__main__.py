@@ -1,0 +1,180 @@
+"""The command line ``hsipipe``, the same as ``python -m flows``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.exits import guarded
+
+app = typer.Typer(
+    name="hsipipe",
+    help="Hyperspectral image super-resolution: run the pipeline, use its models, look at cubes.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Override = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-S",
+        "--set-param",
+        metavar="GROUP.KEY=VALUE",
+        help="Another parameter, written into params.yaml; can be repeated.",
+    ),
+]
+
+
+@app.command()
+def pipeline(
+    set_param: Override = None,
+    preset: Annotated[str | None, typer.Option(help="A named configuration; -S goes on top of it.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Minutes after which the run is ended.")] = None,
+) -> None:
+    """Run every stage that is stale, as a Prefect flow.
+
+    [bold]Examples[/bold]
+
+      hsipipe pipeline
+
+      hsipipe pipeline -S degradation.scale=2 -S sampling.steps=2
+
+      hsipipe pipeline --preset dmgasr-paper --timeout 600
+    """
+    from flows.environment import prepare
+    from tasks.ledger import changed_params
+    from tasks.project import find_root
+
+    root = find_root()
+    overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
+    changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
+    prepare(root)
+    from flows.pipeline import pipeline as run
+
+    run(overrides, timeout)
+
+
+@app.command()
+def serve(
+    interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
+    cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,
+) -> None:
+    """Run the pipeline on a schedule, until interrupted.
+
+    Talks to the server of PREFECT_API_URL, or starts one on this machine. Without an option it runs
+    every night at 2:00.
+
+    [bold]Examples[/bold]
+
+      hsipipe serve --cron "0 2 * * *"
+
+      hsipipe serve --interval 3600
+    """
+    if interval is not None and cron is not None:
+        raise typer.BadParameter("Give --interval or --cron, not both.")
+    if interval is not None and interval <= 0:
+        raise typer.BadParameter(f"--interval must be positive, got {interval}.")
+    from flows.environment import prepare
+    from flows.serving import serve as run
+    from flows.serving import server
+    from tasks.project import find_root
+
+    root = find_root()
+    prepare(root)
+    with server(root) as api:
+        typer.echo(f"Prefect server: {api}")
+        run(interval_s=interval, cron=cron or (None if interval else "0 2 * * *"))
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets that dataset.name may say."""
+    from flows.listing import dataset_table
+
+    _print(dataset_table())
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="A cube: a file, or a folder of PNG bands.")],
+    variable: Annotated[str | None, typer.Option(help="Array to look at, if the file holds several.")] = None,
+) -> None:
+    """Show what a cube is: shape, wavelengths, values.
+
+    [bold]Example[/bold]
+
+      hsipipe info data/cave/balloons_ms
+    """
+    from flows.listing import cube_table
+
+    _print(cube_table(file, variable=variable))
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The low-resolution cube.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: .npy, .nc or .zarr.")],
+    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
+    overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
+    full_scale: Annotated[
+        float, typer.Option(help="Value of the input that means 1.0, e.g. 65535; the result has it too.")
+    ] = 1.0,
+    variable: Annotated[str | None, typer.Option(help="Array to read, if the file holds several.")] = None,
+) -> None:
+    """Super-resolve a whole scene.
+
+    [bold]Examples[/bold]
+
+      hsipipe predict low.nc high.nc --model models:/hsipipe-synthetic-x4@challenger
+
+      hsipipe predict low.npy high.npy --model models/superresolver --full-scale 10000
+    """
+    from flows.prediction import predict_file
+
+    predict_file(
+        source,
+        target,
+        model=model,
+        tile=tile,
+        overlap=overlap,
+        full_scale=full_scale,
+        variable=variable,
+    )
+    typer.echo(f"wrote {target}")
+
+
+@app.command()
+def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
+    """Print a named configuration as options for `dvc exp run`.
+
+    [bold]Example[/bold]
+
+      dvc exp run $(hsipipe preset dmgasr-paper)
+    """
+    typer.echo(" ".join(f"-S {override}" for override in _preset(name)))
+
+
+def _preset(name: str) -> list[str]:
+    from hsipipe.models.presets import load_preset
+    from tasks.overrides import as_overrides
+
+    return as_overrides(load_preset(name))
+
+
+def _print(renderable: object) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def main() -> None:
+    """Entry point of ``hsipipe``."""
+    sys.exit(guarded(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""What Prefect finds in the environment when it is imported; whatever the user has set stays."""
+
+import logging
+import os
+from pathlib import Path
+
+from hsipipe.errors import HsipipeError
+
+ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+
+
+def prepare(root: Path) -> None:
+    """Set Prefect's defaults for this project; call it before anything imports prefect.
+
+    Args:
+        root: The project; Prefect's database lies in it, so that runs are the project's.
+    """
+    defaults = {
+        "PREFECT_HOME": str(root / ".hsipipe" / "prefect"),
+        # The first start migrates an empty database, which takes longer than Prefect waits by default.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    for name in ENGINE_LOGGERS:
+        logging.getLogger(name).addFilter(without_traceback)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Keep Prefect from printing a traceback for an error that a person can mend; the message stays."""
+    if record.exc_info and isinstance(record.exc_info[1], HsipipeError):
+        record.exc_info = None
+    return True

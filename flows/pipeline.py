@@ -1,0 +1,41 @@
+"""The pipeline as a flow: which stage needs what. DVC decides which of them have work to do."""
+
+from prefect import flow
+
+from hsipipe.artifacts import RegisteredModel
+from tasks import ledger
+from tasks.degrade import degrade
+from tasks.download import download
+from tasks.evaluate import evaluate
+from tasks.latents import latents
+from tasks.patches import patches
+from tasks.project import find_root
+from tasks.register import register
+from tasks.report import report
+from tasks.train_baseline import train_baseline
+from tasks.train_diffusion import train_diffusion
+from tasks.train_gae import train_gae
+
+
+@flow(name="pipeline")
+def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None = None) -> RegisteredModel:
+    """Bring every stage up to date, from the scenes to the registered model.
+
+    Args:
+        overrides: Other parameters as ``group.key=value``; they are written into params.yaml.
+        timeout_minutes: The running stage is ended when the whole flow takes longer.
+    """
+    root = find_root()
+    timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
+    with ledger.session(root, timeout_s=timeout_s):
+        ledger.set_params(root, overrides or [])
+        scenes = download()
+        pairs = degrade(scenes)
+        store = patches(pairs)
+        gae = train_gae(store)
+        whitened = latents(store, gae)
+        diffusion = train_diffusion(store, gae, whitened)
+        regression = train_baseline(store, gae, whitened)
+        evaluation = evaluate(pairs, gae, diffusion, regression)
+        report(evaluation)
+        return register(gae, diffusion, evaluation)

@@ -1,0 +1,183 @@
+"""Fill ``data/raw``: find or make the scenes, check each, copy it unchanged, write ``scenes.json``."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from hsipipe.artifacts import RawScenes
+from hsipipe.datasets.base import Dataset
+from hsipipe.datasets.catalogue import DATASETS
+from hsipipe.datasets.download import cache_folder, fetch
+from hsipipe.datasets.validate import validate_cube
+from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
+from hsipipe.formats import open_cube
+from hsipipe.params import DatasetParams
+from hsipipe.progress import progress
+from hsipipe.storage.manifest import sha256
+
+INDEX = "scenes.json"
+
+
+def prepare_scenes(dataset: DatasetParams, out: Path, *, cache: Path | None = None) -> dict[str, float | int | str]:
+    """Fill `out` with the scenes of a data set and ``scenes.json``.
+
+    Args:
+        dataset: Which one, and from where.
+        out: An empty folder.
+        cache: Where downloads are kept; default :func:`hsipipe.datasets.download.cache_folder`.
+
+    Raises:
+        UnknownNameError: No data set has this name.
+        MissingInputError: There is no scene, or no network.
+        DataError: A scene is not fit for use.
+        FileFormatError: A file is damaged.
+    """
+    facts = DATASETS[dataset.name]
+    names = None
+    if dataset.root is None:
+        names = facts.generate(dataset.synthetic, out)
+    elif not facts.archives:
+        raise ParamsError(
+            f"dataset.root is {dataset.root!r}, but {facts.name!r} is generated and read from nowhere; set it to null."
+        )
+    if names is None:
+        names = _copy_scenes(facts, _root(facts, dataset.root, cache), out)
+    entries = []
+    with progress("check scenes", total=len(names)) as advance:
+        for name in names:
+            entries.append(_entry(facts, name, out))
+            advance(note=name)
+    return _write_index(facts, entries, out)
+
+
+def scene_index(scenes: RawScenes) -> dict[str, Any]:
+    """What ``scenes.json`` says.
+
+    Raises:
+        MissingInputError: The scenes were not published.
+        IntegrityError: The file is damaged.
+    """
+    path = scenes.path / INDEX
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"No {INDEX} in {scenes.path}. Run the stage download (dvc repro download).") from error
+    except ValueError as error:
+        raise IntegrityError(f"{path} is damaged ({error}). Run the stage download again.") from error
+
+
+def open_scene(scenes: RawScenes, name: str) -> xr.DataArray:
+    """Open a prepared scene, values divided by the data set's fixed scale: roughly [0, 1].
+
+    Raises:
+        DataError: There is no such scene; the message lists them.
+    """
+    cube = open_cube(scenes.path / scene_entry(scenes, name)["path"])
+    scale = np.float32(scene_index(scenes)["scale"])
+    return cube if scale == 1 else (cube / scale).assign_attrs(cube.attrs)
+
+
+def verify_scene(scenes: RawScenes, name: str) -> None:
+    """Compare the files of a scene with the sha256 that ``scenes.json`` recorded.
+
+    Raises:
+        IntegrityError: A file is missing or changed; the message names it.
+    """
+    for file, expected in scene_entry(scenes, name)["sha256"].items():
+        path = scenes.path / file
+        got = sha256(path) if path.is_file() else "no file"
+        if got != expected:
+            raise IntegrityError(
+                f"{path}: sha256 {got}, expected {expected} as recorded in {INDEX}. Run the stage download again "
+                "(dvc repro --force download)."
+            )
+
+
+def scene_entry(scenes: RawScenes, name: str) -> dict[str, Any]:
+    """What ``scenes.json`` says of one scene.
+
+    Raises:
+        DataError: There is no such scene; the message lists them.
+    """
+    entries = {entry["name"]: entry for entry in scene_index(scenes)["scenes"]}
+    if name not in entries:
+        raise DataError(f"No scene {name!r} in {scenes.path}; there are {', '.join(sorted(entries))}.")
+    return dict(entries[name])
+
+
+def _root(facts: Dataset, root: str | None, cache: Path | None) -> Path:
+    if root is None:
+        folders = [fetch(archive, cache or cache_folder()) for archive in facts.archives]
+        return folders[0]
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise MissingInputError(f"dataset.root {root!r} is no folder. Expected there: {facts.layout}.")
+    return folder
+
+
+def _copy_scenes(facts: Dataset, root: Path, out: Path) -> list[str]:
+    scenes = facts.files(root)
+    if not scenes:
+        raise MissingInputError(f"No scene of {facts.name!r} in {root}. Expected there: {facts.layout}.")
+    with progress("copy scenes", total=len(scenes)) as advance:
+        for name in sorted(scenes):
+            for target, source in scenes[name].items():
+                (out / target).parent.mkdir(parents=True, exist_ok=True)
+                # Copied and not hard-linked: whoever versions the copy may set it read-only, and the
+                # owner's file would change with it.
+                shutil.copyfile(source, out / target)
+            advance(note=name)
+    return sorted(scenes)
+
+
+def _entry(facts: Dataset, name: str, out: Path) -> dict[str, Any]:
+    cube = facts.read(out, name)
+    validate_cube(cube, name=name, bands=facts.bands)
+    location = facts.location(name)
+    path = out / location
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    wavelengths = cube["wavelength_nm"].values.tolist() if "wavelength_nm" in cube.coords else []
+    return {
+        "name": name,
+        "path": location,
+        "shape": list(cube.shape),
+        "wavelength_nm": wavelengths,
+        "sha256": {file.relative_to(out).as_posix(): sha256(file) for file in files},
+    }
+
+
+def _write_index(facts: Dataset, entries: list[dict[str, Any]], out: Path) -> dict[str, float | int | str]:
+    _check_same_bands(entries)
+    index: Mapping[str, Any] = {
+        "dataset": facts.name,
+        "title": facts.title,
+        "licence": facts.licence,
+        "doi": facts.doi,
+        "scale": facts.scale,
+        "gsd_m": facts.gsd_m,
+        "wavelength_nm": entries[0]["wavelength_nm"],
+        "scenes": entries,
+    }
+    (out / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    return {
+        "scenes": len(entries),
+        "bands": entries[0]["shape"][0],
+        "pixels": sum(entry["shape"][1] * entry["shape"][2] for entry in entries),
+        "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
+    }
+
+
+def _check_same_bands(entries: list[dict[str, Any]]) -> None:
+    first = entries[0]
+    for entry in entries[1:]:
+        same = entry["shape"][0] == first["shape"][0] and entry["wavelength_nm"] == first["wavelength_nm"]
+        if not same:
+            raise DataError(
+                f"Scene {entry['name']!r} ({entry['shape'][0]} bands) and scene {first['name']!r} "
+                f"({first['shape'][0]} bands) have different bands or wavelengths; keep scenes of one sensor."
+            )

@@ -1,0 +1,80 @@
+"""Is a cube fit for use? Asked before anything is published."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hsipipe.errors import DataError
+from hsipipe.formats.base import DIMS
+from hsipipe.storage.stores import rows_per_chunk
+
+
+def validate_cube(cube: xr.DataArray, *, name: str, bands: int | None = None) -> None:
+    """Check a scene: dims, number of bands, NaN and infinite values, dead (constant) bands.
+
+    Args:
+        cube: (band, y, x); read in strips, so that a lazy cube need not fit in memory.
+        name: What the message calls the scene.
+        bands: Expected number of bands.
+
+    Raises:
+        DataError: Names the scene, the first bad band (counted from 1) and its wavelength.
+    """
+    if cube.dims != DIMS or 0 in cube.shape:
+        raise DataError(
+            f"Scene {name!r} has dims {tuple(map(str, cube.dims))} of sizes {cube.shape}, expected {DIMS}, none empty."
+        )
+    if bands is not None and cube.sizes["band"] != bands:
+        raise DataError(
+            f"Scene {name!r} has {cube.sizes['band']} bands, expected {bands}. Is it of another data set, "
+            "or are its axes not (band, y, x)?"
+        )
+    found = _survey(cube)
+    if found.bad.any():
+        band = int(np.argmax(found.bad > 0))
+        raise DataError(
+            f"Scene {name!r}: {_band(cube, band)} holds {found.bad[band]} NaN or infinite values"
+            f"{_others(found.bad > 0)}. Fill them or leave the scene out."
+        )
+    dead = found.low == found.high
+    if dead.any():
+        band = int(np.argmax(dead))
+        raise DataError(
+            f"Scene {name!r}: {_band(cube, band)} is dead, every pixel is {found.low[band]:g}"
+            f"{_others(dead)}. Remove the band from every scene or leave the scene out."
+        )
+
+
+@dataclass
+class _Survey:
+    bad: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def _survey(cube: xr.DataArray) -> _Survey:
+    count, height, _ = cube.shape
+    found = _Survey(np.zeros(count, dtype=np.int64), np.full(count, np.inf), np.full(count, -np.inf))
+    step = rows_per_chunk(cube.shape)
+    for start in range(0, height, step):
+        strip = cube[:, start : start + step].values
+        low, high = strip.min(axis=(1, 2)), strip.max(axis=(1, 2))
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):  # NaN and infinity show in the extremes
+            found.bad += (~np.isfinite(strip)).sum(axis=(1, 2))
+        found.low = np.minimum(found.low, low)
+        found.high = np.maximum(found.high, high)
+    return found
+
+
+def _band(cube: xr.DataArray, index: int) -> str:
+    where = f"band {index + 1} of {cube.sizes['band']} (counted from 1"
+    if "wavelength_nm" in cube.coords:
+        where += f", {float(cube['wavelength_nm'][index]):g} nm"
+    return where + ")"
+
+
+def _others(bad: NDArray[np.bool_]) -> str:
+    count = int(bad.sum()) - 1
+    return f", and so do {count} more bands" if count else ""

@@ -1,0 +1,142 @@
+"""Spectral response functions: which mixture of narrow bands a broad-band sensor sees.
+
+Each band of a sensor is a Gaussian of its published centre wavelength and full width at half maximum (FWHM).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hsipipe.errors import DataError, UnknownNameError
+
+_FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+
+
+@dataclass(frozen=True)
+class SensorBand:
+    """One band: name, centre and FWHM in nm."""
+
+    name: str
+    centre_nm: float
+    fwhm_nm: float
+
+
+def _sensor(*bands: tuple[str, float, float]) -> tuple[SensorBand, ...]:
+    return tuple(SensorBand(*band) for band in bands)
+
+
+SRFS: Mapping[str, tuple[SensorBand, ...]] = {
+    # A colour camera; centres and widths of a Nikon D700's relative response.
+    "rgb": _sensor(("red", 600, 80), ("green", 535, 85), ("blue", 463, 75)),
+    # Sentinel-2A MSI, visible and near infrared: ESA, S2 MSI spectral responses (COPE-GSEG-EOPG-TN-15-0007).
+    "sentinel2": _sensor(
+        ("B2", 492.4, 66),
+        ("B3", 559.8, 36),
+        ("B4", 664.6, 31),
+        ("B5", 704.1, 15),
+        ("B6", 740.5, 15),
+        ("B7", 782.8, 20),
+        ("B8", 832.8, 106),
+        ("B8A", 864.7, 21),
+    ),
+    # Landsat-8 OLI: Barsi et al. 2014, DOI 10.3390/rs61010232, table 1.
+    "landsat8": _sensor(
+        ("coastal", 443.0, 16), ("blue", 482.0, 60), ("green", 561.4, 57), ("red", 654.6, 37), ("nir", 864.7, 28)
+    ),
+    # IKONOS: Space Imaging, product guide (relative spectral response).
+    "ikonos": _sensor(("blue", 480.3, 71.3), ("green", 550.7, 88.6), ("red", 664.8, 65.8), ("nir", 805.0, 95.4)),
+    # WorldView-2: DigitalGlobe, band edges of the data sheet; NIR2 ends beyond 1000 nm.
+    "worldview2": _sensor(
+        ("coastal", 427, 50),
+        ("blue", 478, 60),
+        ("green", 546, 70),
+        ("yellow", 608, 40),
+        ("red", 659, 60),
+        ("red_edge", 724, 40),
+        ("nir1", 833, 125),
+        ("nir2", 949, 180),
+    ),
+}
+
+
+def response(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
+    """The matrix from narrow to broad bands.
+
+    Args:
+        name: A key of `SRFS`.
+        wavelengths_nm: Centres of the cube's bands, (C,).
+
+    Returns:
+        (c, C); each row is non-negative and sums to one.
+
+    Raises:
+        UnknownNameError: No such sensor.
+        DataError: The cube has no wavelengths, or a band of the sensor lies outside of them.
+    """
+    sensor = _sensor_bands(name)
+    nm = np.asarray(wavelengths_nm, dtype=np.float64).ravel()
+    if not nm.size or not np.isfinite(nm).all():
+        raise DataError(
+            f"The cube has no wavelengths, so the spectral response {name!r} cannot be applied. "
+            "Give it a coordinate wavelength_nm on its bands."
+        )
+    for band in sensor:
+        if not _covered(band, nm):
+            raise DataError(
+                f"Band {band.name} of {name!r} ({band.centre_nm:g} nm, FWHM {band.fwhm_nm:g} nm) lies outside the "
+                f"cube's {nm.min():g} to {nm.max():g} nm. {_advice(nm)}"
+            )
+    return np.stack([_row(band, nm) for band in sensor])
+
+
+def band_names(name: str) -> list[str]:
+    """Names of a sensor's bands."""
+    return [band.name for band in _sensor_bands(name)]
+
+
+def apply_response(matrix: NDArray[Any], cube: NDArray[Any]) -> NDArray[Any]:
+    """HR-MSI (c, H, W) out of HR-HSI (C, H, W), in the cube's dtype."""
+    flat = cube.reshape(len(cube), -1)
+    mixed: NDArray[Any] = matrix.astype(cube.dtype) @ flat
+    return mixed.reshape(len(matrix), *cube.shape[1:])
+
+
+def _sensor_bands(name: str) -> tuple[SensorBand, ...]:
+    if name not in SRFS:
+        close = get_close_matches(name, SRFS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UnknownNameError(f"Unknown degradation.srf {name!r}.{hint} Known: {', '.join(sorted(SRFS))}.")
+    return SRFS[name]
+
+
+def _covered(band: SensorBand, nm: NDArray[np.float64]) -> bool:
+    half = band.fwhm_nm / 2
+    return bool(band.centre_nm + half >= nm.min() and band.centre_nm - half <= nm.max())
+
+
+def _advice(nm: NDArray[np.float64]) -> str:
+    fitting = [name for name, bands in SRFS.items() if all(_covered(band, nm) for band in bands)]
+    return f"Set degradation.srf to {' or '.join(fitting)}." if fitting else "None of the known sensors fits."
+
+
+def _row(band: SensorBand, nm: NDArray[np.float64]) -> NDArray[np.float64]:
+    # In logarithms, because a narrow band between two distant samples underflows otherwise.
+    exponent = -0.5 * ((nm - band.centre_nm) / (band.fwhm_nm / _FWHM_PER_SIGMA)) ** 2
+    weights = np.exp(exponent - exponent.max()) * _spacing(nm)
+    return np.asarray(weights / weights.sum())
+
+
+def _spacing(nm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Width that each sample stands for, so that denser sampling does not weigh more."""
+    if nm.size < 2:
+        return np.ones_like(nm)
+    order = np.argsort(nm, kind="stable")
+    widths = np.empty_like(nm)
+    widths[order] = np.gradient(nm[order])
+    # Detectors that overlap can share a wavelength.
+    smallest = widths[widths > 0].min() if np.any(widths > 0) else 1.0
+    return np.maximum(widths, smallest)

@@ -1,0 +1,85 @@
+"""A scene of the CAVE data: a folder of 31 PNGs, ``<scene>_ms_01.png`` at 400 nm to ``_31.png`` at 700 nm.
+
+The bands are 16-bit grey, except those of `watercolors`, which are 8-bit RGBA with the band in each colour
+channel. Reading them all as 8 bit is a mistake that published code makes.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from PIL import Image
+
+from hsipipe.errors import DataError, FileFormatError
+from hsipipe.formats.base import CubeFormat, make_cube
+
+BANDS = 31
+WAVELENGTH_NM = tuple(float(nm) for nm in range(400, 701, 10))
+
+_NAME = re.compile(r"(?P<scene>.+)_ms_(?P<band>\d{2})\.png")
+_FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "RGBA": 255}
+
+
+def find_bands(folder: Path) -> dict[int, Path]:
+    """The PNGs of a scene's folder by band number, counted from 1; one nested folder is looked into.
+
+    Raises:
+        DataError: A band is missing, or there are bands of two scenes.
+    """
+    for place in (folder, folder / folder.name):
+        matches = [(m, p) for p in sorted(place.glob("[!.]*_ms_[0-9][0-9].png")) if (m := _NAME.fullmatch(p.name))]
+        if matches:
+            break
+    scene = folder.name.removesuffix("_ms")
+    if len({match["scene"] for match, _ in matches}) > 1:
+        raise DataError(f"Scene {scene!r}: {place} holds the bands of several scenes; keep one in a folder.")
+    bands = {int(match["band"]): path for match, path in matches}
+    missing = [str(band) for band in range(1, BANDS + 1) if band not in bands]
+    if missing or len(bands) != BANDS:
+        raise DataError(
+            f"Scene {scene!r}: {len(bands)} bands in {folder}, expected {scene}_ms_01.png to _{BANDS}.png "
+            f"(counted from 1); missing: {', '.join(missing) or 'none, but there are more'}. "
+            "Copy the scene again from the published archive."
+        )
+    return bands
+
+
+def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+    """Read a scene's folder; values in [0, 1]."""
+    if variable is not None:
+        raise FileFormatError("a folder of PNG bands holds one cube and no variables")
+    bands = find_bands(path)
+    first = read_band(bands[1])
+    values = np.empty((BANDS, *first.shape), dtype=np.float32)
+    for number, file in bands.items():
+        band = first if number == 1 else read_band(file)
+        if band.shape != first.shape:
+            raise FileFormatError(f"{file.name} has {band.shape} pixels, the first band {first.shape}")
+        values[number - 1] = band
+    return make_cube(values, wavelength_nm=WAVELENGTH_NM)
+
+
+def read_band(path: Path) -> NDArray[np.float32]:
+    """Read one band, (H, W) in [0, 1].
+
+    Raises:
+        FileFormatError: The PNG is truncated, corrupt or of an unexpected kind; the message names it.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.verify()  # checks every chunk's CRC and that the end is there; load() alone does not
+        with Image.open(path, formats=["PNG"]) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error, ...
+        raise FileFormatError(
+            f"{path.name} cannot be read as PNG, it seems truncated or corrupt: {' '.join(str(error).split())}"
+        ) from error
+    if mode not in _FULL_SCALE:
+        raise FileFormatError(f"{path.name} is a PNG of mode {mode}, expected 16-bit grey or 8-bit grey or RGBA")
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+    return (grey / _FULL_SCALE[mode]).astype(np.float32)
+
+
+FORMAT = CubeFormat(title="a CAVE scene (PNG bands)", read=read)

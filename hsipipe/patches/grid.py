@@ -1,0 +1,50 @@
+"""Where patches lie. Index arithmetic only, no data."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.errors import DataError
+
+
+def starts(extent: int, size: int, stride: int) -> NDArray[np.int64]:
+    """First positions of windows that cover ``0:extent``; the last one is shifted back to end at the border.
+
+    Raises:
+        DataError: The window is larger than the extent.
+    """
+    if extent < size:
+        raise DataError(f"a window of {size} does not fit into {extent} pixels")
+    regular = np.arange(0, extent - size + 1, stride, dtype=np.int64)
+    last = extent - size
+    return regular if regular[-1] == last else np.append(regular, last)
+
+
+def patch_origins(name: str, shape: tuple[int, int], *, size: int, stride: int, scale: int) -> NDArray[np.int64]:
+    """Upper left corners (N, 2) as (y, x) in HR pixels, row by row; multiples of the scale.
+
+    Args:
+        name: What a message calls the region.
+        shape: Height and width in HR pixels, multiples of the scale.
+        size: Height and width of a patch.
+        stride: Distance of neighbouring patches, at most `size` so that every pixel is covered.
+        scale: Ratio s.
+
+    Raises:
+        DataError: The region is smaller than a patch, or sizes are no multiples of the scale.
+    """
+    for key, value in (("patches.size", size), ("patches.stride", stride), ("height", shape[0]), ("width", shape[1])):
+        if value % scale:
+            raise DataError(f"{name}: {key} {value} is no multiple of the scale {scale}.")
+    if stride > size:
+        raise DataError(
+            f"patches.stride ({stride}) is larger than patches.size ({size}), so pixels between patches would be lost; "
+            "lower the stride."
+        )
+    if min(shape) < size:
+        raise DataError(
+            f"{name} has {shape[0]} x {shape[1]} pixels, less than a patch of {size} x {size}. Set patches.size to "
+            f"{max(min(shape), scale)} or less (a multiple of {scale}), or give larger scenes or shares."
+        )
+    rows, columns = starts(shape[0], size, stride), starts(shape[1], size, stride)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    return np.stack([y.ravel(), x.ravel()], axis=1)

@@ -1,0 +1,115 @@
+"""``python -m tasks <stage>`` runs one stage here; ``python -m tasks repro`` brings everything up to date."""
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from hsipipe.errors import HsipipeError
+from tasks.catalogue import NAMES, STAGES
+from tasks.exits import guarded
+from tasks.project import METRICS, find_root, model_name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("hsipipe").setLevel(logging.INFO)
+    if options.command == "repro":
+        return guarded(lambda: repro(options.targets, options.set_param))
+    return guarded(lambda: run_stage(options.command))
+
+
+def run_stage(name: str) -> None:
+    """Run one stage; it ends when whoever started it ends, and leaves its error behind for the ledger."""
+    from tasks.ledger import error_path
+    from tasks.process import die_with, die_with_parent, dvc_ancestor
+
+    stage = STAGES[name]
+    signal.signal(signal.SIGTERM, _terminate)
+    die_with_parent()
+    if (dvc := dvc_ancestor()) is not None:
+        die_with(dvc)
+    try:
+        stage.execute()
+    except Exception as error:
+        own = str(error) if isinstance(error, HsipipeError) else f"{type(error).__name__}: {error}"
+        _leave(error_path(find_root()), " ".join(own.split()))
+        raise
+
+
+def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
+    """Bring the pipeline up to date, then show what came out of it."""
+    from rich.console import Console
+
+    from hsipipe.artifacts import RegisteredModel, Report
+    from hsipipe.evaluation.table import print_table
+    from hsipipe.params import load_params
+    from tasks import ledger
+    from tasks.project import PARAMS
+    from tasks.tracking import registered_uri
+
+    root = find_root()
+    ledger.run(root, targets, overrides=overrides)
+    if not (root / METRICS).is_file():
+        return
+    console = Console()
+    print_table(json.loads((root / METRICS).read_text(encoding="utf-8")), console)
+    name = model_name(load_params(root / PARAMS))
+    uri = registered_uri(root, name)
+    places = {
+        "report": Report.in_project(root).path / "index.html",
+        "model": RegisteredModel.in_project(root).path,
+        "registry": uri or f"no {name} in it; run: dvc repro --force --single-item register",
+    }
+    for what, place in places.items():
+        console.print(f"{what:9} {place}", highlight=False, soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks", description="Run a stage of the pipeline, or all that are stale."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in NAMES:
+        commands.add_parser(name, help=f"run the stage {name} in this process, stale or not")
+    everything = commands.add_parser(
+        "repro",
+        help="run what is stale, then print the result table",
+        description="Run what is stale, then print the result table and where report and model are.",
+        epilog="Example: python -m tasks repro -S degradation.scale=2",
+    )
+    everything.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="GROUP.KEY=VALUE",
+        help="run as a DVC experiment with another parameter; can be repeated",
+    )
+    everything.add_argument("targets", nargs="*", help="stages to bring up to date (default: all)")
+    return parser
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    # Unwinds the stack, so that temporary folders go and the MLflow run is closed as KILLED.
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _leave(path: Path, message: str) -> None:
+    from hsipipe.storage.publish import write_text
+
+    try:
+        write_text(path, message + "\n")
+    except OSError:  # a full disk: the message still stands on stderr
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Stage: score the model, its control, the baseline and the ceilings on whole test scenes."""
+
+import json
+
+from hsipipe.artifacts import (
+    DegradedPairs,
+    DiffusionCheckpoint,
+    Evaluation,
+    GaeCheckpoint,
+    RegressionCheckpoint,
+)
+from tasks.project import METRICS
+from tasks.stage import StageRun, stage
+
+HEADLINE = ("mpsnr_db", "sam_deg")
+
+
+@stage(reads=("dataset", "split", "degradation", "sampling", "protocol"))
+def evaluate(
+    run: StageRun,
+    pairs: DegradedPairs,
+    gae: GaeCheckpoint,
+    diffusion: DiffusionCheckpoint,
+    regression: RegressionCheckpoint,
+) -> Evaluation:
+    """Write predictions and errors for the report, and the numbers for everybody."""
+    from hsipipe.evaluation.evaluate import evaluate_models
+    from hsipipe.protocols import make_protocol
+
+    params = run.params
+    protocol = make_protocol(
+        params.protocol, dataset=params.dataset, split=params.split, degradation=params.degradation
+    )
+    metrics = evaluate_models(pairs, gae, diffusion, regression, run.out, sampling=params.sampling, protocol=protocol)
+    run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
+    numbers = {
+        **{f"{name}.{key}": metrics["models"][name][key] for name in ("bicubic", "dmgasr") for key in HEADLINE},
+        "gain_db": metrics["gain_db"]["dmgasr"],
+    }
+    headline = {key: value for key, value in numbers.items() if value is not None}
+    run.tracker.headline(headline)
+    return run.finish(Evaluation, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})

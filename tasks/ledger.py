@@ -1,0 +1,249 @@
+"""The only caller of DVC, which alone decides what is stale.
+
+DVC runs in a child process: a group of its own that ends with us, so that no stage outlives its pipeline.
+One pipeline at a time runs in a checkout, behind a lock of ours; DVC's own would let a second one in while
+a stage runs.
+"""
+
+import re
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
+from hsipipe.params import Params, load_params, parse_params
+from tasks.locks import hold
+from tasks.process import end_group, start
+from tasks.project import PARAMS, locks
+
+PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
+"""Environment variable that tells the stages to which pipeline run they belong."""
+
+
+class Outcome(Enum):
+    """What a reproduction came to."""
+
+    RAN = "ran"
+    UP_TO_DATE = "up to date"
+    RESTORED = "restored from the cache of earlier runs"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run of the pipeline that holds the lock.
+
+    Attributes:
+        root: The project.
+        key: Names the run; the MLflow runs of its stages hang under one parent.
+        deadline: Value of :func:`time.monotonic` at which it is over; None: never.
+    """
+
+    root: Path
+    key: str
+    deadline: float | None
+
+
+_session: ContextVar[Session | None] = ContextVar("session", default=None)
+
+
+@contextmanager
+def session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
+    """Hold the checkout for one run of the pipeline.
+
+    Raises:
+        AlreadyRunningError: Another pipeline runs in this checkout.
+    """
+    with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        mine = Session(root, f"run-{uuid.uuid4().hex}", deadline)
+        token = _session.set(mine)
+        try:
+            yield mine
+        finally:
+            _session.reset(token)
+
+
+def repro(root: Path, stage: str, *, on_line: Callable[[str], object]) -> Outcome:
+    """Bring one stage up to date: ``dvc repro --single-item``.
+
+    Args:
+        root: The project.
+        stage: Name of the stage.
+        on_line: Gets each line of the output as it comes.
+
+    Raises:
+        StageFailedError: With the stage's own message.
+        AlreadyRunningError: Another pipeline runs in this checkout.
+    """
+    lines: list[str] = []
+
+    def keep(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    running = _session.get()
+    with session(root) if running is None or running.root != root else nullcontext(running) as current:
+        code = _run_dvc(current, "repro", "--single-item", stage, on_line=keep)
+    if code:
+        raise StageFailedError(f"Stage {stage} failed: {_own_message(root, lines)}")
+    return _outcome(stage, lines)
+
+
+def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = ()) -> None:
+    """Bring everything (or the targets and what they need) up to date, output straight to the terminal.
+
+    Args:
+        root: The project.
+        targets: Names of stages; none: all.
+        overrides: ``group.key=value``; with any of them it is an experiment of DVC.
+
+    Raises:
+        ParamsError: An override does not fit; nothing was changed.
+        StageFailedError: A stage failed; with its own message.
+        AlreadyRunningError: Another pipeline runs in this checkout.
+    """
+    changed_params(root, overrides)
+    command = ["exp", "run", *(f"--set-param={item}" for item in overrides)] if overrides else ["repro"]
+    with session(root) as current:
+        code = _run_dvc(current, *command, *targets, on_line=None)
+    if code:
+        raise StageFailedError(f"The pipeline stopped: {_own_message(root, [])}")
+
+
+def status(root: Path) -> set[str]:
+    """Names of the stages that DVC would run next: those whose own deps, params or outs changed."""
+    lines: list[str] = []
+    code = _run_dvc(Session(root, "status", None), "status", "--json", on_line=lines.append)
+    tree = next((line for line in lines if line.startswith("{")), None)
+    if code or tree is None:
+        raise HsipipeError(f"dvc status failed: {_own_message(root, lines)}")
+    return set(yaml.safe_load(tree))
+
+
+def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
+    """Params with overrides, and the text of params.yaml that says so; writes nothing.
+
+    Args:
+        root: The project.
+        overrides: ``group.key=value`` in the syntax of ``dvc exp run --set-param``.
+
+    Raises:
+        ParamsError: Syntax, an unknown key, or a value that does not fit.
+    """
+    original = root / PARAMS
+    params = load_params(original)
+    if not overrides:
+        return params, original.read_text(encoding="utf-8")
+    from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / PARAMS
+        shutil.copyfile(original, copy)
+        try:
+            # "++" adds a key that is not there, so that the check below can name it and the nearest known one.
+            apply_overrides(copy, [item if item[:1] in "+~" else f"++{item}" for item in overrides])
+        except (DvcException, ValueError, AttributeError) as error:
+            cause = error.__cause__ or error
+            raise ParamsError(
+                f"Cannot read {' '.join(overrides)!r}, expected group.key=value: {_one_line(cause)}"
+            ) from error
+        text = copy.read_text(encoding="utf-8")
+    return parse_params(yaml.safe_load(text), source=PARAMS), text
+
+
+def set_params(root: Path, overrides: Sequence[str]) -> Params:
+    """Write overrides into params.yaml, comments kept; see :func:`changed_params`.
+
+    Raises:
+        ParamsError: As there; params.yaml is untouched then.
+    """
+    from hsipipe.storage.publish import write_text
+
+    params, text = changed_params(root, overrides)
+    if overrides:
+        write_text(root / PARAMS, text)
+    return params
+
+
+def out_hashes(root: Path) -> dict[str, str]:
+    """DVC's hash of every output in dvc.lock, by its path relative to the root."""
+    try:
+        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
+    except (FileNotFoundError, yaml.YAMLError):
+        return {}
+    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def error_path(root: Path) -> Path:
+    """Where a failing stage leaves its message for whoever started DVC."""
+    return root / ".hsipipe" / "last_error.txt"
+
+
+def _run_dvc(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
+    """Run dvc to its end; on an exception, a signal or the deadline the whole group is ended."""
+    root = current.root
+    error_path(root).unlink(missing_ok=True)
+    child = start("dvc", *arguments, cwd=root, env={PIPELINE_RUN: current.key}, capture=on_line is not None)
+    overdue = threading.Event()
+    timer = None
+    if current.deadline is not None:
+
+        def end() -> None:
+            overdue.set()
+            end_group(child)
+
+        timer = threading.Timer(max(0.0, current.deadline - time.monotonic()), end)
+        timer.daemon = True
+        timer.start()
+    try:
+        if child.stdout is not None and on_line is not None:
+            for line in child.stdout:
+                on_line(line.rstrip())
+        code = child.wait()
+    except BaseException:
+        end_group(child)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+        if child.stdout is not None:
+            child.stdout.close()
+    if overdue.is_set():
+        raise StageFailedError(f"dvc {' '.join(arguments)} was ended: the pipeline's time limit has passed.")
+    return code
+
+
+def _outcome(stage: str, lines: Sequence[str]) -> Outcome:
+    text = "\n".join(lines)
+    if f"Running stage '{stage}'" in text:
+        return Outcome.RAN
+    if f"Stage '{stage}' is cached" in text:
+        return Outcome.RESTORED
+    return Outcome.UP_TO_DATE
+
+
+def _own_message(root: Path, lines: Sequence[str]) -> str:
+    """The stage's message if it left one, else DVC's, else the end of what was said."""
+    try:
+        return error_path(root).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        said = [line.removeprefix("ERROR:") for line in lines if line.startswith("ERROR:")]
+        said = said or [line for line in lines[-5:] if line.strip()]
+        return _one_line(" ".join(said)) or "dvc gave up; its message stands above."
+
+
+def _one_line(error: Any) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()

@@ -1,0 +1,25 @@
+"""Trees of parameters as the overrides that ``dvc exp run --set-param`` takes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def as_overrides(tree: Mapping[str, Any]) -> list[str]:
+    """One ``group.key=value`` a leaf, without blanks inside, so that a shell may split them."""
+    return [f"{key}={_text(value)}" for key, value in flatten(tree).items()]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,12 @@
+"""Stage: cut the pairs into the patches that training reads."""
+
+from hsipipe.artifacts import DegradedPairs, PatchStore
+from tasks.stage import StageRun, stage
+
+
+@stage(reads=("patches",))
+def patches(run: StageRun, pairs: DegradedPairs) -> PatchStore:
+    """Write one sharded store a split."""
+    from hsipipe.patches.extract import extract_patches
+
+    return run.finish(PatchStore, extract_patches(pairs, run.out, patches=run.params.patches))

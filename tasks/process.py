@@ -1,0 +1,157 @@
+"""Children that end with their parent, and who is who among processes.
+
+``python -m tasks.process <module> [arguments]`` runs a module so that it ends when its parent dies, even by
+SIGKILL. DVC alone leaves its stage running when it is killed, and the next run would write the same output
+beside it.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG = 1
+GRACE_S = 15.0
+"""How long a child may take to end in good order: a stage closes its MLflow run."""
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that cannot be mistaken for a later one with the same number.
+
+    Attributes:
+        pid: Process number.
+        created: Its start, seconds since the epoch, as text with two decimals.
+    """
+
+    pid: int
+    created: str
+
+    @classmethod
+    def of(cls, process: psutil.Process) -> "Owner":
+        """Identify a running process."""
+        return cls(process.pid, f"{process.create_time():.2f}")
+
+    @classmethod
+    def me(cls) -> "Owner":
+        """This process."""
+        return cls.of(psutil.Process())
+
+    def is_alive(self) -> bool:
+        """Whether this very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return Owner.of(process) == self and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+def dvc_ancestor() -> Owner | None:
+    """The dvc process that this one descends from, if any."""
+    for process in psutil.Process().parents():
+        try:
+            words = process.cmdline()[:3]
+        except psutil.Error:
+            continue
+        # `python -m dvc` and `.../bin/dvc`, but not a shell whose script mentions dvc.
+        if any(Path(word).name == "dvc" for word in words):
+            return Owner.of(process)
+    return None
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when its parent dies.
+
+    Linux alone can do it; elsewhere :func:`die_with` is what remains.
+    """
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the kernel knew
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def die_with(owner: Owner) -> None:
+    """End this process by SIGTERM when `owner` is gone; for an ancestor with a shell in between."""
+
+    def watch() -> None:
+        while owner.is_alive():
+            time.sleep(POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="die-with", daemon=True).start()
+
+
+def start(
+    module: str,
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    capture: bool = True,
+) -> "subprocess.Popen[str]":
+    """Start ``python -m module`` in a session of its own, so that the whole of it can be ended at once.
+
+    Args:
+        module: Module to run.
+        arguments: Its command line.
+        cwd: Where it runs.
+        env: Variables on top of this process's own.
+        capture: Give its output (stdout and stderr together) as lines; otherwise it goes where ours goes.
+    """
+    # Stages are called as `python ...`: that must be this interpreter, activated or not.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "tasks.process", module, *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {}), "PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.STDOUT if capture else None,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def end_group(child: "subprocess.Popen[str]", *, grace_s: float = GRACE_S) -> None:
+    """End a child of :func:`start` and everything it started: SIGTERM, and SIGKILL for what is still there."""
+    group = child.pid
+    _signal_group(group, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline and (child.poll() is None or _members(group)):
+        time.sleep(0.05)
+    _signal_group(group, signal.SIGKILL)
+    child.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+
+
+def _members(group: int) -> list[int]:
+    found = []
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])

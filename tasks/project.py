@@ -1,0 +1,46 @@
+"""Where the project is, and what the stages may put where."""
+
+import os
+from pathlib import Path
+
+from hsipipe.errors import MissingInputError
+from hsipipe.params import Params
+
+PARAMS = "params.yaml"
+METRICS = "reports/metrics.json"
+"""The numbers of the evaluation, for people, DVC and the report."""
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The folder of the pipeline: ``DVC_ROOT``, or the nearest one upwards that holds a dvc.yaml.
+
+    Raises:
+        MissingInputError: There is none.
+    """
+    if start is None and (given := os.environ.get("DVC_ROOT")):
+        return Path(given).resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    raise MissingInputError(f"No dvc.yaml in {here} or above it; run this inside the project's folder.")
+
+
+def locks(root: Path) -> Path:
+    """The folder of the lock files."""
+    return root / ".hsipipe" / "locks"
+
+
+def summary_path(stage: str) -> str:
+    """Where a stage writes its numbers, relative to the root; DVC shows them as metrics."""
+    return f"reports/stages/{stage}.json"
+
+
+def curve_path(stage: str) -> str:
+    """Where a training stage writes its curve, relative to the root; DVC plots it."""
+    return f"reports/curves/{stage}.csv"
+
+
+def model_name(params: Params) -> str:
+    """Name of the registered model and of the MLflow experiment."""
+    return f"hsipipe-{params.dataset.name}-x{params.degradation.scale}"

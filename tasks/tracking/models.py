@@ -1,0 +1,138 @@
+"""The model registry: the same content is registered once, and what is loaded is what was registered."""
+
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.models.base import SuperResolver
+from hsipipe.storage.manifest import digest, verify
+from tasks.locks import wait_for
+from tasks.project import locks
+from tasks.tracking.runs import StageTracker
+from tasks.tracking.store import connect, first_line, global_store
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+CHALLENGER = "challenger"
+SHA256 = "sha256"
+FOLDER = "superresolver"
+"""Name of the model's folder among the artifacts."""
+EXAMPLE = 8
+"""Pixels of the edge of the example input that stands beside the model."""
+REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")
+
+
+def register_model(root: Path, folder: Path, *, tracker: StageTracker, bands: int, tags: Mapping[str, object]) -> int:
+    """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
+
+    Args:
+        root: The project.
+        folder: The model with its manifest; called ``superresolver``.
+        tracker: The run that made it.
+        bands: Band count C, for the signature.
+        tags: What people want to know of the version: its scores, its protocol.
+
+    Returns:
+        The version: a new one, or the one that holds the same bytes already.
+    """
+    client, name, sha256 = tracker.client, tracker.experiment, digest(folder)
+    with wait_for(locks(root) / "registry.lock"):
+        number = _version_with(client, name, sha256)
+        if number is None:
+            number = _log(root, folder, tracker=tracker, bands=bands, sha256=sha256)
+            for key, value in {SHA256: sha256, **tags}.items():
+                client.set_model_version_tag(name, number, key, str(value))
+        client.set_registered_model_alias(name, CHALLENGER, number)
+    return int(number)
+
+
+def registered_uri(root: Path, name: str) -> str | None:
+    """The URI of the challenger called `name`; None if the registry has none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connect(root).get_model_version_by_alias(name, CHALLENGER)
+    except MlflowException:
+        return None
+    return f"models:/{name}@{CHALLENGER}"
+
+
+def load_registered(root: Path, uri: str) -> SuperResolver:
+    """Load a model of the registry after comparing its bytes with the digest that the version was tagged with.
+
+    Args:
+        root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
+        uri: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
+
+    Raises:
+        MissingInputError: The registry has no such model, alias or version.
+        IntegrityError: The bytes are not those that were registered.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from hsipipe.models.catalogue import load_model
+
+    client = connect(root)
+    try:
+        # An alias is resolved once: it may move while the files are read.
+        version = _resolve(client, uri)
+        with global_store(root):
+            local = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}/artifacts/{FOLDER}")
+    except MlflowException as error:
+        names = ", ".join(model.name for model in client.search_registered_models()) or "none"
+        raise MissingInputError(f"No model at {uri!r}: {first_line(error)} Registered models: {names}.") from error
+    folder = Path(local)
+    expected = version.tags.get(SHA256)
+    if expected is None:
+        raise IntegrityError(f"{uri} carries no digest; only models that the stage register made are loaded.")
+    if (got := digest(folder)) != expected:
+        raise IntegrityError(
+            f"{uri} has the digest {got}, registered was {expected}; run: dvc repro --force -s register"
+        )
+    verify(folder)
+    return load_model(folder)
+
+
+def _resolve(client: "MlflowClient", uri: str) -> "ModelVersion":
+    rest = uri.removeprefix("models:/").strip("/")
+    name, at, alias = rest.rpartition("@")
+    if at:
+        return client.get_model_version_by_alias(name, alias)
+    name, slash, number = rest.rpartition("/")
+    if not (slash and number.isdigit()):
+        raise MissingInputError(f"Got the model {uri!r}, expected models:/<name>@<alias> or models:/<name>/<version>.")
+    return client.get_model_version(name, number)
+
+
+def _version_with(client: "MlflowClient", name: str, sha256: str) -> str | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.{SHA256} = '{sha256}'")
+    return str(max((int(version.version) for version in found), default=0) or "") or None
+
+
+def _log(root: Path, folder: Path, *, tracker: StageTracker, bands: int, sha256: str) -> str:
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    cubes = Schema([TensorSpec(np.dtype("float32"), (-1, bands, -1, -1))])
+    with global_store(root), mlflow.start_run(run_id=tracker.run_id):
+        info: Any = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={FOLDER: str(folder)},
+            model_config={SHA256: sha256},
+            signature=ModelSignature(inputs=cubes, outputs=cubes),
+            input_example=np.full((1, bands, EXAMPLE, EXAMPLE), 0.5, np.float32),
+            # Given rather than inferred: inference would load the model in another process and import all it finds.
+            pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
+            registered_model_name=tracker.experiment,
+        )
+    # The run goes on; leaving the block has marked it as finished.
+    tracker.client.update_run(tracker.run_id, status="RUNNING")
+    return str(info.registered_model_version)

@@ -1,0 +1,39 @@
+"""The registered model, as code that MLflow copies beside the weights and runs when it loads them.
+
+It stands alone: it imports the library and nothing of tasks.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from hsipipe import load_model
+from hsipipe.errors import IntegrityError
+from hsipipe.storage.manifest import digest, verify
+
+
+class SuperResolverModel(PythonModel):
+    """LR cubes (B, C, h, w) float32 in, HR cubes (B, C, H, W) float32 out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the folder that was registered, after comparing every byte with what was recorded."""
+        folder = Path(context.artifacts["superresolver"])
+        expected = context.model_config["sha256"]
+        if (got := digest(folder)) != expected:
+            raise IntegrityError(
+                f"The model in {folder} has the digest {got}, registered was {expected}; register it again."
+            )
+        verify(folder)
+        self._model = load_model(folder)
+
+    def predict(
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
+        """Super-resolve a batch; NaN, a wrong band count or type is refused with a clear error."""
+        return self._model.predict(model_input)
+
+
+mlflow.models.set_model(SuperResolverModel())

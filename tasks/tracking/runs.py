@@ -1,0 +1,267 @@
+"""One parent run a pipeline run, one nested run a stage, and none that stays RUNNING after a kill."""
+
+import json
+import logging
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsipipe.params import Params
+from hsipipe.storage.manifest import digest
+from hsipipe.storage.publish import write_text
+from tasks.ledger import PIPELINE_RUN, out_hashes
+from tasks.locks import wait_for
+from tasks.overrides import flatten
+from tasks.process import Owner, dvc_ancestor
+from tasks.project import locks, model_name
+from tasks.tracking.source import git_tags
+from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+FLUSH_S = 2.0
+BATCH = 1000
+SAMPLING_S = 2
+TAG_LENGTH = 5000
+DIGEST_LENGTH = 36
+"""Longest digest that MLflow stores for a dataset; the tags hold the whole sha256."""
+
+
+class StageTracker:
+    """The MLflow run of one stage.
+
+    Once the run exists, a failing MLflow costs the record and not the result: it is reported once and the
+    stage goes on.
+    """
+
+    def __init__(self, client: "MlflowClient", run_id: str, *, parent_id: str, experiment: str, dataset: str) -> None:
+        self.client, self.run_id, self.parent_id, self.experiment = client, run_id, parent_id, experiment
+        self.dataset = dataset
+        self._has_dataset = False
+        self._pending: list[Metric] = []
+        self._flushed = time.monotonic()
+        self._broken = False
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Record metrics of a step; sent every few seconds."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._pending += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is waiting."""
+        pending, self._pending = self._pending, []
+        for start in range(0, len(pending), BATCH):
+            self.attempt(self.client.log_batch, self.run_id, metrics=pending[start : start + BATCH])
+        self._flushed = time.monotonic()
+
+    def tag(self, key: str, value: object) -> None:
+        """Set a tag of the run."""
+        self.attempt(self.client.set_tag, self.run_id, key, value)
+
+    def artifact(self, path: Path, folder: str) -> None:
+        """Store a file or a folder with the run."""
+        send = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        self.attempt(send, self.run_id, str(path), folder)
+
+    def headline(self, metrics: Mapping[str, float]) -> None:
+        """Record metrics on the parent run, where pipeline runs are compared."""
+        for name, value in metrics.items():
+            self.attempt(self.client.log_metric, self.parent_id, name, value)
+
+    def datasets(self, folders: Mapping[Path, str]) -> None:
+        """Record what the run works on: folder -> sha256 of its manifest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=f"{self.dataset}: {folder.parent.name}/{folder.name}",
+                    digest=value[:DIGEST_LENGTH],
+                    source_type="local",
+                    source=json.dumps({"uri": folder.as_uri()}),
+                ),
+                [InputTag("mlflow.data.context", folder.name)],
+            )
+            for folder, value in folders.items()
+        ]
+        if inputs:
+            self.attempt(self.client.log_inputs, self.run_id, inputs)
+            self._has_dataset = True
+
+    def finish(self, output: Path, summary: Mapping[str, float | int | str]) -> None:
+        """Record the stage's numbers and the digest of what it published."""
+        numbers = {name: value for name, value in summary.items() if not isinstance(value, str)}
+        self.log(0, numbers)
+        self.flush()
+        for name, value in summary.items():
+            if isinstance(value, str):
+                self.tag(name, value)
+        self.tag("output.sha256", digest(output))
+        if not self._has_dataset:  # the first stage: its output is what everything comes from
+            self.datasets({output: digest(output)})
+
+    def attempt(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call MLflow and survive its failure."""
+        if self._broken:
+            return
+        try:
+            call(*args, **kwargs)
+        except Exception as error:
+            self._broken = True
+            logger.warning("MLflow stopped answering (%s); going on without it.", first_line(error))
+
+
+@contextmanager
+def stage_run(
+    root: Path,
+    stage: str,
+    *,
+    params: Params,
+    visible: Mapping[str, Any],
+    digests: Mapping[str, str],
+    system_metrics: bool = False,
+) -> Iterator[StageTracker]:
+    """The nested run of a stage, under the parent of its pipeline run.
+
+    Args:
+        root: The project.
+        stage: Its name.
+        params: Everything; names the experiment and is recorded on the parent.
+        visible: The groups that the stage reads, recorded on its run.
+        digests: Folder relative to the root -> sha256 of its manifest, for each input.
+        system_metrics: Record the use of CPU, memory and GPU.
+    """
+    client = connect(root)
+    name = model_name(params)
+    experiment = experiment_id(client, root, name)
+    with wait_for(locks(root) / "pipeline_run.lock"):
+        _reconcile(client)
+        parent_id = _open_parent(client, root, experiment, params)
+        tags = {**_common_tags(root), "mlflow.parentRunId": parent_id, "hsipipe.stage": stage}
+        run = client.create_run(experiment, run_name=stage, tags=tags)
+    tracker = StageTracker(client, run.info.run_id, parent_id=parent_id, experiment=name, dataset=params.dataset.name)
+    _record_inputs(tracker, root, visible=visible, digests=digests)
+    monitor = _start_monitor(run.info.run_id, root) if system_metrics else None
+    status = "FINISHED"
+    try:
+        yield tracker
+    except Exception as error:
+        status = "FAILED"
+        tracker.tag("error", f"{type(error).__name__}: {error}"[:TAG_LENGTH])
+        raise
+    except BaseException:  # SIGTERM, SIGINT
+        status = "KILLED"
+        raise
+    finally:
+        tracker.flush()
+        tracker.tag("device", _device(params))
+        if monitor is not None:
+            tracker.attempt(monitor.finish)
+        for run_id in (run.info.run_id, parent_id):
+            tracker.attempt(client.set_terminated, run_id, status=status)
+
+
+def pipeline_key() -> str:
+    """Names the pipeline run of this process: given by the flow, else the dvc process above, else itself."""
+    if given := os.environ.get(PIPELINE_RUN):
+        return given
+    owner = dvc_ancestor() or Owner.me()
+    return f"dvc-{owner.pid}-{owner.created}"
+
+
+def _open_parent(client: "MlflowClient", root: Path, experiment: str, params: Params) -> str:
+    path = root / ".hsipipe" / "pipeline_run.json"
+    mine = {"key": pipeline_key(), "store": tracking_uri(root), "experiment": experiment}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if {key: known.get(key) for key in mine} == mine:
+        parent_id = str(known["run_id"])
+        for key, value in _owner_tags().items():
+            client.set_tag(parent_id, key, value)
+        client.update_run(parent_id, status="RUNNING")
+        return parent_id
+    name = f"pipeline {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    tags = {**_common_tags(root), "hsipipe.pipeline": mine["key"]}
+    run = client.create_run(experiment, run_name=name, tags=tags)
+    client.log_batch(run.info.run_id, params=_as_params(params.model_dump(mode="json")))
+    write_text(path, json.dumps({**mine, "run_id": run.info.run_id}) + "\n")
+    return str(run.info.run_id)
+
+
+def _record_inputs(
+    tracker: StageTracker,
+    root: Path,
+    *,
+    visible: Mapping[str, Any],
+    digests: Mapping[str, str],
+) -> None:
+    from mlflow.entities import RunTag
+
+    hashes = out_hashes(root)
+    tags = [RunTag(f"dvc.{path}", hashes[path]) for path in digests if path in hashes]
+    tags += [RunTag(f"sha256.{path}", value) for path, value in digests.items()]
+    tracker.attempt(tracker.client.log_batch, tracker.run_id, params=_as_params(visible), tags=tags)
+    tracker.datasets({root / path: value for path, value in digests.items()})
+
+
+def _reconcile(client: "MlflowClient") -> None:
+    """Close the runs of this machine whose process is gone."""
+    everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+    mine = f"attributes.status = 'RUNNING' and tags.`hsipipe.host` = '{socket.gethostname()}'"
+    for run in client.search_runs(everywhere, filter_string=mine):
+        tags = run.data.tags
+        owner = Owner(int(tags.get("hsipipe.owner.pid", 0)), tags.get("hsipipe.owner.created", ""))
+        if not owner.is_alive():
+            client.set_terminated(run.info.run_id, status="KILLED")
+
+
+def _owner_tags() -> dict[str, str]:
+    me = Owner.me()
+    return {
+        "hsipipe.host": socket.gethostname(),
+        "hsipipe.owner.pid": str(me.pid),
+        "hsipipe.owner.created": me.created,
+    }
+
+
+def _common_tags(root: Path) -> dict[str, str]:
+    return {**_owner_tags(), **git_tags(root)}
+
+
+def _as_params(tree: Mapping[str, Any]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, str(value)) for key, value in flatten(tree).items()]
+
+
+def _start_monitor(run_id: str, root: Path) -> Any:
+    from mlflow.system_metrics import system_metrics_monitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+    kind: Any = system_metrics_monitor.SystemMetricsMonitor
+    monitor = kind(run_id, sampling_interval=SAMPLING_S, tracking_uri=tracking_uri(root))
+    monitor.start()
+    return monitor
+
+
+def _device(params: Params) -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and params.hardware.accelerator != "cpu" and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"

@@ -1,0 +1,93 @@
+"""Where the runs are kept, and opening it."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsipipe.errors import HsipipeError
+from tasks.locks import wait_for
+from tasks.project import locks
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+NOISY = ("mlflow", "alembic")
+
+
+def tracking_uri(root: Path) -> str:
+    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file of the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def connect(root: Path) -> "MlflowClient":
+    """Open the store; the first one to come creates it.
+
+    Raises:
+        HsipipeError: The store cannot be reached or is not one of MLflow's.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A server that is down should be noticed in seconds, not after MLflow's minutes of retries.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.tracking import MlflowClient
+
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    uri = tracking_uri(root)
+    # Processes that create the same SQLite file at once corrupt it for good.
+    with wait_for(locks(root) / "mlflow.lock"):
+        try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI"))
+            client.search_experiments(max_results=1)
+        except Exception as error:
+            raise HsipipeError(
+                f"MLflow at {uri} cannot be used: {first_line(error)} "
+                "Start the server, or correct or unset MLFLOW_TRACKING_URI."
+            ) from error
+    return client
+
+
+def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
+    """The experiment called `name`, made if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    with wait_for(locks(root) / "mlflow.lock"):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            # A server decides by itself where files go; a bare SQLite file would use the current folder.
+            local = tracking_uri(root).startswith("sqlite:")
+            location = str(root / "mlartifacts") if local else None
+            try:
+                return str(client.create_experiment(name, artifact_location=location))
+            except MlflowException:  # another machine was faster
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        if experiment.lifecycle_stage != "active":
+            client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+@contextmanager
+def global_store(root: Path) -> Iterator[None]:
+    """Make it the store of MLflow's global functions while the body runs."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri(root))
+    try:
+        yield
+    finally:
+        # MLflow writes its store into the environment, where the next project would find it.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # unsets it, though the annotation denies it
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def first_line(error: BaseException) -> str:
+    """The message of an error without its tail."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

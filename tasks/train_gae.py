@@ -1,0 +1,22 @@
+"""Stage: train the group autoencoder."""
+
+from hsipipe.artifacts import GaeCheckpoint, PatchStore
+from tasks.stage import StageRun, stage
+
+
+@stage(reads=("gae", "hardware"), trains=True)
+def train_gae(run: StageRun, store: PatchStore) -> GaeCheckpoint:
+    """Train the autoencoder and measure the whitening of its latents."""
+    from hsipipe.training.gae import train_gae as train
+
+    gae = run.params.gae
+    summary = train(
+        store,
+        run.out,
+        gae=gae,
+        hardware=run.params.hardware,
+        seed=gae.seed,
+        work=run.work,
+        log=run.log,
+    )
+    return run.finish(GaeCheckpoint, summary)

@@ -1,0 +1,47 @@
+"""What all tests share: an environment that belongs to nobody, and a project folder to work in."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Set before any test imports what reads them.
+os.environ.update(
+    {
+        "DO_NOT_TRACK": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+)
+for name in ("DVC_ROOT", "DVC_STAGE", "HSIPIPE_PIPELINE_RUN", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+    os.environ.pop(name, None)
+
+PARTS = ("hsipipe", "tasks", "flows")
+FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".dvcignore", ".gitignore", ".dvc/config", "pyproject.toml")
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """The checkout that these tests belong to."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def copy_project():
+    """A function that copies the code and configuration of the project, without anything that a run made."""
+
+    def copy(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for part in PARTS:
+            shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in FILES:
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
+        return target
+
+    return copy

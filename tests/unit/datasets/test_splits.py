@@ -1,0 +1,136 @@
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsipipe.datasets.splits import Region, plan_split
+from hsipipe.errors import DataError, ParamsError
+from hsipipe.params import SplitParams
+
+DEFAULTS = {
+    "by": "auto",
+    "val": 0.17,
+    "test": 0.17,
+    "test_scenes": [],
+    "val_scenes": [],
+    "guard": 16,
+    "seed": 0,
+}
+
+
+def _params(**changes):
+    return SplitParams.model_validate({**DEFAULTS, **changes})
+
+
+def _scenes(n, shape=(128, 64)):
+    return {f"s{i:02d}": shape for i in range(n)}
+
+
+def _names(plan):
+    return {part: [region.scene for region in regions] for part, regions in plan.items()}
+
+
+def test_whole_scenes_from_three_on():
+    plan = plan_split(_scenes(3), _params(), scale=4)
+    assert {part: len(regions) for part, regions in plan.items()} == {"train": 1, "val": 1, "test": 1}
+    assert all(region.shape == (128, 64) for region in itertools.chain(*plan.values()))
+
+
+def test_shares_of_the_scenes_are_rounded():
+    plan = plan_split(_scenes(20), _params(val=0.1, test=0.25), scale=4)
+    assert {part: len(regions) for part, regions in plan.items()} == {"train": 13, "val": 2, "test": 5}
+
+
+def test_the_order_of_the_files_does_not_matter_and_the_seed_does():
+    scenes = _scenes(10)
+    turned = dict(reversed(scenes.items()))
+    assert plan_split(scenes, _params(), scale=4) == plan_split(turned, _params(), scale=4)
+    plans = {str(_names(plan_split(scenes, _params(seed=seed), scale=4))) for seed in range(5)}
+    assert len(plans) > 1
+
+
+def test_at_least_one_scene_is_left_to_train():
+    plan = plan_split(_scenes(4), _params(val=0.9, test=0.9), scale=4)
+    assert len(plan["train"]) == 1
+    assert {len(plan["val"]), len(plan["test"])} == {1, 2}
+
+
+def test_named_scenes():
+    plan = plan_split(_scenes(6), _params(test_scenes=["s05", "s01"], val_scenes=["s03"]), scale=4)
+    assert _names(plan) == {"train": ["s00", "s02", "s04"], "val": ["s03"], "test": ["s01", "s05"]}
+
+
+def test_named_test_scenes_and_drawn_val_scenes():
+    names = _names(plan_split(_scenes(6), _params(test_scenes=["s00"]), scale=4))
+    assert names["test"] == ["s00"]
+    assert len(names["val"]) == 1
+    assert len(names["train"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_scenes": ["balloon"]}, r"split\.test_scenes: no scene 'balloon'; there are s00, s01, s02, s03\."),
+        ({"val_scenes": ["x"]}, r"split\.val_scenes: no scene 'x'"),
+        ({"test_scenes": ["s01"], "val_scenes": ["s01"]}, "'s01' is in split.test_scenes and in split.val_scenes"),
+        ({"test_scenes": ["s00", "s01", "s02"]}, "leave 1 of 4 scenes"),
+        ({"test_scenes": ["s00", "s01"], "val_scenes": ["s02", "s03"]}, "leave 0 of 4 scenes"),
+        ({"by": "region", "test_scenes": ["s00"]}, "name whole scenes"),
+    ],
+)
+def test_named_scenes_that_do_not_work(changes, message):
+    with pytest.raises(ParamsError, match=message):
+        plan_split(_scenes(4), _params(**changes), scale=4)
+
+
+def test_by_scene_needs_three():
+    with pytest.raises(DataError, match=r"needs 3 scenes .*got 2: s00, s01\. Set split\.by to region"):
+        plan_split(_scenes(2), _params(by="scene"), scale=4)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_regions_of_one_or_two_scenes(n):
+    plan = plan_split(_scenes(n), _params(), scale=4)
+    assert plan["train"][0] == Region("s00", 0, 56, 0, 64)
+    assert plan["val"][0] == Region("s00", 72, 92, 0, 64)
+    assert plan["test"][0] == Region("s00", 108, 128, 0, 64)
+    assert all(len(regions) == n for regions in plan.values())
+
+
+def test_a_scene_too_small_for_regions_is_named():
+    with pytest.raises(DataError, match=r"Scene 'a' with 40 rows is too small for regions: val 8 \+ test 8"):
+        plan_split({"a": (40, 40)}, _params(), scale=4)
+
+
+def test_the_scale_must_divide():
+    with pytest.raises(
+        DataError,
+        match=r"Scene 'a' has 130 x 64 pixels, which leaves a remainder of 2 x 0 at scale 4\. Set degradation",
+    ):
+        plan_split({"a": (130, 64)}, _params(), scale=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 20)), min_size=1, max_size=6),
+    by=st.sampled_from(["auto", "scene", "region"]),
+    val=st.floats(0.01, 0.9),
+    test=st.floats(0.01, 0.9),
+    guard=st.integers(0, 40),
+    scale=st.integers(2, 8),
+    seed=st.integers(0, 5),
+)
+def test_the_parts_never_touch(sizes, by, val, test, guard, scale, seed):
+    shapes = {f"s{i}": (h * scale, w * scale) for i, (h, w) in enumerate(sizes)}
+    try:
+        plan = plan_split(shapes, _params(by=by, val=val, test=test, guard=guard, seed=seed), scale=scale)
+    except DataError:
+        return
+    for part, other in itertools.combinations(plan, 2):
+        for a, b in itertools.product(plan[part], plan[other]):
+            assert a.scene != b.scene or max(a.y0, b.y0) - min(a.y1, b.y1) >= guard
+    for region in itertools.chain(*plan.values()):
+        assert min(region.shape) >= scale
+        assert not any(value % scale for value in (region.y0, region.y1, region.x0, region.x1))
+    assert all(plan.values())

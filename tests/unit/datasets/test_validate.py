@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from hsipipe.datasets.validate import validate_cube
+from hsipipe.errors import DataError
+
+
+@pytest.fixture
+def cube():
+    values = np.random.default_rng(0).random((5, 300, 40), dtype=np.float32)
+    coords = {"wavelength_nm": ("band", [400.0, 410.0, 420.0, 430.0, 440.0])}
+    return xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
+
+
+def test_a_good_cube_passes_lazy_or_not(cube):
+    validate_cube(cube, name="s", bands=5)
+    validate_cube(cube.chunk({"y": 64}), name="s", bands=5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_not_finite(cube, value):
+    cube[2, 299, 39] = value
+    with pytest.raises(DataError, match=r"Scene 's': band 3 of 5 \(counted from 1, 420 nm\) holds 1 NaN or infinite"):
+        validate_cube(cube, name="s")
+
+
+def test_a_dead_band(cube):
+    cube[4] = 0.25
+    with pytest.raises(DataError, match=r"band 5 of 5 \(counted from 1, 440 nm\) is dead, every pixel is 0\.25"):
+        validate_cube(cube, name="s")
+
+
+def test_the_number_of_further_bad_bands_is_told(cube):
+    cube[1:4] = 0
+    with pytest.raises(DataError, match=r"band 2 of 5 .*and so do 2 more bands"):
+        validate_cube(cube.drop_vars("wavelength_nm"), name="s")
+
+
+def test_a_band_that_is_all_nan(cube):
+    cube[0] = np.nan
+    with pytest.raises(DataError, match=r"band 1 of 5 .* holds 12000 NaN"):
+        validate_cube(cube, name="s")
+
+
+def test_band_count_and_dims(cube):
+    with pytest.raises(DataError, match="has 5 bands, expected 31"):
+        validate_cube(cube, name="s", bands=31)
+    with pytest.raises(DataError, match="has dims"):
+        validate_cube(cube.transpose("y", "x", "band"), name="s")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from hsipipe import degrade
+from hsipipe.degradation.bicubic import downsample
+from hsipipe.errors import DataError
+
+
+@pytest.fixture
+def cube():
+    values = np.random.default_rng(0).random((3, 16, 24), dtype=np.float32)
+    coords = {
+        "wavelength_nm": ("band", [500.0, 600.0, 700.0]),
+        "y": 100.0 - 2.0 * np.arange(16),
+        "x": 10.0 + 2.0 * np.arange(24),
+        "spatial_ref": xr.Variable((), 0, {"crs_wkt": "x", "GeoTransform": "9 2 0 101 0 -2"}),
+    }
+    return xr.DataArray(values, dims=("band", "y", "x"), coords=coords, attrs={"units": "1", "gsd_m": 2.0}, name="r")
+
+
+def test_labelled_in_labelled_out(cube):
+    low = degrade(cube, scale=4)
+    assert isinstance(low, xr.DataArray)
+    assert low.dims == ("band", "y", "x")
+    assert low.dtype == np.float32
+    assert low.name == "r"
+    np.testing.assert_array_equal(low, downsample(cube.values, 4))
+    np.testing.assert_array_equal(low["wavelength_nm"], cube["wavelength_nm"])
+    np.testing.assert_allclose(low["y"], [97.0, 89.0, 81.0, 73.0])
+    np.testing.assert_allclose(low["x"][:2], [13.0, 21.0])
+    assert low.attrs == {"units": "1", "gsd_m": 8.0}
+    assert low["spatial_ref"].attrs == {"crs_wkt": "x"}
+    assert cube["spatial_ref"].attrs["GeoTransform"]
+
+
+def test_order_of_dims_and_lazy_values(cube):
+    turned = degrade(cube.transpose("y", "x", "band").chunk({"y": 5}), 2)
+    assert turned.dims == ("y", "x", "band")
+    np.testing.assert_allclose(turned.transpose("band", "y", "x"), downsample(cube.values, 2), atol=1e-7)
+
+
+def test_array_in_array_out(cube):
+    low = degrade(cube.values)
+    assert isinstance(low, np.ndarray)
+    assert low.shape == (3, 4, 6)
+
+
+@pytest.mark.parametrize("scale", [1, 0, -4, 2.5, True])
+def test_bad_scales(cube, scale):
+    with pytest.raises(DataError, match="scale must be a whole number of 2 or more"):
+        degrade(cube, scale)
+
+
+def test_bad_cubes(cube):
+    with pytest.raises(DataError, match="height of 16 pixels leaves a remainder of 1 at scale 3"):
+        degrade(cube, 3)
+    with pytest.raises(DataError, match="dims y and x, got band, row, x"):
+        degrade(cube.rename(y="row"), 4)
+    with pytest.raises(DataError, match="at least the axes y and x"):
+        degrade(np.zeros(8), 4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("pixel", [(0, 0), (7, 11), (15, 23)])
+def test_values_that_are_not_finite(cube, value, pixel):
+    cube[1, pixel[0], pixel[1]] = value
+    with pytest.raises(DataError, match="NaN"):
+        degrade(cube, 4)

@@ -1,0 +1,189 @@
+import os
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from hsipipe.errors import DataError, FileFormatError, IntegrityError, MissingInputError
+from hsipipe.formats import FORMATS, open_cube, save_cube
+
+NM = np.array([450.0, 500.0, 550.0, 600.0, 650.0])
+
+
+@pytest.fixture
+def cube(cube_values):
+    coords = {"wavelength_nm": ("band", NM), "y": np.arange(8) * -4.0, "x": np.arange(12) * 4.0}
+    return xr.DataArray(cube_values, dims=("band", "y", "x"), coords=coords, attrs={"units": "1"})
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nc", ".zarr"])
+def test_round_trip(tmp_path, cube, suffix):
+    path = tmp_path / f"a{suffix}"
+    save_cube(cube, path)
+    back = open_cube(path)
+    assert back.dims == ("band", "y", "x")
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, cube)
+    if suffix != ".npy":
+        for name in ("wavelength_nm", "y", "x"):
+            np.testing.assert_array_equal(back[name], cube[name])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nc", ".zarr"])
+def test_saving_again_replaces_and_leaves_nothing_else(tmp_path, cube, suffix):
+    path = tmp_path / f"a{suffix}"
+    save_cube(cube * 0 + 0.5, path)
+    save_cube(cube, str(path))
+    np.testing.assert_array_equal(open_cube(str(path)), cube)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nc", ".zarr"])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, cube, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    save_cube(cube, path)
+    target = {".npy": "numpy.save", ".nc": "xarray.Dataset.to_netcdf", ".zarr": "xarray.Dataset.to_zarr"}[suffix]
+
+    def full_disk(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(target, full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_cube(cube * 2, path)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(open_cube(path), cube)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a", "a.mat", "a.npz"])
+def test_an_unknown_suffix_is_refused_before_anything_is_written(tmp_path, cube, name):
+    with pytest.raises(FileFormatError, match=r"cannot be written as .*use \.nc, \.npy, \.zarr"):
+        save_cube(cube, tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_cube_with_other_dims_is_refused(tmp_path, cube):
+    with pytest.raises(DataError, match="has the dims band, y, x, got time"):
+        save_cube(cube.rename(band="time"), tmp_path / "a.npy")
+
+
+def test_transposed_cubes_are_saved_in_order(tmp_path, cube):
+    save_cube(cube.transpose("y", "x", "band"), tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), cube)
+
+
+def test_zarr_is_lazy_and_complete(tmp_path, cube):
+    save_cube(cube * 0, tmp_path / "a.zarr")
+    opened = open_cube(tmp_path / "a.zarr")
+    assert opened.chunks is not None
+    assert float(opened.max()) == 0
+    chunk = next(path for path in (tmp_path / "a.zarr" / "reflectance").rglob("c/0/0/0"))
+    chunk.unlink()
+    with pytest.raises(IntegrityError, match="c/0/0/0 is missing"):
+        open_cube(tmp_path / "a.zarr")
+
+
+def test_a_lazy_cube_is_saved_whatever_its_chunks_over_its_own_source(tmp_path, cube):
+    path = tmp_path / "a.zarr"
+    save_cube(cube, path)
+    save_cube(open_cube(path).chunk({"band": 2, "y": 3, "x": 5}) * 2, path)
+    np.testing.assert_array_equal(open_cube(path), cube * 2)
+
+
+def test_a_zarr_store_from_outside_may_leave_out_chunks_of_the_fill_value(tmp_path, cube):
+    (cube * 0).to_dataset(name="a").to_zarr(
+        tmp_path / "a.zarr", zarr_format=3, consolidated=False, encoding={"a": {"write_empty_chunks": False}}
+    )
+    assert float(open_cube(tmp_path / "a.zarr").max()) == 0
+
+
+def test_npz_takes_the_cube_and_its_wavelengths(tmp_path, cube_values):
+    np.savez(tmp_path / "a.npz", hsi=cube_values, wavelength_nm=NM, mask=np.zeros((8, 12)))
+    cube = open_cube(tmp_path / "a.npz")
+    np.testing.assert_array_equal(cube, cube_values)
+    np.testing.assert_array_equal(cube["wavelength_nm"], NM)
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(FileFormatError, match=r"a\.npy"):
+        open_cube(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (2, 3, 4, 5), (0, 4, 4)])
+def test_arrays_that_are_no_cubes(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    with pytest.raises(FileFormatError, match="3 axes"):
+        open_cube(tmp_path / "a.npy")
+
+
+def test_complex_numbers_are_no_reflectances(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 3, 4), dtype=complex))
+    with pytest.raises(FileFormatError, match="real numbers, got complex"):
+        open_cube(tmp_path / "a.npy")
+
+
+def test_netcdf_dims_and_wavelengths_by_their_usual_names(tmp_path, cube_values):
+    dataset = xr.Dataset(
+        {"rad": (("lat", "lon", "wavelength"), cube_values.transpose(1, 2, 0))},
+        coords={"wavelength": ("wavelength", NM / 1000, {"units": "um"})},
+    )
+    dataset.to_netcdf(tmp_path / "a.nc", engine="scipy")
+    cube = open_cube(tmp_path / "a.nc")
+    np.testing.assert_array_equal(cube, cube_values)
+    np.testing.assert_allclose(cube["wavelength_nm"], NM)
+
+
+def test_netcdf4_is_read_with_its_dimension_scales(tmp_path, cube_values):
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["wavelength"] = NM
+        file["wavelength"].make_scale("wavelength")
+        file["wavelength"].attrs["units"] = "nm"
+        for name, size in (("y", 8), ("x", 12)):
+            file[name] = np.zeros(size, dtype=">f4")
+            file[name].make_scale(f"This is a netCDF dimension but not a netCDF variable. {size:10d}")
+        file["rad"] = cube_values.transpose(1, 2, 0)
+        for axis, name in enumerate(("y", "x", "wavelength")):
+            file["rad"].dims[axis].attach_scale(file[name])
+    cube = open_cube(tmp_path / "a.nc")
+    np.testing.assert_array_equal(cube, cube_values)
+    np.testing.assert_allclose(cube["wavelength_nm"], NM)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.6, 0.95])
+def test_a_truncated_file_is_one_clear_error(tmp_path, suffix, share):
+    values = np.random.default_rng(0).random((5, 40, 30), dtype=np.float32)
+    path = tmp_path / f"cut{suffix}"
+    if suffix == ".npz":
+        np.savez(path, a=values)
+    else:
+        save_cube(xr.DataArray(values, dims=("band", "y", "x")), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(FileFormatError, match=r"cut\.n") as caught:
+        open_cube(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc", ".mat"])
+def test_a_file_that_is_something_else(tmp_path, suffix):
+    (tmp_path / f"a{suffix}").write_text("<html>404</html>" * 100)
+    with pytest.raises(FileFormatError, match=rf"a\{suffix}"):
+        open_cube(tmp_path / f"a{suffix}")
+
+
+def test_nothing_there_unknown_suffix_unknown_folder(tmp_path):
+    with pytest.raises(MissingInputError, match="No file or folder at"):
+        open_cube(tmp_path / "none.npy")
+    (tmp_path / "a.xyz").write_text("")
+    with pytest.raises(FileFormatError, match=r"nothing here reads '\.xyz'; known: \.mat, \.nc"):
+        open_cube(tmp_path / "a.xyz")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileFormatError, match="holds neither"):
+        open_cube(tmp_path / "folder")
+
+
+def test_every_format_of_the_table_can_be_imported():
+    assert all(FORMATS[name].title for name in FORMATS)

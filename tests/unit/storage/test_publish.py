@@ -1,0 +1,127 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hsipipe.errors import AlreadyRunningError
+from hsipipe.storage.manifest import MANIFEST, verify
+from hsipipe.storage.publish import atomic_file, publish, write_text
+
+
+def _names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def _fail_while_writing(publication, *parts):
+    with publication as temporary:
+        temporary.joinpath(*parts).write_text("new")
+        raise RuntimeError("broken")
+
+
+@pytest.fixture
+def dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_folder_appears_whole_with_a_manifest(tmp_path):
+    target = tmp_path / "deep" / "out"
+    with publish(target) as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "a.txt").write_text("a")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+        assert temporary.name == f".out.{os.getpid()}.tmp"
+    assert (target / "sub" / "a.txt").read_text() == "a"
+    assert (target / MANIFEST).is_file()
+    verify(target)
+    assert _names(target.parent) == ["out"]
+
+
+def test_an_error_leaves_the_old_output_and_no_temporary(tmp_path):
+    target = tmp_path / "out"
+    with publish(target) as temporary:
+        (temporary / "a").write_text("old")
+    with pytest.raises(RuntimeError, match="broken"):
+        _fail_while_writing(publish(target), "a")
+    assert (target / "a").read_text() == "old"
+    verify(target)
+    assert _names(tmp_path) == ["out"]
+
+
+def test_a_second_publication_replaces_the_first(tmp_path):
+    target = tmp_path / "out"
+    for text in ("one", "two"):
+        with publish(target) as temporary:
+            (temporary / text).write_text(text)
+    assert _names(target) == [MANIFEST, "two"]
+    assert _names(tmp_path) == ["out"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "out").symlink_to(elsewhere)
+    with publish(tmp_path / "out") as temporary:
+        (temporary / "a").write_text("a")
+    assert not (tmp_path / "out").is_symlink()
+    assert _names(elsewhere) == []
+
+
+def test_leftovers_of_dead_processes_go_those_of_living_ones_stay(tmp_path, dead_pid):
+    stale, ours, living = (tmp_path / f".out.{pid}.tmp" for pid in (dead_pid, os.getpid(), os.getppid()))
+    other = tmp_path / f".other.{dead_pid}.tmp"
+    for folder in (stale, ours, living, other):
+        folder.mkdir()
+        (folder / "half").write_text("half")
+    with publish(tmp_path / "out") as temporary:
+        assert _names(temporary) == []
+    assert _names(tmp_path) == sorted([living.name, other.name, "out"])
+
+
+def test_an_output_that_stepped_aside_before_a_kill_comes_back(tmp_path, dead_pid):
+    aside = tmp_path / f".out.{dead_pid}.old"
+    aside.mkdir()
+    (aside / "a").write_text("valid")
+    with pytest.raises(RuntimeError, match="broken"):
+        _fail_while_writing(publish(tmp_path / "out"), "a")
+    assert (tmp_path / "out" / "a").read_text() == "valid"
+
+
+def test_two_writers_of_one_path(tmp_path):
+    with publish(tmp_path / "out"):
+        with pytest.raises(AlreadyRunningError, match="is being written"), publish(tmp_path / "out"):
+            pass
+    assert (tmp_path / "out").is_dir()
+
+
+def test_a_killed_writer_shows_nothing(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from hsipipe.storage.publish import publish\n"
+        "with publish(Path(sys.argv[1])) as t:\n    (t / 'a').write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    process = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False)
+    assert process.returncode == -9
+    assert not (tmp_path / "out").exists()
+    with publish(tmp_path / "out") as temporary:
+        (temporary / "a").write_text("whole")
+    assert _names(tmp_path) == ["out"]
+
+
+def test_a_file_left_by_a_dead_process_goes(tmp_path, dead_pid):
+    (tmp_path / f".x.json.{dead_pid}.tmp").write_text("half")
+    write_text(tmp_path / "x.json", "whole")
+    assert _names(tmp_path) == ["x.json"]
+
+
+def test_write_text_is_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "sub" / "x.json"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="broken"):
+        _fail_while_writing(atomic_file(path))
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert _names(path.parent) == ["x.json"]

@@ -1,0 +1,148 @@
+"""A stage on a small project, with a real MLflow store."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hsipipe.artifacts import DegradedPairs, RawScenes
+from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError
+from hsipipe.storage.manifest import verify
+from tasks.ledger import set_params
+from tasks.locks import hold
+from tasks.project import locks
+from tasks.stage import StageRun, stage
+from tasks.tracking.store import connect
+
+
+@stage(reads=("dataset",))
+def make(run: StageRun) -> RawScenes:
+    (run.out / "scene.txt").write_text(run.params.dataset.name, encoding="utf-8")
+    return run.finish(RawScenes, {"scenes": 1, "kind": "text"})
+
+
+@stage(reads=("degradation",), trains=True)
+def use(run: StageRun, scenes: RawScenes) -> DegradedPairs:
+    text = (scenes.path / "scene.txt").read_text(encoding="utf-8")
+    (run.out / "pair.txt").write_text(text * run.params.degradation.scale, encoding="utf-8")
+    for step in (10, 20):
+        run.log(step, {"loss": 1 / step, "val_psnr_db": float(step)})
+    run.publish_text("reports/extra.json", "{}\n")
+    return run.finish(DegradedPairs, {"pairs": 1})
+
+
+def runs(root):
+    """Every run of the store, by name, newest first."""
+    client = connect(root)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments)
+    return {run.info.run_name.split()[0]: run for run in found}
+
+
+def test_a_stage_publishes_its_output_and_its_numbers(root):
+    make.execute()
+    verify(root / "data/raw")
+    # Numbers alone, for DVC; the text is a tag in MLflow.
+    assert json.loads((root / "reports/stages/make.json").read_text(encoding="utf-8")) == {"scenes": 1}
+    assert runs(root)["make"].data.tags["kind"] == "text"
+    assert not list((root / ".hsipipe/work/make").iterdir())
+
+
+def test_the_next_stage_gets_the_output_of_the_one_before(root):
+    make.execute()
+    use.execute()
+    assert (root / "data/pairs/pair.txt").read_text(encoding="utf-8") == "synthetic" * 4
+    curve = (root / "reports/curves/use.csv").read_text(encoding="utf-8")
+    assert curve == "step,loss,val_psnr_db\n10,0.1,10\n20,0.05,20\n"
+    assert (root / "reports/extra.json").is_file()
+
+
+def test_a_missing_input_names_the_stage_that_makes_it(root):
+    with pytest.raises(MissingInputError, match=r"needs data/raw, which is not there; run: dvc repro download"):
+        use.execute()
+    assert not (root / "data/pairs").exists()
+
+
+def test_params_that_were_not_declared_cannot_be_read(root):
+    @stage(reads=("dataset",))
+    def nosy(run: StageRun) -> RawScenes:
+        return run.finish(RawScenes, {"scale": run.params.degradation.scale})
+
+    with pytest.raises(ParamsError, match="reads the group 'degradation' without declaring it"):
+        nosy.execute()
+
+
+def failing(error):
+    @stage(reads=())
+    def fail(run: StageRun) -> RawScenes:
+        (run.out / "half.txt").write_text("half", encoding="utf-8")
+        (run.work / "resume.txt").write_text("here", encoding="utf-8")
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(DataError("band 7 is dead"), "FAILED"), (SystemExit(143), "KILLED"), (KeyboardInterrupt(), "KILLED")],
+)
+def test_a_stage_that_fails_publishes_nothing_and_keeps_its_work(root, error, status):
+    with pytest.raises(type(error)):
+        failing(error).execute()
+    assert [path.name for path in (root / "data").iterdir()] == []
+    assert not (root / "reports").exists()
+    assert len(list((root / ".hsipipe/work/fail").glob("*/resume.txt"))) == 1
+    found = runs(root)
+    assert found["fail"].info.status == found["pipeline"].info.status == status
+
+
+def test_a_failed_stage_leaves_the_old_output_as_it_was(root):
+    make.execute()
+    with pytest.raises(DataError):
+        failing(DataError("no")).execute()
+    assert (root / "data/raw/scene.txt").is_file()
+
+
+def test_the_work_folder_depends_on_params_that_are_read_and_on_inputs(root):
+    keys = []
+
+    @stage(reads=("degradation",))
+    def note(run: StageRun, scenes: RawScenes) -> DegradedPairs:
+        keys.append(run.work.name)
+        return run.finish(DegradedPairs, {})
+
+    make.execute()
+    note.execute()
+    set_params(root, ["sampling.steps=7"])
+    note.execute()
+    assert keys[0] == keys[1]
+    set_params(root, ["degradation.scale=2"])
+    note.execute()
+    assert keys[2] != keys[1]
+    set_params(root, ["degradation.scale=4", "dataset.name=other"])
+    make.execute()
+    note.execute()
+    assert keys[3] not in keys[:3]
+
+
+def test_a_stage_does_not_run_twice_at_once(root):
+    code = (
+        "import sys; from pathlib import Path; from tasks.locks import hold\n"
+        "with hold(Path(sys.argv[1]), what='it'): print('held', flush=True); sys.stdin.read()"
+    )
+    lock = locks(root) / "make.lock"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child.stdout.readline()
+    with pytest.raises(AlreadyRunningError, match="Stage make is already running"):
+        make.execute()
+    child.communicate()
+    with hold(lock, what="it"):
+        pass
+
+
+def test_annotations_are_the_edges():
+    assert (make.inputs, make.output) == ({}, RawScenes)
+    assert (use.inputs, use.output) == ({"scenes": RawScenes}, DegradedPairs)
