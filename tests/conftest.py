@@ -22,7 +22,7 @@ for name in ("DVC_ROOT", "DVC_STAGE", "HSIPIPE_PIPELINE_RUN", "MLFLOW_TRACKING_U
     os.environ.pop(name, None)
 
 PARTS = ("hsipipe", "tasks", "flows")
-FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".dvcignore", ".gitignore", ".dvc/config", "pyproject.toml")
+FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "pyproject.toml")
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,8 @@ def test_trained_models_stand_beside_bicubic_their_control_and_the_ceilings(pair
     modules = {"gae": GroupAutoencoder(13, small)}
     for objective in ("diffusion", "regression"):
         net = Unet(small.latent_channels, unet, patch=16)
-        how = {"schedule": "cosine", "steps": 1000, "space": "residual", "target": "x0", "scale": 4}
+        how = {"schedule": "cosine", "steps": 1000, "space": "residual", "target": "v", "scale": 4}
+        how["scale_input"] = True
         modules[objective] = LatentNet(net, objective=objective, **how)
     for name, module in modules.items():
         save_checkpoint(folders[name], weights=module.state_dict(), config=module.config())

@@ -1,0 +1,150 @@
+"""One tiny project, reproduced once; one Prefect server on this machine."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tasks.ledger import set_params
+from tasks.process import end_group, start
+
+PATIENCE_S = 120.0
+
+TINY = (
+    "dataset.synthetic.scenes=5",
+    "dataset.synthetic.size=32",
+    "dataset.synthetic.bands=8",
+    "patches.size=16",
+    "patches.stride=16",
+    "patches.shard=8",
+    "gae.n_subs=4",
+    "gae.n_ovls=1",
+    "gae.latent_channels=2",
+    "gae.width=8",
+    "gae.global_width=8",
+    "gae.optimizer.steps=4",
+    "gae.optimizer.batch=2",
+    "gae.optimizer.warmup=1",
+    "gae.optimizer.validate_every=2",
+    "gae.optimizer.save_every=2",
+    "diffusion.unet.width=8",
+    "diffusion.optimizer.steps=4",
+    "diffusion.optimizer.batch=2",
+    "diffusion.optimizer.warmup=1",
+    "diffusion.optimizer.validate_every=2",
+    "diffusion.optimizer.save_every=2",
+    "diffusion.validation_steps=1",
+    "sampling.steps=2",
+    "hardware.accelerator=cpu",
+)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Variables for children: their own Prefect home, no colours, tables of full width."""
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1",
+        "COLUMNS": "200",
+        "NO_COLOR": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def run(environment):
+    """Run ``python <arguments>`` in a folder to its end."""
+
+    def run(*arguments, cwd, env=None, timeout=280):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            env={**environment, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def new_project(copy_project):
+    """A function that makes a committed checkout with tiny parameters."""
+
+    def make(folder, *overrides):
+        copy_project(folder)
+        set_params(folder, [*TINY, *overrides])
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
+            identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+            subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def first_run(new_project, run, tmp_path_factory):
+    """The project after its first ``make repro``, and what that command said. Not to be changed."""
+    root = new_project(tmp_path_factory.mktemp("project") / "hsipipe")
+    done = run("-m", "tasks", "repro", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root, done
+
+
+@pytest.fixture(scope="session")
+def project(first_run):
+    """The reproduced project. Not to be changed."""
+    return first_run[0]
+
+
+@pytest.fixture
+def own_project(project, tmp_path):
+    """A copy of the reproduced project that a test may change; its runs go into a store of its own."""
+    target = tmp_path / "hsipipe"
+    shutil.copytree(project, target, symlinks=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def prefect_api(environment, tmp_path_factory):
+    """The API of a real Prefect server, with its scheduler, bound to this machine."""
+    import httpx
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    log = tmp_path_factory.mktemp("server")
+    child = start(
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+        cwd=log,
+        env={"PREFECT_HOME": environment["PREFECT_HOME"], "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1"},
+        capture=False,
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            assert child.poll() is None, "the Prefect server ended"
+            assert time.monotonic() < deadline, "the Prefect server does not answer"
+            try:
+                if httpx.get(f"{api}/health", timeout=5).is_success:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        yield api
+    finally:
+        end_group(child, grace_s=5)

@@ -1,0 +1,209 @@
+"""The whole pipeline on a tiny synthetic scene set: DVC, the flow, the registry, the command line."""
+
+import json
+import re
+import subprocess
+
+import numpy as np
+import pytest
+import yaml
+
+from tasks import ledger
+from tasks.catalogue import NAMES
+from tasks.tracking.store import connect
+
+pytestmark = pytest.mark.slow
+
+MODEL = "models:/hsipipe-synthetic-x4@challenger"
+METRICS = {
+    "mpsnr_db",
+    "cube_psnr_db",
+    "mssim",
+    "sam_deg",
+    "ergas",
+    "cc",
+    "rmse",
+    "consistency_psnr_db",
+    "seconds_per_image",
+    "nfe",
+}
+
+
+def outcomes(log):
+    """What the flow says of each stage."""
+    return dict(re.findall(r"- (\w+): (ran|up to date|restored.*)$", log, flags=re.MULTILINE))
+
+
+def test_the_first_run_ends_with_a_table_and_says_where_things_are(first_run):
+    root, done = first_run
+    for row in ("bicubic", "regression", "dmgasr", "pca-", "ae-ceiling", "MPSNR"):
+        assert row in done.stdout
+    assert str(root / "reports/report/index.html") in done.stdout
+    assert str(root / "models/superresolver") in done.stdout
+    assert MODEL in done.stdout
+    metrics = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["models"]["dmgasr"].keys() >= METRICS
+    assert metrics["protocol"]["name"] == "default"
+    assert (root / "reports/report/index.html").stat().st_size > 1000
+    assert not (root / ".hsipipe/last_error.txt").exists()
+
+
+def test_a_second_repro_runs_nothing(project, run):
+    done = run("-m", "dvc", "repro", cwd=project)
+    assert done.returncode == 0
+    assert done.stdout.count("didn't change, skipping") == len(NAMES)
+    assert "Running stage" not in done.stdout
+
+
+def test_dvc_shows_metrics_plots_and_params(project, run):
+    shown = json.loads(run("-m", "dvc", "metrics", "show", "--json", cwd=project).stdout)
+    files = shown[""]["data"]
+    assert set(files) == {"reports/metrics.json", *(f"reports/stages/{name}.json" for name in NAMES)}
+    assert "gain_db" in files["reports/stages/evaluate.json"]["data"]
+    plots = run("-m", "dvc", "plots", "show", "--out", "reports/plots", cwd=project)
+    assert plots.returncode == 0, plots.stderr
+    page = (project / "reports/plots/index.html").read_text(encoding="utf-8")
+    assert "Validation of the diffusion and its control" in page
+    assert "band-psnr" in page
+
+
+def test_mlflow_holds_one_parent_and_one_run_a_stage(project):
+    client = connect(project)
+    experiment = client.get_experiment_by_name("hsipipe-synthetic-x4")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    nested = {run.info.run_name: run for run in runs if run is not parent}
+    assert set(nested) == set(NAMES)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {parent.info.run_id}
+    assert set(parent.data.metrics) >= {"bicubic.mpsnr_db", "dmgasr.mpsnr_db", "gain_db"}
+    assert parent.data.params["sampling.steps"] == "2"
+    for name, run in nested.items():
+        assert run.data.tags["mlflow.source.git.commit"]
+        assert run.data.tags["git.dirty"] == "false", name
+        assert run.inputs.dataset_inputs, name
+    training = nested["train_diffusion"]
+    assert training.data.metrics.keys() >= {"loss", "val_mpsnr_db"}
+    assert any(name.startswith("system/cpu") for name in training.data.metrics)
+    assert training.data.params["diffusion.optimizer.steps"] == "4"
+    assert training.data.tags["dvc.models/gae"].endswith(".dir")
+    assert training.data.tags["device"].startswith("cpu")
+    protocol = json.loads((project / "reports/metrics.json").read_text(encoding="utf-8"))["protocol"]
+    assert nested["evaluate"].data.tags["protocol.hash"] == protocol["hash"]
+    figures = [file.path for file in client.list_artifacts(nested["report"].info.run_id, "figures")]
+    assert "figures/index.html" in figures
+    assert client.list_artifacts(training.info.run_id, "figures")
+
+
+def test_the_flow_finds_everything_up_to_date(project, run, prefect_api):
+    done = run("-m", "flows", "pipeline", cwd=project, env={"PREFECT_API_URL": prefect_api})
+    assert done.returncode == 0, done.stderr
+    assert outcomes(done.stdout + done.stderr) == dict.fromkeys(NAMES, "up to date")
+
+
+def test_after_a_params_change_the_flow_runs_what_dvc_calls_stale(own_project, run, prefect_api):
+    ledger.set_params(own_project, ["sampling.steps=1"])
+    dry = run("-m", "dvc", "repro", "--dry", cwd=own_project)
+    stale = set(re.findall(r"Running stage '(\w+)'", dry.stdout))
+    assert stale == {"evaluate", "report", "register"}
+    # The flow is given the same override, so that it has to find the stage stale by itself.
+    ledger.set_params(own_project, ["sampling.steps=2"])
+    done = run(
+        "-m", "flows", "pipeline", "-S", "sampling.steps=1", cwd=own_project, env={"PREFECT_API_URL": prefect_api}
+    )
+    assert done.returncode == 0, done.stderr
+    assert outcomes(done.stdout + done.stderr) == {
+        name: "ran" if name in stale else "up to date" for name in NAMES
+    }
+    metrics = json.loads((own_project / "reports/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["models"]["dmgasr"]["nfe"] == 1
+    # dvc repro goes on where the flow stopped.
+    assert "Running stage" not in run("-m", "dvc", "repro", cwd=own_project).stdout
+
+
+def test_an_override_makes_an_experiment_of_dvc(own_project, run):
+    done = run("-m", "tasks", "repro", "-S", "sampling.consistency=1", cwd=own_project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {"evaluate", "report", "register"}
+    assert "bicubic" in done.stdout
+    changed = json.loads(run("-m", "dvc", "params", "diff", "--json", cwd=own_project).stdout)
+    assert changed == {"params.yaml": {"sampling.consistency": {"old": 4, "new": 1}}}
+    names = run("-m", "dvc", "exp", "list", "--name-only", cwd=own_project).stdout.split()
+    assert len(names) == 1
+
+
+PREDICT = """
+import sys
+import mlflow
+import numpy as np
+
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+lr = np.load(sys.argv[3])
+np.save(sys.argv[4], model.predict(lr))
+try:
+    model.predict(np.where(lr > lr.mean(), np.nan, lr).astype(np.float32))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture(scope="module")
+def lr():
+    return np.random.default_rng(0).random((2, 8, 6, 5), dtype=np.float32)
+
+
+def test_the_registered_model_predicts_in_another_process_and_folder(project, run, tmp_path, lr):
+    np.save(tmp_path / "lr.npy", lr)
+    store = f"sqlite:///{project / 'mlflow.db'}"
+    done = run("-c", PREDICT, store, MODEL, tmp_path / "lr.npy", tmp_path / "sr.npy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    sr = np.load(tmp_path / "sr.npy")
+    assert (sr.shape, sr.dtype) == ((2, 8, 24, 20), np.float32)
+    import hsipipe
+
+    direct = hsipipe.load_model(project / "models/superresolver").predict(lr)
+    np.testing.assert_array_equal(sr, direct)
+    assert "NaN" in done.stdout
+
+
+def test_the_same_content_is_registered_once(own_project, run):
+    versions = connect(own_project).search_model_versions("name = 'hsipipe-synthetic-x4'")
+    done = run("-m", "tasks", "register", cwd=own_project)
+    assert done.returncode == 0, done.stderr
+    client = connect(own_project)
+    assert len(client.search_model_versions("name = 'hsipipe-synthetic-x4'")) == len(versions) == 1
+    version = client.get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
+    assert len(version.tags["sha256"]) == 64
+    assert float(version.tags["mpsnr_db"])
+
+
+def test_predict_on_the_command_line_is_the_same_from_registry_and_folder(project, run, tmp_path, lr):
+    np.save(tmp_path / "lr.npy", lr[0])
+    for name, model in (("a.npy", MODEL), ("b.npy", project / "models/superresolver")):
+        done = run("-m", "flows", "predict", tmp_path / "lr.npy", tmp_path / name, "--model", model, cwd=project)
+        assert done.returncode == 0, done.stderr
+    a, b = np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy")
+    assert a.shape == (8, 24, 20)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_whose_bytes_changed_is_not_loaded(own_project, run, tmp_path, lr):
+    # Artifacts of the copy's store still lie in the project that it was copied from: point it at copies.
+    done = run("-m", "flows", "predict", "x.npy", "y.npy", "--model", "models:/nothing@challenger", cwd=own_project)
+    assert done.returncode == 1
+    weights = own_project / "models/superresolver/model.safetensors"
+    weights.chmod(0o644)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert run("-m", "dvc", "status", "register", cwd=own_project).stdout.count("modified") == 1
+
+
+def test_git_sees_nothing_that_a_run_made_except_the_lock(project):
+    done = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["??", "dvc.lock"]
+    lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
+    assert set(lock["stages"]) == set(NAMES)
