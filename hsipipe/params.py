@@ -182,6 +182,8 @@ class DiffusionParams(Group):
     """What the network predicts."""
     scale_input: bool
     """Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it."""
+    terminal_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the training images at the last noise level, where sampling starts; few steps need it."""
     validation_steps: Positive
     """Network evaluations per image when a checkpoint is chosen; `sampling` does not matter for that."""
     unet: UnetParams

@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    # Unwinds the stack, so that temporary folders go and the MLflow run is closed as KILLED.
+    # Unwinds the stack, so that temporary folders go and the MLflow run is closed as KILLED. The end of a
+    # pipeline can be told twice (by its group and by its parent's death): the second must not cut that short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -22,7 +22,16 @@ for name in ("DVC_ROOT", "DVC_STAGE", "HSIPIPE_PIPELINE_RUN", "MLFLOW_TRACKING_U
     os.environ.pop(name, None)
 
 PARTS = ("hsipipe", "tasks", "flows")
-FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "pyproject.toml")
+FILES = (
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    ".dvcignore",
+    ".gitignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    "pyproject.toml",
+)
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +54,13 @@ def copy_project():
         return target
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory):
+    """An MLflow database without runs; making one takes seconds, copying it does not."""
+    from tasks.tracking.store import connect
+
+    root = tmp_path_factory.mktemp("store")
+    connect(root)
+    return root / "mlflow.db"

@@ -20,15 +20,24 @@ class NoiseSchedule:
         self.gammas = gammas
         self.steps = len(gammas) - 1
 
-    def draw(self, count: int, *, generator: torch.Generator) -> Tensor:
+    def draw(self, count: int, *, generator: torch.Generator, terminal_share: float = 0.0) -> Tensor:
         """Noise levels for training, (count,): t ~ U{1..T}, gamma ~ U(gamma_t, gamma_{t-1}).
 
         Source: WaveGrad, arXiv 2009.00713, section 3.3, as used by SR3.
+
+        Args:
+            count: How many.
+            generator: Draws them.
+            terminal_share: Probability of gamma_T instead, the level at which sampling starts.
         """
         t = torch.randint(1, self.steps + 1, (count,), generator=generator)
         share = torch.rand(count, generator=generator, dtype=torch.float64)
         low, high = self.gammas[t], self.gammas[t - 1]
-        return (low + share * (high - low)).float()
+        gamma = low + share * (high - low)
+        if terminal_share:
+            terminal = torch.rand(count, generator=generator) < terminal_share
+            gamma = torch.where(terminal, self.gammas[-1], gamma)
+        return gamma.float()
 
     def timesteps(self, count: int) -> list[int]:
         """`count` timesteps from T down to, but without, 0; neighbours come from this list alone."""

@@ -57,7 +57,9 @@ class _Denoising:
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
             return l1_loss(prediction, x0)
         generator = generator_for(self.seed, step, stream=2 + rank)
-        gamma = module.schedule.draw(len(x0), generator=generator).to(device)
+        gamma = module.schedule.draw(len(x0), generator=generator, terminal_share=self._params.terminal_share).to(
+            device
+        )
         noise = torch.randn(x0.shape, generator=generator).to(device)
         prediction = module(diffuse(x0, noise, gamma), z_lr, gamma)
         return l1_loss(prediction, training_target(module.target, x0=x0, noise=noise, gamma=gamma))

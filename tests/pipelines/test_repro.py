@@ -112,9 +112,7 @@ def test_after_a_params_change_the_flow_runs_what_dvc_calls_stale(own_project, r
         "-m", "flows", "pipeline", "-S", "sampling.steps=1", cwd=own_project, env={"PREFECT_API_URL": prefect_api}
     )
     assert done.returncode == 0, done.stderr
-    assert outcomes(done.stdout + done.stderr) == {
-        name: "ran" if name in stale else "up to date" for name in NAMES
-    }
+    assert outcomes(done.stdout + done.stderr) == {name: "ran" if name in stale else "up to date" for name in NAMES}
     metrics = json.loads((own_project / "reports/metrics.json").read_text(encoding="utf-8"))
     assert metrics["models"]["dmgasr"]["nfe"] == 1
     # dvc repro goes on where the flow stopped.
@@ -122,9 +120,9 @@ def test_after_a_params_change_the_flow_runs_what_dvc_calls_stale(own_project, r
 
 
 def test_an_override_makes_an_experiment_of_dvc(own_project, run):
-    done = run("-m", "tasks", "repro", "-S", "sampling.consistency=1", cwd=own_project)
+    done = run("-m", "tasks", "repro", "-S", "sampling.consistency=1", "evaluate", cwd=own_project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {"evaluate", "report", "register"}
+    assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {"evaluate"}
     assert "bicubic" in done.stdout
     changed = json.loads(run("-m", "dvc", "params", "diff", "--json", cwd=own_project).stdout)
     assert changed == {"params.yaml": {"sampling.consistency": {"old": 4, "new": 1}}}
@@ -188,22 +186,8 @@ def test_predict_on_the_command_line_is_the_same_from_registry_and_folder(projec
     np.testing.assert_array_equal(a, b)
 
 
-def test_a_model_whose_bytes_changed_is_not_loaded(own_project, run, tmp_path, lr):
-    # Artifacts of the copy's store still lie in the project that it was copied from: point it at copies.
-    done = run("-m", "flows", "predict", "x.npy", "y.npy", "--model", "models:/nothing@challenger", cwd=own_project)
-    assert done.returncode == 1
-    weights = own_project / "models/superresolver/model.safetensors"
-    weights.chmod(0o644)
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
-    assert run("-m", "dvc", "status", "register", cwd=own_project).stdout.count("modified") == 1
-
-
 def test_git_sees_nothing_that_a_run_made_except_the_lock(project):
-    done = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["??", "dvc.lock"]
     lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
     assert set(lock["stages"]) == set(NAMES)

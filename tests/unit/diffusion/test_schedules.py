@@ -42,3 +42,9 @@ def test_timesteps_start_at_t_and_fall(count):
 def test_unknown_schedule_lists_the_known():
     with pytest.raises(UnknownNameError, match="cosine, linear"):
         make_schedule("cosinus", 1000)
+
+
+def test_the_terminal_share_is_at_the_last_level():
+    schedule = make_schedule("cosine", 1000)
+    drawn = schedule.draw(2000, generator=torch.Generator().manual_seed(0), terminal_share=0.3)
+    assert (drawn == schedule.gammas[-1].float()).float().mean() == pytest.approx(0.3, abs=0.05)

@@ -2,16 +2,6 @@ import shutil
 
 import pytest
 
-from tasks.tracking.store import connect
-
-
-@pytest.fixture(scope="session")
-def fresh_store(tmp_path_factory):
-    """An MLflow database without runs; making one takes seconds, copying it does not."""
-    root = tmp_path_factory.mktemp("store")
-    connect(root)
-    return root / "mlflow.db"
-
 
 @pytest.fixture
 def root(tmp_path, repository, fresh_store, monkeypatch):

@@ -1,0 +1,84 @@
+"""A training that is killed and started again ends with the same bits as one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tasks.ledger import set_params
+from tasks.process import end_group, start
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 120.0
+LONGER = ("diffusion.optimizer.steps=60", "diffusion.optimizer.save_every=4", "diffusion.optimizer.validate_every=20")
+STAGE = "train_diffusion"
+
+
+def weights(root):
+    return (root / "models/diffusion/model.safetensors").read_bytes()
+
+
+def kill_in_training(root, env):
+    """Start the stage, wait for its first resume point, then kill -9 the process that trains."""
+    child = start("dvc", "repro", STAGE, cwd=root, env=env, capture=False)
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while not (points := list((root / ".hsipipe/work" / STAGE).glob("*/resume.safetensors"))):
+            assert child.poll() is None, "the training ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        pid = int((root / f".hsipipe/locks/{STAGE}.lock").read_text(encoding="utf-8"))
+        os.kill(pid, signal.SIGKILL)
+        assert child.wait(timeout=PATIENCE_S) != 0
+    finally:
+        end_group(child)
+    return points[0]
+
+
+def test_kill_9_in_training_and_the_same_command_again(own_project, run, environment):
+    set_params(own_project, LONGER)
+    resume_point = kill_in_training(own_project, environment)
+    assert not (own_project / "models/diffusion").exists(), "half a training must not be visible"
+    assert resume_point.is_file()
+
+    again = run("-m", "dvc", "repro", STAGE, cwd=own_project)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "going on at step" in again.stderr + again.stdout
+    resumed = weights(own_project)
+
+    # Undisturbed: the same stage from scratch, with nothing left of the first one.
+    forced = run("-m", "dvc", "repro", "--force", "--single-item", STAGE, cwd=own_project)
+    assert forced.returncode == 0, forced.stdout + forced.stderr
+    assert "going on at step" not in forced.stderr + forced.stdout
+    assert weights(own_project) == resumed
+
+
+def test_the_work_of_a_finished_training_is_cleared_away(project):
+    assert not list((project / ".hsipipe/work").glob("*/*/resume.safetensors"))
+
+
+def test_two_at_once_are_refused(own_project, environment):
+    set_params(own_project, LONGER)
+    holder = start("dvc", "repro", STAGE, cwd=own_project, env=environment, capture=False)
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while not list((own_project / ".hsipipe/work" / STAGE).glob("*/resume.safetensors")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        second = subprocess.run(
+            [sys.executable, "-m", "tasks", STAGE],
+            cwd=own_project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert second.returncode != 0
+        assert "Traceback" not in second.stderr
+        assert STAGE in second.stderr
+    finally:
+        end_group(holder)
