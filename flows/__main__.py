@@ -1,5 +1,6 @@
 """The command line ``hsipipe``, the same as ``python -m flows``."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -64,8 +65,9 @@ def serve(
 ) -> None:
     """Run the pipeline on a schedule, until interrupted.
 
-    Talks to the server of PREFECT_API_URL, or starts one on this machine. Without an option it runs
-    every night at 2:00.
+    Every night at 2:00 unless an option says otherwise. A run that falls due while another is going on is skipped.
+
+    The Prefect server is that of PREFECT_API_URL, or one that is started on this machine.
 
     [bold]Examples[/bold]
 
@@ -85,6 +87,7 @@ def serve(
     root = find_root()
     prepare(root)
     with server(root) as api:
+        os.environ["PREFECT_API_URL"] = api
         typer.echo(f"Prefect server: {api}")
         run(interval_s=interval, cron=cron or (None if interval else "0 2 * * *"))
 

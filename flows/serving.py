@@ -64,7 +64,6 @@ def server(root: Path) -> Iterator[str]:
     child = start("prefect", "server", "start", "--host", HOST, "--port", str(port), cwd=root, capture=False)
     try:
         _wait_until_healthy(child, f"{address}/api")
-        os.environ["PREFECT_API_URL"] = f"{address}/api"
         yield f"{address}/api"
     finally:
         end_group(child)

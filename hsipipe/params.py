@@ -18,7 +18,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 class Group(BaseModel):
     """A group of params.yaml: immutable, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SyntheticParams(Group):
@@ -62,6 +62,12 @@ class SplitParams(Group):
     seed: NonNegative
     """Draws the scenes of each part."""
 
+    @model_validator(mode="after")
+    def _something_is_left_for_training(self) -> "SplitParams":
+        if self.val + self.test >= 1:
+            raise ValueError(f"val ({self.val}) and test ({self.test}) together must be less than 1")
+        return self
+
 
 class DegradationParams(Group):
     """How LR-HSI and HR-MSI are made out of the HR-HSI."""
@@ -80,9 +86,15 @@ class PatchesParams(Group):
     size: Positive
     """Height and width of a patch in HR pixels; a multiple of the scale."""
     stride: Positive
-    """Distance of neighbouring patches in HR pixels; a multiple of the scale."""
+    """Distance of neighbouring patches in HR pixels; a multiple of the scale, at most the size."""
     shard: Positive
     """Patches in one shard (one file) of the store."""
+
+    @model_validator(mode="after")
+    def _patches_leave_no_gap(self) -> "PatchesParams":
+        if self.stride > self.size:
+            raise ValueError(f"stride ({self.stride}) must not exceed size ({self.size}): pixels would be left out")
+        return self
 
 
 class OptimizerParams(Group):
@@ -149,14 +161,22 @@ class GaeParams(Group):
             raise ValueError(f"n_ovls ({self.n_ovls}) must be smaller than n_subs ({self.n_subs})")
         return self
 
+    @model_validator(mode="after")
+    def _linear_path_has_enough_components(self) -> "GaeParams":
+        if self.linear_path and self.latent_channels > self.n_subs:
+            raise ValueError(
+                f"latent_channels ({self.latent_channels}) must not exceed n_subs ({self.n_subs}) with linear_path"
+            )
+        return self
+
 
 class UnetParams(Group):
     """The denoising network: SR3's U-Net, optionally on unshuffled pixels."""
 
     unshuffle: Positive
     """Pixels folded into channels before the first convolution (1: none, as in the paper)."""
-    width: Positive
-    """Channels of the first level."""
+    width: Annotated[int, Field(gt=0, multiple_of=2)]
+    """Channels of the first level, an even number."""
     multipliers: Annotated[list[Positive], Field(min_length=1)]
     """Channels of each level as multiples of the width."""
     blocks: Positive
@@ -164,7 +184,7 @@ class UnetParams(Group):
     attention: list[Positive]
     """Feature map sizes, at the training patch, that get self-attention."""
     norm: Literal["group", "none"]
-    """GroupNorm as in SR3, or none: a tile then sees the same features as the whole scene."""
+    """GroupNorm as in SR3, or none: features then do not depend on what else is in the tile."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     """Dropout inside the residual blocks."""
 
@@ -191,6 +211,15 @@ class DiffusionParams(Group):
     seed: NonNegative
     """Initial weights, order of the patches, noise."""
 
+    @model_validator(mode="after")
+    def _noise_can_be_predicted(self) -> "DiffusionParams":
+        if self.target == "epsilon" and (self.scale_input or self.schedule == "cosine"):
+            raise ValueError(
+                "target epsilon needs scale_input: false and schedule: linear; from pure noise x_0 follows by a "
+                "division by sqrt(gamma_T), which the cosine schedule makes almost zero"
+            )
+        return self
+
 
 class SamplingParams(Group):
     """How a prediction is made; changes here need no new training."""
@@ -206,7 +235,7 @@ class SamplingParams(Group):
     tile: Positive
     """LR pixels of a tile's edge in whole-scene prediction."""
     overlap: NonNegative
-    """LR pixels that neighbouring tiles share."""
+    """LR pixels of context on each side of a tile; neighbouring tiles share twice as many."""
     seed: NonNegative
     """Noise of the sampler."""
 

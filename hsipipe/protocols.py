@@ -1,12 +1,13 @@
 """Named experimental protocols: everything that two results must share before they may be compared.
 
-A protocol's name picks the conventions (:class:`Conventions`); the data set, split and degradation come
-from params.yaml. Both together are hashed. Where the files lie does not enter the hash, what they are does.
+A protocol's name picks the conventions (:class:`Conventions`); the data set and degradation come from
+params.yaml, and the scenes that train, choose and test from the pairs themselves. All of it is hashed. Where
+the files lie does not enter the hash, nor how the scenes were drawn: what they are does.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +76,9 @@ class Protocol:
         name: A name of :data:`PROTOCOLS`.
         scale: Ratio of the pixel sizes, s.
         dataset: Name and, for `synthetic`, what the scenes are made from.
-        split: Which part of the data was for what.
+        plan: The regions of "train", "val" and "test", sorted, as ``"balloons[0:512,0:512]"`` (rows, columns
+            in HR pixels). A model trained on other scenes is another experiment, too.
+        split: How the plan was drawn: recorded, not hashed, since another way to the same plan changes nothing.
         degradation: How LR-HSI and HR-MSI were made (without the scale).
         conventions: What the name stands for.
     """
@@ -83,18 +86,19 @@ class Protocol:
     name: str
     scale: int
     dataset: Mapping[str, Any]
+    plan: Mapping[str, Sequence[str]]
     split: Mapping[str, Any]
     degradation: Mapping[str, Any]
     conventions: Conventions
 
     def fields(self) -> dict[str, Any]:
-        """Everything that is hashed, flat: ``{"split.seed": 0, ...}``."""
+        """Everything that is hashed, flat: ``{"scale": 4, "plan.test": [...], ...}``."""
         conventions = self.conventions
         tree = {
             "name": self.name,
             "scale": self.scale,
             "dataset": self.dataset,
-            "split": self.split,
+            "plan": {part: list(regions) for part, regions in self.plan.items()},
             "degradation": self.degradation,
             "psf": conventions.psf,
             "antialiasing": conventions.antialiasing,
@@ -112,14 +116,8 @@ class Protocol:
         canonical = json.dumps(self.fields(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
 
-    def describe(self) -> str:
-        """Name, hash and every field, one a line."""
-        lines = [f"protocol {self.name} ({self.hash}): {self.conventions.title}"]
-        lines += [f"  {key}: {_text(value)}" for key, value in self.fields().items() if key != "name"]
-        return "\n".join(lines)
-
     def as_json(self) -> dict[str, Any]:
-        """The entry of metrics.json: name, hash, title and the fields as pairs.
+        """The entry of metrics.json: name, hash, and title, fields and split as pairs.
 
         Pairs rather than keys, since `dvc metrics` shows every key of a metrics file as a metric.
         """
@@ -129,12 +127,28 @@ class Protocol:
             "fields": [
                 ["title", self.conventions.title],
                 *([key, value] for key, value in self.fields().items()),
+                *([key, value] for key, value in _flatten({"split": self.split})),
             ],
         }
 
 
-def make_protocol(name: str, *, dataset: DatasetParams, split: SplitParams, degradation: DegradationParams) -> Protocol:
+def make_protocol(
+    name: str,
+    *,
+    dataset: DatasetParams,
+    split: SplitParams,
+    degradation: DegradationParams,
+    plan: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Protocol:
     """The protocol called `name` on this data.
+
+    Args:
+        name: A name of :data:`PROTOCOLS`.
+        dataset: Where the scenes come from.
+        split: How they were divided.
+        degradation: How the pairs were made.
+        plan: How they came to be divided, the ``splits`` of pairs.json: part to
+            ``{"name": scene, "region": [y0, y1, x0, x1]}``.
 
     Raises:
         UnknownNameError: No protocol has this name; the message lists them.
@@ -146,6 +160,7 @@ def make_protocol(name: str, *, dataset: DatasetParams, split: SplitParams, degr
         name=name,
         scale=degradation.scale,
         dataset=what,
+        plan={part: sorted(_region(**entry) for entry in entries) for part, entries in plan.items()},
         split=split.model_dump(mode="json"),
         degradation=degradation.model_dump(mode="json", exclude={"scale"}),
         conventions=PROTOCOLS[name],
@@ -167,9 +182,7 @@ def require_same(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any
         return
     mine, other = dict(left.get("fields", [])), dict(right.get("fields", []))
     differing = [key for key in sorted({*mine, *other} - {"title"}) if mine.get(key) != other.get(key)]
-    detail = "; ".join(
-        f"{key}: {_text(mine.get(key, '(none)'))} against {_text(other.get(key, '(none)'))}" for key in differing
-    )
+    detail = "; ".join(f"{key}: {_against(mine.get(key), other.get(key))}" for key in differing)
     raise DataError(
         f"These results follow different protocols ({left['name']} {left['hash']}, {right['name']} "
         f"{right['hash']}) and cannot be compared. {detail or 'Their fields were not recorded'}. "
@@ -187,7 +200,19 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return flat
 
 
+def _region(name: str, region: Sequence[int]) -> str:
+    y0, y1, x0, x1 = region
+    return f"{name}[{y0}:{y1},{x0}:{x1}]"
+
+
+def _against(mine: Any, other: Any) -> str:
+    if isinstance(mine, list) and isinstance(other, list):
+        # Long lists of scenes: only what the other one does not have.
+        mine, other = ([entry for entry in a if entry not in b] for a, b in ((mine, other), (other, mine)))
+    return f"{_text(mine)} against {_text(other)}"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(entry) for entry in value) or "(none)"
-    return str(value)
+    return "(none)" if value is None else str(value)

@@ -24,12 +24,17 @@ def evaluate(
     regression: RegressionCheckpoint,
 ) -> Evaluation:
     """Write predictions and errors for the report, and the numbers for everybody."""
+    from hsipipe.degradation.pairs import pairs_index
     from hsipipe.evaluation.evaluate import evaluate_models
     from hsipipe.protocols import make_protocol
 
     params = run.params
     protocol = make_protocol(
-        params.protocol, dataset=params.dataset, split=params.split, degradation=params.degradation
+        params.protocol,
+        dataset=params.dataset,
+        split=params.split,
+        degradation=params.degradation,
+        plan=pairs_index(pairs)["splits"],
     )
     metrics = evaluate_models(pairs, gae, diffusion, regression, run.out, sampling=params.sampling, protocol=protocol)
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")

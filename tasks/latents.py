@@ -4,9 +4,9 @@ from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=())
+@stage(reads=("hardware",))
 def latents(run: StageRun, store: PatchStore, gae: GaeCheckpoint) -> LatentStore:
     """Write whitened latents of HR and interpolated LR patches, keyed by the autoencoder's digest."""
     from hsipipe.training.latents import encode_latents
 
-    return run.finish(LatentStore, encode_latents(store, gae, run.out))
+    return run.finish(LatentStore, encode_latents(store, gae, run.out, hardware=run.params.hardware))

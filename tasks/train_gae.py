@@ -9,13 +9,11 @@ def train_gae(run: StageRun, store: PatchStore) -> GaeCheckpoint:
     """Train the autoencoder and measure the whitening of its latents."""
     from hsipipe.training.gae import train_gae as train
 
-    gae = run.params.gae
     summary = train(
         store,
         run.out,
-        gae=gae,
+        gae=run.params.gae,
         hardware=run.params.hardware,
-        seed=gae.seed,
         work=run.work,
         log=run.log,
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
+from hsipipe.diffusion.noise import Noise
 from hsipipe.diffusion.schedules import NoiseSchedule
 from hsipipe.diffusion.targets import to_noise
 
@@ -12,23 +12,19 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 """x_t (B, ...) and gamma (B,) to the estimate of x_0 (B, ...)."""
 
 
-def ddim(
-    denoise: Denoiser, noise: Tensor, *, schedule: NoiseSchedule, steps: int, generator: torch.Generator
-) -> Tensor:
+def ddim(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
     """Deterministic DDIM, eta = 0 (arXiv 2010.02502, eq. 12).
 
     Args:
         denoise: Estimates x_0.
-        noise: x_T (B, ...).
+        noise: Its first image is x_T (B, ...).
         schedule: The gammas of the training.
         steps: Network evaluations.
-        generator: Unused; the samplers share one signature.
 
     Returns:
         x_0 (B, ...).
     """
-    del generator
-    x, timesteps = noise, schedule.timesteps(steps)
+    x, timesteps = noise(0), schedule.timesteps(steps)
     for t, before in zip(timesteps, [*timesteps[1:], 0], strict=True):
         gamma, gamma_before = _at(schedule, t, x), _at(schedule, before, x)
         x0 = denoise(x, gamma)
@@ -40,9 +36,7 @@ def ddim(
     return x
 
 
-def ancestral(
-    denoise: Denoiser, noise: Tensor, *, schedule: NoiseSchedule, steps: int, generator: torch.Generator
-) -> Tensor:
+def ancestral(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
     """Ancestral sampling: the posterior mean of (x_0, x_t) plus sqrt(1 - alpha_t) epsilon.
 
     Source: DMGASR, arXiv 2402.17285, Algorithm 1; SR3, arXiv 2104.07636, eq. 10; on a subset of the
@@ -50,24 +44,22 @@ def ancestral(
 
     Args:
         denoise: Estimates x_0.
-        noise: x_T (B, ...).
+        noise: Its first image is x_T (B, ...), the others are added step by step.
         schedule: The gammas of the training.
         steps: Network evaluations.
-        generator: Draws the noise of each step (one draw for the whole batch, see the caller).
 
     Returns:
         x_0 (B, ...).
     """
-    x, timesteps = noise, schedule.timesteps(steps)
-    for t, before in zip(timesteps, [*timesteps[1:], 0], strict=True):
+    x, timesteps = noise(0), schedule.timesteps(steps)
+    for index, (t, before) in enumerate(zip(timesteps, [*timesteps[1:], 0], strict=True), start=1):
         gamma, gamma_before = float(schedule.gammas[t]), float(schedule.gammas[before])
         x0 = denoise(x, _at(schedule, t, x))
         if before == 0:
             return x0
         alpha = gamma / gamma_before
         mean = gamma_before**0.5 * (1 - alpha) / (1 - gamma) * x0 + alpha**0.5 * (1 - gamma_before) / (1 - gamma) * x
-        fresh = torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device)
-        x = mean + (1 - alpha) ** 0.5 * fresh
+        x = mean + (1 - alpha) ** 0.5 * noise(index)
     return x
 
 

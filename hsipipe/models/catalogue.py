@@ -10,11 +10,12 @@ from hsipipe.registry import Registry
 MODELS: Registry[Any] = Registry("model", {"dmgasr": "hsipipe.models.dmgasr:Dmgasr"})
 
 
-def load_model(folder: str | Path) -> SuperResolver:
+def load_model(folder: str | Path, *, device: str = "cpu") -> SuperResolver:
     """Load a super-resolver that was trained and saved by this project; needs no MLflow.
 
     Args:
         folder: For example ``models/superresolver``.
+        device: Where it runs, in torch's terms ("cuda", "cpu").
 
     Returns:
         A model with ``predict(lr)``: (B, C, h, w) float32 to (B, C, H, W).
@@ -26,5 +27,5 @@ def load_model(folder: str | Path) -> SuperResolver:
     """
     path = Path(folder)
     kind = str(read_config(path).get("kind", "(none)"))
-    model: SuperResolver = MODELS[kind].load(path)
+    model: SuperResolver = MODELS[kind].load(path, device=device)
     return model

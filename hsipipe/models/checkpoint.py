@@ -1,18 +1,21 @@
 """Weights as safetensors, everything else as JSON; no pickle anywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.storage.manifest import MANIFEST, verify
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def save_checkpoint(folder: Path, *, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
@@ -58,14 +61,25 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         raise IntegrityError(f"{path} is truncated or corrupt ({error}); make the model again.") from error
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
-    """Put `weights` into `module`.
+def load_module(folder: Path, build: Callable[[dict[str, Any]], M]) -> M:
+    """Build a module from the configuration in `folder`, give it its weights, and freeze it.
 
     Raises:
-        IntegrityError: Names or shapes differ from what the configuration promises.
+        MissingInputError: The folder holds no checkpoint.
+        IntegrityError: A file differs from the folder's manifest, the configuration is not one of this
+            module's, or the weights do not fit it.
     """
+    if (folder / MANIFEST).is_file():
+        verify(folder)
+    config, weights = read_config(folder), read_weights(folder)
     try:
-        module.load_state_dict(dict(weights))
+        module = build(config)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise IntegrityError(f"{folder / CONFIG} does not describe this model ({reason}); make it again.") from error
+    try:
+        module.load_state_dict(weights)
     except RuntimeError as error:
-        first = str(error).splitlines()
-        raise IntegrityError(f"The weights in {source} do not fit their {CONFIG}: {' '.join(first[:2])}") from error
+        first = " ".join(str(error).splitlines()[:2])
+        raise IntegrityError(f"The weights in {folder} do not fit their {CONFIG}: {first}") from error
+    return module.eval().requires_grad_(False)

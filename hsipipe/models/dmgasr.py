@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.diffusion.consistency import Resampler, back_project
+from hsipipe.diffusion.noise import scene_noise
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import NoiseSchedule, make_schedule
 from hsipipe.diffusion.targets import Target, to_x0
 from hsipipe.models.base import check_input
-from hsipipe.models.checkpoint import load_weights, read_config, read_weights, save_checkpoint
+from hsipipe.models.checkpoint import load_module, save_checkpoint
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.unet import Unet
 from hsipipe.params import SamplingParams
@@ -106,10 +107,16 @@ class LatentNet(nn.Module):
         out = self.unet(x, z_lr.flatten(0, 1), level)
         return cast(Tensor, out.reshape(noisy.shape))
 
-    def sample(self, z_lr: Tensor, *, sampling: SamplingParams) -> Tensor:
+    def sample(self, z_lr: Tensor, *, sampling: SamplingParams, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """x_0 given the LR latent (B, G, k, H, W).
 
-        All images of a batch get the same noise, so that a prediction does not depend on its neighbours.
+        All images of a batch get the same noise, that of their place in the scene, so that a prediction
+        depends neither on its neighbours in the batch nor on how a scene was cut.
+
+        Args:
+            z_lr: Whitened latent of the interpolated LR input.
+            sampling: Sampler and steps.
+            origin: HR row and column of the images in their scene.
         """
         if self.objective == "regression":
             return cast(Tensor, self(torch.zeros_like(z_lr), z_lr, z_lr.new_zeros(len(z_lr))))
@@ -117,11 +124,14 @@ class LatentNet(nn.Module):
         def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
             return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
 
-        generator = torch.Generator().manual_seed(sampling.seed)
-        noise = torch.randn(z_lr.shape[1:], generator=generator).to(z_lr).expand_as(z_lr)
-        return SAMPLERS[sampling.sampler](
-            denoise, noise, schedule=self.schedule, steps=sampling.steps, generator=generator
-        )
+        groups, channels, height, width = z_lr.shape[1:]
+
+        def noise(draw: int) -> Tensor:
+            window = (*origin, height, width)
+            drawn = scene_noise(groups * channels, window=window, seed=sampling.seed, draw=draw)
+            return drawn.reshape(z_lr.shape[1:]).to(z_lr).expand_as(z_lr)
+
+        return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)
 
 
 class Dmgasr(nn.Module):
@@ -169,31 +179,34 @@ class Dmgasr(nn.Module):
         net: DiffusionCheckpoint | RegressionCheckpoint,
         *,
         sampling: SamplingParams,
+        device: torch.device | str = "cpu",
     ) -> "Dmgasr":
-        """Assemble the model from the outputs of the training stages.
+        """Assemble the model from the outputs of the training stages, on a device.
 
         Raises:
             MissingInputError: A checkpoint is missing.
             IntegrityError: A checkpoint is corrupt.
         """
-        return cls(load_gae(gae.path), load_latent_net(net.path), sampling=sampling)
+        return cls(load_gae(gae.path), load_latent_net(net.path), sampling=sampling).to(device)
 
     @classmethod
-    def load(cls, folder: Path) -> "Dmgasr":
-        """Read what :meth:`save` wrote.
+    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> "Dmgasr":
+        """Read what :meth:`save` wrote, onto a device.
 
         Raises:
             MissingInputError: The folder holds no model.
             IntegrityError: A file is corrupt.
         """
-        config, weights = read_config(folder), read_weights(folder)
-        model = cls(
+        return load_module(folder, cls.from_config).to(device)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Dmgasr":
+        """Build a model without trained weights."""
+        return cls(
             GroupAutoencoder.from_config(config["gae"]),
             LatentNet.from_config(config["net"]),
             sampling=SamplingParams.model_validate(config["sampling"]),
         )
-        load_weights(model, weights, source=folder)
-        return model
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into the existing `folder`."""
@@ -205,11 +218,12 @@ class Dmgasr(nn.Module):
         }
         save_checkpoint(folder, weights=self.state_dict(), config=config)
 
-    def predict(self, lr: np.ndarray) -> np.ndarray:
+    def predict(self, lr: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Super-resolve a batch.
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
+            origin: LR row and column of the images in their scene.
 
         Returns:
             (B, C, H, W) float32.
@@ -218,16 +232,14 @@ class Dmgasr(nn.Module):
             ModelInputError: Wrong rank, band count or type, or NaN.
         """
         check_input(lr, bands=self.bands)
-        device = self.gae.latent_mean.device
         with torch.inference_mode():
-            images = [self._predict(torch.from_numpy(image[None]).to(device)) for image in lr]
+            images = [self._predict(self._tensor(image), origin=origin) for image in lr]
         return np.concatenate([image.float().cpu().numpy() for image in images])
 
     def reconstruct(self, hr: np.ndarray) -> np.ndarray:
         """The truth (C, H, W) through the autoencoder and back, nothing else."""
         with torch.inference_mode():
-            cube = torch.from_numpy(hr[None]).to(self.gae.latent_mean.device)
-            return self.gae(cube)[0].float().cpu().numpy()  # type: ignore[no-any-return]
+            return self.gae(self._tensor(hr))[0].float().cpu().numpy()  # type: ignore[no-any-return]
 
     def ceiling(self, lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """What the model would give if its sampled latent were perfect; needs the ground truth.
@@ -239,15 +251,20 @@ class Dmgasr(nn.Module):
         Returns:
             (C, H, W) float32.
         """
-        device = self.gae.latent_mean.device
         with torch.inference_mode():
-            lr_tensor, hr_tensor = (torch.from_numpy(x[None]).to(device) for x in (lr, hr))
-            result = self._finish(self.gae.encode(hr_tensor), lr_tensor, *self._start(lr_tensor))
+            lr_tensor = self._tensor(lr)
+            result = self._finish(self.gae.encode(self._tensor(hr)), lr_tensor, *self._start(lr_tensor))
         return result[0].float().cpu().numpy()
 
-    def _predict(self, lr: Tensor) -> Tensor:
+    def _tensor(self, image: np.ndarray) -> Tensor:
+        # A copy: torch takes neither read-only nor turned arrays.
+        return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.gae.latent_mean.device)
+
+    def _predict(self, lr: Tensor, *, origin: tuple[int, int]) -> Tensor:
         up, z_lr, resampler = self._start(lr)
-        x0 = self.net.sample(z_lr, sampling=self.sampling)
+        row, column = origin
+        place = (row * self.scale, column * self.scale)
+        x0 = self.net.sample(z_lr, sampling=self.sampling, origin=place)
         return self._finish(self.net.latent(x0, z_lr, self.gae.residual_std), lr, up, z_lr, resampler)
 
     def _start(self, lr: Tensor) -> tuple[Tensor, Tensor, Resampler]:
@@ -270,9 +287,7 @@ def load_gae(folder: Path) -> GroupAutoencoder:
         MissingInputError: The folder holds no checkpoint.
         IntegrityError: A file is corrupt.
     """
-    module = GroupAutoencoder.from_config(read_config(folder))
-    load_weights(module, read_weights(folder), source=folder)
-    return module.eval().requires_grad_(False)
+    return load_module(folder, GroupAutoencoder.from_config)
 
 
 def load_latent_net(folder: Path) -> LatentNet:
@@ -282,6 +297,4 @@ def load_latent_net(folder: Path) -> LatentNet:
         MissingInputError: The folder holds no checkpoint.
         IntegrityError: A file is corrupt.
     """
-    module = LatentNet.from_config(read_config(folder))
-    load_weights(module, read_weights(folder), source=folder)
-    return module.eval().requires_grad_(False)
+    return load_module(folder, LatentNet.from_config)

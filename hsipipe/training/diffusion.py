@@ -47,16 +47,16 @@ class _Denoising:
         )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
-    def loss(self, module: LatentNet, step: int, rank: int, world: int) -> Tensor:
+    def loss(self, module: LatentNet, step: int) -> Tensor:
         indices = batch_indices(len(self._latents), self._params.optimizer.batch, seed=self.seed, step=step)
-        batch = augment(self._latents.read(indices[rank::world]), seed=self.seed, step=step)
+        batch = augment(self._latents.read(indices), seed=self.seed, step=step)
         device = next(module.parameters()).device
         z_hr, z_lr = (torch.from_numpy(batch[name]).to(device) for name in ("hr", "lr"))
         x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
         if module.objective == "regression":
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
             return l1_loss(prediction, x0)
-        generator = generator_for(self.seed, step, stream=2 + rank)
+        generator = generator_for(self.seed, step, stream=2)
         gamma = module.schedule.draw(len(x0), generator=generator, terminal_share=self._params.terminal_share).to(
             device
         )

@@ -31,9 +31,9 @@ class _Reconstruction:
         self._val = torch.from_numpy(val.read(spread(len(val), VALIDATION_PATCHES))["hr"])
         self._perceptual = PerceptualLoss() if params.loss.perceptual else None
 
-    def loss(self, module: GroupAutoencoder, step: int, rank: int, world: int) -> Tensor:
+    def loss(self, module: GroupAutoencoder, step: int) -> Tensor:
         indices = batch_indices(len(self._train), self._params.optimizer.batch, seed=self.seed, step=step)
-        batch = augment(self._train.read(indices[rank::world]), seed=self.seed, step=step)
+        batch = augment(self._train.read(indices), seed=self.seed, step=step)
         hr = torch.from_numpy(batch["hr"]).to(_device(module))
         sr = module(hr)
         total = gae_loss(sr, hr, self._params.loss)
@@ -53,7 +53,6 @@ def train_gae(
     *,
     gae: GaeParams,
     hardware: HardwareParams,
-    seed: int,
     work: Path,
     log: Log,
 ) -> dict[str, float]:
@@ -62,9 +61,8 @@ def train_gae(
     Args:
         patches: Train and validation patches.
         out: Existing empty folder.
-        gae: Sizes, loss, optimiser.
+        gae: Sizes, loss, optimiser, seed.
         hardware: Device and precision.
-        seed: Initial weights.
         work: Folder of the resume point.
         log: Gets the metrics of each logged step.
 
@@ -77,9 +75,9 @@ def train_gae(
     """
     train, val = (PatchArrays(patches.path / f"{split}.zarr", arrays=("hr",)) for split in ("train", "val"))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(gae.seed)
         module = GroupAutoencoder(train.shape("hr")[0], gae)
-    module.start_at_principal_components(_pixels(train))
+    module.start_at_principal_components(_pixels(train, seed=gae.seed))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
     module = module.cpu()
@@ -115,11 +113,11 @@ def spread(count: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
-def _pixels(train: PatchArrays) -> Tensor:
+def _pixels(train: PatchArrays, *, seed: int) -> Tensor:
     """(M, C) pixels of evenly spread training patches."""
     patches = torch.from_numpy(train.read(spread(len(train), 64))["hr"])
     pixels = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
-    chosen = torch.randperm(len(pixels), generator=generator_for(0, 0))[:PCA_PIXELS]
+    chosen = torch.randperm(len(pixels), generator=generator_for(seed, 0))[:PCA_PIXELS]
     return pixels[chosen]
 
 

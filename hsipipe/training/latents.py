@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from hsipipe.artifacts import GaeCheckpoint, PatchStore
 from hsipipe.degradation.bicubic import upsample
+from hsipipe.models.device import device_for
 from hsipipe.models.dmgasr import load_gae
 from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.params import HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.progress import progress
 from hsipipe.storage.manifest import digest
@@ -18,18 +20,21 @@ from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_stor
 SPLITS = ("train", "val")
 
 
-def encode_latents(patches: PatchStore, gae: GaeCheckpoint, out: Path) -> dict[str, float | str]:
+def encode_latents(
+    patches: PatchStore, gae: GaeCheckpoint, out: Path, *, hardware: HardwareParams
+) -> dict[str, float | str]:
     """Encode HR and interpolated LR patches into ``<split>.zarr`` with ``hr`` and ``lr`` (N, G, k, P, P).
 
     Args:
         patches: Patches of all splits; the test split is not encoded, nothing may read it in training.
         gae: Trained autoencoder; its digest is written into each store.
         out: Existing empty folder.
+        hardware: Device.
 
     Returns:
         Counts and the standard deviation of the latents (1 when whitening fits).
     """
-    module, key = load_gae(gae.path), digest(gae.path)
+    module, key = load_gae(gae.path).to(device_for(hardware.accelerator)), digest(gae.path)
     summary: dict[str, float | str] = {"gae_digest": key}
     for split in SPLITS:
         summary |= _encode_split(patches.path / f"{split}.zarr", out / f"{split}.zarr", module, key=key)
@@ -65,8 +70,9 @@ def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: 
 
 def _encode(module: GroupAutoencoder, cubes: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, C, P, P) to (N, G, k, P, P), cube by cube: the groups fill the batch already."""
+    device = module.latent_mean.device
     with torch.inference_mode():
-        return np.stack([module.encode(torch.from_numpy(cube[None]))[0].numpy() for cube in cubes])
+        return np.stack([module.encode(torch.from_numpy(cube[None]).to(device))[0].cpu().numpy() for cube in cubes])
 
 
 def _patches_per_shard(store: Path) -> int:

@@ -18,6 +18,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from hsipipe.errors import TrainingError
+from hsipipe.models.device import device_for
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.progress import progress
 from hsipipe.training.state import Progress, load_resume, restore_optimizer, save_resume
@@ -37,8 +38,8 @@ class Task(Protocol[M_contra]):
 
     seed: int
 
-    def loss(self, module: M_contra, step: int, rank: int, world: int) -> Tensor:
-        """The loss of step `step` on the share of process `rank` of `world`."""
+    def loss(self, module: M_contra, step: int) -> Tensor:
+        """The loss of step `step`."""
 
     def validate(self, module: M_contra) -> Mapping[str, float]:
         """Metrics of the module on the validation split; the first is the one to maximise."""
@@ -96,11 +97,14 @@ def fit(
         description: Shown on the progress bar.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or no validation is.
+        ParamsError: The accelerator is not there.
     """
-    fabric = Fabric(accelerator=hardware.accelerator, devices=1, precision=hardware.precision)
-    ema = deepcopy(module).eval().requires_grad_(False)
+    fabric = Fabric(accelerator=device_for(hardware.accelerator).type, devices=1, precision=hardware.precision)
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=params.lr)
+    # Moved to its device before anything is restored: the optimiser's state follows its parameters there.
+    wrapped, optimizer = fabric.setup(module, optimizer)
+    ema = deepcopy(module).eval().requires_grad_(False)
     state, best = Progress(), {}
     resumed = load_resume(work)
     if resumed is not None:
@@ -113,8 +117,6 @@ def fit(
             log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
         logger.info("%s: going on at step %d of %d", description, state.step, params.steps)
     resumed_at = state.step
-    ema = ema.to(fabric.device)
-    wrapped, optimizer = fabric.setup(module, optimizer)
 
     with progress(description, params.steps) as advance:
         advance(state.step)
@@ -126,13 +128,13 @@ def fit(
             if state.step % params.validate_every == 0 or state.step == params.steps:
                 metrics = {"loss": loss, **_validate(task, ema)}
                 value = metrics[list(metrics)[1]]
-                if state.best_value is None or value > state.best_value:
+                if math.isfinite(value) and (state.best_value is None or value > state.best_value):
                     state.best_step, state.best_value = state.step, value
                     best = {name: t.detach().cpu().clone() for name, t in ema.state_dict().items()}
                 state.rows.append({"step": state.step, **metrics})
                 log(state.step, metrics)
                 note = " ".join(f"{name} {number:.4g}" for name, number in metrics.items())
-            if state.step % params.save_every == 0 and fabric.is_global_zero:
+            if state.step % params.save_every == 0:
                 parts = {"model": module.state_dict(), "ema": ema.state_dict(), "best": best}
                 save_resume(work, progress=state, tensors=parts, opt=optimizer)
             advance(1, note=note)
@@ -156,7 +158,7 @@ def _step(
     with torch.random.fork_rng():
         # Dropout draws from the global generator; seeding it per step makes it a function of the step.
         torch.manual_seed(generator_for(task.seed, step, stream=1).initial_seed())
-        loss = task.loss(module, step, fabric.global_rank, fabric.world_size)
+        loss = task.loss(module, step)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise TrainingError(
@@ -178,6 +180,8 @@ def _ema_decay(decay: float, step: int) -> float:
 def _update_ema(ema: nn.Module, module: nn.Module, *, decay: float) -> None:
     for slow, fast in zip(ema.parameters(), module.parameters(), strict=True):
         slow.lerp_(fast.detach(), 1 - decay)
+    for kept, current in zip(ema.buffers(), module.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def _validate(task: Task[M], module: M) -> dict[str, float]:

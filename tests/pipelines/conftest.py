@@ -2,17 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
+from flows.serving import server
 from tasks.ledger import set_params
-from tasks.process import end_group, start
-
-PATIENCE_S = 120.0
 
 TINY = (
     "dataset.synthetic.scenes=5",
@@ -41,6 +38,14 @@ TINY = (
     "sampling.steps=2",
     "hardware.accelerator=cpu",
 )
+
+
+def pytest_collection_modifyitems(items):
+    """Under xdist these tests share one worker, as they share one project."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("project"))
 
 
 @pytest.fixture(scope="session")
@@ -114,37 +119,9 @@ def own_project(project, tmp_path):
 
 @pytest.fixture(scope="session")
 def prefect_api(environment, tmp_path_factory):
-    """The API of a real Prefect server, with its scheduler, bound to this machine."""
-    import httpx
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    api = f"http://127.0.0.1:{port}/api"
-    log = tmp_path_factory.mktemp("server")
-    child = start(
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-ui",
-        cwd=log,
-        env={"PREFECT_HOME": environment["PREFECT_HOME"], "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1"},
-        capture=False,
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    try:
-        while True:
-            assert child.poll() is None, "the Prefect server ended"
-            assert time.monotonic() < deadline, "the Prefect server does not answer"
-            try:
-                if httpx.get(f"{api}/health", timeout=5).is_success:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.2)
-        yield api
-    finally:
-        end_group(child, grace_s=5)
+    """The API of the server that `hsipipe serve` starts where there is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", environment["PREFECT_HOME"])
+        with server(tmp_path_factory.mktemp("server")) as api:
+            assert api.startswith("http://127.0.0.1:")
+            yield api

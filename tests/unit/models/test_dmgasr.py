@@ -11,6 +11,7 @@ from hsipipe.models.base import SuperResolver
 from hsipipe.models.dmgasr import Dmgasr, LatentNet
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.unet import Unet
+from hsipipe.storage.manifest import write_manifest
 
 BANDS, SCALE = 12, 4
 
@@ -64,6 +65,27 @@ def test_groups_in_the_batch_equal_groups_one_by_one(params, lr):
     together = net(noisy, z, gamma)
     one_by_one = [net(noisy[:, g : g + 1], z[:, g : g + 1], gamma) for g in range(3)]
     torch.testing.assert_close(together, torch.cat(one_by_one, dim=1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+def test_a_piece_of_a_scene_gets_the_noise_of_its_place(params, sampler):
+    model = build(params, sampler=sampler, steps=3, residual_decode=False, consistency=0)
+    lr = np.random.default_rng(3).random((1, BANDS, 60, 20), dtype=np.float32)
+    whole = model.predict(lr)
+    lower = model.predict(lr[:, :, 30:], origin=(30, 0))
+    away = 20 * SCALE  # beyond the reach of the upper border
+    misplaced = model.predict(lr[:, :, 30:])
+    gap = np.abs(whole[:, :, 30 * SCALE + away :] - lower[:, :, away:]).mean()
+    assert gap < 0.1 * np.abs(whole[:, :, 30 * SCALE + away :] - misplaced[:, :, away:]).mean()
+
+
+def test_turned_and_read_only_arrays_are_taken(params, lr):
+    model = build(params)
+    turned = lr[:, :, ::-1]
+    expected = model.predict(np.ascontiguousarray(turned))
+    np.testing.assert_array_equal(model.predict(turned), expected)
+    lr.setflags(write=False)
+    model.predict(lr)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
@@ -138,6 +160,14 @@ def _truncate(folder):
     path.write_bytes(path.read_bytes()[:1000])
 
 
+def _flip(folder):
+    write_manifest(folder)
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
 def _rename(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "kind": "dmgasrr"}))
@@ -155,6 +185,8 @@ def _widen(folder):
         (_truncate, IntegrityError, "truncated or corrupt"),
         (_rename, HsipipeError, "Did you mean 'dmgasr'"),
         (_widen, IntegrityError, "do not fit"),
+        (lambda folder: (folder / "config.json").write_text('{"kind": "dmgasr"}'), IntegrityError, "not describe this"),
+        (_flip, IntegrityError, "model.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), MissingInputError, "holds no model"),
         (lambda folder: (folder / "model.safetensors").unlink(), MissingInputError, "holds no weights"),
         (lambda folder: (folder / "config.json").write_text("{"), IntegrityError, "is not JSON"),

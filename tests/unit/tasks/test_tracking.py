@@ -46,11 +46,8 @@ def test_a_stage_run_says_where_its_numbers_come_from(root, monkeypatch):
         tracker.finish(output(root), {"pairs": 2, "protocol.hash": "ffff"})
     run = tracker.client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params == {
-        "degradation.scale": "4",
-        "degradation.crop_remainder": "False",
-        "degradation.srf": "rgb",
-    }
+    degradation = load_params(root / "params.yaml").degradation.model_dump()
+    assert run.data.params == {f"degradation.{key}": str(value) for key, value in degradation.items()}
     assert run.data.metrics == {"loss": 0.5, "pairs": 2.0}
     tags = run.data.tags
     assert tags["dvc.data/raw"] == "abc.dir"
@@ -65,7 +62,7 @@ def test_a_stage_run_says_where_its_numbers_come_from(root, monkeypatch):
     parent = tracker.client.get_run(tracker.parent_id)
     assert tags["mlflow.parentRunId"] == parent.info.run_id
     assert parent.data.metrics == {"gain_db": 1.5}
-    assert parent.data.params["sampling.steps"] == "4"
+    assert parent.data.params["sampling.steps"] == str(load_params(root / "params.yaml").sampling.steps)
 
 
 def test_stages_of_one_pipeline_share_a_parent_and_leave_it_finished(root, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from hsipipe.errors import TrainingError
+from hsipipe.errors import ParamsError, TrainingError
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.training.loop import fit, generator_for, learning_rate
 from hsipipe.training.state import RESUME
@@ -27,7 +27,7 @@ class Line:
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
 
-    def loss(self, module, step, rank, world):
+    def loss(self, module, step):
         if step == self.stop_at:
             os.kill(os.getpid(), signal.SIGKILL)
         x = torch.randn(8, 4, generator=generator_for(self.seed, step))
@@ -94,8 +94,8 @@ def test_the_best_validation_is_kept(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_resume_point(tmp_path):
     class Exploding(Line):
-        def loss(self, module, step, rank, world):
-            return super().loss(module, step, rank, world) * (float("nan") if step == 6 else 1)
+        def loss(self, module, step):
+            return super().loss(module, step) * (float("nan") if step == 6 else 1)
 
     with pytest.raises(TrainingError, match=r"loss is nan at step 7; lower optimizer.lr"):
         train(tmp_path, Exploding())
@@ -107,3 +107,32 @@ def test_learning_rate_warms_up_and_falls_to_nothing():
     assert rates[0] == pytest.approx(PARAMS.lr / 2)
     assert max(rates) == rates[PARAMS.warmup] == PARAMS.lr
     assert rates[-1] < 0.1 * PARAMS.lr
+
+
+@pytest.mark.parametrize(
+    ("values", "best"), [([float("nan"), 1.0, 3.0, 2.0], 3.0), ([2.0, float("nan"), 1.0, 0.5], 2.0)]
+)
+def test_a_validation_that_is_not_finite_is_never_the_best(tmp_path, values, best):
+    class Shaky(Line):
+        told = iter(values)
+
+        def validate(self, module):
+            return {"val_db": next(self.told)}
+
+    assert train(tmp_path, Shaky()).best_value == best
+
+
+def test_without_any_finite_validation_nothing_comes_out(tmp_path):
+    class Blind(Line):
+        def validate(self, module):
+            return {"val_db": float("nan")}
+
+    with pytest.raises(TrainingError, match="no validation gave a finite value"):
+        train(tmp_path, Blind())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_a_clear_error(tmp_path):
+    hardware = HardwareParams(accelerator="cuda", precision="32-true")
+    with pytest.raises(ParamsError, match="torch sees no GPU here; set it to auto or cpu"):
+        fit(network(), Line(), params=PARAMS, hardware=hardware, work=tmp_path, log=print, description="line")

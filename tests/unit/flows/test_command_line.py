@@ -1,0 +1,140 @@
+"""The command line, in this process; what needs the whole pipeline is in tests/pipelines."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from flows.__main__ import app
+from hsipipe.errors import DataError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
+from hsipipe.formats import open_cube, save_cube
+from hsipipe.models.baselines.bicubic import Bicubic
+
+
+@pytest.fixture
+def invoke(monkeypatch):
+    """Call the command line; errors that a person can mend come out as they are."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def invoke(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if isinstance(result.exception, HsipipeError):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def cube(tmp_path):
+    values = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
+    values[2] = 0.25
+    values[1, 0, 0] = np.nan
+    array = xr.DataArray(values, dims=("band", "y", "x"))
+    return array.assign_coords(wavelength_nm=("band", [400.0, 500.0, 600.0, 700.0]))
+
+
+@pytest.mark.parametrize("command", [[], ["pipeline"], ["serve"], ["datasets"], ["info"], ["predict"], ["preset"]])
+def test_every_command_has_help(invoke, command):
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_datasets_are_listed_with_what_decides_for_or_against_them(invoke):
+    output = invoke("datasets").output
+    for text in ("synthetic", "cave", "licence", "31"):
+        assert text in output
+
+
+def test_info_says_what_is_in_a_cube(invoke, cube, tmp_path):
+    save_cube(cube, tmp_path / "cube.nc")
+    output = invoke("info", tmp_path / "cube.nc").output
+    for text in ("4 bands, 6 rows, 5 columns", "400 to 700 nm"):
+        assert text in output
+    words = [line.split() for line in output.splitlines()]
+    assert ["NaN", "or", "Inf", "1"] in words
+    assert ["dead", "bands", "2"] in words
+
+
+def test_info_of_a_missing_file_is_a_clear_error(invoke, tmp_path):
+    with pytest.raises(MissingInputError, match="No file or folder"):
+        invoke("info", tmp_path / "nothing.nc")
+
+
+def test_a_preset_is_printed_as_options_for_dvc(invoke):
+    words = invoke("preset", "dmgasr-paper").output.split()
+    assert words[::2] == ["-S"] * (len(words) // 2)
+    assert "gae.width=128" in words
+
+
+def test_an_unknown_preset_is_an_error_that_lists_them(invoke):
+    with pytest.raises(UnknownNameError, match="dmgasr-paper"):
+        invoke("preset", "dmgasr-papr")
+
+
+def test_a_preset_fits_the_params(repository, tmp_path, invoke):
+    from tasks.ledger import changed_params
+
+    (tmp_path / "params.yaml").write_bytes((repository / "params.yaml").read_bytes())
+    words = invoke("preset", "dmgasr-paper").output.split()
+    params, _ = changed_params(tmp_path, words[1::2])
+    assert params.gae.width == 128
+
+
+@pytest.mark.parametrize(
+    "arguments", [["serve", "--interval", "5", "--cron", "0 2 * * *"], ["serve", "--interval", "0"], ["nonsense"]]
+)
+def test_a_wrong_use_is_a_usage_error(invoke, arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+class Doubler(Bicubic):
+    """A model without weights."""
+
+
+@pytest.fixture
+def bicubic(monkeypatch):
+    """Stands in for a trained model: the way through files and tiles is what is tested."""
+    import flows.prediction
+
+    monkeypatch.setattr(flows.prediction, "load_model", lambda folder: Bicubic(2))
+
+
+def test_predict_writes_a_cube_with_the_wavelengths_of_the_input(invoke, cube, tmp_path, bicubic):
+    save_cube(cube.fillna(0.5) * 1000, tmp_path / "lr.nc")
+    result = invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x", "--full-scale", 1000)
+    assert result.exit_code == 0, result.output
+    hr = open_cube(tmp_path / "hr.nc")
+    assert hr.shape == (4, 12, 10)
+    assert hr["wavelength_nm"].values.tolist() == [400.0, 500.0, 600.0, 700.0]
+    expected = Bicubic(2).predict(cube.fillna(0.5).to_numpy()[None])[0] * 1000
+    np.testing.assert_allclose(hr, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ([], DataError, "say which value means 1.0"),
+        (["--full-scale", "-1"], ParamsError, "must be positive"),
+        (["--tile", "8", "--overlap", "4"], ParamsError, "less than half"),
+    ],
+)
+def test_predict_refuses_what_cannot_be_right(invoke, cube, tmp_path, bicubic, options, error, message):
+    save_cube(cube.fillna(0.5) * 1000, tmp_path / "lr.nc")
+    with pytest.raises(error, match=message):
+        invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x", *options)
+    assert not (tmp_path / "hr.nc").exists()
+
+
+def test_predict_refuses_nan(invoke, cube, tmp_path, bicubic):
+    save_cube(cube, tmp_path / "lr.nc")
+    with pytest.raises(HsipipeError, match="NaN"):
+        invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x")
+    assert not (tmp_path / "hr.nc").exists()
+
+
+def test_predict_without_a_model_says_what_is_missing(invoke, cube, tmp_path):
+    save_cube(cube.fillna(0.5), tmp_path / "lr.nc")
+    with pytest.raises(MissingInputError, match="holds no model"):
+        invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", tmp_path / "nothing")

@@ -1,0 +1,161 @@
+"""The three trainings and the latents on a tiny store of patches, through the library alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hsipipe.artifacts import (
+    DegradedPairs,
+    DiffusionCheckpoint,
+    GaeCheckpoint,
+    LatentStore,
+    PatchStore,
+    RawScenes,
+    RegressionCheckpoint,
+)
+from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.degradation.pairs import make_pairs
+from hsipipe.errors import DataError, IntegrityError
+from hsipipe.models.dmgasr import Dmgasr, load_gae
+from hsipipe.params import Params, load_params
+from hsipipe.patches.dataset import PatchArrays
+from hsipipe.patches.extract import extract_patches
+from hsipipe.storage.publish import publish
+from hsipipe.training.diffusion import train_diffusion
+from hsipipe.training.gae import spread, train_gae
+from hsipipe.training.latents import encode_latents
+
+
+def ignore(step, metrics):
+    pass
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    full = load_params(Path(__file__).parents[3] / "params.yaml")
+    quick = {"steps": 6, "batch": 2, "warmup": 1, "validate_every": 3, "save_every": 3}
+    tree = full.model_dump()
+    tree["dataset"]["synthetic"] |= {"scenes": 4, "size": 48, "bands": 12}
+    tree["patches"] |= {"size": 16, "stride": 16, "shard": 4}
+    tree["gae"] |= {"n_subs": 6, "n_ovls": 2, "width": 8, "global_width": 8}
+    tree["gae"]["optimizer"] |= quick
+    tree["diffusion"]["unet"]["width"] = 8
+    tree["diffusion"]["optimizer"] |= quick
+    tree["hardware"]["accelerator"] = "cpu"
+    return Params.model_validate(tree)
+
+
+@pytest.fixture(scope="module")
+def patches(params, tmp_path_factory) -> PatchStore:
+    root = tmp_path_factory.mktemp("data")
+    scenes, pairs, store = RawScenes(root / "raw"), DegradedPairs(root / "pairs"), PatchStore(root / "patches")
+    with publish(scenes.path) as out:
+        prepare_scenes(params.dataset, out)
+    with publish(pairs.path) as out:
+        make_pairs(scenes, out, split=params.split, degradation=params.degradation)
+    with publish(store.path) as out:
+        extract_patches(pairs, out, patches=params.patches)
+    return store
+
+
+def make_gae(params, patches, folder, **changes):
+    work = folder.with_name(folder.name + "-work")
+    work.mkdir()
+    gae = params.gae.model_copy(update=changes)
+    with publish(folder) as out:
+        summary = train_gae(patches, out, gae=gae, hardware=params.hardware, work=work, log=ignore)
+    return GaeCheckpoint(folder), summary
+
+
+@pytest.fixture(scope="module")
+def gae(params, patches, tmp_path_factory) -> GaeCheckpoint:
+    return make_gae(params, patches, tmp_path_factory.mktemp("gae") / "gae")[0]
+
+
+@pytest.fixture(scope="module")
+def latents(params, patches, gae, tmp_path_factory) -> LatentStore:
+    store = LatentStore(tmp_path_factory.mktemp("latents") / "latents")
+    with publish(store.path) as out:
+        encode_latents(patches, gae, out, hardware=params.hardware)
+    return store
+
+
+def test_the_autoencoder_starts_near_the_truth_and_is_whitened(params, patches, gae):
+    module = load_gae(gae.path)
+    train = PatchArrays(patches.path / "train.zarr", arrays=("hr", "lr"))
+    hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
+    assert float((module(hr) - hr).square().mean()) < 1e-3
+    latent = module.encode(hr)
+    torch.testing.assert_close(latent.std(dim=(0, 3, 4)), torch.ones(latent.shape[1:3]), atol=0.05, rtol=0)
+    assert module.residual_std.shape == (3, 3, 1, 1)
+    assert (module.residual_std < 1).all()
+
+
+def test_the_same_seed_gives_the_same_autoencoder_and_another_another(params, patches, gae, tmp_path):
+    again, _ = make_gae(params, patches, tmp_path / "again")
+    other, _ = make_gae(params, patches, tmp_path / "other", seed=1)
+    weights = [(folder.path / "model.safetensors").read_bytes() for folder in (gae, again, other)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_more_bands_in_a_group_than_in_the_cube_is_an_error(params, patches, tmp_path):
+    with pytest.raises(DataError, match=r"has 12 bands, a group needs 16"):
+        make_gae(params, patches, tmp_path / "gae", n_subs=16, n_ovls=4)
+    assert not (tmp_path / "gae").exists()
+
+
+def test_latents_are_those_of_the_patches(patches, gae, latents):
+    module = load_gae(gae.path)
+    for split in ("train", "val"):
+        source = PatchArrays(patches.path / f"{split}.zarr", arrays=("hr",))
+        stored = PatchArrays(latents.path / f"{split}.zarr", arrays=("hr", "lr"))
+        assert len(stored) == len(source)
+        expected = module.encode(torch.from_numpy(source.read([1])["hr"])).numpy()
+        np.testing.assert_allclose(stored.read([1])["hr"], expected, atol=1e-5)
+    assert not (latents.path / "test.zarr").exists()
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_both_trainings_give_a_model_that_predicts(params, patches, gae, latents, tmp_path, regression):
+    work, folder, curve = tmp_path / "work", tmp_path / "net", []
+    work.mkdir()
+    with publish(folder) as out:
+        summary = train_diffusion(
+            patches,
+            gae,
+            latents,
+            out,
+            diffusion=params.diffusion,
+            hardware=params.hardware,
+            work=work,
+            log=lambda step, metrics: curve.append((step, metrics["val_mpsnr_db"])),
+            regression=regression,
+        )
+    checkpoint = RegressionCheckpoint(folder) if regression else DiffusionCheckpoint(folder)
+    model = Dmgasr.from_checkpoints(gae, checkpoint, sampling=params.sampling)
+    assert model.name == ("regression" if regression else "dmgasr")
+    assert model.predict(np.full((1, 12, 5, 7), 0.3, np.float32)).shape == (1, 12, 20, 28)
+    assert [step for step, _ in curve] == [3, 6]
+    assert summary["val_mpsnr_db"] == max(value for _, value in curve)
+
+
+def test_latents_of_another_autoencoder_are_refused(params, patches, latents, tmp_path):
+    other, _ = make_gae(params, patches, tmp_path / "other", seed=1)
+    with pytest.raises(IntegrityError, match="made by another autoencoder; run the stage latents again"):
+        train_diffusion(
+            patches,
+            other,
+            latents,
+            tmp_path,
+            diffusion=params.diffusion,
+            hardware=params.hardware,
+            work=tmp_path,
+            log=ignore,
+        )
+
+
+def test_validation_patches_are_spread_and_never_more_than_there_are():
+    assert spread(5, 16).tolist() == [0, 1, 2, 3, 4]
+    assert spread(100, 3).tolist() == [0, 50, 99]
