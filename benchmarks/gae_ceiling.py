@@ -2,8 +2,8 @@
 
     python benchmarks/gae_ceiling.py ../shared/data/cave --json benchmarks/results/gae_ceiling.json
 
-Rows: bicubic; PCA with as many components as all groups have channels; the groups' PCA (the linear path's start), centred
-and not; the same with residual decoding. The components are fitted on all scenes but the last three.
+Rows: bicubic; PCA with as many components as all groups have channels; the groups' PCA (the linear path's start),
+centred and not; the same with residual decoding. The components are fitted on all scenes but the last three.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from hsipipe.bands import band_label
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.datasets.download import cache_folder
 from hsipipe.formats import open_cube
@@ -39,18 +40,18 @@ def cube_table(path: Path, *, variable: str | None = None) -> Table:
     finite = np.isfinite(values)
     lowest = np.where(finite, values, np.inf).min(axis=(1, 2))
     highest = np.where(finite, values, -np.inf).max(axis=(1, 2))
-    dead = np.flatnonzero(lowest >= highest)
+    dead = np.flatnonzero(lowest >= highest).tolist()
+    nm = cube["wavelength_nm"].to_numpy() if "wavelength_nm" in cube.coords else None
     rows = {
         "file": str(path),
         "shape": f"{bands} bands, {height} rows, {width} columns",
         "wavelengths": "unknown",
         "values": f"{lowest.min():g} to {highest.max():g}" if finite.any() else "none is finite",
         "NaN or Inf": str(int(finite.size - finite.sum())),
-        "dead bands": ", ".join(map(str, dead)) or "none",
+        "dead bands": ", ".join(band_label(band, nm) for band in dead) or "none",
         "position": "unknown",
     }
-    if "wavelength_nm" in cube.coords:
-        nm = cube["wavelength_nm"].to_numpy()
+    if nm is not None:
         rows["wavelengths"] = f"{nm.min():g} to {nm.max():g} nm"
     if "spatial_ref" in cube.coords:
         rows["position"] = str(cube["spatial_ref"].attrs.get("crs_wkt", "known")).split(",")[0]

@@ -160,7 +160,9 @@ def make_protocol(
         name=name,
         scale=degradation.scale,
         dataset=what,
-        plan={part: sorted(_region(**entry) for entry in entries) for part, entries in plan.items()},
+        plan={
+            part: sorted(_region(entry["name"], entry["region"]) for entry in entries) for part, entries in plan.items()
+        },
         split=split.model_dump(mode="json"),
         degradation=degradation.model_dump(mode="json", exclude={"scale"}),
         conventions=PROTOCOLS[name],

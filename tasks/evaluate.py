@@ -15,7 +15,7 @@ from tasks.stage import StageRun, stage
 HEADLINE = ("mpsnr_db", "sam_deg")
 
 
-@stage(reads=("dataset", "split", "degradation", "sampling", "protocol"))
+@stage(reads=("dataset", "split", "degradation", "sampling", "protocol", "hardware"))
 def evaluate(
     run: StageRun,
     pairs: DegradedPairs,
@@ -36,7 +36,16 @@ def evaluate(
         degradation=params.degradation,
         plan=pairs_index(pairs)["splits"],
     )
-    metrics = evaluate_models(pairs, gae, diffusion, regression, run.out, sampling=params.sampling, protocol=protocol)
+    metrics = evaluate_models(
+        pairs,
+        gae,
+        diffusion,
+        regression,
+        run.out,
+        sampling=params.sampling,
+        hardware=params.hardware,
+        protocol=protocol,
+    )
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
     numbers = {
         **{f"{name}.{key}": metrics["models"][name][key] for name in ("bicubic", "dmgasr") for key in HEADLINE},

@@ -44,21 +44,21 @@ class Dataset:
         """Size of the download."""
         return sum(archive.size_bytes for archive in self.archives)
 
-    def files(self, root: Path) -> Mapping[str, Mapping[str, Path]]:
-        """The scenes in `root`: scene name -> path in the artifact -> file of the scene."""
+    def find(self, root: Path) -> Mapping[str, Path]:
+        """The scenes in `root`, a person's folder: name -> what :func:`hsipipe.open_cube` opens."""
         raise NotImplementedError
 
     def location(self, scene: str) -> str:
         """Where the scene lies in the artifact, as :func:`hsipipe.open_cube` wants it."""
         raise NotImplementedError
 
-    def scenes(self, root: Path) -> list[str]:
-        """Names of the scenes in `root`, sorted."""
-        return sorted(self.files(root))
+    def files(self, scene: str, path: Path) -> Mapping[str, Path]:
+        """What is copied of a scene that :meth:`find` gave: path in the artifact -> file."""
+        raise NotImplementedError
 
-    def read(self, root: Path, scene: str) -> xr.DataArray:
-        """The cube of a scene that lies in `root` as in the artifact."""
-        return open_cube(root / self.location(scene))
+    def read(self, path: Path) -> xr.DataArray:
+        """The cube of a scene that :meth:`find` gave."""
+        return open_cube(path)
 
     def generate(self, params: SyntheticParams, out: Path) -> list[str] | None:
         """Make the scenes in `out` and give their names; None: this data set is not generated."""

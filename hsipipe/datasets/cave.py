@@ -1,11 +1,15 @@
 """CAVE: 32 laboratory scenes, 31 bands (Yasuma et al., 2010, DOI 10.1109/TIP.2010.2046811)."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from hsipipe.datasets.base import Dataset
 from hsipipe.datasets.download import Archive
+from hsipipe.errors import DataError
 from hsipipe.formats.cave_png import BANDS, WAVELENGTH_NM, find_bands
+
+logger = logging.getLogger(__name__)
 
 SCENES = (
     "balloons",
@@ -46,25 +50,45 @@ SCENES = (
 class CaveDataset(Dataset):
     """Folders ``<scene>_ms`` of 31 PNGs, flat or nested once as in the published archive."""
 
-    def files(self, root: Path) -> Mapping[str, Mapping[str, Path]]:
-        """Every ``<scene>_ms`` folder in `root`, whatever the number and the names."""
-        return {folder.name.removesuffix("_ms"): _files(folder) for folder in _scene_folders(root)}
+    def find(self, root: Path) -> Mapping[str, Path]:
+        """Every ``<scene>_ms`` folder in `root` or one level below, whatever the names; or `root` as the only scene.
+
+        Raises:
+            DataError: Two folders have the same name.
+        """
+        if band := next(root.glob("[!.]*_ms_[0-9][0-9].png"), None):
+            return {band.name[: -len("_ms_01.png")]: root}
+        found: dict[str, Path] = {}
+        for folder in _scene_folders(root, "*_ms") or _scene_folders(root, "*/*_ms"):
+            scene = folder.name.removesuffix("_ms")
+            if scene in found:
+                raise DataError(f"Scene {scene!r} is in {found[scene]} and in {folder}; keep one of them.")
+            found[scene] = folder
+        return found
 
     def location(self, scene: str) -> str:
         """The folder of the scene."""
         return f"{scene}_ms"
 
+    def files(self, scene: str, path: Path) -> Mapping[str, Path]:
+        """The bands, and the picture where there is one."""
+        bands = list(find_bands(path).values())
+        pictures = sorted(bands[0].parent.glob("[!.]*_RGB.bmp"))
+        return {f"{self.location(scene)}/{file.name}": file for file in [*bands, *pictures]}
 
-def _scene_folders(root: Path) -> list[Path]:
-    # The dot leaves out the "._x_ms" that macOS adds to archives.
-    folders = [path for path in root.glob("*_ms") if path.is_dir() and not path.name.startswith(".")]
-    return sorted(folder for folder in folders if folder.name != "_ms")
 
-
-def _files(folder: Path) -> dict[str, Path]:
-    bands = list(find_bands(folder).values())
-    pictures = sorted(bands[0].parent.glob("[!.]*_RGB.bmp"))
-    return {f"{folder.name}/{path.name}": path for path in [*bands, *pictures]}
+def _scene_folders(root: Path, pattern: str) -> list[Path]:
+    folders = []
+    for folder in sorted(root.glob(pattern)):
+        # macOS adds "._x_ms" and "__MACOSX/x_ms" to archives.
+        is_junk = any(part.startswith((".", "__MACOSX")) for part in folder.relative_to(root).parts)
+        if is_junk or not folder.is_dir() or folder.name == "_ms":
+            continue
+        if any(folder.glob("[!.]*.png")) or any(folder.glob("*/[!.]*.png")):
+            folders.append(folder)
+        else:
+            logger.warning("%s is left out, it holds no PNG", folder)
+    return folders
 
 
 CAVE = CaveDataset(

@@ -16,10 +16,12 @@ import pooch
 from hsipipe.datasets.archives import check_zip, unpack_zip
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.progress import progress
-from hsipipe.storage.manifest import MANIFEST, sha256
+from hsipipe.storage.manifest import MANIFEST, sha256, verify
 from hsipipe.storage.publish import atomic_file, publish, write_text
 
 LOCK = "datasets.lock.json"
+# In an unpacked folder: the sha256 of the archive that it came from.
+SOURCE = "ARCHIVE.sha256"
 _TIMEOUT_S = 60
 
 
@@ -50,8 +52,8 @@ def cache_folder() -> Path:
 
 
 def is_cached(archive: Archive, cache: Path) -> bool:
-    """Whether the unpacked archive lies in the cache."""
-    return (_folder(archive, cache) / MANIFEST).is_file()
+    """Whether the unpacked archive lies in the cache; its files are not looked at."""
+    return _is_from(_folder(archive, cache), archive.sha256)
 
 
 def fetch(archive: Archive, cache: Path) -> Path:
@@ -61,19 +63,28 @@ def fetch(archive: Archive, cache: Path) -> Path:
         The folder with the content.
 
     Raises:
-        MissingInputError: It cannot be downloaded.
-        IntegrityError: Its sha256 is not the expected one; nothing is kept.
+        MissingInputError: It cannot be downloaded, or the cache cannot be made.
+        IntegrityError: Its sha256 is not the expected one, and nothing is kept; or a file of the unpacked archive
+            changed since.
         FileFormatError: It is no zip file, or a zip file that reaches out of its folder.
     """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingInputError(
+            f"The cache folder {cache} cannot be made ({error.strerror}); set HSIPIPE_CACHE to a folder."
+        ) from error
     folder = _folder(archive, cache)
-    if is_cached(archive, cache):
+    expected = archive.sha256 or _locked(cache).get(archive.url)
+    if _is_from(folder, expected):
+        verify(folder)
         return folder
     file = cache / archive.file_name
-    expected = archive.sha256 or _locked(cache).get(archive.url)
     if not (file.is_file() and expected is not None and sha256(file) == expected):
         _download(archive, file, expected)
     with publish(folder) as temporary:
-        unpack_zip(file, temporary)
+        unpack_zip(file, temporary, name=archive.url)
+        (temporary / SOURCE).write_text(sha256(file) + "\n", encoding="utf-8")
     return folder
 
 
@@ -87,7 +98,7 @@ def _download(archive: Archive, file: Path, expected: str | None) -> None:
                 f"{archive.url} has sha256 {got}, expected {expected} ({source}). Nothing was kept. "
                 "Try again; if it stays so, the file at the source has changed."
             )
-        check_zip(temporary)
+        check_zip(temporary, name=archive.url)
         if expected is None:
             _record(archive, file.parent, got)
 
@@ -124,6 +135,14 @@ class _Bar:
 
 def _folder(archive: Archive, cache: Path) -> Path:
     return cache / PurePosixPath(archive.file_name).stem
+
+
+def _is_from(folder: Path, expected: str | None) -> bool:
+    """Whether the folder was published and unpacked from the archive of this sha256; None: from any."""
+    source = folder / SOURCE
+    if not (folder / MANIFEST).is_file() or not source.is_file():
+        return False
+    return expected in (None, source.read_text(encoding="utf-8").strip())
 
 
 def _locked(cache: Path) -> dict[str, str]:

@@ -38,20 +38,20 @@ def prepare_scenes(dataset: DatasetParams, out: Path, *, cache: Path | None = No
         FileFormatError: A file is damaged.
     """
     facts = DATASETS[dataset.name]
-    names = None
-    if dataset.root is None:
-        names = facts.generate(dataset.synthetic, out)
-    elif not facts.archives:
+    if dataset.root is not None and not facts.archives:
         raise ParamsError(
             f"dataset.root is {dataset.root!r}, but {facts.name!r} is generated and read from nowhere; set it to null."
         )
-    if names is None:
-        names = _copy_scenes(facts, _root(facts, dataset.root, cache), out)
-    entries = []
-    with progress("check scenes", total=len(names)) as advance:
-        for name in names:
-            entries.append(_entry(facts, name, out))
-            advance(note=name)
+    generated = None if dataset.root is not None else facts.generate(dataset.synthetic, out)
+    if generated is None:
+        found = _find_scenes(facts, _root(facts, dataset.root, cache))
+    else:
+        found = {name: out / facts.location(name) for name in generated}
+    # Where they lie and before they are copied: a message then names the file that a person can mend.
+    entries = _check_scenes(facts, found)
+    if generated is None:
+        _copy_scenes(facts, found, out)
+    _add_digests(entries, out)
     return _write_index(facts, entries, out)
 
 
@@ -120,39 +120,51 @@ def _root(facts: Dataset, root: str | None, cache: Path | None) -> Path:
     return folder
 
 
-def _copy_scenes(facts: Dataset, root: Path, out: Path) -> list[str]:
-    scenes = facts.files(root)
-    if not scenes:
+def _find_scenes(facts: Dataset, root: Path) -> dict[str, Path]:
+    found = facts.find(root)
+    if not found:
         raise MissingInputError(f"No scene of {facts.name!r} in {root}. Expected there: {facts.layout}.")
-    with progress("copy scenes", total=len(scenes)) as advance:
-        for name in sorted(scenes):
-            for target, source in scenes[name].items():
+    return {name: found[name] for name in sorted(found)}
+
+
+def _check_scenes(facts: Dataset, found: Mapping[str, Path]) -> list[dict[str, Any]]:
+    entries = []
+    with progress("check scenes", total=len(found)) as advance:
+        for name, path in found.items():
+            entries.append(_entry(facts, name, path))
+            advance(note=name)
+    _check_same_bands(entries)
+    return entries
+
+
+def _copy_scenes(facts: Dataset, found: Mapping[str, Path], out: Path) -> None:
+    with progress("copy scenes", total=len(found)) as advance:
+        for name, path in found.items():
+            for target, source in facts.files(name, path).items():
                 (out / target).parent.mkdir(parents=True, exist_ok=True)
                 # Copied and not hard-linked: whoever versions the copy may set it read-only, and the
                 # owner's file would change with it.
                 shutil.copyfile(source, out / target)
             advance(note=name)
-    return sorted(scenes)
 
 
-def _entry(facts: Dataset, name: str, out: Path) -> dict[str, Any]:
-    cube = facts.read(out, name)
+def _entry(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
+    cube = facts.read(path)
     validate_cube(cube, name=name, bands=facts.bands)
-    location = facts.location(name)
-    path = out / location
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     wavelengths = cube["wavelength_nm"].values.tolist() if "wavelength_nm" in cube.coords else []
-    return {
-        "name": name,
-        "path": location,
-        "shape": list(cube.shape),
-        "wavelength_nm": wavelengths,
-        "sha256": {file.relative_to(out).as_posix(): sha256(file) for file in files},
-    }
+    return {"name": name, "path": facts.location(name), "shape": list(cube.shape), "wavelength_nm": wavelengths}
+
+
+def _add_digests(entries: list[dict[str, Any]], out: Path) -> None:
+    with progress("sha256 of scenes", total=len(entries)) as advance:
+        for entry in entries:
+            path = out / str(entry["path"])
+            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+            entry["sha256"] = {file.relative_to(out).as_posix(): sha256(file) for file in files}
+            advance(note=entry["name"])
 
 
 def _write_index(facts: Dataset, entries: list[dict[str, Any]], out: Path) -> dict[str, float | int | str]:
-    _check_same_bands(entries)
     index: Mapping[str, Any] = {
         "dataset": facts.name,
         "title": facts.title,

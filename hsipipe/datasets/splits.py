@@ -1,7 +1,7 @@
 """Which part of the data trains, chooses and tests. The three never touch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def plan_split(shapes: Mapping[str, tuple[int, int]], split: SplitParams, *, sca
         ParamsError: A named scene is unknown, or in two parts.
     """
     for name, shape in shapes.items():
-        check_scale(name, shape, scale)
+        check_divides(name, shape, scale)
     if split.by == "scene" or (split.by == "auto" and len(shapes) >= _ENOUGH_SCENES):
         return _by_scene(shapes, split)
     named = [*split.test_scenes, *split.val_scenes]
@@ -57,7 +57,7 @@ def plan_split(shapes: Mapping[str, tuple[int, int]], split: SplitParams, *, sca
     return _by_region(shapes, split, scale)
 
 
-def check_scale(name: str, shape: tuple[int, int], scale: int) -> None:
+def check_divides(name: str, shape: tuple[int, int], scale: int) -> None:
     """Check that the scale divides a scene.
 
     Raises:
@@ -114,26 +114,36 @@ def _whole(name: str, shape: tuple[int, int]) -> Region:
 
 def _by_region(shapes: Mapping[str, tuple[int, int]], split: SplitParams, scale: int) -> dict[str, list[Region]]:
     parts: dict[str, list[Region]] = {part: [] for part in SPLITS}
+    guard = -(-split.guard // scale) * scale
     for name in sorted(shapes):
-        height, width = shapes[name]
-        for part, (y0, y1) in _strips(name, height, split, scale).items():
-            parts[part].append(Region(name, y0, y1, 0, width))
+        scene = _whole(name, shapes[name])
+        train, held_out = _cut(scene, split.val + split.test, guard=guard, scale=scale)
+        val, test = _cut(held_out, split.test / (split.val + split.test), guard=guard, scale=scale)
+        regions = (train, val, test)
+        if any(min(region.shape) < scale for region in regions):
+            sizes = ", ".join(f"{part} {_size(region)}" for part, region in zip(SPLITS, regions, strict=True))
+            raise DataError(
+                f"Scene {name!r} with {_size(scene)} pixels is too small for regions with guards of {guard} pixels "
+                f"between them: {sizes}. Lower split.val, split.test or split.guard, or give three scenes."
+            )
+        for part, region in zip(SPLITS, regions, strict=True):
+            parts[part].append(region)
     return parts
 
 
-def _strips(name: str, height: int, split: SplitParams, scale: int) -> dict[str, tuple[int, int]]:
-    """Rows of train, val and test, from north to south with a guard between them."""
-    guard = -(-split.guard // scale) * scale
-    val = max(scale, round(split.val * height / scale) * scale)
-    test = max(scale, round(split.test * height / scale) * scale)
-    train = height - val - test - 2 * guard
-    if train < scale:
-        raise DataError(
-            f"Scene {name!r} with {height} rows is too small for regions: val {val} + test {test} + 2 x guard {guard} "
-            f"rows leave {train} for training. Lower split.val, split.test or split.guard, or give three scenes."
-        )
-    return {
-        "train": (0, train),
-        "val": (train + guard, train + guard + val),
-        "test": (height - test, height),
-    }
+def _cut(region: Region, share: float, *, guard: int, scale: int) -> tuple[Region, Region]:
+    """Cut across the longer side, so that no part becomes a thin strip.
+
+    The second part gets `share` of what the guard leaves. Where there is no room, a part comes out empty.
+    """
+    height, width = region.shape
+    length = max(0, max(height, width) - guard)
+    second = min(max(scale, round(share * length / scale) * scale), length)
+    first = length - second
+    if height >= width:
+        return replace(region, y1=region.y0 + first), replace(region, y0=region.y1 - second)
+    return replace(region, x1=region.x0 + first), replace(region, x0=region.x1 - second)
+
+
+def _size(region: Region) -> str:
+    return f"{region.shape[0]} x {region.shape[1]}"

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hsipipe.bands import band_label
 from hsipipe.errors import DataError
 from hsipipe.formats.base import DIMS
 from hsipipe.storage.stores import rows_per_chunk
@@ -69,10 +70,8 @@ def _survey(cube: xr.DataArray) -> _Survey:
 
 
 def _band(cube: xr.DataArray, index: int) -> str:
-    where = f"band {index + 1} of {cube.sizes['band']} (counted from 1"
-    if "wavelength_nm" in cube.coords:
-        where += f", {float(cube['wavelength_nm'][index]):g} nm"
-    return where + ")"
+    nm = cube["wavelength_nm"].values if "wavelength_nm" in cube.coords else None
+    return f"{band_label(index, nm)} of {cube.sizes['band']}"
 
 
 def _others(bad: NDArray[np.bool_]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import open_scene, scene_index, verify_scene
-from hsipipe.datasets.splits import SPLITS, Region, check_scale, plan_split
+from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split
 from hsipipe.degradation.bicubic import downsample_rows, resize_columns
 from hsipipe.degradation.srf import apply_response, response
 from hsipipe.errors import DataError, IntegrityError, MissingInputError
@@ -129,7 +129,7 @@ def _usable(entry: dict[str, Any], degradation: DegradationParams) -> tuple[int,
     _, height, width = entry["shape"]
     scale = degradation.scale
     if not degradation.crop_remainder:
-        check_scale(entry["name"], (height, width), scale)
+        check_divides(entry["name"], (height, width), scale)
     elif min(height, width) < scale:
         raise DataError(f"Scene {entry['name']!r} has {height} x {width} pixels, less than one LR pixel of {scale}.")
     return height - height % scale, width - width % scale

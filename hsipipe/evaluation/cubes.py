@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.bands import band_label
 from hsipipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,11 +53,6 @@ def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:
     return np.asarray(coords["wavelength_nm"], dtype=np.float64) if "wavelength_nm" in coords else None
 
 
-def band_label(band: int, wavelength_nm: NDArray[np.float64] | None) -> str:
-    """``"band 3"``, with its wavelength where known; bands count from 0."""
-    return f"band {band}" if wavelength_nm is None else f"band {band} ({wavelength_nm[band]:g} nm)"
-
-
 def check_pair(sr: Array, hr: Array, scale: int) -> None:
     """Raise DataError unless `sr` can be scored against `hr` at this scale."""
     if sr.shape != hr.shape:
@@ -64,8 +60,6 @@ def check_pair(sr: Array, hr: Array, scale: int) -> None:
             f"sr has shape {sr.shape}, hr has {hr.shape}: (band, y, x) must be equal; "
             "crop both to the same region and keep all bands."
         )
-    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 2:
-        raise DataError(f"scale is {scale!r}, expected an integer of at least 2: the ratio of the pixel sizes.")
     height, width = hr.shape[1:]
     if height % scale or width % scale:
         raise DataError(

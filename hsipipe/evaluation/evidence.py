@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hsipipe.degradation.pairs import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
-from hsipipe.evaluation.metrics import band_psnr_db
+from hsipipe.evaluation.metrics import band_mse, band_psnr_db
+from hsipipe.protocols import Protocol
 
 INDEX = "index.json"
 DISPLAY_NM = (650.0, 550.0, 450.0)
@@ -67,7 +68,7 @@ class SceneEvidence:
             lr_rgb=to_rgb(pair.lr[bands], low, high),
             rgb=np.stack([to_rgb(sr[bands], low, high) for sr in predictions]),
             error=np.stack([mean_absolute_error(sr, hr) for sr in predictions]),
-            band_psnr_db=np.stack([band_psnr_db(sr, hr) for sr in predictions]).astype(np.float32),
+            band_psnr_db=np.stack([band_psnr_db(band_mse(sr, hr)) for sr in predictions]).astype(np.float32),
             pixels=pixels,
             hr_spectra=hr[:, y, x].T.astype(np.float32),
             spectra=np.stack([sr[:, y, x].T for sr in predictions]).astype(np.float32),
@@ -98,9 +99,14 @@ class SceneEvidence:
             raise FileFormatError(f"{path} holds no scene evidence ({error}); run the stage evaluate.") from error
 
 
-def write_index(out: Path, *, scenes: Sequence[str], rows: Sequence[str]) -> None:
-    """Say which scenes and rows the folder holds, in their order."""
-    tree = {"scenes": list(scenes), "rows": list(rows), "pixels": list(_PIXEL_KINDS)}
+def write_index(out: Path, *, scenes: Sequence[str], rows: Sequence[str], protocol: Protocol) -> None:
+    """Say which scenes and rows the folder holds, in their order, and under which protocol."""
+    tree = {
+        "scenes": list(scenes),
+        "rows": list(rows),
+        "pixels": list(_PIXEL_KINDS),
+        "protocol": protocol.as_json(),
+    }
     (out / INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,13 +8,14 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
@@ -51,7 +52,7 @@ def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping
     top, left, tall, wide = (int(value) for value in scene.detail)
     panel = _WIDTH / len(images)
     rise = panel * height / width
-    figure = _figure(_WIDTH, rise + panel * tall / wide + 0.75)
+    figure = _figure(_WIDTH, rise + panel * tall / wide + 0.5, layout="compressed")
     ratios = [height / width, tall / wide]
     axes = figure.subplots(2, len(images), height_ratios=ratios, squeeze=False)
     for column, (title, image) in enumerate(images):
@@ -59,7 +60,10 @@ def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping
             axis.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
             axis.set_axis_off()
         axes[0, column].set_title(title, fontsize=10)
-        axes[0, column].add_patch(Rectangle((left, top), wide, tall, fill=False, edgecolor="white", linewidth=1.2))
+        frame = Rectangle((left, top), wide, tall, fill=False, edgecolor="white", linewidth=1.2)
+        # White alone is lost on a bright roof.
+        frame.set_path_effects([withStroke(linewidth=3, foreground="#333333")])
+        axes[0, column].add_patch(frame)
         axes[1, column].set_xlim(left, left + wide)
         axes[1, column].set_ylim(top + tall, top)
     return figure
@@ -70,7 +74,7 @@ def error_maps(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[
     maps = scene.error[list(rows.values())].astype(np.float32)
     top = float(np.percentile(maps, 99.5)) or 1e-6
     height, width = maps.shape[1:]
-    figure = _figure(_WIDTH, _WIDTH / len(rows) * height / width * 0.9 + 0.6)
+    figure = _figure(_WIDTH, _WIDTH / len(rows) * height / width * 0.9 + 0.6, layout="compressed")
     axes = figure.subplots(1, len(rows), squeeze=False)[0]
     for axis, name, values in zip(axes, rows, maps, strict=True):
         image = axis.imshow(values, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
@@ -103,6 +107,8 @@ def spectra(scene: SceneEvidence, rows: Mapping[str, int], kinds: Sequence[str])
         _quiet(axis)
     for axis in axes[2:]:
         axis.set_xlabel(label, fontsize=9)
+    for axis in axes[::2]:
+        axis.set_ylabel("value (full range 1)", fontsize=9)
     figure.legend(
         *axes[0].get_legend_handles_labels(),
         loc="outside lower right",
@@ -186,6 +192,7 @@ def training_curves(path: Path) -> Figure | None:
     for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _curves(axis, steps, panel)
         axis.set_xlabel(step, fontsize=9)
+        axis.set_ylabel("dB" if next(iter(panel)).endswith("_db") else "loss", fontsize=9)
     return figure
 
 
@@ -207,9 +214,9 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None})
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, *, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
     # A scene much taller than wide is drawn smaller rather than on a page of metres.
-    figure = Figure(figsize=(width, min(height, _TALLEST)), layout="constrained")
+    figure = Figure(figsize=(width, min(height, _TALLEST)), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -217,7 +224,8 @@ def _figure(width: float, height: float) -> Figure:
 def _band_axis(wavelength_nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     if np.isfinite(wavelength_nm).all():
         return wavelength_nm, "wavelength (nm)"
-    return np.arange(len(wavelength_nm), dtype=np.float64), "band"
+    # Counted from 1, as in every message.
+    return np.arange(1, len(wavelength_nm) + 1, dtype=np.float64), "band"
 
 
 def _mark(axis: Axes, number: int, *, y: int, x: int) -> None:

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from hsipipe.bands import band_label
+from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.errors import DataError
-from hsipipe.evaluation.cubes import Array, as_cube, band_label, band_wavelengths, check_lr, check_pair
+from hsipipe.evaluation.cubes import Array, as_cube, band_wavelengths, check_lr, check_pair
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,7 +40,7 @@ def score(
     Args:
         sr: Prediction (C, H, W); values are taken as they are, not clipped.
         hr: Ground truth (C, H, W), full range 1.0.
-        scale: Ratio of the pixel sizes, s.
+        scale: Ratio of the pixel sizes, s, a whole number of 2 or more.
         lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
 
     Returns:
@@ -46,8 +48,9 @@ def score(
         undefined value is NaN.
 
     Raises:
-        DataError: Shapes, ranks, NaN, extents or a band without signal; the message says what to do.
+        DataError: Scale, shapes, ranks, NaN, extents or a band without signal; the message says what to do.
     """
+    scale = check_scale(scale)
     truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
     check_pair(prediction, truth, scale)
     reference = truth
@@ -56,13 +59,13 @@ def score(
         check_lr(reference, truth, scale)
     mse = band_mse(prediction, truth)
     return {
-        "mpsnr_db": float(np.mean([psnr_db(value) for value in mse])),
-        "cube_psnr_db": psnr_db(float(mse.mean())),
+        "mpsnr_db": mpsnr_db(mse),
+        "cube_psnr_db": cube_psnr_db(mse),
         "mssim": mssim(prediction, truth),
         "sam_deg": sam_deg(prediction, truth),
-        "ergas": ergas(prediction, truth, scale=scale, wavelength_nm=band_wavelengths(hr)),
+        "ergas": ergas(mse, truth, scale=scale, wavelength_nm=band_wavelengths(hr)),
         "cc": cc(prediction, truth),
-        "rmse": math.sqrt(float(mse.mean())),
+        "rmse": rmse(mse),
         "consistency_psnr_db": consistency_psnr_db(prediction, reference, scale=scale),
     }
 
@@ -77,24 +80,36 @@ def psnr_db(mse: float) -> float:
     return math.inf if mse == 0 else -10 * math.log10(mse)
 
 
-def band_psnr_db(sr: Array, hr: Array) -> NDArray[np.float64]:
-    """PSNR in dB of each band, (C,)."""
-    return np.array([psnr_db(value) for value in band_mse(sr, hr)])
+def band_psnr_db(mse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """PSNR in dB of each band, (C,), of the bands' :func:`band_mse`."""
+    return np.array([psnr_db(value) for value in mse])
 
 
-def mpsnr_db(sr: Array, hr: Array) -> float:
-    """Mean over bands of the PSNR in dB; one band without any error makes it infinite."""
-    return float(band_psnr_db(sr, hr).mean())
+def mpsnr_db(mse: NDArray[np.float64]) -> float:
+    """Mean over bands of the PSNR in dB; one band without any error makes it infinite.
+
+    Args:
+        mse: :func:`band_mse` (C,).
+    """
+    return float(band_psnr_db(mse).mean())
 
 
-def cube_psnr_db(sr: Array, hr: Array) -> float:
-    """PSNR in dB of all values together; up to 1 dB from :func:`mpsnr_db`, never to be mixed with it."""
-    return psnr_db(float(band_mse(sr, hr).mean()))
+def cube_psnr_db(mse: NDArray[np.float64]) -> float:
+    """PSNR in dB of all values together; up to 1 dB from :func:`mpsnr_db`, never to be mixed with it.
+
+    Args:
+        mse: :func:`band_mse` (C,).
+    """
+    return psnr_db(float(mse.mean()))
 
 
-def rmse(sr: Array, hr: Array) -> float:
-    """Root of the mean squared error of all values."""
-    return math.sqrt(float(band_mse(sr, hr).mean()))
+def rmse(mse: NDArray[np.float64]) -> float:
+    """Root of the mean squared error of all values.
+
+    Args:
+        mse: :func:`band_mse` (C,).
+    """
+    return math.sqrt(float(mse.mean()))
 
 
 def mssim(sr: Array, hr: Array) -> float:
@@ -131,8 +146,16 @@ def sam_deg(sr: Array, hr: Array) -> float:
     return float(np.degrees(angle[valid]).mean())
 
 
-def ergas(sr: Array, hr: Array, *, scale: int, wavelength_nm: NDArray[np.float64] | None = None) -> float:
+def ergas(
+    mse: NDArray[np.float64], hr: Array, *, scale: int, wavelength_nm: NDArray[np.float64] | None = None
+) -> float:
     """``100/s * sqrt(mean_b(MSE_b / mean_b^2))`` with the mean of the truth's band b.
+
+    Args:
+        mse: :func:`band_mse` (C,).
+        hr: Ground truth (C, H, W).
+        scale: Ratio of the pixel sizes, s.
+        wavelength_nm: Band centres (C,), for the message.
 
     Raises:
         DataError: A band of the truth has zero mean; it is named.
@@ -141,7 +164,7 @@ def ergas(sr: Array, hr: Array, *, scale: int, wavelength_nm: NDArray[np.float64
     if not means.all():
         band = band_label(int(np.flatnonzero(means == 0)[0]), wavelength_nm)
         raise DataError(f"hr has zero mean in {band}, but ERGAS divides by the mean of each band; drop the dead band.")
-    return 100 / scale * math.sqrt(float(np.mean(band_mse(sr, hr) / means**2)))
+    return 100 / scale * math.sqrt(float(np.mean(mse / means**2)))
 
 
 def cc(sr: Array, hr: Array) -> float:

@@ -12,13 +12,14 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from hsipipe.artifacts import Evaluation
+from hsipipe.bands import band_label
 from hsipipe.errors import DataError
 from hsipipe.evaluation import figures
 from hsipipe.evaluation.evidence import SceneEvidence, read_index
 from hsipipe.evaluation.table import COLUMNS, best_rows, cell
 from hsipipe.evaluation.verdicts import BASELINE, judge
 from hsipipe.progress import progress
-from hsipipe.protocols import METRIC_DEFINITIONS
+from hsipipe.protocols import METRIC_DEFINITIONS, require_same
 
 MAX_SCENES = 6
 
@@ -143,7 +144,7 @@ def _scene(
 
 def _band(scene: SceneEvidence, band: int) -> str:
     wavelength = scene.wavelength_nm[band]
-    return f"{wavelength:.0f} nm" if math.isfinite(wavelength) else f"band {band}"
+    return f"{wavelength:.0f} nm" if math.isfinite(wavelength) else band_label(band)
 
 
 def _gains(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -209,6 +210,7 @@ def _table(
 
 
 def _require_same_evaluation(index: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    require_same(index["protocol"], metrics["protocol"])
     pictured = (sorted(index["rows"]), sorted(index["scenes"]))
     models = metrics["models"]
     counted = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
@@ -95,9 +96,12 @@ def model_row(model: SuperResolver, kind: Literal["baseline", "control", "model"
 
 
 def pca_row(pairs: DegradedPairs, k: int) -> CeilingRow:
-    """The ceiling of k principal components, fitted on the training scenes."""
+    """The ceiling of k principal components, fitted on the training scenes; named after how many there are.
+
+    Groups that overlap can hold more latent channels than there are bands: k is then the number of bands.
+    """
     ceiling = PcaCeiling.fit_training(pairs, k)
-    return CeilingRow(f"pca-{k}-ceiling", lambda pair: ceiling.reconstruct(pair.hr))
+    return CeilingRow(f"pca-{ceiling.k}-ceiling", lambda pair: ceiling.reconstruct(pair.hr))
 
 
 def standard_rows(
@@ -108,10 +112,11 @@ def standard_rows(
     *,
     sampling: SamplingParams,
     scale: int,
+    device: torch.device | str = "cpu",
 ) -> list[AnyRow]:
     """Bicubic, the ceilings, the one-step regression of the same network, and DMGASR."""
-    model = Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling)
-    control = Dmgasr.from_checkpoints(gae, regression, sampling=sampling)
+    model = Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device)
+    control = Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device)
     latent_channels = model.gae.latent_mean.numel()
     tiles = {"tile": sampling.tile, "overlap": sampling.overlap}
     return [

@@ -44,6 +44,7 @@ COLUMNS = (
 """Everything that is measured, in the order of the tables."""
 _TERMINAL = tuple(column for column in COLUMNS if column.key not in {"cc", "rmse"})
 MISSING = "n/a"
+"""Stands where a number is not finite or not there."""
 
 
 def render(metrics: Mapping[str, Any]) -> Table:
@@ -96,8 +97,11 @@ def best_rows(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def cell(value: float | None, column: Column) -> str:
-    """A number as it is shown; a dash where it is not finite or not there."""
-    return MISSING if value is None else f"{value:.{column.digits}f}"
+    """A number as it is shown; :data:`MISSING` where it is not finite or not there, never a rounded zero."""
+    if value is None:
+        return MISSING
+    least = 10.0**-column.digits
+    return f"<{least:.{column.digits}f}" if 0 < value < least / 2 else f"{value:.{column.digits}f}"
 
 
 def _title(metrics: Mapping[str, Any]) -> str | None:

@@ -1,11 +1,14 @@
 """Plain sentences on what the numbers say, favourable or not; they stand above every table."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 BASELINE = "bicubic"
+
+# An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5): nothing was lost.
+_LOSSLESS_DB = 120.0
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class Verdict:
     """One sentence.
 
     Attributes:
-        ok: Whether it speaks for the model.
+        ok: False where a reader should beware: it speaks against the model, or limits what the model is.
         text: The sentence.
     """
 
@@ -24,15 +27,20 @@ class Verdict:
 def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
     """Compare every model with bicubic and with each control, and the autoencoder with the PCA.
 
+    A model that evaluates its network once is said to be no sampler.
+
     Args:
         metrics: The tree of metrics.json; ``models`` with their ``kind``, and ``scenes``.
     """
     rows = metrics["models"]
+    controls = _of_kind(rows, "control")
     verdicts = []
     for name in _of_kind(rows, "model"):
         if BASELINE in rows:
             verdicts += [_psnr(metrics, name, BASELINE, BASELINE), _sam(rows, name)]
-        verdicts += [_psnr(metrics, name, c, f"the control {c}") for c in _of_kind(rows, "control")]
+        verdicts += [_psnr(metrics, name, control, f"the control {control}") for control in controls]
+        if rows[name].get("nfe") == 1:
+            verdicts.append(_one_evaluation(name, controls))
     pca = [name for name in _of_kind(rows, "ceiling") if name.startswith("pca-")]
     if pca and "ae-ceiling" in rows:
         verdicts.append(_ceilings(rows, pca[0]))
@@ -63,18 +71,47 @@ def _sam(rows: Mapping[str, Any], name: str) -> Verdict:
     return Verdict(True, f"The SAM of {name} is {_amount(-rise)} degrees below {BASELINE}'s ({numbers}).")
 
 
+def _one_evaluation(name: str, controls: Sequence[str]) -> Verdict:
+    kind = f", the same kind of prediction as the control {' and '.join(controls)}" if controls else ""
+    return Verdict(
+        False,
+        f"{name} evaluates its network once per image (NFE 1), so nothing is sampled: "
+        f"its prediction is the network's estimate of the mean{kind}.",
+    )
+
+
 def _ceilings(rows: Mapping[str, Any], pca: str) -> Verdict:
     ae, linear = _number(rows["ae-ceiling"]["mpsnr_db"]), _number(rows[pca]["mpsnr_db"])
+    # Without an error the PSNR is infinite, which is None in JSON.
+    if math.isnan(linear) or linear > _LOSSLESS_DB:
+        return Verdict(
+            False,
+            f"{pca} is lossless: the truth needs no more components than the latents have channels, so there is "
+            f"no bound to judge ae-ceiling by.{_own_decoding(rows, ae)}",
+        )
     gap = ae - linear
     if not math.isfinite(gap):
         return Verdict(False, f"ae-ceiling and {pca} cannot be compared: an MPSNR is not finite.")
     numbers = f"{ae:.2f} against {linear:.2f}"
     if gap >= 0:
-        return Verdict(True, f"ae-ceiling is {_amount(gap)} dB MPSNR above {pca} ({numbers}).")
-    return Verdict(
-        False,
-        f"ae-ceiling is {_amount(-gap)} dB MPSNR BELOW {pca} ({numbers}): "
-        "the latents hold less than a linear projection of the same size.",
+        text = f"ae-ceiling is {_amount(gap)} dB MPSNR above {pca} ({numbers})."
+    else:
+        text = (
+            f"ae-ceiling is {_amount(-gap)} dB MPSNR BELOW {pca} ({numbers}): "
+            "the latents hold less than a linear projection of the same size."
+        )
+    return Verdict(gap >= 0, text + _own_decoding(rows, ae))
+
+
+def _own_decoding(rows: Mapping[str, Any], ae: float) -> str:
+    """How far the model's decoding moves the bound; it is more than the autoencoder's alone."""
+    latent = _number(rows.get("latent-ceiling", {}).get("mpsnr_db"))
+    if not math.isfinite(latent - ae):
+        return ""
+    moved = "lifts the model's bound to" if latent > ae else "does not lift the model's bound; it is"
+    return (
+        f" The model's own decoding of its latents (residual decoding and consistency, as set in `sampling`) {moved} "
+        f"{latent:.2f} (latent-ceiling)."
     )
 
 

@@ -24,7 +24,9 @@ FORMATS: Registry[CubeFormat] = Registry(
 
 # Suffix, or what a folder holds, to the name of the format.
 _SUFFIXES = {".mat": "matlab", ".nc": "netcdf", ".npy": "npy", ".npz": "npz", ".zarr": "zarr"}
-_FOLDERS = (("zarr.json", "zarr"), (".zgroup", "zarr"), ("*_ms_[0-9][0-9].png", "cave"))
+_BANDS = "[!.]*_ms_[0-9][0-9].png"
+# CAVE's archive holds balloons_ms/balloons_ms.
+_FOLDERS = (("zarr.json", "zarr"), (".zgroup", "zarr"), (_BANDS, "cave"), (f"*_ms/{_BANDS}", "cave"))
 
 
 def open_cube(path: str | os.PathLike[str], *, variable: str | None = None) -> xr.DataArray:
@@ -63,8 +65,13 @@ def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
 
     Raises:
         FileFormatError: No writer for the suffix.
-        DataError: The cube has other dims.
+        DataError: It is no DataArray, or has other dims.
     """
+    if not isinstance(cube, xr.DataArray):
+        raise DataError(
+            f"save_cube takes an xarray.DataArray, got {type(cube).__name__}; "
+            f"wrap it: xarray.DataArray(values, dims={DIMS})."
+        )
     path = Path(path)
     name = _SUFFIXES.get(path.suffix.lower())
     write = FORMATS[name].write if name else None
@@ -90,10 +97,9 @@ def detect(path: Path) -> str:
     if not path.exists():
         raise MissingInputError(f"No file or folder at {path}.")
     if path.is_dir():
-        for folder in (path, path / path.name):  # CAVE's archive holds balloons_ms/balloons_ms
-            for pattern, name in _FOLDERS:
-                if any(folder.glob(pattern)):
-                    return name
+        for pattern, name in _FOLDERS:
+            if any(path.glob(pattern)):
+                return name
         raise FileFormatError(f"{path} is a folder that holds neither a Zarr store nor CAVE bands (*_ms_01.png)")
     name = _SUFFIXES.get(path.suffix.lower(), "")
     if not name or FORMATS[name].folder:

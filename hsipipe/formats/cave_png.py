@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hsipipe.errors import DataError, FileFormatError
 from hsipipe.formats.base import CubeFormat, make_cube
@@ -23,18 +23,19 @@ _FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "
 
 
 def find_bands(folder: Path) -> dict[int, Path]:
-    """The PNGs of a scene's folder by band number, counted from 1; one nested folder is looked into.
+    """The PNGs of a scene's folder by band number, counted from 1.
+
+    They lie in the folder, or in its only subfolder ``<scene>_ms`` with bands, as in the published archive.
 
     Raises:
         DataError: A band is missing, or there are bands of two scenes.
     """
-    for place in (folder, folder / folder.name):
-        matches = [(m, p) for p in sorted(place.glob("[!.]*_ms_[0-9][0-9].png")) if (m := _NAME.fullmatch(p.name))]
-        if matches:
-            break
-    scene = folder.name.removesuffix("_ms")
-    if len({match["scene"] for match, _ in matches}) > 1:
-        raise DataError(f"Scene {scene!r}: {place} holds the bands of several scenes; keep one in a folder.")
+    matches = _bands_in(folder) or [found for inner in folder.glob("[!.]*_ms") for found in _bands_in(inner)]
+    scenes = sorted({(path.parent, match["scene"]) for match, path in matches})
+    if len(scenes) > 1:
+        names = ", ".join(scene for _, scene in scenes)
+        raise DataError(f"{folder} holds the bands of several scenes ({names}); name the folder of one of them.")
+    scene = scenes[0][1] if scenes else folder.name.removesuffix("_ms")
     bands = {int(match["band"]): path for match, path in matches}
     missing = [str(band) for band in range(1, BANDS + 1) if band not in bands]
     if missing or len(bands) != BANDS:
@@ -44,6 +45,10 @@ def find_bands(folder: Path) -> dict[int, Path]:
             "Copy the scene again from the published archive."
         )
     return bands
+
+
+def _bands_in(folder: Path) -> list[tuple[re.Match[str], Path]]:
+    return [(m, p) for p in sorted(folder.glob("[!.]*_ms_[0-9][0-9].png")) if (m := _NAME.fullmatch(p.name))]
 
 
 def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
@@ -73,9 +78,9 @@ def read_band(path: Path) -> NDArray[np.float32]:
         with Image.open(path, formats=["PNG"]) as image:
             mode, pixels = image.mode, np.asarray(image)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error, ...
-        raise FileFormatError(
-            f"{path.name} cannot be read as PNG, it seems truncated or corrupt: {' '.join(str(error).split())}"
-        ) from error
+        # Pillow's own message would say the whole path once more.
+        reason = "no PNG header" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+        raise FileFormatError(f"{path.name} cannot be read as PNG, it seems truncated or corrupt: {reason}") from error
     if mode not in _FULL_SCALE:
         raise FileFormatError(f"{path.name} is a PNG of mode {mode}, expected 16-bit grey or 8-bit grey or RGBA")
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]

@@ -1,5 +1,6 @@
 """MATLAB files: v5 to v7.2 through SciPy, v7.3 (which is HDF5) through h5py."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 # MATLAB puts a text header of 512 bytes before the HDF5 signature.
 _HEADER = 512
 _NAMES = ("wavelength_nm", "wavelengths", "wavelength", "wl", "lambda")
+# Rows and columns of an image that is kept as a matrix (band, pixel), pixels column by column.
+_SIDES = ("nRow", "nCol")
 
 
 def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
@@ -28,34 +31,56 @@ def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
 
 def _read_v5(path: Path, variable: str | None) -> xr.DataArray:
     listing = {str(name): tuple(shape) for name, shape, kind in scipy.io.whosmat(path) if kind not in _NO_NUMBERS}
-    name = pick_variable(listing, variable)
+    sides = _sides(scipy.io.loadmat(path, variable_names=_SIDES)) if set(_SIDES) <= set(listing) else None
+    name = pick_variable({key: _cube_shape(shape, sides) for key, shape in listing.items()}, variable)
     chosen = [key for key in listing if key == name or key.lower() in _NAMES]
     values = scipy.io.loadmat(path, variable_names=chosen)
     if name not in values:
         raise FileFormatError(f"variable {name!r} is listed but not there; the file seems truncated")
-    return _cube(np.asarray(values[name]), {key: np.asarray(values[key]) for key in chosen if key in values})
+    others = {key: np.asarray(values[key]) for key in chosen if key in values}
+    return _cube(np.asarray(values[name]), others, sides)
 
 
 def _read_hdf5(path: Path, variable: str | None) -> xr.DataArray:
     with open_hdf5(path) as datasets:
-        name = pick_variable({key: entry.shape for key, entry in datasets.items()}, variable)
-        values = _matlab_order(datasets[name])
+        sides = _sides({key: read_dataset(datasets[key]) for key in _SIDES}) if set(_SIDES) <= set(datasets) else None
+        listing = {key: entry.shape[::-1] if _is_reversed(entry) else entry.shape for key, entry in datasets.items()}
+        name = pick_variable({key: _cube_shape(shape, sides) for key, shape in listing.items()}, variable)
+        values = read_dataset(datasets[name])
+        values = values.T if _is_reversed(datasets[name]) else values
         others = {key: read_dataset(entry) for key, entry in datasets.items() if key.lower() in _NAMES}
-    return _cube(values, others)
+    return _cube(values, others, sides)
 
 
-def _matlab_order(entry: h5py.Dataset) -> NDArray[Any]:
+def _is_reversed(entry: h5py.Dataset) -> bool:
     # MATLAB is column-major: its HDF5 files show the axes reversed, and carry the attribute MATLAB_class.
-    values = read_dataset(entry)
-    return values.T if "MATLAB_class" in entry.attrs else values
+    return "MATLAB_class" in entry.attrs
 
 
-def _cube(values: NDArray[Any], others: dict[str, NDArray[Any]]) -> xr.DataArray:
-    if values.ndim != 3:
-        raise FileFormatError(f"the variable has rank {values.ndim}, expected 3")
+def _sides(values: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+    rows, columns = (int(np.asarray(values[key]).item()) for key in _SIDES)
+    return rows, columns
+
+
+def _cube_shape(shape: tuple[int, ...], sides: tuple[int, int] | None) -> tuple[int, ...]:
+    """The shape that a variable gets in :func:`_cube` where it is a matrix (band, pixel)."""
+    if sides is None or len(shape) != 2 or shape[1] != sides[0] * sides[1]:
+        return shape
+    return shape[0], *sides
+
+
+def _cube(values: NDArray[Any], others: dict[str, NDArray[Any]], sides: tuple[int, int] | None) -> xr.DataArray:
     vectors = [v.ravel() for v in others.values() if v.size in values.shape and v.size == max(v.shape, default=0)]
     wavelengths = _in_nm(vectors[0]) if vectors else None
-    cube = bands_first(values, bands=None if wavelengths is None else wavelengths.size)
+    shape = _cube_shape(values.shape, sides)
+    if shape != values.shape:
+        cube = values.reshape(shape, order="F")
+    elif values.ndim == 2:  # asked for by name: an image, which is one band
+        cube = values[None]
+    elif values.ndim == 3:
+        cube = bands_first(values, bands=None if wavelengths is None else wavelengths.size)
+    else:
+        raise FileFormatError(f"the variable has rank {values.ndim}, expected 3, or 2 for one band")
     if wavelengths is not None and wavelengths.size != len(cube):
         wavelengths = None
     return make_cube(np.ascontiguousarray(cube), wavelength_nm=wavelengths)

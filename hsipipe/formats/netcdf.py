@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat
@@ -47,9 +49,23 @@ def _dim_name(name: str, entry: h5py.Dataset, axis: int) -> str:
 
 
 def write(cube: xr.DataArray, path: Path) -> None:
-    """Write the cube with its coordinates."""
+    """Write the cube with its coordinates; attributes that classic NetCDF cannot hold become text, None is left out."""
     dataset, _ = to_dataset(cube.load())
+    for variable in dataset.variables.values():
+        variable.attrs = {str(key): _attribute(value) for key, value in variable.attrs.items() if value is not None}
     dataset.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+
+
+def _attribute(value: Any) -> str | NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged list
+        return str(value)
+    if array.ndim > 1 or array.dtype.kind not in "biuf":
+        return text(value)
+    # The format's whole numbers end at 32 bits.
+    small = array.astype(np.int32) if array.dtype.kind != "f" else None
+    return small if small is not None and np.array_equal(small, array) else array.astype(np.float64)
 
 
 FORMAT = CubeFormat(title="NetCDF", read=read, write=write)

@@ -37,7 +37,7 @@ def predict_scene(model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: i
     with progress("predict", len(rows) * len(columns)) as advance:
         for (y0, y1), (x0, x1) in product(rows, columns):
             piece = np.ascontiguousarray(lr[:, y0:y1, x0:x1], dtype=np.float32)
-            sr = model.predict(piece[None])[0]
+            sr = model.predict(piece[None], origin=(y0, x0))[0]
             ramp = np.outer(
                 _ramp(y0, y1, n=height, overlap=overlap, scale=scale),
                 _ramp(x0, x1, n=width, overlap=overlap, scale=scale),

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.bands import band_label
 from hsipipe.errors import ModelInputError
 
 Batch = NDArray[np.float32]
@@ -30,11 +31,12 @@ class SuperResolver(Protocol):
     def nfe(self) -> int:
         """Network evaluations per image; 0 without a network."""
 
-    def predict(self, lr: Batch) -> Batch:
+    def predict(self, lr: Batch, *, origin: tuple[int, int] = (0, 0)) -> Batch:
         """Predict deterministically.
 
         Args:
             lr: (B, C, h, w) float32, full range 1.0.
+            origin: LR row and column of the images in their scene, for models whose noise has a place.
 
         Returns:
             (B, C, H, W) float32 with H = s h, W = s w.
@@ -42,14 +44,6 @@ class SuperResolver(Protocol):
         Raises:
             ModelInputError: See :func:`check_input`.
         """
-
-
-@runtime_checkable
-class Ceiling(Protocol):
-    """What a representation loses at least: it sees the truth, so it is a bound and never a result."""
-
-    def reconstruct(self, hr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The truth (C, H, W) through the representation and back."""
 
 
 def check_input(lr: NDArray[np.generic], *, bands: int | None) -> None:
@@ -85,6 +79,6 @@ def check_input(lr: NDArray[np.generic], *, bands: int | None) -> None:
     if not finite.all():
         band = int(np.argwhere(~finite)[0][1])
         raise ModelInputError(
-            f"Got {int(lr.size - finite.sum())} NaN or Inf values, the first in band {band}, "
+            f"Got {int(lr.size - finite.sum())} NaN or Inf values, the first in {band_label(band)}, "
             "expected finite values; fill or crop them away."
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import DegradedPairs
 from hsipipe.degradation.pairs import open_pair, pair_names, pairs_index
 from hsipipe.params import PatchesParams
-from hsipipe.patches.grid import patch_origins
+from hsipipe.patches.grid import check_regions, patch_origins
 from hsipipe.progress import progress
 from hsipipe.storage.parallel import run_all
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, read
@@ -43,6 +43,12 @@ def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) 
         DataError: A region is smaller than a patch.
     """
     index = pairs_index(pairs)
+    regions = {
+        f"the {part} region of scene {entry['name']!r}": _shape(entry["region"])
+        for part, entries in index["splits"].items()
+        for entry in entries
+    }
+    check_regions(regions, size=patches.size, scale=int(index["scale"]))
     plans = {part: _plan(pairs, part, int(index["scale"]), patches) for part in index["splits"]}
     total = sum(-(-len(plan.origins) // patches.shard) for plan in plans.values())
     with progress("cut patches", total=total) as advance:
@@ -52,13 +58,18 @@ def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) 
     return {"size": patches.size, "stride": patches.stride, **summary}
 
 
+def _shape(region: list[int]) -> tuple[int, int]:
+    y0, y1, x0, x1 = region
+    return y1 - y0, x1 - x0
+
+
 def _plan(pairs: DegradedPairs, part: str, scale: int, patches: PatchesParams) -> _Plan:
     names = pair_names(pairs, part)
     groups = [open_pair(pairs, part, name) for name in names]
     origins = []
     for number, (name, group) in enumerate(zip(names, groups, strict=True)):
         height, width = get_array(group, "hr").shape[1:]
-        label = f"The {part} region of scene {name!r}"
+        label = f"the {part} region of scene {name!r}"
         corners = patch_origins(label, (height, width), size=patches.size, stride=patches.stride, scale=scale)
         origins.append(np.column_stack([np.full(len(corners), number), corners]))
     return _Plan(scale, patches.size, names, groups, np.concatenate(origins))

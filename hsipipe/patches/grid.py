@@ -1,9 +1,14 @@
 """Where patches lie. Index arithmetic only, no data."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
+
+# Regions that a message lists.
+_LISTED = 8
 
 
 def starts(extent: int, size: int, stride: int) -> NDArray[np.int64]:
@@ -17,6 +22,29 @@ def starts(extent: int, size: int, stride: int) -> NDArray[np.int64]:
     regular = np.arange(0, extent - size + 1, stride, dtype=np.int64)
     last = extent - size
     return regular if regular[-1] == last else np.append(regular, last)
+
+
+def check_regions(regions: Mapping[str, tuple[int, int]], *, size: int, scale: int) -> None:
+    """Check that a patch fits into every region.
+
+    Args:
+        regions: What a message calls the region -> height and width in HR pixels, multiples of the scale.
+        size: Height and width of a patch.
+        scale: Ratio s.
+
+    Raises:
+        DataError: Lists the regions that are too small and gives the largest size that fits into all.
+    """
+    small = [f"{name} ({height} x {width})" for name, (height, width) in regions.items() if min(height, width) < size]
+    if not small:
+        return
+    more = f" and {len(small) - _LISTED} more" if len(small) > _LISTED else ""
+    fits = min(min(shape) for shape in regions.values()) // scale * scale
+    raise DataError(
+        f"A patch of {size} x {size} pixels does not fit into {', '.join(small[:_LISTED])}{more}. Set patches.size to "
+        f"{fits} or less (a multiple of the scale {scale}) and patches.stride to no more than that, or take larger "
+        "scenes (three or more are not cut into regions)."
+    )
 
 
 def patch_origins(name: str, shape: tuple[int, int], *, size: int, stride: int, scale: int) -> NDArray[np.int64]:
@@ -40,11 +68,7 @@ def patch_origins(name: str, shape: tuple[int, int], *, size: int, stride: int, 
             f"patches.stride ({stride}) is larger than patches.size ({size}), so pixels between patches would be lost; "
             "lower the stride."
         )
-    if min(shape) < size:
-        raise DataError(
-            f"{name} has {shape[0]} x {shape[1]} pixels, less than a patch of {size} x {size}. Set patches.size to "
-            f"{max(min(shape), scale)} or less (a multiple of {scale}), or give larger scenes or shares."
-        )
+    check_regions({name: shape}, size=size, scale=scale)
     rows, columns = starts(shape[0], size, stride), starts(shape[1], size, stride)
     y, x = np.meshgrid(rows, columns, indexing="ij")
     return np.stack([y.ravel(), x.ravel()], axis=1)

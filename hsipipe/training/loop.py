@@ -118,22 +118,29 @@ def fit(
         logger.info("%s: going on at step %d of %d", description, state.step, params.steps)
     resumed_at = state.step
 
+    def judge(measured: Mapping[str, float]) -> str:
+        """Validate, keep the weights if they are the best so far, and tell the metrics."""
+        nonlocal best
+        validation = _validate(task, ema)
+        value = next(iter(validation.values()))
+        if math.isfinite(value) and (state.best_value is None or value > state.best_value):
+            state.best_step, state.best_value = state.step, value
+            best = {name: t.detach().cpu().clone() for name, t in ema.state_dict().items()}
+        metrics = {**measured, **validation}
+        state.rows.append({"step": state.step, **metrics})
+        log(state.step, metrics)
+        return " ".join(f"{name} {number:.4g}" for name, number in metrics.items())
+
     with progress(description, params.steps) as advance:
         advance(state.step)
-        note = ""
+        # The start is a candidate, too: training need not improve on it.
+        note = judge({}) if state.step == 0 else ""
         while state.step < params.steps:
             loss = _step(fabric, cast(M, wrapped), optimizer, task, step=state.step, params=params)
             state.step += 1
             _update_ema(ema, module, decay=_ema_decay(params.ema, state.step))
             if state.step % params.validate_every == 0 or state.step == params.steps:
-                metrics = {"loss": loss, **_validate(task, ema)}
-                value = metrics[list(metrics)[1]]
-                if math.isfinite(value) and (state.best_value is None or value > state.best_value):
-                    state.best_step, state.best_value = state.step, value
-                    best = {name: t.detach().cpu().clone() for name, t in ema.state_dict().items()}
-                state.rows.append({"step": state.step, **metrics})
-                log(state.step, metrics)
-                note = " ".join(f"{name} {number:.4g}" for name, number in metrics.items())
+                note = judge({"loss": loss})
             if state.step % params.save_every == 0:
                 parts = {"model": module.state_dict(), "ema": ema.state_dict(), "best": best}
                 save_resume(work, progress=state, tensors=parts, opt=optimizer)

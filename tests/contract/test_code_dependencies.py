@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NEUTRAL = {
     "hsipipe",
     "hsipipe.artifacts",
+    "hsipipe.bands",
     "hsipipe.errors",
     "hsipipe.params",
     "hsipipe.progress",

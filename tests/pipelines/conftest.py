@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -38,14 +37,6 @@ TINY = (
     "sampling.steps=2",
     "hardware.accelerator=cpu",
 )
-
-
-def pytest_collection_modifyitems(items):
-    """Under xdist these tests share one worker, as they share one project."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("project"))
 
 
 @pytest.fixture(scope="session")

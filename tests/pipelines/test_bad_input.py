@@ -19,7 +19,8 @@ from tasks import ledger
 from tasks.catalogue import STAGES
 from tasks.exits import guarded
 
-pytestmark = pytest.mark.slow
+# One worker under xdist: these tests share one reproduced project.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("project")]
 
 OUTPUTS = ("data", "models", "reports")
 

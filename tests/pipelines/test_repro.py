@@ -12,7 +12,8 @@ from tasks import ledger
 from tasks.catalogue import NAMES
 from tasks.tracking.store import connect
 
-pytestmark = pytest.mark.slow
+# One worker under xdist: these tests share one reproduced project.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("project")]
 
 MODEL = "models:/hsipipe-synthetic-x4@challenger"
 METRICS = {

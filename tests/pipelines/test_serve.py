@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.slow
+# One worker under xdist: these tests share one reproduced project.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("project")]
 
 PATIENCE_S = 150.0
 

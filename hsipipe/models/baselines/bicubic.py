@@ -21,7 +21,8 @@ class Bicubic:
     bands: int | None = None
     nfe: int = 0
 
-    def predict(self, lr: Batch) -> Batch:
-        """Interpolate (B, C, h, w) to (B, C, H, W)."""
+    def predict(self, lr: Batch, *, origin: tuple[int, int] = (0, 0)) -> Batch:
+        """Interpolate (B, C, h, w) to (B, C, H, W), the same everywhere in a scene."""
+        del origin
         check_input(lr, bands=self.bands)
         return np.asarray(upsample(lr, self.scale), dtype=np.float32)

@@ -10,8 +10,8 @@ from PIL import Image
 def write_scene():
     """Writes a scene of the CAVE layout and gives the values that a reader should find."""
 
-    def write(folder, *, nested=False, size=(8, 12), eight_bit=False, seed=0):
-        name = folder.name.removesuffix("_ms")
+    def write(folder, *, name=None, nested=False, size=(8, 12), eight_bit=False, seed=0):
+        name = name or folder.name.removesuffix("_ms")
         place = folder / folder.name if nested else folder
         place.mkdir(parents=True)
         full = 255 if eight_bit else 65535

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from hsipipe.datasets.download import LOCK, Archive, cache_folder, fetch, is_cached
+from hsipipe.datasets.download import LOCK, SOURCE, Archive, cache_folder, fetch, is_cached
 from hsipipe.errors import FileFormatError, IntegrityError, MissingInputError
 
 
@@ -66,9 +66,47 @@ def test_the_downloaded_file_is_used_again_when_it_is_right(tmp_path, server, ar
 
 def test_a_first_download_that_is_no_zip_is_not_trusted(tmp_path, server, archive):
     server.content["/data/toys.zip"] = b"<html>moved</html>"
-    with pytest.raises(FileFormatError, match="no zip file"):
+    with pytest.raises(FileFormatError, match=rf"^{archive.url} is no zip file"):
         fetch(_trusting(archive), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unpacked_archive_of_another_sha256_is_not_used(tmp_path, server, archive):
+    fetch(archive, tmp_path)
+    other = Archive(archive.url, "0" * 64, archive.size_bytes)
+    assert not is_cached(other, tmp_path)
+    with pytest.raises(IntegrityError, match=f"has sha256 {archive.sha256}, expected {other.sha256}"):
+        fetch(other, tmp_path)
+    assert is_cached(archive, tmp_path)
+
+
+def test_an_unpacked_archive_without_a_record_is_unpacked_again(tmp_path, server, archive):
+    folder = fetch(archive, tmp_path)
+    (folder / SOURCE).unlink()
+    assert not is_cached(archive, tmp_path)
+    fetch(archive, tmp_path)
+    assert (folder / SOURCE).read_text() == archive.sha256 + "\n"
+    assert server.requests == ["/data/toys.zip"]
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+def test_a_change_in_the_unpacked_archive_is_found(tmp_path, archive, trusting):
+    archive = _trusting(archive) if trusting else archive
+    file = fetch(archive, tmp_path) / "toys_ms" / "toys_ms_01.png"
+    file.write_bytes(b"PNG" * 1000)
+    with pytest.raises(IntegrityError, match=r"toys_ms_01\.png has sha256 .*Remove .*toys "):
+        fetch(archive, tmp_path)
+    file.unlink()
+    with pytest.raises(IntegrityError, match=r"toys_ms_01\.png is missing"):
+        fetch(archive, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "file/far/below"])
+def test_a_cache_that_cannot_be_made(tmp_path, archive, place):
+    (tmp_path / "file").write_text("")
+    assert not is_cached(archive, tmp_path / place)
+    with pytest.raises(MissingInputError, match=r"The cache folder .*file.* cannot be made .*; set HSIPIPE_CACHE"):
+        fetch(archive, tmp_path / place)
 
 
 def test_a_connection_that_breaks_keeps_nothing(tmp_path, server, archive):

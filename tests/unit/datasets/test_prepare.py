@@ -84,8 +84,57 @@ def test_bad_scenes_are_named(tmp_path, out, write_scene):
     with pytest.raises(FileFormatError, match=r"toys_ms_05\.png"):
         prepare_scenes(_params(root=root), out)
     Image.fromarray(np.full((8, 12), 700, dtype=np.uint16)).save(file)
-    with pytest.raises(DataError, match=r"Scene 'toys': band 5 of 31 \(counted from 1, 440 nm\) is dead"):
+    with pytest.raises(DataError, match=r"Scene 'toys': band 5 \(440 nm\) of 31 is dead"):
         prepare_scenes(_params(root=root), out)
+
+
+def test_a_damaged_file_is_named_where_the_user_has_it(tmp_path, out, write_scene):
+    root = tmp_path / "cave"
+    write_scene(root / "toys_ms", nested=True)
+    (root / "toys_ms" / "toys_ms" / "toys_ms_05.png").write_bytes(b"")
+    with pytest.raises(FileFormatError) as caught:
+        prepare_scenes(_params(root=root), out)
+    message = str(caught.value)
+    assert message.startswith(f"{root}/toys_ms: toys_ms_05.png cannot be read as PNG")
+    assert message.count(str(tmp_path)) == 1
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "place", ["toys_ms", "renamed", "complete_ms_data/toys_ms", "complete_ms_data/toys_ms/toys_ms"]
+)
+def test_where_the_scenes_of_cave_may_lie(tmp_path, out, write_scene, place):
+    folder = tmp_path / "root" / place
+    toys = write_scene(folder, name="toys")
+    root = folder if "/" not in place else tmp_path / "root"
+    (tmp_path / "root" / "__MACOSX" / "toys_ms").mkdir(parents=True)
+    prepare_scenes(_params(root=root), out)
+    assert sorted(path.name for path in out.iterdir()) == ["scenes.json", "toys_ms"]
+    np.testing.assert_array_equal(open_scene(RawScenes(out), "toys"), toys)
+    verify_scene(RawScenes(out), "toys")
+
+
+def test_the_current_folder_is_a_root(tmp_path, out, write_scene, monkeypatch):
+    toys = write_scene(tmp_path / "toys_ms")
+    monkeypatch.chdir(tmp_path / "toys_ms")
+    prepare_scenes(_params(root="."), out)
+    np.testing.assert_array_equal(open_scene(RawScenes(out), "toys"), toys)
+
+
+def test_a_scene_folder_without_a_picture_is_left_out_with_a_warning(tmp_path, out, write_scene, caplog):
+    write_scene(tmp_path / "cave" / "toys_ms")
+    (tmp_path / "cave" / "empty_ms").mkdir()
+    assert prepare_scenes(_params(root=tmp_path / "cave"), out)["scenes"] == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/cave/empty_ms is left out, it holds no PNG"
+    ]
+
+
+def test_one_scene_in_two_places(tmp_path, out, write_scene):
+    write_scene(tmp_path / "cave" / "a" / "toys_ms")
+    write_scene(tmp_path / "cave" / "b" / "toys_ms")
+    with pytest.raises(DataError, match=r"Scene 'toys' is in .*a/toys_ms and in .*b/toys_ms; keep one"):
+        prepare_scenes(_params(root=tmp_path / "cave"), out)
 
 
 def test_synthetic(out):

@@ -51,7 +51,7 @@ def test_the_order_of_the_files_does_not_matter_and_the_seed_does():
 
 
 def test_at_least_one_scene_is_left_to_train():
-    plan = plan_split(_scenes(4), _params(val=0.9, test=0.9), scale=4)
+    plan = plan_split(_scenes(4), _params(val=0.45, test=0.5), scale=4)
     assert len(plan["train"]) == 1
     assert {len(plan["val"]), len(plan["test"])} == {1, 2}
 
@@ -91,16 +91,37 @@ def test_by_scene_needs_three():
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_regions_of_one_or_two_scenes(n):
-    plan = plan_split(_scenes(n), _params(), scale=4)
-    assert plan["train"][0] == Region("s00", 0, 56, 0, 64)
-    assert plan["val"][0] == Region("s00", 72, 92, 0, 64)
-    assert plan["test"][0] == Region("s00", 108, 128, 0, 64)
+    plan = plan_split(_scenes(n, (128, 128)), _params(), scale=4)
+    assert plan["train"][0] == Region("s00", 0, 72, 0, 128)
+    assert plan["val"][0] == Region("s00", 88, 128, 0, 56)
+    assert plan["test"][0] == Region("s00", 88, 128, 72, 128)
     assert all(len(regions) == n for regions in plan.values())
 
 
-def test_a_scene_too_small_for_regions_is_named():
-    with pytest.raises(DataError, match=r"Scene 'a' with 40 rows is too small for regions: val 8 \+ test 8"):
-        plan_split({"a": (40, 40)}, _params(), scale=4)
+def test_regions_follow_the_longer_side():
+    tall = plan_split({"a": (400, 80)}, _params(), scale=4)
+    wide = plan_split({"a": (80, 400)}, _params(), scale=4)
+    assert [tall[part][0].shape for part in tall] == [(252, 80), (60, 80), (56, 80)]
+    assert {part: [(r.y0, r.y1, r.x0, r.x1) for r in regions] for part, regions in tall.items()} == {
+        part: [(r.x0, r.x1, r.y0, r.y1) for r in regions] for part, regions in wide.items()
+    }
+
+
+def test_regions_have_their_shares_of_what_the_guards_leave():
+    plan = plan_split({"a": (1000, 800)}, _params(val=0.1, test=0.3), scale=4)
+    pixels = {part: regions[0].shape[0] * regions[0].shape[1] for part, regions in plan.items()}
+    total = sum(pixels.values())
+    shares = {part: count / total for part, count in pixels.items()}
+    assert shares == pytest.approx({"train": 0.6, "val": 0.1, "test": 0.3}, abs=0.02)
+
+
+@pytest.mark.parametrize("side", [4, 12, 20])
+def test_a_scene_too_small_for_regions_is_named_with_their_sizes(side):
+    with pytest.raises(
+        DataError,
+        match=rf"Scene 'a' with {side} x {side} pixels is too small .* guards of 16 .*: train 0 x {side}, val ",
+    ):
+        plan_split({"a": (side, side)}, _params(), scale=4)
 
 
 def test_the_scale_must_divide():
@@ -115,8 +136,8 @@ def test_the_scale_must_divide():
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 20)), min_size=1, max_size=6),
     by=st.sampled_from(["auto", "scene", "region"]),
-    val=st.floats(0.01, 0.9),
-    test=st.floats(0.01, 0.9),
+    val=st.floats(0.01, 0.49),
+    test=st.floats(0.01, 0.49),
     guard=st.integers(0, 40),
     scale=st.integers(2, 8),
     seed=st.integers(0, 5),
@@ -129,8 +150,12 @@ def test_the_parts_never_touch(sizes, by, val, test, guard, scale, seed):
         return
     for part, other in itertools.combinations(plan, 2):
         for a, b in itertools.product(plan[part], plan[other]):
-            assert a.scene != b.scene or max(a.y0, b.y0) - min(a.y1, b.y1) >= guard
+            rows, columns = max(a.y0, b.y0) - min(a.y1, b.y1), max(a.x0, b.x0) - min(a.x1, b.x1)
+            assert a.scene != b.scene or max(rows, columns) >= guard
     for region in itertools.chain(*plan.values()):
+        height, width = shapes[region.scene]
+        assert 0 <= region.y0 < region.y1 <= height
+        assert 0 <= region.x0 < region.x1 <= width
         assert min(region.shape) >= scale
         assert not any(value % scale for value in (region.y0, region.y1, region.x0, region.x1))
     assert all(plan.values())

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from hsipipe import degrade
+from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.errors import DataError
 
@@ -46,10 +47,24 @@ def test_array_in_array_out(cube):
     assert low.shape == (3, 4, 6)
 
 
-@pytest.mark.parametrize("scale", [1, 0, -4, 2.5, True])
+@pytest.mark.parametrize(
+    "scale", [1, 0, -4, 2.5, True, np.True_, "abc", "4", None, np.nan, np.inf, -np.inf, np.float32(np.inf), [4], 4j]
+)
 def test_bad_scales(cube, scale):
-    with pytest.raises(DataError, match="scale must be a whole number of 2 or more"):
+    with pytest.raises(DataError, match=r"scale must be a whole number of 2 or more, .*, got"):
         degrade(cube, scale)
+
+
+@pytest.mark.parametrize("scale", [4, 4.0, np.int64(4), np.uint8(4), np.float32(4)])
+def test_whole_numbers_of_any_type_are_scales(cube, scale):
+    assert type(check_scale(scale)) is int
+    np.testing.assert_array_equal(degrade(cube, scale), degrade(cube, 4))
+
+
+@pytest.mark.parametrize("gsd", [30, 30.0, np.float32(30), np.int16(30), np.uint8(30)])
+def test_the_pixel_size_grows_whatever_its_type(cube, gsd):
+    cube.attrs["gsd_m"] = gsd
+    assert degrade(cube, 8).attrs["gsd_m"] == 240
 
 
 def test_bad_cubes(cube):
@@ -59,11 +74,18 @@ def test_bad_cubes(cube):
         degrade(cube.rename(y="row"), 4)
     with pytest.raises(DataError, match="at least the axes y and x"):
         degrade(np.zeros(8), 4)
+    for kind in (complex, object, str):
+        with pytest.raises(DataError, match="real numbers, got"):
+            degrade(cube.values.astype(kind), 4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("pixel", [(0, 0), (7, 11), (15, 23)])
 def test_values_that_are_not_finite(cube, value, pixel):
     cube[1, pixel[0], pixel[1]] = value
-    with pytest.raises(DataError, match="NaN"):
-        degrade(cube, 4)
+    with pytest.raises(DataError, match=r"NaN or infinite values in band 2 \(600 nm\), which"):
+        degrade(cube.transpose("y", "band", "x"), 4)
+    with pytest.raises(DataError, match=r"NaN or infinite values in band 2, which"):
+        degrade(np.stack([cube, cube]), 4)
+    with pytest.raises(DataError, match=r"NaN or infinite values in it, which"):
+        degrade(cube.values[1], 4)

@@ -12,6 +12,7 @@ from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
 from hsipipe.degradation.srf import response
 from hsipipe.errors import DataError, IntegrityError, MissingInputError
+from hsipipe.formats import open_cube
 from hsipipe.params import DegradationParams, SplitParams
 
 SPLIT = {"by": "auto", "val": 0.2, "test": 0.2, "test_scenes": [], "val_scenes": [], "guard": 4, "seed": 0}
@@ -53,9 +54,9 @@ def test_the_index(tmp_path, make_scenes):
     assert (tree["dataset"], tree["scale"], tree["srf"]) == ("synthetic", 4, "rgb")
     assert len(tree["wavelength_nm"]) == 6
     assert tree["splits"] == {
-        "train": [{"name": "synthetic_00", "region": [0, 32, 0, 64]}],
-        "val": [{"name": "synthetic_00", "region": [36, 48, 0, 64]}],
-        "test": [{"name": "synthetic_00", "region": [52, 64, 0, 64]}],
+        "train": [{"name": "synthetic_00", "region": [0, 36, 0, 64]}],
+        "val": [{"name": "synthetic_00", "region": [40, 64, 0, 28]}],
+        "test": [{"name": "synthetic_00", "region": [40, 64, 32, 64]}],
     }
 
 
@@ -63,7 +64,7 @@ def test_a_region_is_degraded_as_if_there_were_nothing_around_it(tmp_path, make_
     scenes = make_scenes(scenes=1, size=64)
     pairs, _ = _make(scenes, tmp_path / "pairs")
     val = read_pair(pairs, "val", "synthetic_00")
-    strip = open_scene(scenes, "synthetic_00").values[:, 36:48]
+    strip = open_scene(scenes, "synthetic_00").values[:, 40:64, :28]
     np.testing.assert_array_equal(val.hr, strip)
     np.testing.assert_allclose(val.lr, downsample(strip, 4), atol=1e-6)
 
@@ -98,6 +99,18 @@ def test_xarray_opens_a_pair(tmp_path, make_scenes):
     assert dataset["hr"].dims == ("band", "y", "x")
     assert dataset["lr"].dims == ("band", "y_lr", "x_lr")
     assert dataset["msi"].dims == ("msi_band", "y", "x")
+
+
+@pytest.mark.parametrize("split", [{}, {"by": "region"}])
+def test_open_cube_opens_every_array_of_a_pair(tmp_path, make_scenes, split):
+    pairs, _ = _make(make_scenes(), tmp_path / "pairs", split=split)
+    name = pair_names(pairs, "val")[0]
+    pair = read_pair(pairs, "val", name)
+    for variable in ("hr", "lr", "msi"):
+        cube = open_cube(pairs.path / "val" / f"{name}.zarr", variable=variable)
+        np.testing.assert_array_equal(cube, getattr(pair, variable))
+        if variable != "msi":
+            np.testing.assert_array_equal(cube["wavelength_nm"], pair.wavelength_nm)
 
 
 def test_the_remainder_is_an_error_or_cut(tmp_path, make_scenes):

@@ -6,7 +6,7 @@ import pytest
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample, upsample
-from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
+from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
 from hsipipe.evaluation.rows import CeilingRow, Row, bicubic_row
 from hsipipe.params import DatasetParams, DegradationParams, SplitParams, SyntheticParams
 from hsipipe.protocols import make_protocol
@@ -40,8 +40,9 @@ def pair(pairs, names):
 
 
 @pytest.fixture
-def protocol():
-    return make_protocol("default", dataset=DATASET, split=SPLIT, degradation=DEGRADATION)
+def protocol(pairs):
+    plan = pairs_index(pairs)["splits"]
+    return make_protocol("default", dataset=DATASET, split=SPLIT, degradation=DEGRADATION, plan=plan)
 
 
 @pytest.fixture

@@ -87,6 +87,32 @@ def test_the_pca_row_is_fitted_on_training_scenes_and_named_after_k(pairs, pair)
     assert np.allclose(row.reconstruct(pair), expected.reshape(pair.hr.shape), atol=1e-5)
 
 
+def test_more_components_than_bands_are_named_as_many_as_there_are(pairs, rows, protocol, tmp_path):
+    row = pca_row(pairs, 15)
+    assert row.name == "pca-13-ceiling"
+    metrics = evaluate(pairs, [rows[0], row, rows[2], rows[4]], tmp_path, protocol=protocol)
+    assert metrics["verdicts"][-1].startswith("pca-13-ceiling is lossless")
+
+
+def test_the_first_call_of_a_row_is_not_measured(pairs, protocol, names, tmp_path):
+    shapes = []
+
+    def slow_at_first(seen):
+        shapes.append((seen.lr.shape, seen.msi.shape))
+        return upsample(seen.lr, 4)
+
+    evaluate(pairs, [Row("net", "model", slow_at_first, 1)], tmp_path, protocol=protocol)
+    assert shapes == [((13, 8, 8), (3, 32, 32)), *[((13, 12, 12), (3, 48, 48))] * len(names)]
+
+
+def test_a_scene_smaller_than_the_first_call_is_just_scored(pairs, protocol, names, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.evaluation.evaluate._WARM_UP", 13)
+    calls = []
+    row = Row("net", "model", lambda seen: calls.append(seen.name) or upsample(seen.lr, 4), 1)
+    evaluate(pairs, [row], tmp_path, protocol=protocol)
+    assert calls == names
+
+
 def test_a_row_that_cannot_be_scored_is_named_with_its_scene(pairs, names, protocol, tmp_path):
     broken = Row("broken", "model", lambda seen: upsample(seen.lr, 4)[:, :-4], 1)
     with pytest.raises(DataError, match=rf"broken on {names[0]}: sr has shape \(13, 44, 48\), hr has"):
@@ -184,6 +210,7 @@ def test_trained_models_stand_beside_bicubic_their_control_and_the_ceilings(pair
         RegressionCheckpoint(folders["regression"]),
         folders["out"],
         sampling=params.sampling,
+        hardware=params.hardware.model_copy(update={"accelerator": "cpu"}),
         protocol=protocol,
     )
     kinds = {name: row["kind"] for name, row in metrics["models"].items()}

@@ -56,6 +56,11 @@ def test_ergas_divides_100_by_the_scale(cubes, scale):
     assert metrics.score(sr, hr, scale)["ergas"] == pytest.approx(float(reference), rel=1e-9)
 
 
+@pytest.mark.parametrize("scale", [4.0, np.int64(4), np.float32(4)])
+def test_whole_numbers_of_any_type_are_scales_as_in_degrade(cubes, scale):
+    assert metrics.score(*cubes, scale) == metrics.score(*cubes, 4)
+
+
 def test_cc_is_numpys_correlation(cubes):
     sr, hr = cubes
     reference = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(sr, hr, strict=True)])
@@ -91,8 +96,9 @@ def test_a_constant_error_by_hand():
 def test_mpsnr_and_cube_psnr_differ_when_bands_differ():
     hr = np.full((2, 8, 8), 0.5)
     sr = hr + np.array([0.1, 0.001])[:, None, None]
-    assert metrics.mpsnr_db(sr, hr) == pytest.approx((20 + 60) / 2)
-    assert metrics.cube_psnr_db(sr, hr) == pytest.approx(-10 * math.log10((1e-2 + 1e-6) / 2))
+    values = metrics.score(sr, hr)
+    assert values["mpsnr_db"] == pytest.approx((20 + 60) / 2)
+    assert values["cube_psnr_db"] == pytest.approx(-10 * math.log10((1e-2 + 1e-6) / 2))
 
 
 @pytest.mark.parametrize("degrees", [1e-7, 0.01, 30, 90, 180])
@@ -158,8 +164,9 @@ def test_data_arrays_in_any_order_of_dimensions(cubes):
         (lambda sr, hr: (sr[:4], hr, 4), r"sr has shape \(4, 24, 32\), hr has \(5, 24, 32\).*crop both"),
         (lambda sr, hr: (sr[0], hr[0], 4), r"hr has shape \(24, 32\), expected three dimensions"),
         (lambda sr, hr: (sr, hr, 5), "24 x 32 pixels, which scale 5 does not divide; crop it to 20 x 30"),
-        (lambda sr, hr: (sr, hr, 1), "scale is 1, expected an integer of at least 2"),
-        (lambda sr, hr: (sr, hr, 2.0), "scale is 2.0, expected an integer"),
+        (lambda sr, hr: (sr, hr, 1), r"scale must be a whole number of 2 or more, .*got 1\."),
+        (lambda sr, hr: (sr, hr, 2.5), r"whole number .*got 2\.5\."),
+        (lambda sr, hr: (sr, hr, True), r"whole number .*got True\."),
         (lambda sr, hr: (sr[:, :4, :4], hr[:, :4, :4], 4), "4 x 4 pixels, expected at least 7 x 7"),
         (lambda sr, hr: (sr[:0], hr[:0], 4), "no band"),
         (lambda sr, hr: (sr, (hr * 255).astype(np.uint8), 4), "hr holds uint8 values.*divide it by"),
@@ -175,17 +182,17 @@ def test_unfit_input_is_refused(cubes, change, message):
 def test_nan_names_its_band(cubes, bad):
     sr, hr = (cube.copy() for cube in cubes)
     sr[3, 0, 0] = bad
-    with pytest.raises(DataError, match="sr has 1 NaN or Inf of 768 values in band 3,"):
+    with pytest.raises(DataError, match="sr has 1 NaN or Inf of 768 values in band 4,"):
         metrics.score(sr, hr)
 
 
 def test_a_dead_band_is_named_with_its_wavelength(cubes):
     sr, hr = (cube.copy() for cube in cubes)
     hr[2] = 0
-    with pytest.raises(DataError, match="zero mean in band 2, but"):
+    with pytest.raises(DataError, match="zero mean in band 3, but"):
         metrics.score(sr, hr)
     known = xr.DataArray(hr, dims=("band", "y", "x"), coords={"wavelength_nm": ("band", np.arange(400.0, 450, 10))})
-    with pytest.raises(DataError, match=r"band 2 \(420 nm\)"):
+    with pytest.raises(DataError, match=r"band 3 \(420 nm\)"):
         metrics.score(sr, known)
 
 

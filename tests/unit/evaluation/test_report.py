@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hsipipe.degradation.pairs import Pair
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence
-from hsipipe.evaluation.figures import error_maps, image_strip, save, spectra, training_curves
+from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, save, spectra, training_curves
 from hsipipe.evaluation.report import choose_scenes, write_report
 from hsipipe.evaluation.rows import apply
 
@@ -27,6 +28,12 @@ def out(tmp_path):
     folder = tmp_path / "report"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def one_scene(monkeypatch):
+    """The first test scene alone is shown in detail."""
+    monkeypatch.setattr("hsipipe.evaluation.report.choose_scenes", lambda metrics, names: names[:1])
 
 
 def test_the_page_holds_everything_and_needs_nothing(evaluation, out, tmp_path, names):
@@ -46,13 +53,19 @@ def test_the_page_holds_everything_and_needs_nothing(evaluation, out, tmp_path, 
     assert "http" not in page
     for verdict in metrics["verdicts"]:
         assert verdict.replace("'", "&#39;") in page
-    for text in (metrics["protocol"]["hash"], "ae-ceiling", "split.guard", metrics["test_set"][0]["sha256"]):
+    for text in (
+        metrics["protocol"]["hash"],
+        "ae-ceiling",
+        "Data set synthetic at scale 4",
+        "split.guard",
+        metrics["test_set"][0]["sha256"],
+    ):
         assert text in page
     assert f"{metrics['models']['dmgasr']['mpsnr_db']:.2f}" in page
     assert f"{metrics['scenes'][names[1]]['regression']['rmse']:.4f}" in page
 
 
-def test_figures_are_pictures_of_a_sensible_size(evaluation, out):
+def test_figures_are_pictures_of_a_sensible_size(evaluation, out, one_scene):
     write_report(*evaluation, out)
     for path in (out / "figures").iterdir():
         with Image.open(path) as picture:
@@ -60,8 +73,7 @@ def test_figures_are_pictures_of_a_sensible_size(evaluation, out):
             assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_the_same_numbers_give_the_same_page(evaluation, out, tmp_path, monkeypatch):
-    monkeypatch.setattr("hsipipe.evaluation.report.choose_scenes", lambda metrics, names: names[:1])
+def test_the_same_numbers_give_the_same_page(evaluation, out, tmp_path, one_scene):
     write_report(*evaluation, out)
     (tmp_path / "again").mkdir()
     write_report(*evaluation, tmp_path / "again")
@@ -74,6 +86,16 @@ def test_error_maps_share_one_colour_scale(evaluation, names):
     limits = {axis.images[0].get_clim() for axis in figure.axes if axis.images}
     assert len([axis for axis in figure.axes if axis.images]) == 3
     assert len(limits) == 1
+
+
+@pytest.mark.parametrize(
+    ("wavelength_nm", "label", "first"),
+    [(np.full(3, np.nan), "band", 1), (np.arange(400.0, 430, 10), "wavelength (nm)", 400)],
+)
+def test_bands_without_wavelengths_are_counted_from_one(wavelength_nm, label, first):
+    (axis,) = band_psnr(np.full((1, 3), 30.0), wavelength_nm, {"bicubic": 0}).axes
+    assert axis.get_xlabel() == label
+    assert axis.lines[0].get_xdata()[0] == first
 
 
 def test_names_are_escaped(evaluation, out, monkeypatch):
@@ -99,9 +121,8 @@ def test_many_scenes_are_sampled_from_the_smallest_gain_to_the_largest():
     assert choose_scenes(metrics, names[:3]) == names[:3]
 
 
-def test_many_scenes_are_said_to_be_a_choice(evaluation, out, monkeypatch):
+def test_many_scenes_are_said_to_be_a_choice(evaluation, out, monkeypatch, one_scene):
     monkeypatch.setattr("hsipipe.evaluation.figures.save", lambda figure, path: path.write_bytes(b""))
-    monkeypatch.setattr("hsipipe.evaluation.report.choose_scenes", lambda metrics, names: names[:1])
     write_report(*evaluation, out)
     assert "1 of 2 scenes, chosen in even steps" in (out / "index.html").read_text()
 
@@ -110,6 +131,13 @@ def test_numbers_of_another_evaluation_are_refused(evaluation, out, names):
     folder, metrics = evaluation
     metrics["scenes"]["another"] = metrics["scenes"].pop(names[0])
     with pytest.raises(DataError, match="different evaluations; run the stage evaluate"):
+        write_report(folder, metrics, out)
+
+
+def test_numbers_of_another_protocol_are_refused(evaluation, out, protocol):
+    folder, metrics = evaluation
+    metrics["protocol"] = replace(protocol, scale=2).as_json()
+    with pytest.raises(DataError, match=r"different protocols .*scale: 4 against 2"):
         write_report(folder, metrics, out)
 
 
@@ -153,7 +181,7 @@ def test_odd_extents_make_figures_without_a_warning(size, pair, rows, tmp_path):
             assert max(picture.size) <= 1600
 
 
-def test_a_row_without_finite_gain_does_not_stop_the_report(evaluation, out, names):
+def test_a_row_without_finite_gain_does_not_stop_the_report(evaluation, out, names, one_scene):
     folder, metrics = evaluation
     metrics["scenes"][names[0]]["dmgasr"]["mpsnr_db"] = None
     metrics["models"]["dmgasr"]["mpsnr_db"] = None

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from hsipipe.evaluation.table import best_rows, print_table, render
+from hsipipe.evaluation.table import COLUMNS, best_rows, cell, print_table, render
 
 
 def row(kind, mpsnr, **change):
@@ -60,6 +60,17 @@ def test_ceilings_stand_last_and_cannot_be_the_best():
 def test_what_is_not_finite_is_marked():
     line = next(line for line in text().splitlines() if "dmgasr" in line)
     assert "n/a" in line
+
+
+def test_a_small_number_is_not_shown_as_nothing():
+    seconds = next(column for column in COLUMNS if column.key == "seconds_per_image")
+    assert [cell(value, seconds) for value in (0.0, 0.002, 0.006, 1.0, None)] == [
+        "0.00",
+        "<0.01",
+        "0.01",
+        "1.00",
+        "n/a",
+    ]
 
 
 def test_the_sentences_stand_below():

@@ -3,9 +3,9 @@ import pytest
 from hsipipe.evaluation.verdicts import judge
 
 
-def tree(*, dmgasr=34.0, regression=33.5, sam=4.0, ae=50.0, pca=45.0):
+def tree(*, dmgasr=34.0, regression=33.5, sam=4.0, ae=50.0, pca=45.0, nfe=4):
     def row(kind, mpsnr, sam_deg=4.5):
-        return {"kind": kind, "mpsnr_db": mpsnr, "sam_deg": sam_deg}
+        return {"kind": kind, "mpsnr_db": mpsnr, "sam_deg": sam_deg, "nfe": nfe}
 
     models = {
         "bicubic": row("baseline", 32.0),
@@ -55,3 +55,44 @@ def test_rows_that_are_not_there_are_not_judged():
     only = tree()
     only["models"] = {"bicubic": only["models"]["bicubic"]}
     assert judge(only) == []
+
+
+def test_one_network_evaluation_is_said_to_sample_nothing():
+    verdict = judge(tree(nfe=1))[3]
+    assert not verdict.ok
+    assert verdict.text == (
+        "dmgasr evaluates its network once per image (NFE 1), so nothing is sampled: its prediction is the network's "
+        "estimate of the mean, the same kind of prediction as the control regression."
+    )
+
+
+def test_without_a_control_one_evaluation_is_still_no_sample():
+    alone = tree(nfe=1)
+    del alone["models"]["regression"]
+    assert judge(alone)[2].text.endswith("its prediction is the network's estimate of the mean.")
+
+
+@pytest.mark.parametrize("pca", [None, 151.2])
+def test_components_that_lose_nothing_bound_nothing(pca):
+    verdict = judge(tree(pca=pca))[3]
+    assert not verdict.ok
+    assert verdict.text == (
+        "pca-6-ceiling is lossless: the truth needs no more components than the latents have channels, so there is no "
+        "bound to judge ae-ceiling by."
+    )
+
+
+@pytest.mark.parametrize("pca", [45.0, 55.0, None])
+@pytest.mark.parametrize(
+    ("latent", "says"),
+    [
+        (52.0, "lifts the model's bound to 52.00 (latent-ceiling)."),
+        (48.0, "does not lift the model's bound; it is 48.00 (latent-ceiling)."),
+    ],
+)
+def test_how_far_the_models_own_decoding_moves_the_bound(pca, latent, says):
+    with_latent = tree(pca=pca)
+    with_latent["models"]["latent-ceiling"] = {"kind": "ceiling", "mpsnr_db": latent}
+    text = judge(with_latent)[3].text
+    assert "(residual decoding and consistency, as set in `sampling`)" in text
+    assert text.endswith(says)

@@ -54,7 +54,7 @@ def test_info_says_what_is_in_a_cube(invoke, cube, tmp_path):
         assert text in output
     words = [line.split() for line in output.splitlines()]
     assert ["NaN", "or", "Inf", "1"] in words
-    assert ["dead", "bands", "2"] in words
+    assert ["dead", "bands", "band", "3", "(600", "nm)"] in words
 
 
 def test_info_of_a_missing_file_is_a_clear_error(invoke, tmp_path):

@@ -28,6 +28,32 @@ def test_junk_beside_the_bands_does_not_matter(tmp_path, write_scene):
     np.testing.assert_array_equal(open_cube(tmp_path / "toys_ms"), expected)
 
 
+def test_a_folder_around_a_scene_may_have_any_name(tmp_path, write_scene, monkeypatch):
+    expected = write_scene(tmp_path / "my download" / "toys_ms")
+    (tmp_path / "my download" / "empty_ms").mkdir()
+    (tmp_path / "my download" / "._toys_ms").mkdir()
+    np.testing.assert_array_equal(open_cube(tmp_path / "my download"), expected)
+    for place in ("my download", "my download/toys_ms"):
+        monkeypatch.chdir(tmp_path / place)
+        np.testing.assert_array_equal(open_cube("."), expected)
+
+
+@pytest.mark.parametrize("other", ["cars", "toys"])
+def test_a_folder_of_several_scenes_is_no_cube(tmp_path, write_scene, other):
+    write_scene(tmp_path / "all" / "toys_ms")
+    write_scene(tmp_path / "all" / "cars_ms", name=other)
+    with pytest.raises(DataError, match=rf"all holds the bands of several scenes \({other}, toys\); name the folder"):
+        open_cube(tmp_path / "all")
+
+
+def test_an_empty_png_is_named_once(tmp_path, write_scene):
+    write_scene(tmp_path / "toys_ms")
+    (tmp_path / "toys_ms" / "toys_ms_03.png").write_bytes(b"")
+    with pytest.raises(FileFormatError, match=r"toys_ms: toys_ms_03\.png cannot be read .*no PNG header") as caught:
+        open_cube(tmp_path / "toys_ms")
+    assert str(caught.value).count(str(tmp_path)) == 1
+
+
 def test_a_missing_band_is_named(tmp_path, write_scene):
     write_scene(tmp_path / "toys_ms")
     (tmp_path / "toys_ms" / "toys_ms_07.png").unlink()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -5,6 +7,8 @@ import scipy.io
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats import open_cube
+
+NM = np.array([450.0, 500.0, 550.0, 600.0, 650.0])
 
 
 def _write_v73(path, **arrays):
@@ -51,6 +55,44 @@ def test_the_variable_can_be_named(tmp_path, cube_values):
         assert open_cube(tmp_path / name, variable="small").shape == (4, 2, 3)
         with pytest.raises(FileFormatError, match="no variable 'none'; the file holds"):
             open_cube(tmp_path / name, variable="none")
+
+
+@pytest.mark.parametrize("write", [scipy.io.savemat, lambda path, arrays: _write_v73(path, **arrays)])
+def test_a_matrix_of_pixels_is_folded_column_by_column(tmp_path, cube_values, write):
+    sides = {"nRow": np.array([[8]], dtype=np.uint8), "nCol": np.array([[12]], dtype=np.uint8)}
+    matrix = cube_values.transpose(0, 2, 1).reshape(5, 96)
+    write(tmp_path / "a.mat", {"Y": matrix, "M": np.zeros((5, 3)), "wavelength": NM[None], **sides})
+    for variable in (None, "Y"):
+        cube = open_cube(tmp_path / "a.mat", variable=variable)
+        np.testing.assert_array_equal(cube, cube_values)
+        np.testing.assert_array_equal(cube["wavelength_nm"], NM)
+    write(tmp_path / "b.mat", {"Y": matrix})
+    with pytest.raises(FileFormatError, match="no variable of rank 3; the file holds Y 5x96"):
+        open_cube(tmp_path / "b.mat")
+
+
+@pytest.mark.parametrize("write", [scipy.io.savemat, lambda path, arrays: _write_v73(path, **arrays)])
+def test_an_image_that_is_named_is_one_band(tmp_path, cube_values, write):
+    write(tmp_path / "a.mat", {"hsi": cube_values.transpose(1, 2, 0), "pan": cube_values[0]})
+    np.testing.assert_array_equal(open_cube(tmp_path / "a.mat", variable="pan"), cube_values[:1])
+    np.testing.assert_array_equal(open_cube(tmp_path / "a.mat"), cube_values)
+
+
+REAL = Path(__file__).parents[4] / "shared" / "data" / "remote_sensing"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real scenes are not at {REAL}")
+@pytest.mark.parametrize(
+    ("name", "variable", "shape"),
+    [
+        ("jasper_ridge_r198.mat", None, (198, 100, 100)),
+        ("paris_hyperion_ali_hs_pan.mat", "PCim", (1, 216, 174)),
+        ("paris_hyperion_ali_hs_pan.mat", None, (128, 72, 58)),
+        ("muufl_gulfport.mat", None, (64, 100, 100)),
+    ],
+)
+def test_real_files(name, variable, shape):
+    assert open_cube(REAL / name, variable=variable).shape == shape
 
 
 def test_several_cubes_of_one_size(tmp_path, cube_values):

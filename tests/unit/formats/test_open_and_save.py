@@ -68,6 +68,28 @@ def test_a_cube_with_other_dims_is_refused(tmp_path, cube):
         save_cube(cube.rename(band="time"), tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize("thing", [np.zeros((2, 3, 4)), [[[0.0]]], None, xr.Dataset()])
+def test_what_is_no_labelled_cube_is_refused(tmp_path, thing):
+    with pytest.raises(DataError, match=rf"takes an xarray\.DataArray, got {type(thing).__name__}; wrap it"):
+        save_cube(thing, tmp_path / "a.npy")
+    assert os.listdir(tmp_path) == []
+
+
+def test_netcdf_keeps_the_attributes_that_it_can_and_the_text_of_the_others(tmp_path, cube):
+    attrs = {"units": "1", "scale": 4, "gsd_m": np.float32(2.5), "gains": [1, 2], "big": 2**40, "flag": True}
+    cube.attrs = attrs | {"none": None, "tree": {"a": 1}, "names": ["a", "b"], "ragged": [[1], [1, 2]], "raw": b"x"}
+    cube["wavelength_nm"].attrs = {"note": None, "span": (400, 700)}
+    save_cube(cube, tmp_path / "a.nc")
+    assert cube.attrs["none"] is None
+    with xr.open_dataset(tmp_path / "a.nc", engine="scipy") as dataset:
+        (name,) = dataset.data_vars
+        stored = dict(dataset[name].attrs)
+        np.testing.assert_array_equal(stored.pop("gains"), [1, 2])
+        assert list(dataset["wavelength_nm"].attrs) == ["span"]
+    text = {"tree": "{'a': 1}", "names": "['a', 'b']", "ragged": "[[1], [1, 2]]", "raw": "x"}
+    assert stored == {key: value for key, value in attrs.items() if key != "gains"} | text
+
+
 def test_transposed_cubes_are_saved_in_order(tmp_path, cube):
     save_cube(cube.transpose("y", "x", "band"), tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), cube)
@@ -133,6 +155,48 @@ def test_netcdf_dims_and_wavelengths_by_their_usual_names(tmp_path, cube_values)
     cube = open_cube(tmp_path / "a.nc")
     np.testing.assert_array_equal(cube, cube_values)
     np.testing.assert_allclose(cube["wavelength_nm"], NM)
+
+
+@pytest.mark.parametrize(
+    ("units", "factor"),
+    [
+        *((unit, 1) for unit in ("nm", "Nanometers", "nanometre")),
+        *((unit, 1e-3) for unit in ("um", "µm", "μm", "micrometer", "Micrometre", "micrometers", "micron", "microns ")),
+        ("m", 1e-9),
+    ],
+)
+def test_units_of_the_wavelengths(tmp_path, cube_values, units, factor):
+    _with_units(cube_values, units, factor).to_netcdf(tmp_path / "a.nc", engine="scipy")
+    np.testing.assert_allclose(open_cube(tmp_path / "a.nc")["wavelength_nm"], NM)
+
+
+def test_an_unknown_unit_of_the_wavelengths_is_an_error(tmp_path, cube_values):
+    _with_units(cube_values, "cm-1", 1).to_netcdf(tmp_path / "a.nc", engine="scipy")
+    with pytest.raises(FileFormatError, match=r"a\.nc: 'wavelength' is in 'cm-1', expected nm, um or m"):
+        open_cube(tmp_path / "a.nc")
+
+
+def _with_units(values, units, factor):
+    coords = {"wavelength": ("wavelength", NM * factor, {"units": units})}
+    return xr.Dataset({"rad": (("wavelength", "y", "x"), values)}, coords=coords)
+
+
+@pytest.mark.parametrize(
+    ("dims", "variable"),
+    [(("band", "y_lr", "x_lr"), "lr"), (("msi_band", "y", "x"), "msi"), (("band", "y", "x"), "hr")],
+)
+def test_the_axes_of_our_own_pairs_are_known_whatever_their_lengths(tmp_path, dims, variable):
+    # Two equal sides at the front: by its lengths, the last axis would hold the bands.
+    values = np.random.default_rng(0).random((4, 4, 6), dtype=np.float32)
+    xr.Dataset({variable: (dims, values)}).to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
+    np.testing.assert_array_equal(open_cube(tmp_path / "a.zarr", variable=variable), values)
+
+
+@pytest.mark.parametrize("dims", [("time", "y", "x"), ("band", "dim_0", "dim_1"), ("y", "lat", "x")])
+def test_axes_of_which_some_are_known_are_not_guessed(tmp_path, cube_values, dims):
+    xr.Dataset({"a": (dims, cube_values)}).to_netcdf(tmp_path / "a.nc", engine="scipy")
+    with pytest.raises(FileFormatError, match=rf"a\.nc: the axes {', '.join(dims)} are not clearly band, y and x"):
+        open_cube(tmp_path / "a.nc")
 
 
 def test_netcdf4_is_read_with_its_dimension_scales(tmp_path, cube_values):

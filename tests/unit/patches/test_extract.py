@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hsipipe.artifacts import DegradedPairs, RawScenes
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import pair_names, read_pair
+from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
 from hsipipe.errors import DataError
-from hsipipe.params import PatchesParams
+from hsipipe.params import DatasetParams, DegradationParams, PatchesParams, SplitParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
 
@@ -65,7 +67,33 @@ def test_the_shard_does_not_change_the_patches(tmp_path, pairs):
 
 
 def test_a_region_smaller_than_a_patch(tmp_path, pairs):
-    with pytest.raises(
-        DataError, match=r"The train region of scene 'synthetic_0\d' has 48 x 48 pixels, less than a patch of 52 x 52"
-    ):
+    with pytest.raises(DataError) as caught:
         _extract(pairs, tmp_path / "p", size=52, stride=52)
+    message = str(caught.value)
+    for part in ("train", "val", "test"):
+        for name in pair_names(pairs, part):
+            assert f"the {part} region of scene {name!r} (48 x 48)" in message
+    assert "Set patches.size to 48 or less" in message
+    assert list((tmp_path / "p").iterdir()) == []
+
+
+def test_one_scene_cut_into_regions_gives_patches_of_the_size_that_the_message_names(tmp_path):
+    for name in ("raw", "pairs", "p"):
+        (tmp_path / name).mkdir()
+    synthetic = {"scenes": 1, "size": 128, "bands": 4, "seed": 0}
+    dataset = {"name": "synthetic", "root": None, "synthetic": synthetic}
+    prepare_scenes(DatasetParams.model_validate(dataset), tmp_path / "raw")
+    split = {"by": "auto", "val": 0.17, "test": 0.17, "test_scenes": [], "val_scenes": [], "guard": 16, "seed": 0}
+    make_pairs(
+        RawScenes(tmp_path / "raw"),
+        tmp_path / "pairs",
+        split=SplitParams.model_validate(split),
+        degradation=DegradationParams(scale=4, crop_remainder=False, srf="rgb"),
+    )
+    pairs = DegradedPairs(tmp_path / "pairs")
+    with pytest.raises(
+        DataError, match=r"val region .*\(40 x 56\), the test region .*\(40 x 56\)\. Set .* to 40 or less"
+    ):
+        extract_patches(pairs, tmp_path / "p", patches=PatchesParams(size=64, stride=48, shard=64))
+    summary = extract_patches(pairs, tmp_path / "p", patches=PatchesParams(size=40, stride=40, shard=64))
+    assert {part: summary[f"{part}_patches"] for part in ("train", "val", "test")} == {"train": 8, "val": 2, "test": 2}

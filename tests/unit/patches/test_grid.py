@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsipipe.errors import DataError
-from hsipipe.patches.grid import patch_origins, starts
+from hsipipe.patches.grid import check_regions, patch_origins, starts
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_every_pixel_is_covered_and_no_patch_leaves_the_scene(scale, height, wid
             (32, 48),
             40,
             8,
-            r"The scene has 32 x 48 pixels, less than a patch of 40 x 40\. Set patches\.size to 32 or less",
+            r"patch of 40 x 40 pixels does not fit into The scene \(32 x 48\)\. Set patches\.size to 32 or less",
         ),
         ((48, 48), 16, 32, r"patches\.stride \(32\) is larger than patches\.size \(16\)"),
         ((48, 48), 18, 16, r"patches\.size 18 is no multiple of the scale 4"),
@@ -60,3 +60,18 @@ def test_every_pixel_is_covered_and_no_patch_leaves_the_scene(scale, height, wid
 def test_what_does_not_fit(shape, size, stride, message):
     with pytest.raises(DataError, match=message):
         patch_origins("The scene", shape, size=size, stride=stride, scale=4)
+
+
+def test_all_regions_that_are_too_small_are_listed_with_the_size_that_fits():
+    regions = {"the train region": (72, 128), "the val region": (40, 56), "the test region": (44, 30)}
+    check_regions(regions, size=28, scale=4)
+    with pytest.raises(DataError) as caught:
+        check_regions(regions, size=64, scale=4)
+    message = str(caught.value)
+    assert "64 x 64 pixels does not fit into the val region (40 x 56), the test region (44 x 30). Set" in message
+    assert "Set patches.size to 28 or less (a multiple of the scale 4) and patches.stride to no more" in message
+
+
+def test_a_long_list_of_regions_is_cut():
+    with pytest.raises(DataError, match=r"r7 \(8 x 8\) and 12 more\. Set patches\.size to 8 or less"):
+        check_regions({f"r{i}": (8, 8) for i in range(20)}, size=16, scale=4)

@@ -69,7 +69,7 @@ def test_history_is_told_again_after_a_resume(tmp_path):
     first, second = [], []
     train(tmp_path, Line(), lambda step, metrics: first.append((step, dict(metrics))))
     train(tmp_path, Line(), lambda step, metrics: second.append((step, dict(metrics))))
-    assert [step for step, _ in first] == [3, 6, 9, 12]
+    assert [step for step, _ in first] == [0, 3, 6, 9, 12]
     assert second == first
 
 
@@ -83,13 +83,25 @@ def test_a_broken_resume_point_means_a_fresh_start(tmp_path):
 
 def test_the_best_validation_is_kept(tmp_path):
     class Worsening(Line):
-        values = iter([1.0, 3.0, 2.0, 0.0])
+        values = iter([0.5, 1.0, 3.0, 2.0, 0.0])
 
         def validate(self, module):
             return {"val_db": next(self.values)}
 
     result = train(tmp_path, Worsening())
     assert (result.best_step, result.best_value) == (6, 3.0)
+
+
+def test_a_training_that_only_harms_keeps_its_start(tmp_path):
+    class Falling(Line):
+        values = iter([5.0, 4.0, 3.0, 2.0, 1.0])
+
+        def validate(self, module):
+            return {"val_db": next(self.values)}
+
+    result = train(tmp_path, Falling())
+    assert result.best_step == 0
+    assert all(torch.equal(result.weights[name], tensor) for name, tensor in network().state_dict().items())
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_resume_point(tmp_path):
@@ -110,7 +122,7 @@ def test_learning_rate_warms_up_and_falls_to_nothing():
 
 
 @pytest.mark.parametrize(
-    ("values", "best"), [([float("nan"), 1.0, 3.0, 2.0], 3.0), ([2.0, float("nan"), 1.0, 0.5], 2.0)]
+    ("values", "best"), [([float("nan"), 1.0, 3.0, 2.0, 2.0], 3.0), ([1.0, 2.0, float("nan"), 1.0, 0.5], 2.0)]
 )
 def test_a_validation_that_is_not_finite_is_never_the_best(tmp_path, values, best):
     class Shaky(Line):

@@ -3,7 +3,7 @@ import pytest
 
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.errors import DataError, ModelInputError
-from hsipipe.models.base import Ceiling, SuperResolver, check_input
+from hsipipe.models.base import SuperResolver, check_input
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.baselines.pca import PcaCeiling
 
@@ -32,7 +32,7 @@ def test_bicubic_is_a_super_resolver_that_interpolates():
         (cube()[None, :, :0], "at least one"),
         (cube(bands=7)[None], "Got 7 bands in shape .*, expected 8; select the bands"),
         (cube()[None].astype(np.float64), "Got float64 values, expected float32"),
-        (np.where(np.arange(8)[None, :, None, None] == 5, np.nan, cube()), "Got 256 NaN or Inf .* band 5"),
+        (np.where(np.arange(8)[None, :, None, None] == 5, np.nan, cube()), "Got 256 NaN or Inf .* band 6,"),
     ],
 )
 def test_unfit_input_is_refused(lr, message):
@@ -47,7 +47,6 @@ def test_any_band_count_where_none_is_fixed():
 def test_pca_of_the_training_scenes_holds_what_has_their_rank():
     train, test = cube(rank=3), cube(rank=3, seed=0)[:, ::-1]
     ceiling = PcaCeiling.fit([train], 3)
-    assert isinstance(ceiling, Ceiling)
     assert not isinstance(ceiling, SuperResolver)
     back = ceiling.reconstruct(test)
     assert back.dtype == np.float32

@@ -1,0 +1,172 @@
+"""What params.yaml may say, and how a mistake in it is told."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from hsipipe import params as module
+from hsipipe.errors import MissingInputError, ParamsError
+from hsipipe.params import Group, Params, load_params, parse_params
+
+FILE = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def tree():
+    """What the project's own params.yaml says."""
+    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+
+
+def change(tree, key, value):
+    *groups, last = key.split(".")
+    for group in groups:
+        tree = tree[group]
+    tree[last] = value
+
+
+def refusal(tree):
+    with pytest.raises(ParamsError) as caught:
+        parse_params(tree, source="params.yaml")
+    message = str(caught.value)
+    assert message.startswith("params.yaml: ")
+    assert "\n" not in message
+    return message
+
+
+def test_the_projects_file_is_read(tree):
+    read = load_params(FILE)
+    assert read == parse_params(tree)
+    assert read.degradation.scale == tree["degradation"]["scale"]
+
+
+def test_params_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_params(FILE).protocol = "other"
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("degradation.scal", "did you mean 'scale'?"),
+        ("gae.optimizer.step", "did you mean 'steps'?"),
+        ("samplng", "did you mean 'sampling'?"),
+        ("hardware.colour", "known here: accelerator, precision"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(tree, key, nearest):
+    change(tree, key, 1)
+    assert refusal(tree) == f"params.yaml: unknown key {key!r}{', ' if nearest[0] == 'd' else '; '}{nearest}."
+
+
+def test_a_missing_key_is_named(tree):
+    del tree["diffusion"]["unet"]["width"]
+    assert refusal(tree) == "params.yaml: missing key 'diffusion.unet.width'."
+
+
+def test_every_mistake_is_told_at_once(tree):
+    del tree["protocol"]
+    change(tree, "split.seed", -1)
+    message = refusal(tree)
+    assert "missing key 'protocol'" in message
+    assert "split.seed: " in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("degradation.scale", "four"),
+        ("degradation.scale", 1),
+        ("degradation.scale", 2.5),
+        ("gae.optimizer.lr", float("nan")),
+        ("gae.optimizer.lr", float("inf")),
+        ("split.by", "pixel"),
+        ("split.test_scenes", "balloons"),
+        ("diffusion.unet.multipliers", []),
+        ("hardware.precision", None),
+        ("sampling", 3),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_and_shown(tree, key, value):
+    change(tree, key, value)
+    message = refusal(tree)
+    assert message.startswith(f"params.yaml: {key}: ")
+    assert f"got {value!r}" in message
+
+
+@pytest.mark.parametrize(("name", "value"), [("size", 26), ("stride", 22)])
+def test_patches_are_multiples_of_the_scale(tree, name, value):
+    tree["patches"] |= {"size": 24, "stride": 24, name: value}
+    tree["degradation"]["scale"] = 4
+    assert f"patches.{name} ({value}) must be a multiple of degradation.scale (4)" in refusal(tree)
+
+
+@pytest.mark.parametrize(
+    ("group", "values", "says"),
+    [
+        ("gae", {"n_subs": 4, "n_ovls": 4}, "gae: n_ovls (4) must be smaller than n_subs (4)"),
+        ("sampling", {"tile": 16, "overlap": 8}, "sampling: overlap (8) must be less than half of tile (16)"),
+        ("split", {"val": 0.5, "test": 0.5}, "split: val (0.5) and test (0.5) together must be less than 1"),
+        ("patches", {"size": 24, "stride": 32}, "patches: stride (32) must not exceed size (24)"),
+    ],
+)
+def test_values_that_contradict_each_other(tree, group, values, says):
+    tree[group] |= values
+    assert says in refusal(tree)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("- a\n- b\n", "list"), ("", "NoneType"), ("4\n", "int")])
+def test_a_file_that_holds_no_groups(tmp_path, text, kind):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=f"must hold groups of keys, got {kind}"):
+        load_params(path)
+
+
+def test_a_file_that_is_no_yaml_is_told_in_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("dataset: [unclosed\nsplit: {")
+    with pytest.raises(ParamsError, match=r"is not YAML: .*line 2") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_stand(tmp_path):
+    with pytest.raises(MissingInputError, match=r"No params\.yaml in .*; run this in the project's folder"):
+        load_params(tmp_path / "params.yaml")
+
+
+def groups_in_source():
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ClassDef) and issubclass(getattr(module, node.name), Group):
+            yield node
+
+
+def test_every_field_is_explained_below_it():
+    explained, unexplained = set(), []
+    for node in groups_in_source():
+        for field, below in zip(node.body, [*node.body[1:], None], strict=True):
+            if not isinstance(field, ast.AnnAssign):
+                continue
+            key = f"{node.name}.{field.target.id}"
+            text = below.value if isinstance(below, ast.Expr) else None
+            # A field that is a group of its own is explained by its class.
+            own = isinstance(field.annotation, ast.Name) and is_group(field.annotation.id)
+            explained.add(key)
+            if not own and not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+                unexplained.append(key)
+    assert "SamplingParams.steps" in explained
+    assert unexplained == []
+
+
+def is_group(name):
+    kind = getattr(module, name, None)
+    return isinstance(kind, type) and issubclass(kind, Group) and bool(kind.__doc__)
+
+
+def test_the_source_shows_every_field():
+    shown = {node.name: [f.target.id for f in node.body if isinstance(f, ast.AnnAssign)] for node in groups_in_source()}
+    assert shown["Params"] == list(Params.model_fields)
