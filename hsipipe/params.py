@@ -50,15 +50,15 @@ class SplitParams(Group):
     by: Literal["auto", "scene", "region"]
     """Whole scenes, or regions of each scene; auto: scenes where there are at least three."""
     val: Fraction
-    """Share of the scenes (or of a scene's rows) for choosing checkpoints."""
+    """Share of the scenes (or of a scene's area) for choosing checkpoints."""
     test: Fraction
-    """Share of the scenes (or of a scene's rows) that only the evaluation sees."""
+    """Share of the scenes (or of a scene's area) that only the evaluation sees."""
     test_scenes: list[str]
     """Names of the test scenes; empty: drawn by `seed`."""
     val_scenes: list[str]
     """Names of the validation scenes; empty: drawn by `seed`."""
     guard: NonNegative
-    """Rows in HR pixels left out between two regions of one scene."""
+    """HR pixels left out between two regions of one scene."""
     seed: NonNegative
     """Draws the scenes of each part."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from flows.serving import server
 from tasks.ledger import set_params
+from tasks.locks import wait_for
 
 TINY = (
     "dataset.synthetic.scenes=5",
@@ -87,11 +88,20 @@ def new_project(copy_project):
 
 @pytest.fixture(scope="session")
 def first_run(new_project, run, tmp_path_factory):
-    """The project after its first ``make repro``, and what that command said. Not to be changed."""
-    root = new_project(tmp_path_factory.mktemp("project") / "hsipipe")
-    done = run("-m", "tasks", "repro", cwd=root)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return root, done
+    """The project after its first ``make repro``, and what that command said. Not to be changed.
+
+    Parallel workers of xdist share it: the first one makes it, the others wait.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    root, said = shared / "project" / "hsipipe", shared / "project" / "stdout.txt"
+    with wait_for(shared / "project.lock"):
+        if not said.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            done = run("-m", "tasks", "repro", cwd=new_project(root), timeout=550)
+            assert done.returncode == 0, done.stdout + done.stderr
+            said.write_text(done.stdout, encoding="utf-8")
+    return root, said.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +114,8 @@ def project(first_run):
 def own_project(project, tmp_path):
     """A copy of the reproduced project that a test may change; its runs go into a store of its own."""
     target = tmp_path / "hsipipe"
-    shutil.copytree(project, target, symlinks=True)
+    # Without DVC's locks: another test may be asking DVC about the original.
+    shutil.copytree(project, target, symlinks=True, ignore=shutil.ignore_patterns("tmp"))
     return target
 
 

@@ -12,8 +12,8 @@ from tasks import ledger
 from tasks.catalogue import NAMES
 from tasks.tracking.store import connect
 
-# One worker under xdist: these tests share one reproduced project.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("project")]
+# The time covers the first run of the project, which one of these tests has to wait for.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MODEL = "models:/hsipipe-synthetic-x4@challenger"
 METRICS = {
@@ -36,12 +36,12 @@ def outcomes(log):
 
 
 def test_the_first_run_ends_with_a_table_and_says_where_things_are(first_run):
-    root, done = first_run
+    root, stdout = first_run
     for row in ("bicubic", "regression", "dmgasr", "pca-", "ae-ceiling", "MPSNR"):
-        assert row in done.stdout
-    assert str(root / "reports/report/index.html") in done.stdout
-    assert str(root / "models/superresolver") in done.stdout
-    assert MODEL in done.stdout
+        assert row in stdout
+    assert str(root / "reports/report/index.html") in stdout
+    assert str(root / "models/superresolver") in stdout
+    assert MODEL in stdout
     metrics = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
     assert metrics["models"]["dmgasr"].keys() >= METRICS
     assert metrics["protocol"]["name"] == "default"

@@ -11,8 +11,8 @@ import pytest
 from tasks.ledger import set_params
 from tasks.process import end_group, start
 
-# One worker under xdist: these tests share one reproduced project.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("project")]
+# The time covers the first run of the project, which one of these tests has to wait for.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PATIENCE_S = 120.0
 LONGER = ("diffusion.optimizer.steps=60", "diffusion.optimizer.save_every=4", "diffusion.optimizer.validate_every=20")

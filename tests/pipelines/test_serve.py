@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-# One worker under xdist: these tests share one reproduced project.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("project")]
+# The time covers the first run of the project, which one of these tests has to wait for.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PATIENCE_S = 150.0
 
