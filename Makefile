@@ -29,7 +29,7 @@ repro: $(STAMP)  ## run what is stale, then print the result table and where rep
 	$(BIN)/python -m tasks repro $(ARGS)
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
