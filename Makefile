@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # ARGS goes to the pipeline, e.g. make repro ARGS="-S dataset.name=cave -S dataset.root=/data/cave"
 ARGS   ?=
+# test, and where wanted perceptual (VGG19 loss) or s3 (remotes): make install EXTRAS=test,s3
+EXTRAS ?= test
 STAMP  := $(VENV)/.installed
 
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -17,10 +19,13 @@ help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	# an environment whose making was interrupted has no pip and is made again
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	# torch first and by itself: with it in place nothing pulls another build of it
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
 
 install: $(STAMP)  ## make .venv and install the project into it

@@ -1,6 +1,6 @@
 """What different latents lose at least, on real scenes: the figures of docs/adr/0001-residual-decoding.md.
 
-    python benchmarks/gae_ceiling.py ../shared/data/cave --json benchmarks/results/gae_ceiling.json
+    python benchmarks/gae_ceiling.py CAVE_FOLDER --json benchmarks/results/gae_ceiling.json
 
 Rows: bicubic; PCA with as many components as all groups have channels; the groups' PCA (the linear path's start),
 centred and not; the same with residual decoding. The components are fitted on all scenes but the last three.

@@ -1,5 +1,6 @@
 """The command line ``hsipipe``, the same as ``python -m flows``."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -45,14 +46,17 @@ def pipeline(
 
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
-    from flows.environment import prepare
+    from flows.environment import prepare, require_server
     from tasks.ledger import changed_params
     from tasks.project import find_root
 
+    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {timeout}.")
     root = find_root()
     overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
     changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
     prepare(root)
+    require_server()
     from flows.pipeline import pipeline as run
 
     run(overrides, timeout)
@@ -77,19 +81,22 @@ def serve(
     """
     if interval is not None and cron is not None:
         raise typer.BadParameter("Give --interval or --cron, not both.")
-    if interval is not None and interval <= 0:
-        raise typer.BadParameter(f"--interval must be positive, got {interval}.")
-    from flows.environment import prepare
+    if interval is not None and not (math.isfinite(interval) and interval > 0):
+        raise typer.BadParameter(f"--interval must be a positive number of seconds, got {interval}.")
+    from flows.environment import prepare, require_server
+    from flows.serving import check_cron, server
     from flows.serving import serve as run
-    from flows.serving import server
     from tasks.project import find_root
 
     root = find_root()
     prepare(root)
+    require_server()
+    schedule = cron or (None if interval else "0 2 * * *")
+    check_cron(schedule)
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
         typer.echo(f"Prefect server: {api}")
-        run(interval_s=interval, cron=cron or (None if interval else "0 2 * * *"))
+        run(interval_s=interval, cron=schedule)
 
 
 @app.command()
@@ -109,7 +116,7 @@ def info(
 
     [bold]Example[/bold]
 
-      hsipipe info data/cave/balloons_ms
+      hsipipe info data/raw/balloons_ms
     """
     from flows.listing import cube_table
 

@@ -28,6 +28,25 @@ def prepare(root: Path) -> None:
         logging.getLogger(name).addFilter(without_traceback)
 
 
+def require_server() -> None:
+    """Check that the server of ``PREFECT_API_URL`` answers, if one is named.
+
+    Raises:
+        HsipipeError: It does not.
+    """
+    api = os.environ.get("PREFECT_API_URL")
+    if not api:
+        return
+    import httpx
+
+    try:
+        httpx.get(f"{api}/health", timeout=10).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise HsipipeError(
+            f"The Prefect server at {api} does not answer ({error}); start it, or correct or unset PREFECT_API_URL."
+        ) from error
+
+
 def without_traceback(record: logging.LogRecord) -> bool:
     """Keep Prefect from printing a traceback for an error that a person can mend; the message stays."""
     if record.exc_info and isinstance(record.exc_info[1], HsipipeError):

@@ -1,12 +1,13 @@
 """A file in, a file out: super-resolve a whole scene."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from hsipipe.errors import DataError, ParamsError
-from hsipipe.formats import open_cube, save_cube
+from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.inference.scene import predict_scene
 from hsipipe.models.base import SuperResolver
 from hsipipe.models.catalogue import load_model
@@ -38,13 +39,15 @@ def predict_file(
 
     Raises:
         ParamsError: `overlap` or `full_scale` does not fit.
+        FileFormatError: `target` has a suffix that cannot be written.
         DataError: The values are out of the range that the model was made for.
         HsipipeError: A file or model that is missing or does not fit.
     """
     if overlap * 2 >= tile:
         raise ParamsError(f"--overlap ({overlap}) must be less than half of --tile ({tile}).")
-    if not full_scale > 0:
-        raise ParamsError(f"--full-scale must be positive, got {full_scale}.")
+    if not (math.isfinite(full_scale) and full_scale > 0):
+        raise ParamsError(f"--full-scale must be a positive number, got {full_scale}.")
+    writer(target)  # a name that cannot be written should not cost a prediction
     cube = open_cube(source, variable=variable)
     lr = np.ascontiguousarray(cube.to_numpy() / np.float32(full_scale), dtype=np.float32)
     if np.nanmax(lr, initial=0.0) > PLAUSIBLE:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from hsipipe.errors import HsipipeError
+from hsipipe.errors import HsipipeError, ParamsError
 from tasks.process import end_group, start
 
 HOST = "127.0.0.1"
@@ -45,6 +45,21 @@ def serve(*, interval_s: float | None, cron: str | None) -> None:
     )
     # A schedule that is paused at every stop would stay paused after a restart of the machine.
     serve_deployments(deployment, pause_on_shutdown=False, limit=1)
+
+
+def check_cron(cron: str | None) -> None:
+    """Check a cron expression before anything is started for it.
+
+    Raises:
+        ParamsError: It is none.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        if cron is not None:
+            CronSchedule(cron=cron)
+    except ValueError as error:
+        raise ParamsError(f"--cron takes five fields such as '0 2 * * *', got {cron!r}.") from error
 
 
 @contextmanager

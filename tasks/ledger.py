@@ -21,9 +21,10 @@ from typing import Any
 
 import yaml
 
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
+from hsipipe.errors import ParamsError, StageFailedError
 from hsipipe.params import Params, load_params, parse_params
 from tasks.locks import hold
+from tasks.names import check_names
 from tasks.process import end_group, start
 from tasks.project import PARAMS, locks
 
@@ -121,16 +122,6 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
         raise StageFailedError(f"The pipeline stopped: {_own_message(root, [])}")
 
 
-def status(root: Path) -> set[str]:
-    """Names of the stages that DVC would run next: those whose own deps, params or outs changed."""
-    lines: list[str] = []
-    code = _run_dvc(Session(root, "status", None), "status", "--json", on_line=lines.append)
-    tree = next((line for line in lines if line.startswith("{")), None)
-    if code or tree is None:
-        raise HsipipeError(f"dvc status failed: {_own_message(root, lines)}")
-    return set(yaml.safe_load(tree))
-
-
 def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
     """Params with overrides, and the text of params.yaml that says so; writes nothing.
 
@@ -140,6 +131,7 @@ def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
 
     Raises:
         ParamsError: Syntax, an unknown key, or a value that does not fit.
+        UnknownNameError: A data set, SRF or protocol that there is not.
     """
     original = root / PARAMS
     params = load_params(original)
@@ -160,7 +152,9 @@ def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
                 f"Cannot read {' '.join(overrides)!r}, expected group.key=value: {_one_line(cause)}"
             ) from error
         text = copy.read_text(encoding="utf-8")
-    return parse_params(yaml.safe_load(text), source=PARAMS), text
+    params = parse_params(yaml.safe_load(text), source=PARAMS)
+    check_names(params)
+    return params, text
 
 
 def set_params(root: Path, overrides: Sequence[str]) -> Params:

@@ -23,6 +23,7 @@ from hsipipe.artifacts import Artifact
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params import Params, load_params
 from tasks.curve import Curve
+from tasks.names import check_names
 from tasks.project import PARAMS, curve_path, find_root, locks, summary_path
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class Stage(Generic[P, R]):
 
         root = find_root()
         params = load_params(root / PARAMS)
+        check_names(params)
         view = ParamsView(params, reads=self.reads, stage=self.name)
         with ExitStack() as stack:
             stack.enter_context(hold(locks(root) / f"{self.name}.lock", what=f"Stage {self.name}"))

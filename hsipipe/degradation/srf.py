@@ -77,7 +77,7 @@ def response(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
         UnknownNameError: No such sensor.
         DataError: The cube has no wavelengths, or a band of the sensor lies outside of them.
     """
-    sensor = _sensor_bands(name)
+    sensor = sensor_bands(name)
     nm = np.asarray(wavelengths_nm, dtype=np.float64).ravel()
     if not nm.size or not np.isfinite(nm).all():
         raise DataError(
@@ -95,7 +95,7 @@ def response(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
 
 def band_names(name: str) -> list[str]:
     """Names of a sensor's bands."""
-    return [band.name for band in _sensor_bands(name)]
+    return [band.name for band in sensor_bands(name)]
 
 
 def apply_response(matrix: NDArray[Any], cube: NDArray[Any]) -> NDArray[Any]:
@@ -105,7 +105,12 @@ def apply_response(matrix: NDArray[Any], cube: NDArray[Any]) -> NDArray[Any]:
     return mixed.reshape(len(matrix), *cube.shape[1:])
 
 
-def _sensor_bands(name: str) -> tuple[SensorBand, ...]:
+def sensor_bands(name: str) -> tuple[SensorBand, ...]:
+    """The bands of a sensor.
+
+    Raises:
+        UnknownNameError: There is no such sensor; the message lists them.
+    """
     if name not in SRFS:
         close = get_close_matches(name, SRFS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""

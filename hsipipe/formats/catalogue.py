@@ -1,6 +1,7 @@
 """Which reader opens which file."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import xarray as xr
@@ -73,18 +74,31 @@ def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
             f"wrap it: xarray.DataArray(values, dims={DIMS})."
         )
     path = Path(path)
+    form, write = writer(path)
+    if set(cube.dims) != set(DIMS):
+        raise DataError(f"A cube has the dims {', '.join(DIMS)}, got {', '.join(map(str, cube.dims))}.")
+    place = atomic_folder if form.folder else atomic_file
+    with place(path) as temporary:
+        write(cube.transpose(*DIMS), temporary)
+
+
+def writer(path: Path) -> tuple[CubeFormat, Callable[[xr.DataArray, Path], None]]:
+    """The format that `path` names by its suffix, and how to write it; to be asked before long work.
+
+    Raises:
+        FileFormatError: No writer for the suffix.
+        MissingInputError: The folder that it should lie in is not there.
+    """
     name = _SUFFIXES.get(path.suffix.lower())
-    write = FORMATS[name].write if name else None
-    if name is None or write is None:
+    form = FORMATS[name] if name else None
+    if form is None or form.write is None:
         writable = sorted(suffix for suffix, key in _SUFFIXES.items() if FORMATS[key].write)
         raise FileFormatError(
             f"{path}: cubes cannot be written as {path.suffix or 'a name without suffix'!r}; use {', '.join(writable)}"
         )
-    if set(cube.dims) != set(DIMS):
-        raise DataError(f"A cube has the dims {', '.join(DIMS)}, got {', '.join(map(str, cube.dims))}.")
-    place = atomic_folder if FORMATS[name].folder else atomic_file
-    with place(path) as temporary:
-        write(cube.transpose(*DIMS), temporary)
+    if not path.absolute().parent.is_dir():
+        raise MissingInputError(f"{path}: there is no folder {path.absolute().parent}; make it first.")
+    return form, form.write
 
 
 def detect(path: Path) -> str:

@@ -26,7 +26,7 @@ class PerceptualLoss(nn.Module):
             from torchvision.models import VGG19_Weights, vgg19
         except ImportError as error:
             raise MissingInputError(
-                "gae.loss.perceptual is not 0, but torchvision is missing: pip install 'hsipipe[perceptual]', "
+                "gae.loss.perceptual is not 0, but torchvision is missing: make install EXTRAS=test,perceptual, "
                 "or set gae.loss.perceptual to 0."
             ) from error
         try:

@@ -112,7 +112,7 @@ def project(first_run):
 
 @pytest.fixture
 def own_project(project, tmp_path):
-    """A copy of the reproduced project that a test may change; its runs go into a store of its own."""
+    """A copy of the reproduced project that a test may change."""
     target = tmp_path / "hsipipe"
     # Without DVC's locks: another test may be asking DVC about the original.
     shutil.copytree(project, target, symlinks=True, ignore=shutil.ignore_patterns("tmp"))

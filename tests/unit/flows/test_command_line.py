@@ -83,7 +83,14 @@ def test_a_preset_fits_the_params(repository, tmp_path, invoke):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["serve", "--interval", "5", "--cron", "0 2 * * *"], ["serve", "--interval", "0"], ["nonsense"]]
+    "arguments",
+    [
+        ["serve", "--interval", "5", "--cron", "0 2 * * *"],
+        ["serve", "--interval", "0"],
+        ["serve", "--interval", "nan"],
+        ["pipeline", "--timeout", "0"],
+        ["nonsense"],
+    ],
 )
 def test_a_wrong_use_is_a_usage_error(invoke, arguments):
     assert invoke(*arguments).exit_code == 2
@@ -116,7 +123,7 @@ def test_predict_writes_a_cube_with_the_wavelengths_of_the_input(invoke, cube, t
     ("options", "error", "message"),
     [
         ([], DataError, "say which value means 1.0"),
-        (["--full-scale", "-1"], ParamsError, "must be positive"),
+        (["--full-scale", "-1"], ParamsError, "must be a positive number"),
         (["--tile", "8", "--overlap", "4"], ParamsError, "less than half"),
     ],
 )

@@ -1,13 +1,17 @@
 import logging
 import sys
 
-from flows.environment import prepare, without_traceback
-from hsipipe.errors import StageFailedError
+import pytest
+
+from flows.environment import prepare, require_server, without_traceback
+from flows.serving import check_cron
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
 
 
 def test_defaults_are_set_and_what_the_user_set_stays(tmp_path, monkeypatch):
     for name in ("PREFECT_HOME", "DO_NOT_TRACK", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "true")
     import os
 
@@ -31,3 +35,20 @@ def test_only_errors_that_a_person_can_mend_lose_their_traceback():
     assert without_traceback(bug)
     assert mendable.exc_info is None
     assert bug.exc_info is not None
+
+
+def test_a_server_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with pytest.raises(HsipipeError, match=r"http://127.0.0.1:9/api does not answer .* unset PREFECT_API_URL"):
+        require_server()
+
+
+def test_without_a_named_server_there_is_nothing_to_check(monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    require_server()
+
+
+def test_a_cron_expression_is_checked_before_a_server_starts():
+    check_cron("0 2 * * *")
+    with pytest.raises(ParamsError, match="five fields"):
+        check_cron("bad cron")

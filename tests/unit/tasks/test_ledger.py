@@ -63,7 +63,6 @@ def test_a_stage_runs_once_and_is_then_up_to_date(root):
     assert any(line.startswith("making run-") for line in lines)
     assert ledger.repro(root, "make", on_line=lines.append) is Outcome.UP_TO_DATE
     assert set(ledger.out_hashes(root)) == {"made.txt"}
-    assert ledger.status(root) == {"fail", "hang"}
 
 
 def test_what_ran_before_comes_back_from_the_cache(root):

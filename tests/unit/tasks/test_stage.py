@@ -120,7 +120,7 @@ def test_the_work_folder_depends_on_params_that_are_read_and_on_inputs(root):
     set_params(root, ["degradation.scale=2"])
     note.execute()
     assert keys[2] != keys[1]
-    set_params(root, ["degradation.scale=4", "dataset.name=other"])
+    set_params(root, ["degradation.scale=4", "dataset.name=cave"])
     make.execute()
     note.execute()
     assert keys[3] not in keys[:3]
