@@ -63,7 +63,8 @@ def test_the_work_of_a_finished_training_is_cleared_away(project):
 
 
 def test_two_at_once_are_refused(own_project, environment):
-    set_params(own_project, LONGER)
+    # Long enough to be still at work when the second one comes; it is ended then.
+    set_params(own_project, [*LONGER, "diffusion.optimizer.steps=100000"])
     holder = start("dvc", "repro", STAGE, cwd=own_project, env=environment, capture=False)
     deadline = time.monotonic() + PATIENCE_S
     try:
