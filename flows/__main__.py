@@ -100,11 +100,34 @@ def serve(
 
 
 @app.command()
-def datasets() -> None:
-    """List the data sets that dataset.name may say."""
-    from flows.listing import dataset_table
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="Show all that is known of this one.")] = None,
+) -> None:
+    """List the data sets that dataset.name may say.
 
-    _print(dataset_table())
+    [bold]Example[/bold]
+
+      hsipipe datasets chikusei
+    """
+    from flows.listing import dataset_details, dataset_table
+
+    _print(dataset_table() if name is None else dataset_details(name))
+
+
+@app.command()
+def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe datasets` lists.")]) -> None:
+    """Bring a data set into the cache, checked and unpacked; a broken download is continued.
+
+    HSIPIPE_CACHE says where the cache is; HSIPIPE_MIRROR is an address or a folder that is asked first.
+    With HSIPIPE_OFFLINE=1 the network is never used.
+
+    [bold]Example[/bold]
+
+      hsipipe download pavia_university
+    """
+    from flows.listing import download_dataset
+
+    typer.echo(download_dataset(name))
 
 
 @app.command()
@@ -118,7 +141,7 @@ def info(
 
       hsipipe info data/raw/balloons_ms
     """
-    from flows.listing import cube_table
+    from flows.cube_info import cube_table
 
     _print(cube_table(file, variable=variable))
 
@@ -126,7 +149,7 @@ def info(
 @app.command()
 def predict(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The low-resolution cube.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: .npy, .nc or .zarr.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: .npy, .nc, .tif or .zarr.")],
     model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
     overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
@@ -166,6 +189,43 @@ def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")
       dvc exp run $(hsipipe preset dmgasr-paper)
     """
     typer.echo(" ".join(f"-S {override}" for override in _preset(name)))
+
+
+@app.command()
+def protocol(
+    name: Annotated[str | None, typer.Argument(help="For example sspsr; left out: list them.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Where it is defined on several.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Ratio of the pixel sizes.")] = None,
+) -> None:
+    """List the protocols, or print what one fixes as options for `dvc exp run`.
+
+    [bold]Example[/bold]
+
+      dvc exp run $(hsipipe protocol sspsr --dataset chikusei --scale 4)
+    """
+    from flows.protocol_listing import protocol_overrides, protocol_table
+
+    if name is None:
+        _print(protocol_table())
+        return
+    overrides = protocol_overrides(name, dataset=dataset, scale=scale)
+    typer.echo(" ".join(f"-S {override}" for override in overrides))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A metrics.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+) -> None:
+    """Show two results side by side; results of different protocols are refused.
+
+    [bold]Example[/bold]
+
+      hsipipe compare last-week.json reports/metrics.json
+    """
+    from flows.comparing import comparison_table
+
+    _print(comparison_table(first, second))
 
 
 def _preset(name: str) -> list[str]:

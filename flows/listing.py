@@ -1,61 +1,89 @@
-"""Tables for people: the data sets there are, and what a cube holds."""
+"""The data sets for people: a table of all, the details of one, and its download."""
 
-from pathlib import Path
-
-import numpy as np
 from rich.table import Table
 
-from hsipipe.bands import band_label
+from hsipipe.datasets.base import Dataset
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.datasets.download import cache_folder
-from hsipipe.formats import open_cube
+from hsipipe.errors import MissingInputError
 
 
 def dataset_table() -> Table:
-    """Name, sensor facts, licence, size and presence of every data set."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "bands", "nm", "GSD m", "download", "here", "licence", "title"):
-        table.add_column(heading)
+    """Sensor facts, size, presence and licence of every data set; a row has at most 80 characters."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("name", "bands", "nm", "GSD m", "size", "here", "licence"):
+        table.add_column(heading, no_wrap=True)
     for name in sorted(DATASETS):
         facts = DATASETS[name]
-        nm = facts.wavelength_nm
         table.add_row(
             name,
             str(facts.bands or "any"),
-            f"{nm[0]:.0f}-{nm[-1]:.0f}" if nm else "any",
+            _range_nm(facts) or "any",
             "-" if facts.gsd_m is None else f"{facts.gsd_m:g}",
-            f"{facts.size_bytes / 1e6:.0f} MB" if facts.archives else "-",
+            _size(facts.size_bytes) if facts.archives else "-",
             facts.presence(cache_folder()),
             facts.licence,
-            facts.title,
         )
     return table
 
 
-def cube_table(path: Path, *, variable: str | None = None) -> Table:
-    """Shape, wavelengths in nm, range of the values, NaN and dead bands, and the position if it is known."""
-    cube = open_cube(path, variable=variable)
-    bands, height, width = cube.shape
-    values = cube.to_numpy()
-    finite = np.isfinite(values)
-    lowest = np.where(finite, values, np.inf).min(axis=(1, 2))
-    highest = np.where(finite, values, -np.inf).max(axis=(1, 2))
-    dead = np.flatnonzero(lowest >= highest).tolist()
-    nm = cube["wavelength_nm"].to_numpy() if "wavelength_nm" in cube.coords else None
+def dataset_details(name: str) -> Table:
+    """All facts of one data set, where it comes from and how its bytes are checked.
+
+    Raises:
+        UnknownNameError: The message lists the names.
+    """
+    facts = DATASETS[name]
     rows = {
-        "file": str(path),
-        "shape": f"{bands} bands, {height} rows, {width} columns",
-        "wavelengths": "unknown",
-        "values": f"{lowest.min():g} to {highest.max():g}" if finite.any() else "none is finite",
-        "NaN or Inf": str(int(finite.size - finite.sum())),
-        "dead bands": ", ".join(band_label(band, nm) for band in dead) or "none",
-        "position": "unknown",
+        "name": name,
+        "title": facts.title,
+        "DOI": facts.doi or "-",
+        "licence": facts.licence,
+        "terms": facts.terms or "-",
+        "bands": str(facts.bands or "as the files have"),
+        "wavelengths": f"{span} nm" if (span := _range_nm(facts)) else "as the files say",
+        "GSD": "-" if facts.gsd_m is None else f"{facts.gsd_m:g} m",
+        "full scale": f"{facts.scale:g}",
+        "ground truth": "yes" if facts.ground_truth else "no, only at reduced resolution",
+        "layout": facts.layout,
+        "here": facts.presence(cache_folder()),
     }
-    if nm is not None:
-        rows["wavelengths"] = f"{nm.min():g} to {nm.max():g} nm"
-    if "spatial_ref" in cube.coords:
-        rows["position"] = str(cube["spatial_ref"].attrs.get("crs_wkt", "known")).split(",")[0]
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # addresses are to be copied whole
     for what, text in rows.items():
         table.add_row(what, text)
+    for archive in facts.archives:
+        table.add_row("download", f"{archive.url} ({_size(archive.size_bytes)})")
+        for mirror in archive.mirrors:
+            table.add_row("", f"or {mirror}")
+        table.add_row("", f"sha256 {archive.sha256 or 'of the first download, then enforced (trust on first use)'}")
     return table
+
+
+def download_dataset(name: str) -> str:
+    """Bring a data set into the cache, checked and unpacked; gives a line that says where it is.
+
+    Raises:
+        UnknownNameError: The message lists the names.
+        MissingInputError: It cannot be downloaded, or no scene is in what came.
+    """
+    facts = DATASETS[name]
+    if not facts.archives:
+        made = facts.presence(cache_folder()) == "generated"
+        how = "its scenes are generated" if made else "set dataset.root to the folder of your cubes"
+        return f"{name}: there is nothing to download, {how}"
+    place = facts.fetch(cache_folder())
+    scenes = facts.find(place)
+    if not scenes:
+        raise MissingInputError(f"{name}: there is no scene in {place}. Expected there: {facts.layout}.")
+    return f"{name}: {len(scenes)} scene{'s' if len(scenes) > 1 else ''} in {place}"
+
+
+def _range_nm(facts: Dataset) -> str:
+    nm = facts.wavelength_nm
+    return f"{nm[0]:.0f}-{nm[-1]:.0f}" if nm else ""
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

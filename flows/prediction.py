@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
+from hsipipe.formats.georeference import refine
 from hsipipe.inference.scene import predict_scene
 from hsipipe.models.base import SuperResolver
 from hsipipe.models.catalogue import load_model
@@ -26,7 +26,7 @@ def predict_file(
     full_scale: float,
     variable: str | None = None,
 ) -> None:
-    """Read a cube, super-resolve it tile by tile, write the result.
+    """Read a cube, super-resolve it tile by tile, write the result with its wavelengths and its position.
 
     Args:
         source: LR cube.
@@ -57,7 +57,7 @@ def predict_file(
         )
     resolver = _load(model)
     sr = predict_scene(resolver, lr, tile=tile, overlap=overlap) * np.float32(full_scale)
-    save_cube(_like(cube, sr), target)
+    save_cube(refine(cube, sr, scale=resolver.scale), target)
 
 
 def _load(model: str) -> SuperResolver:
@@ -67,10 +67,3 @@ def _load(model: str) -> SuperResolver:
 
         return load_registered(find_root(), model)
     return load_model(Path(model))
-
-
-def _like(cube: xr.DataArray, sr: np.ndarray) -> xr.DataArray:
-    result = xr.DataArray(sr, dims=("band", "y", "x"), attrs=cube.attrs)
-    if "wavelength_nm" in cube.coords:
-        result = result.assign_coords(wavelength_nm=cube["wavelength_nm"])
-    return result

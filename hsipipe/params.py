@@ -34,6 +34,19 @@ class SyntheticParams(Group):
     """The same seed gives the same bytes."""
 
 
+class FolderParams(Group):
+    """What the user's own cubes, the dataset `folder`, do not say of themselves."""
+
+    full_scale: Annotated[float, Field(gt=0)]
+    """Value in the files that becomes 1.0, such as 10000 for scaled reflectances."""
+    variable: str | None
+    """Name of the array in files that hold several; null: the only one."""
+    wavelength_nm: list[Annotated[float, Field(gt=0)]]
+    """Centre of every band of the file in nm, dropped ones included; empty: as the files say."""
+    drop_bands: list[Positive]
+    """Bands that are left out, counted from 1, before anything else is done."""
+
+
 class DatasetParams(Group):
     """Which scenes."""
 
@@ -41,14 +54,28 @@ class DatasetParams(Group):
     """A name that `hsipipe datasets` lists."""
     root: str | None
     """A local folder in the dataset's published layout; null downloads it."""
+    folder: FolderParams
     synthetic: SyntheticParams
+
+
+class RegionsParams(Group):
+    """Regions by their coordinates, as ``chikusei@0:512x128:640``: rows and columns in HR pixels, ends excluded."""
+
+    train: list[str]
+    """Regions that train."""
+    val: list[str]
+    """Regions that choose the checkpoint."""
+    test: list[str]
+    """Regions that only the evaluation sees."""
 
 
 class SplitParams(Group):
     """Which part of the data is for what. The three parts are disjoint in space."""
 
-    by: Literal["auto", "scene", "region"]
-    """Whole scenes, or regions of each scene; auto: scenes where there are at least three."""
+    by: Literal["auto", "scene", "region", "listed"]
+    """Whole scenes, regions of each scene, or the regions listed; auto: scenes where there are at least three."""
+    regions: RegionsParams
+    """The regions of `listed`; empty lists otherwise."""
     val: Fraction
     """Share of the scenes (or of a scene's area) for choosing checkpoints."""
     test: Fraction
@@ -69,6 +96,30 @@ class SplitParams(Group):
         return self
 
 
+class PsfParams(Group):
+    """Point spread function of the LR sensor, applied on the grid of the HR pixels."""
+
+    kind: Literal["bicubic", "gaussian", "average"]
+    """MATLAB's imresize, a Gaussian, or the mean of the pixels under an LR pixel."""
+    sigma: Annotated[float, Field(gt=0)] | None
+    """Standard deviation of the Gaussian in HR pixels; null: from `mtf`."""
+    mtf: Fraction | None
+    """Modulation transfer of the Gaussian at the Nyquist frequency of the LR grid; null: from `sigma`."""
+    size: Positive | None
+    """Taps of the Gaussian along one axis; null: out to four standard deviations."""
+    phase: NonNegative | None
+    """HR pixel inside an LR pixel on which the Gaussian sits; null: the centre of the LR pixel."""
+
+
+class SnrParams(Group):
+    """Signal-to-noise ratio of each sensor in dB; null: no noise."""
+
+    lr: float | None
+    """Of the LR-HSI, in each band."""
+    msi: float | None
+    """Of the HR-MSI, in each band."""
+
+
 class DegradationParams(Group):
     """How LR-HSI and HR-MSI are made out of the HR-HSI."""
 
@@ -76,8 +127,15 @@ class DegradationParams(Group):
     """Ratio of the pixel sizes, s."""
     crop_remainder: bool
     """Cut rows and columns that do not fill an LR pixel; false: such a scene is an error."""
-    srf: str
-    """Name of the multispectral sensor whose spectral response makes the HR-MSI."""
+    normalisation: Literal["fixed", "scene_max", "region_minmax"]
+    """By the data set's full scale alone; or then by each scene's maximum; or each region by its own extremes."""
+    psf: PsfParams
+    srf: str | None
+    """Sensor whose spectral response makes the HR-MSI: a known name, the path of a table, `measured` for the
+    data set's own MSI; null: none is made."""
+    snr_db: SnrParams
+    seed: NonNegative
+    """Draws the noise."""
 
 
 class PatchesParams(Group):
@@ -268,6 +326,15 @@ class Params(Group):
     hardware: HardwareParams
     protocol: str
     """A name of `hsipipe.protocols`."""
+
+    @model_validator(mode="after")
+    def _truth_stays_out_of_the_input(self) -> "Params":
+        if self.degradation.normalisation == "region_minmax" and self.protocol != "dmgasr":
+            raise ValueError(
+                "degradation.normalisation region_minmax scales each test region by its own ground truth, which nobody "
+                f"has in use; it is for protocol dmgasr alone, not for {self.protocol}: set it to fixed"
+            )
+        return self
 
     @model_validator(mode="after")
     def _patches_fit_the_scale(self) -> "Params":

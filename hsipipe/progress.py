@@ -1,27 +1,53 @@
 """Progress bars with time left; silent when nobody watches."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 _shown: ContextVar[bool] = ContextVar("shown", default=False)
 
 
+class Advance(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, n: int = 1, note: str = "", *, done: int | None = None, total: int | None = None) -> None:
+        """Move the bar by `n`, or to `done`; replace the note behind it and, where it is given, the total."""
+        ...
+
+
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+def progress(description: str, total: int, *, unit: Literal["", "bytes"] = "") -> Iterator[Advance]:
     """Show a bar on stderr while the body runs; a bar inside another one's body stays silent.
 
+    Args:
+        description: What is being done.
+        total: How much there is to do.
+        unit: "bytes" shows kB, MB, GB and the speed; otherwise numbers are counts.
+
     Yields:
-        ``advance(n=1, note="")``: moves the bar and replaces the note behind it.
+        The function that moves the bar.
     """
+    counts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
+    if unit == "bytes":
+        counts = (DownloadColumn(), TransferSpeedColumn())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        *counts,
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
@@ -31,8 +57,11 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=console, transient=True, disable=silent) as bar:
         task = bar.add_task(description, total=total, note="")
 
-        def advance(n: int = 1, note: str = "") -> None:
-            bar.update(task, advance=n, note=note)
+        def advance(n: int = 1, note: str = "", *, done: int | None = None, total: int | None = None) -> None:
+            if done is None:
+                bar.update(task, advance=n, note=note, total=total)
+            else:
+                bar.update(task, completed=done, note=note, total=total)
 
         try:
             yield advance

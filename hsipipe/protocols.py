@@ -1,71 +1,37 @@
 """Named experimental protocols: everything that two results must share before they may be compared.
 
-A protocol's name picks the conventions (:class:`Conventions`); the data set and degradation come from
+A protocol's name picks the conventions (:mod:`hsipipe.conventions`); the data set and degradation come from
 params.yaml, and the scenes that train, choose and test from the pairs themselves. All of it is hashed. Where
 the files lie does not enter the hash, nor how the scenes were drawn: what they are does.
+
+The published protocols fix parameters, too: params.yaml must hold their values, and what differs is an error.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from hsipipe.errors import DataError
+from hsipipe.conventions import Conventions, Setup
+from hsipipe.degradation.psf import Psf
+from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import DatasetParams, DegradationParams, SplitParams
 from hsipipe.registry import Registry
 
 HASH_LENGTH = 16
 
-METRIC_DEFINITIONS: Mapping[str, str] = {
-    "mpsnr_db": "PSNR of each band with peak 1, mean over bands (dB)",
-    "cube_psnr_db": "PSNR of the whole cube with peak 1 (dB)",
-    "mssim": "skimage structural_similarity of each band, its defaults, data_range 1, mean over bands",
-    "sam_deg": "mean angle between spectra over pixels whose spectra are both non-zero (degrees)",
-    "ergas": "100/s * sqrt(mean over bands of MSE_b / mean_b^2)",
-    "cc": "Pearson correlation of each band, mean over the bands where the truth is not constant",
-    "rmse": "root of the mean squared error of the whole cube",
-    "consistency_psnr_db": "PSNR of the degraded prediction against the LR input (dB)",
-}
-"""The metrics of :mod:`hsipipe.evaluation.metrics` in one sentence each."""
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """What a protocol's name stands for, whatever the data set.
-
-    Attributes:
-        title: One line for people.
-        psf: Point spread function of the LR sensor, with its boundary.
-        antialiasing: Whether the kernel widens with the scale on the way down.
-        normalisation: What raw values are divided by.
-        prediction_range: What predictions are clipped to before they are scored.
-        averaging: How the numbers of scenes become one.
-        ergas_ratio: The factor in front of ERGAS.
-        metrics: Definition of every metric.
-    """
-
-    title: str
-    psf: str
-    antialiasing: bool
-    normalisation: str
-    prediction_range: tuple[float, float]
-    averaging: str
-    ergas_ratio: str
-    metrics: Mapping[str, str] = field(default_factory=lambda: METRIC_DEFINITIONS)
-
-
-DEFAULT = Conventions(
-    title="this project's own: whole test scenes, one fixed scale per data set",
-    psf="bicubic, a = -0.5, symmetric boundary (equal to MATLAB's imresize)",
-    antialiasing=True,
-    normalisation="fixed per data set: the sensor's full range is 1",
-    prediction_range=(0.0, 1.0),
-    averaging="each metric on whole test scenes, then the mean over scenes",
-    ergas_ratio="100/s",
+PROTOCOLS: Registry[Conventions] = Registry(
+    "protocol",
+    {
+        "default": "hsipipe.conventions:DEFAULT",
+        "sspsr": "hsipipe.conventions:SSPSR",
+        "mcnet": "hsipipe.conventions:MCNET",
+        "dmgasr": "hsipipe.conventions:DMGASR",
+        "cave-fusion-x32": "hsipipe.conventions:CAVE_FUSION_X32",
+        "hisr-x4": "hsipipe.conventions:HISR_X4",
+    },
 )
-
-PROTOCOLS: Registry[Conventions] = Registry("protocol", {"default": "hsipipe.protocols:DEFAULT"})
 
 
 @dataclass(frozen=True)
@@ -75,8 +41,8 @@ class Protocol:
     Attributes:
         name: A name of :data:`PROTOCOLS`.
         scale: Ratio of the pixel sizes, s.
-        dataset: Name and, for `synthetic`, what the scenes are made from.
-        plan: The regions of "train", "val" and "test", sorted, as ``"balloons[0:512,0:512]"`` (rows, columns
+        dataset: Name and, for `synthetic` and `folder`, what the scenes are made from.
+        plan: The regions of "train", "val" and "test", sorted, as ``balloons@0:512x0:512`` (rows, columns
             in HR pixels). A model trained on other scenes is another experiment, too.
         split: How the plan was drawn: recorded, not hashed, since another way to the same plan changes nothing.
         degradation: How LR-HSI and HR-MSI were made (without the scale).
@@ -100,15 +66,25 @@ class Protocol:
             "dataset": self.dataset,
             "plan": {part: list(regions) for part, regions in self.plan.items()},
             "degradation": self.degradation,
-            "psf": conventions.psf,
             "antialiasing": conventions.antialiasing,
-            "normalisation": conventions.normalisation,
+            "boundary": conventions.boundary,
+            "headline": conventions.headline,
             "prediction_range": list(conventions.prediction_range),
             "averaging": conventions.averaging,
-            "ergas_ratio": conventions.ergas_ratio,
+            "ergas_ratio": self.ergas_ratio,
             "metrics": conventions.metrics,
         }
         return dict(_flatten(tree))
+
+    @property
+    def ergas_ratio(self) -> int:
+        """The s of the factor 100/s in front of ERGAS."""
+        return self.conventions.ergas_ratio or self.scale
+
+    @property
+    def psf(self) -> Psf:
+        """Of the LR sensor."""
+        return Psf(**self.degradation["psf"])
 
     @property
     def hash(self) -> str:
@@ -139,6 +115,7 @@ def make_protocol(
     split: SplitParams,
     degradation: DegradationParams,
     plan: Mapping[str, Sequence[Mapping[str, Any]]],
+    srf: str | None,
 ) -> Protocol:
     """The protocol called `name` on this data.
 
@@ -148,25 +125,73 @@ def make_protocol(
         split: How they were divided.
         degradation: How the pairs were made.
         plan: How they came to be divided, the ``splits`` of pairs.json: part to
-            ``{"name": scene, "region": [y0, y1, x0, x1]}``.
+            ``{"name": region, "scene": scene, "region": [y0, y1, x0, x1]}``.
+        srf: What stands for the spectral response, the ``srf`` of pairs.json: a name, or the digest of a table.
 
     Raises:
         UnknownNameError: No protocol has this name; the message lists them.
+        ParamsError: See :func:`check_pins`.
     """
+    check_pins(name, dataset=dataset, split=split, degradation=degradation)
     what: dict[str, Any] = {"name": dataset.name}
     if dataset.name == "synthetic":
         what["synthetic"] = dataset.synthetic.model_dump(mode="json")
+    if dataset.name == "folder":
+        what["folder"] = dataset.folder.model_dump(mode="json")
     return Protocol(
         name=name,
         scale=degradation.scale,
         dataset=what,
         plan={
-            part: sorted(_region(entry["name"], entry["region"]) for entry in entries) for part, entries in plan.items()
+            part: sorted(_region(entry["scene"], entry["region"]) for entry in entries)
+            for part, entries in plan.items()
         },
         split=split.model_dump(mode="json"),
-        degradation=degradation.model_dump(mode="json", exclude={"scale"}),
+        degradation=_what_happens(degradation) | {"srf": srf},
         conventions=PROTOCOLS[name],
     )
+
+
+def check_pins(name: str, *, dataset: DatasetParams, split: SplitParams, degradation: DegradationParams) -> None:
+    """Check that the parameters are those that the protocol fixes.
+
+    Raises:
+        UnknownNameError: No protocol has this name; the message lists them.
+        ParamsError: The protocol is not defined on this data set or scale, or a value differs (each is named).
+    """
+    if not PROTOCOLS[name].setups:
+        return
+    setup = setup_of(name, dataset.name)
+    if degradation.scale not in setup.scales:
+        raise ParamsError(
+            f"Protocol {name!r} on {dataset.name!r} has the scales {', '.join(map(str, setup.scales))}, got "
+            f"degradation.scale {degradation.scale}."
+        )
+    values = dict(_flatten({"split": split.model_dump(), "degradation": degradation.model_dump()}))
+    wrong = [
+        f"{key} is {_shown(values[key])}, expected {_shown(pin)}"
+        for key, pin in setup.pins.items()
+        if values[key] != pin
+    ]
+    if wrong:
+        raise ParamsError(
+            f"Protocol {name!r} fixes these values on {dataset.name!r}: {'; '.join(wrong)}. Set them all with "
+            f"dvc exp run $(hsipipe protocol {name} --dataset {dataset.name} --scale {degradation.scale})."
+        )
+
+
+def setup_of(name: str, dataset: str) -> Setup:
+    """What a published protocol fixes on a data set.
+
+    Raises:
+        UnknownNameError: No protocol has this name; the message lists them.
+        ParamsError: It is not defined on this data set.
+    """
+    setups = PROTOCOLS[name].setups
+    if dataset not in setups:
+        known = f"it is defined on {', '.join(sorted(setups))}" if setups else "it fixes nothing on any"
+        raise ParamsError(f"Protocol {name!r} has no setup for the dataset {dataset!r}; {known}.")
+    return setups[dataset]
 
 
 def require_same(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any]) -> None:
@@ -202,9 +227,19 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return flat
 
 
+def _what_happens(degradation: DegradationParams) -> dict[str, Any]:
+    """The degradation without the scale, which stands for itself, and without the seed where there is no noise."""
+    noiseless = degradation.snr_db.lr is None and degradation.snr_db.msi is None
+    return degradation.model_dump(mode="json", exclude={"scale", *(["seed"] if noiseless else [])})
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)
+
+
 def _region(name: str, region: Sequence[int]) -> str:
     y0, y1, x0, x1 = region
-    return f"{name}[{y0}:{y1},{x0}:{x1}]"
+    return f"{name}@{y0}:{y1}x{x0}:{x1}"
 
 
 def _against(mine: Any, other: Any) -> str:

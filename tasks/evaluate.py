@@ -28,13 +28,14 @@ def evaluate(
     from hsipipe.evaluation.evaluate import evaluate_models
     from hsipipe.protocols import make_protocol
 
-    params = run.params
+    params, index = run.params, pairs_index(pairs)
     protocol = make_protocol(
         params.protocol,
         dataset=params.dataset,
         split=params.split,
         degradation=params.degradation,
-        plan=pairs_index(pairs)["splits"],
+        plan=index["splits"],
+        srf=index["srf"],
     )
     metrics = evaluate_models(
         pairs,

@@ -4,15 +4,21 @@ from hsipipe.params import Params
 
 
 def check_names(params: Params) -> None:
-    """Check the names of the data set, the SRF and the protocol.
+    """Check the names of the data set, the SRF and the protocol, and what the protocol fixes.
 
     Raises:
         UnknownNameError: One of them is unknown; the message lists those that there are.
+        ParamsError: The PSF contradicts itself, or the parameters the protocol.
+        MissingInputError: degradation.srf names a table that is not there.
     """
     from hsipipe.datasets.catalogue import DATASETS
-    from hsipipe.degradation.srf import sensor_bands
-    from hsipipe.protocols import PROTOCOLS
+    from hsipipe.degradation.pairs import MEASURED
+    from hsipipe.degradation.psf import make_psf
+    from hsipipe.degradation.srf import srf_identity
+    from hsipipe.protocols import check_pins
 
     DATASETS[params.dataset.name]
-    sensor_bands(params.degradation.srf)
-    PROTOCOLS[params.protocol]
+    make_psf(params.degradation.psf).check(params.degradation.scale)
+    if params.degradation.srf not in (None, MEASURED):
+        srf_identity(params.degradation.srf)
+    check_pins(params.protocol, dataset=params.dataset, split=params.split, degradation=params.degradation)

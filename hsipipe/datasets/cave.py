@@ -66,7 +66,7 @@ class CaveDataset(Dataset):
             found[scene] = folder
         return found
 
-    def location(self, scene: str) -> str:
+    def location(self, scene: str, path: Path) -> str:
         """The folder of the scene."""
         return f"{scene}_ms"
 
@@ -74,7 +74,7 @@ class CaveDataset(Dataset):
         """The bands, and the picture where there is one."""
         bands = list(find_bands(path).values())
         pictures = sorted(bands[0].parent.glob("[!.]*_RGB.bmp"))
-        return {f"{self.location(scene)}/{file.name}": file for file in [*bands, *pictures]}
+        return {f"{self.location(scene, path)}/{file.name}": file for file in [*bands, *pictures]}
 
 
 def _scene_folders(root: Path, pattern: str) -> list[Path]:
@@ -94,7 +94,8 @@ def _scene_folders(root: Path, pattern: str) -> list[Path]:
 CAVE = CaveDataset(
     name="cave",
     title="CAVE Multispectral Image Database",
-    licence="for research, cite the paper; see https://www.cs.columbia.edu/CAVE/databases/multispectral/",
+    licence="research",
+    terms="cite the paper; see https://www.cs.columbia.edu/CAVE/databases/multispectral/",
     doi="10.1109/TIP.2010.2046811",
     bands=BANDS,
     wavelength_nm=WAVELENGTH_NM,
@@ -109,6 +110,7 @@ CAVE = CaveDataset(
             # The publisher gives no digest: it is taken from the first download and enforced from then on.
             sha256=None,
             size_bytes=405_000_000,
+            mirrors=("https://www1.cs.columbia.edu/CAVE/databases/multispectral/zip/complete_ms_data.zip",),
         ),
     ),
 )

@@ -10,17 +10,19 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.artifacts import RawScenes
-from hsipipe.datasets.base import Dataset
+from hsipipe.datasets.base import Dataset, Measured, gsd_of, keep_bands
 from hsipipe.datasets.catalogue import DATASETS
-from hsipipe.datasets.download import cache_folder, fetch
+from hsipipe.datasets.download import cache_folder
 from hsipipe.datasets.validate import validate_cube
-from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
+from hsipipe.errors import DataError, IntegrityError, MissingInputError
 from hsipipe.formats import open_cube
+from hsipipe.formats.base import with_wavelengths
 from hsipipe.params import DatasetParams
 from hsipipe.progress import progress
 from hsipipe.storage.manifest import sha256
 
 INDEX = "scenes.json"
+_SAME_NM = 0.1
 
 
 def prepare_scenes(dataset: DatasetParams, out: Path, *, cache: Path | None = None) -> dict[str, float | int | str]:
@@ -33,25 +35,19 @@ def prepare_scenes(dataset: DatasetParams, out: Path, *, cache: Path | None = No
 
     Raises:
         UnknownNameError: No data set has this name.
+        ParamsError: The parameters do not fit the data set.
         MissingInputError: There is no scene, or no network.
         DataError: A scene is not fit for use.
         FileFormatError: A file is damaged.
     """
-    facts = DATASETS[dataset.name]
-    if dataset.root is not None and not facts.archives:
-        raise ParamsError(
-            f"dataset.root is {dataset.root!r}, but {facts.name!r} is generated and read from nowhere; set it to null."
-        )
-    generated = None if dataset.root is not None else facts.generate(dataset.synthetic, out)
-    if generated is None:
-        found = _find_scenes(facts, _root(facts, dataset.root, cache))
-    else:
-        found = {name: out / facts.location(name) for name in generated}
+    facts = DATASETS[dataset.name].configure(dataset)
+    generated = facts.generate(dataset.synthetic, out)
+    found = dict(generated) if generated is not None else _find_scenes(facts, _root(facts, dataset.root, cache))
     # Where they lie and before they are copied: a message then names the file that a person can mend.
     entries = _check_scenes(facts, found)
     if generated is None:
         _copy_scenes(facts, found, out)
-    _add_digests(entries, out)
+    _add_digests(facts, found, entries, out)
     return _write_index(facts, entries, out)
 
 
@@ -74,12 +70,32 @@ def scene_index(scenes: RawScenes) -> dict[str, Any]:
 def open_scene(scenes: RawScenes, name: str) -> xr.DataArray:
     """Open a prepared scene, values divided by the data set's fixed scale: roughly [0, 1].
 
+    Bands that the data set leaves out are gone. It is lazy where its format is.
+
     Raises:
         DataError: There is no such scene; the message lists them.
     """
-    cube = open_cube(scenes.path / scene_entry(scenes, name)["path"])
-    scale = np.float32(scene_index(scenes)["scale"])
-    return cube if scale == 1 else (cube / scale).assign_attrs(cube.attrs)
+    index, entry = scene_index(scenes), scene_entry(scenes, name)
+    cube = open_cube(scenes.path / entry["path"], variable=entry.get("variable"))
+    cube = keep_bands(cube, tuple(index.get("drop_bands", ())))
+    if entry["wavelength_nm"]:
+        cube = with_wavelengths(cube, entry["wavelength_nm"])
+    return _scaled(cube, index["scale"])
+
+
+def open_scene_msi(scenes: RawScenes, name: str) -> xr.DataArray:
+    """Open the multispectral image that was measured with a scene, on the same grid: (band, y, x), roughly [0, 1].
+
+    Raises:
+        DataError: There is no such scene, or it has no such image.
+    """
+    msi = scene_entry(scenes, name).get("msi")
+    if msi is None:
+        raise DataError(
+            f"Scene {name!r} of {scene_index(scenes)['dataset']!r} has no co-registered MSI. Set degradation.srf to "
+            "the name of a sensor, which makes one, or leave the scene out of the split."
+        )
+    return _scaled(open_cube(scenes.path / msi["path"], variable=msi["variable"]), msi["scale"])
 
 
 def verify_scene(scenes: RawScenes, name: str) -> None:
@@ -110,10 +126,13 @@ def scene_entry(scenes: RawScenes, name: str) -> dict[str, Any]:
     return dict(entries[name])
 
 
+def _scaled(cube: xr.DataArray, scale: float) -> xr.DataArray:
+    return cube if scale == 1 else (cube / np.float32(scale)).assign_attrs(cube.attrs)
+
+
 def _root(facts: Dataset, root: str | None, cache: Path | None) -> Path:
     if root is None:
-        folders = [fetch(archive, cache or cache_folder()) for archive in facts.archives]
-        return folders[0]
+        return facts.fetch(cache or cache_folder())
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise MissingInputError(f"dataset.root {root!r} is no folder. Expected there: {facts.layout}.")
@@ -150,29 +169,54 @@ def _copy_scenes(facts: Dataset, found: Mapping[str, Path], out: Path) -> None:
 
 def _entry(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
     cube = facts.read(path)
-    validate_cube(cube, name=name, bands=facts.bands)
-    wavelengths = cube["wavelength_nm"].values.tolist() if "wavelength_nm" in cube.coords else []
-    return {"name": name, "path": facts.location(name), "shape": list(cube.shape), "wavelength_nm": wavelengths}
+    # Whole, so that a message counts the bands as the file does.
+    validate_cube(cube, name=name, bands=facts.bands, skip=facts.drop_bands, drop=facts.drop_param)
+    kept = keep_bands(cube, facts.drop_bands)
+    entry: dict[str, Any] = {
+        "name": name,
+        "path": facts.location(name, path),
+        "shape": list(kept.shape),
+        "wavelength_nm": kept["wavelength_nm"].values.tolist() if "wavelength_nm" in kept.coords else [],
+        "gsd_m": facts.gsd_m if facts.gsd_m is not None else gsd_of(cube),
+    }
+    if (variable := facts.variable_in(path)) is not None:
+        entry["variable"] = variable
+    if (msi := facts.msi(name, path)) is not None:
+        _check_msi(msi, name, kept)
+        entry["msi"] = {"path": msi.location, "variable": msi.variable, "scale": msi.scale}
+    return entry
 
 
-def _add_digests(entries: list[dict[str, Any]], out: Path) -> None:
+def _check_msi(msi: Measured, name: str, cube: xr.DataArray) -> None:
+    image = open_cube(msi.path, variable=msi.variable)
+    validate_cube(image, name=f"{name} (its MSI)")
+    if image.shape[1:] != cube.shape[1:]:
+        raise DataError(
+            f"The MSI of scene {name!r}, {msi.path}, has {image.shape[1]} x {image.shape[2]} pixels, expected "
+            f"{cube.shape[1]} x {cube.shape[2]}: both must lie on one grid. Resample it, or take it away."
+        )
+
+
+def _add_digests(facts: Dataset, found: Mapping[str, Path], entries: list[dict[str, Any]], out: Path) -> None:
     with progress("sha256 of scenes", total=len(entries)) as advance:
         for entry in entries:
-            path = out / str(entry["path"])
-            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            entry["sha256"] = {file.relative_to(out).as_posix(): sha256(file) for file in files}
-            advance(note=entry["name"])
+            name = entry["name"]
+            entry["sha256"] = {file: sha256(out / file) for file in sorted(facts.files(name, found[name]))}
+            advance(note=name)
 
 
 def _write_index(facts: Dataset, entries: list[dict[str, Any]], out: Path) -> dict[str, float | int | str]:
+    gsd = {entry["gsd_m"] for entry in entries}
     index: Mapping[str, Any] = {
         "dataset": facts.name,
         "title": facts.title,
         "licence": facts.licence,
         "doi": facts.doi,
+        "ground_truth": facts.ground_truth,
         "scale": facts.scale,
-        "gsd_m": facts.gsd_m,
+        "gsd_m": gsd.pop() if len(gsd) == 1 else None,
         "wavelength_nm": entries[0]["wavelength_nm"],
+        "drop_bands": list(facts.drop_bands),
         "scenes": entries,
     }
     (out / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
@@ -187,9 +231,14 @@ def _write_index(facts: Dataset, entries: list[dict[str, Any]], out: Path) -> di
 def _check_same_bands(entries: list[dict[str, Any]]) -> None:
     first = entries[0]
     for entry in entries[1:]:
-        same = entry["shape"][0] == first["shape"][0] and entry["wavelength_nm"] == first["wavelength_nm"]
+        same = entry["shape"][0] == first["shape"][0] and _same_nm(entry["wavelength_nm"], first["wavelength_nm"])
         if not same:
             raise DataError(
                 f"Scene {entry['name']!r} ({entry['shape'][0]} bands) and scene {first['name']!r} "
                 f"({first['shape'][0]} bands) have different bands or wavelengths; keep scenes of one sensor."
             )
+
+
+def _same_nm(mine: list[float], other: list[float]) -> bool:
+    # Formats keep wavelengths to different digits.
+    return len(mine) == len(other) and np.allclose(mine, other, rtol=0, atol=_SAME_NM)

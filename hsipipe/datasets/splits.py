@@ -1,7 +1,10 @@
 """Which part of the data trains, chooses and tests. The three never touch."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -11,11 +14,15 @@ from hsipipe.params import SplitParams
 SPLITS = ("train", "val", "test")
 # auto takes whole scenes from this number on.
 _ENOUGH_SCENES = 3
+_REGION = re.compile(r"(?P<scene>.+)@(?P<y0>\d+):(?P<y1>\d+)x(?P<x0>\d+):(?P<x1>\d+)")
 
 
 @dataclass(frozen=True)
 class Region:
-    """Rows ``y0:y1`` and columns ``x0:x1`` of a scene, in HR pixels."""
+    """Rows ``y0:y1`` and columns ``x0:x1`` of a scene, in HR pixels.
+
+    Written ``chikusei@106:618x143:655``: a command line passes that on without quotes.
+    """
 
     scene: str
     y0: int
@@ -28,12 +35,43 @@ class Region:
         """Height and width in HR pixels."""
         return self.y1 - self.y0, self.x1 - self.x0
 
+    def __str__(self) -> str:
+        return f"{self.scene}@{self.y0}:{self.y1}x{self.x0}:{self.x1}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Region":
+        """The region of a text ``scene@y0:y1xx0:x1``.
+
+        Raises:
+            ParamsError: The text says something else, or nothing lies between the ends.
+        """
+        match = _REGION.fullmatch(text)
+        if match is None:
+            raise ParamsError(
+                f"split.regions: {text!r} is no region; write scene@y0:y1xx0:x1 with rows and columns in HR pixels, "
+                "for example chikusei@106:618x143:655."
+            )
+        y0, y1, x0, x1 = (int(match[key]) for key in ("y0", "y1", "x0", "x1"))
+        if y0 >= y1 or x0 >= x1:
+            raise ParamsError(f"split.regions: {text!r} is empty; the ends come after the starts.")
+        return cls(match["scene"], y0, y1, x0, x1)
+
+    def gap(self, other: "Region") -> int:
+        """HR pixels between two regions of a scene, along the axis that separates them most; negative: they overlap."""
+        return max(self.y0 - other.y1, other.y0 - self.y1, self.x0 - other.x1, other.x0 - self.x1)
+
+
+def region_names(regions: Sequence[Region]) -> list[str]:
+    """A name for each region of one part of the split: its scene, and where that has several, the corner, too."""
+    counts = Counter(region.scene for region in regions)
+    return [r.scene if counts[r.scene] == 1 else f"{r.scene}@{r.y0}_{r.x0}" for r in regions]
+
 
 def plan_split(shapes: Mapping[str, tuple[int, int]], split: SplitParams, *, scale: int) -> dict[str, list[Region]]:
     """Divide scenes into train, val and test.
 
     Args:
-        shapes: Height and width of each scene in HR pixels, multiples of the scale.
+        shapes: Height and width of each scene in HR pixels, multiples of the scale (unless regions are listed).
         split: How to divide.
         scale: Ratio s; borders between regions lie on multiples of it.
 
@@ -42,13 +80,23 @@ def plan_split(shapes: Mapping[str, tuple[int, int]], split: SplitParams, *, sca
 
     Raises:
         DataError: A scene is too small, does not fit the scale, or there are too few scenes.
-        ParamsError: A named scene is unknown, or in two parts.
+        ParamsError: A named scene is unknown, or in two parts; or a listed region does not fit its scene, the
+            scale or its neighbours.
     """
+    named = [*split.test_scenes, *split.val_scenes]
+    if split.by == "listed":
+        if named:
+            raise ParamsError(
+                f"split.by is listed, so split.test_scenes and split.val_scenes ({', '.join(named)}) have no effect; "
+                "empty them, or set split.by to scene."
+            )
+        return _by_list(shapes, split, scale)
     for name, shape in shapes.items():
         check_divides(name, shape, scale)
+    if any((split.regions.train, split.regions.val, split.regions.test)):
+        raise ParamsError(f"split.regions lists regions, but split.by is {split.by!r}; set it to listed.")
     if split.by == "scene" or (split.by == "auto" and len(shapes) >= _ENOUGH_SCENES):
         return _by_scene(shapes, split)
-    named = [*split.test_scenes, *split.val_scenes]
     if named:
         raise ParamsError(
             f"split.test_scenes and split.val_scenes ({', '.join(named)}) name whole scenes, but {len(shapes)} scenes "
@@ -129,6 +177,42 @@ def _by_region(shapes: Mapping[str, tuple[int, int]], split: SplitParams, scale:
         for part, region in zip(SPLITS, regions, strict=True):
             parts[part].append(region)
     return parts
+
+
+def _by_list(shapes: Mapping[str, tuple[int, int]], split: SplitParams, scale: int) -> dict[str, list[Region]]:
+    lists = {part: getattr(split.regions, part) for part in SPLITS}
+    for part, texts in lists.items():
+        if not texts:
+            raise ParamsError(f"split.by is listed, but split.regions.{part} is empty; list its regions.")
+    parts = {
+        part: sorted((Region.parse(text) for text in texts), key=lambda r: (r.scene, r.y0, r.x0))
+        for part, texts in lists.items()
+    }
+    for region in (region for part in SPLITS for region in parts[part]):
+        _check_inside(region, shapes, scale)
+    everything = [(part, region) for part in SPLITS for region in parts[part]]
+    for (part, one), (other_part, other) in combinations(everything, 2):
+        guard = 0 if part == other_part else split.guard
+        if one.scene == other.scene and (one.gap(other) < guard):
+            raise ParamsError(
+                f"split.regions: {one} ({part}) and {other} ({other_part}) "
+                + (f"lie {one.gap(other)} pixels apart, " if one.gap(other) >= 0 else "overlap, ")
+                + f"expected at least {guard} (split.guard between parts); move one of them."
+            )
+    return parts
+
+
+def _check_inside(region: Region, shapes: Mapping[str, tuple[int, int]], scale: int) -> None:
+    if region.scene not in shapes:
+        raise ParamsError(f"split.regions: no scene {region.scene!r}; there are {', '.join(sorted(shapes))}.")
+    height, width = shapes[region.scene]
+    if region.y1 > height or region.x1 > width:
+        raise ParamsError(f"split.regions: {region} reaches out of its scene of {height} x {width} pixels.")
+    if region.shape[0] % scale or region.shape[1] % scale:
+        raise ParamsError(
+            f"split.regions: {region} has {_size(region)} pixels, not a multiple of the scale {scale}; "
+            "end it where whole LR pixels end."
+        )
 
 
 def _cut(region: Region, share: float, *, guard: int, scale: int) -> tuple[Region, Region]:

@@ -5,6 +5,7 @@ of the library, so the cubes have the low spectral rank of real ones, with sharp
 texture for a super-resolution model to recover.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +27,14 @@ _STRIP = 1 << 21
 class SyntheticDataset(Dataset):
     """Generated, one Zarr store a scene."""
 
-    def location(self, scene: str) -> str:
-        """The store of the scene."""
-        return f"{scene}.zarr"
-
-    def generate(self, params: SyntheticParams, out: Path) -> list[str]:
+    def generate(self, params: SyntheticParams, out: Path) -> Mapping[str, Path]:
         """Make the scenes; the same parameters give the same bytes."""
-        names = [f"synthetic_{number:02d}" for number in range(params.scenes)]
-        with progress("make scenes", total=len(names)) as advance:
-            for number, name in enumerate(names):
-                write_scene(params, number, out / self.location(name))
+        stores = {name: out / f"{name}.zarr" for name in (f"synthetic_{n:02d}" for n in range(params.scenes))}
+        with progress("make scenes", total=len(stores)) as advance:
+            for number, (name, path) in enumerate(stores.items()):
+                write_scene(params, number, path)
                 advance(note=name)
-        return names
+        return stores
 
 
 def wavelengths(bands: int) -> NDArray[np.float64]:
@@ -69,7 +66,7 @@ def write_scene(params: SyntheticParams, number: int, path: Path) -> None:
 SYNTHETIC = SyntheticDataset(
     name="synthetic",
     title="Synthetic farmland",
-    licence="Apache-2.0 (made by this code)",
+    licence="Apache-2.0",
     doi="",
     bands=None,
     wavelength_nm=(),

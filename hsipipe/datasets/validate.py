@@ -1,5 +1,6 @@
 """Is a cube fit for use? Asked before anything is published."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,17 @@ from hsipipe.formats.base import DIMS
 from hsipipe.storage.stores import rows_per_chunk
 
 
-def validate_cube(cube: xr.DataArray, *, name: str, bands: int | None = None) -> None:
+def validate_cube(
+    cube: xr.DataArray, *, name: str, bands: int | None = None, skip: Collection[int] = (), drop: str | None = None
+) -> None:
     """Check a scene: dims, number of bands, NaN and infinite values, dead (constant) bands.
 
     Args:
         cube: (band, y, x); read in strips, so that a lazy cube need not fit in memory.
         name: What the message calls the scene.
         bands: Expected number of bands.
+        skip: Bands that are not looked at, counted from 1.
+        drop: The parameter in params.yaml that leaves bands out; None: there is none.
 
     Raises:
         DataError: Names the scene, the first bad band (counted from 1) and its wavelength.
@@ -33,18 +38,21 @@ def validate_cube(cube: xr.DataArray, *, name: str, bands: int | None = None) ->
             "or are its axes not (band, y, x)?"
         )
     found = _survey(cube)
-    if found.bad.any():
-        band = int(np.argmax(found.bad > 0))
+    wanted = ~np.isin(np.arange(1, cube.sizes["band"] + 1), list(skip))
+    bad = (found.bad > 0) & wanted
+    if bad.any():
+        band = int(np.argmax(bad))
         raise DataError(
             f"Scene {name!r}: {_band(cube, band)} holds {found.bad[band]} NaN or infinite values"
-            f"{_others(found.bad > 0)}. Fill them or leave the scene out."
+            f"{_others(bad)}. Fill them{_dropping(drop, bad, skip)} or leave the scene out."
         )
-    dead = found.low == found.high
+    dead = (found.low == found.high) & wanted
     if dead.any():
         band = int(np.argmax(dead))
+        mend = _dropping(drop, dead, skip).removeprefix(", ") or "Remove the band from every scene"
         raise DataError(
             f"Scene {name!r}: {_band(cube, band)} is dead, every pixel is {found.low[band]:g}"
-            f"{_others(dead)}. Remove the band from every scene or leave the scene out."
+            f"{_others(dead)}. {mend[0].upper()}{mend[1:]} or leave the scene out."
         )
 
 
@@ -77,3 +85,10 @@ def _band(cube: xr.DataArray, index: int) -> str:
 def _others(bad: NDArray[np.bool_]) -> str:
     count = int(bad.sum()) - 1
     return f", and so do {count} more bands" if count else ""
+
+
+def _dropping(drop: str | None, bad: NDArray[np.bool_], skip: Collection[int]) -> str:
+    """``", set <drop> to [3, 7]"`` with the bands that are dropped already."""
+    if drop is None:
+        return ""
+    return f", set {drop} to {sorted({*skip, *(np.flatnonzero(bad) + 1).tolist()})} (counted from 1)"

@@ -1,39 +1,66 @@
 """`hsipipe.degrade`: what a sensor of coarser pixels would have seen."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import xarray as xr
+from dask.base import is_dask_collection
+from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from hsipipe.bands import band_label
-from hsipipe.degradation.bicubic import downsample
-from hsipipe.errors import DataError
+from hsipipe.degradation.noise import add_noise, band_power
+from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.errors import DataError, ParamsError
 
-Cube = TypeVar("Cube", xr.DataArray, NDArray[Any])
+if TYPE_CHECKING:
+    import dask.array as da
+
+Cube = TypeVar("Cube", xr.DataArray, NDArray[Any], "da.Array")
+Check = Callable[[NDArray[Any], tuple[int, ...]], None]
 
 
-def degrade(cube: Cube, scale: int = 4) -> Cube:
-    """Reduce a cube by antialiased bicubic interpolation (MATLAB's imresize).
+@dataclass(frozen=True)
+class _Sensor:
+    scale: int
+    psf: Psf
+    snr_db: float | None
+    seed: int
+
+
+def degrade(
+    cube: Cube, scale: int = 4, *, psf: Psf | str = BICUBIC, snr_db: float | None = None, seed: int = 0
+) -> Cube:
+    """Reduce a cube to larger pixels: by MATLAB's imresize (antialiased bicubic), or as a sensor does it.
 
     Args:
-        cube: DataArray with dims y and x, or an array (..., H, W).
+        cube: DataArray with dims y and x, or an array (..., H, W) of NumPy or Dask.
         scale: Ratio s of the pixel sizes, 2 or more.
+        psf: Point spread function of the sensor; ``"bicubic"`` and ``"average"`` need no more than their name.
+        snr_db: Signal-to-noise ratio of each band in dB; None: no noise.
+        seed: Draws the noise.
 
     Returns:
         The same kind, H/s x W/s. Of a DataArray, the band coordinates and attributes stay, the coordinates
-        y and x become the centres of the larger pixels, and ``gsd_m`` grows by s.
+        y and x become the centres of the larger pixels, and ``gsd_m`` grows by s. What is chunked by Dask stays
+        lazy, and its values are checked when they are computed.
 
     Raises:
         DataError: The scale is no whole number or does not divide height or width, or the cube holds NaN or no real
             numbers, or has no y and x.
+        ParamsError: There is no such PSF, or it does not fit the scale; or `snr_db` or `seed` is no such number.
     """
-    scale = check_scale(scale)
+    sensor = _sensor(check_scale(scale), psf, snr_db=snr_db, seed=seed)
     if isinstance(cube, xr.DataArray):
-        return _degrade_labelled(cube, scale)
-    values = np.asarray(cube)
-    return _degrade_values(values, scale, band_axis=values.ndim - 3 if values.ndim > 2 else None)
+        return _degrade_labelled(cube, sensor)
+    values: Any = cube if is_dask_collection(cube) else np.asarray(cube)
+    low: Cube = _degrade_values(values, sensor, band_axis=values.ndim - 3 if values.ndim > 2 else None)
+    return low
 
 
 def check_scale(scale: object) -> int:
@@ -49,39 +76,89 @@ def check_scale(scale: object) -> int:
     raise DataError(f"scale must be a whole number of 2 or more, the ratio of the pixel sizes, got {scale!r}.")
 
 
+def _sensor(scale: int, psf: object, *, snr_db: object, seed: object) -> _Sensor:
+    if isinstance(psf, str):
+        psf = {"bicubic": BICUBIC, "average": Psf("average")}.get(psf, psf)
+    if not isinstance(psf, Psf):
+        raise ParamsError(
+            f"psf must be 'bicubic', 'average' or a hsipipe.degradation.psf.Psf, got {psf!r}; "
+            "a Gaussian is Psf('gaussian', sigma=2.0) or Psf('gaussian', mtf=0.3)."
+        )
+    psf.check(scale)
+    if snr_db is not None and not (isinstance(snr_db, Real) and isfinite(snr_db)):
+        raise ParamsError(f"snr_db must be a number of decibels, or None for no noise, got {snr_db!r}.")
+    if not (isinstance(seed, Integral) and int(seed) >= 0):
+        raise ParamsError(f"seed must be a whole number of 0 or more, got {seed!r}.")
+    return _Sensor(scale, psf, None if snr_db is None else float(snr_db), int(seed))
+
+
 def _degrade_values(
-    values: NDArray[Any], scale: int, *, band_axis: int | None, wavelength_nm: NDArray[Any] | None = None
-) -> NDArray[Any]:
+    values: Any, sensor: _Sensor, *, band_axis: int | None, wavelength_nm: NDArray[Any] | None = None
+) -> Any:
     if values.ndim < 2:
         raise DataError(f"A cube has at least the axes y and x, got shape {values.shape}.")
     if values.dtype.kind not in "biuf":
         raise DataError(f"A cube holds real numbers, got {values.dtype}; convert it first.")
-    with np.errstate(invalid="ignore"):
-        low = downsample(values, scale)
-    # Every input reaches an output, and looking at these costs s*s times less.
+    check = partial(_check_finite, band_axis=band_axis, wavelength_nm=wavelength_nm)
+    reduce = _reduce_lazily if is_dask_collection(values) else _reduce
+    return reduce(values, sensor, check)
+
+
+def _reduce(values: NDArray[Any], sensor: _Sensor, check: Check) -> NDArray[Any]:
+    low = sensor.psf.downsample(values, sensor.scale, threads=CPU_COUNT)
+    check(low, (0,) * low.ndim)
+    if sensor.snr_db is None:
+        return low
+    planes = low.reshape(-1, *low.shape[-2:])
+    power = band_power(planes) / (low.shape[-2] * low.shape[-1])
+    return add_noise(planes, snr_db=sensor.snr_db, power=power, seed=(sensor.seed,)).reshape(low.shape)
+
+
+def _reduce_lazily(values: Any, sensor: _Sensor, check: Check) -> Any:
+    # dask.array is slow to import, and needed for lazy cubes alone.
+    from hsipipe.degradation.lazy import add_noise_lazy, downsample_lazy
+
+    low = downsample_lazy(values, sensor.scale, psf=sensor.psf, check=check)
+    if sensor.snr_db is None:
+        return low
+    planes = add_noise_lazy(low.reshape(-1, *low.shape[-2:]), snr_db=sensor.snr_db, seed=sensor.seed)
+    return planes.reshape(low.shape)
+
+
+def _check_finite(
+    low: NDArray[Any], place: tuple[int, ...], *, band_axis: int | None, wavelength_nm: NDArray[Any] | None
+) -> None:
+    """Look for NaN in the result, where it takes s*s times less than in the cube.
+
+    Args:
+        low: A block of the result; every value of the cube that is used reaches one of its values.
+        place: Where it lies in the result.
+        band_axis: Of the two.
+        wavelength_nm: Of all the cube's bands.
+    """
     bad = ~np.isfinite(low)
-    if bad.any():
-        where = "it"
-        if band_axis is not None:
-            where = band_label(int(np.argwhere(bad)[:, band_axis].min()), wavelength_nm)
-        raise DataError(
-            f"The cube has NaN or infinite values in {where}, which would spread over their surroundings; fill them."
-        )
-    return low
+    if not bad.any():
+        return
+    where = "it"
+    if band_axis is not None:
+        where = band_label(place[band_axis] + int(np.argwhere(bad)[:, band_axis].min()), wavelength_nm)
+    raise DataError(
+        f"The cube has NaN or infinite values in {where}, which would spread over their surroundings; fill them."
+    )
 
 
-def _degrade_labelled(cube: xr.DataArray, scale: int) -> xr.DataArray:
+def _degrade_labelled(cube: xr.DataArray, sensor: _Sensor) -> xr.DataArray:
     if not {"y", "x"} <= set(cube.dims):
         raise DataError(f"A cube has the dims y and x, got {', '.join(map(str, cube.dims))}; rename its dims.")
     ordered = cube.transpose(..., "y", "x")
     band_axis = ordered.dims.index("band") if "band" in ordered.dims else None
     wavelength_nm = ordered["wavelength_nm"].values if "wavelength_nm" in ordered.coords else None
-    values = _degrade_values(ordered.values, scale, band_axis=band_axis, wavelength_nm=wavelength_nm)
-    coords = {name: _coarser(coord, scale) for name, coord in ordered.coords.items()}
+    values = _degrade_values(ordered.data, sensor, band_axis=band_axis, wavelength_nm=wavelength_nm)
+    coords = {name: _coarser(coord, sensor.scale) for name, coord in ordered.coords.items()}
     kept = {name: coord for name, coord in coords.items() if coord is not None}
     attrs = dict(cube.attrs)
     if isinstance(attrs.get("gsd_m"), Real):
-        attrs["gsd_m"] = float(attrs["gsd_m"]) * scale  # NumPy's small integers would overflow
+        attrs["gsd_m"] = float(attrs["gsd_m"]) * sensor.scale  # NumPy's small integers would overflow
     coarse = xr.DataArray(values, dims=ordered.dims, coords=kept, attrs=attrs, name=cube.name)
     return coarse.transpose(*cube.dims)
 

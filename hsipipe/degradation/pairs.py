@@ -5,8 +5,9 @@ has seen a pixel of another part.
 """
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,19 @@ import zarr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
-from hsipipe.datasets.prepare import open_scene, scene_index, verify_scene
-from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split
-from hsipipe.degradation.bicubic import downsample_rows, resize_columns
-from hsipipe.degradation.srf import apply_response, response
-from hsipipe.errors import DataError, IntegrityError, MissingInputError
+from hsipipe.datasets.prepare import open_scene, open_scene_msi, scene_index, verify_scene
+from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split, region_names
+from hsipipe.degradation.psf import make_psf
+from hsipipe.degradation.simulate import Scene, Sensors, simulate
+from hsipipe.degradation.srf import response, srf_identity
+from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
 from hsipipe.params import DegradationParams, SplitParams
 from hsipipe.progress import progress
-from hsipipe.storage.parallel import run_all
-from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_store, read, rows_per_chunk
+from hsipipe.storage.stores import get_array, open_store, read, rows_per_chunk
 
 INDEX = "pairs.json"
-# A thinner strip would spend most of its time on the rows that it shares with its neighbours.
-_LEAST_LR_ROWS = 16
+MEASURED = "measured"
+"""The degradation.srf of a data set that has an MSI of its own."""
 
 
 @dataclass(frozen=True)
@@ -36,49 +37,51 @@ class Pair:
     """A region in memory, float32.
 
     Attributes:
-        name: Name of its scene.
+        name: Name of the region; that of its scene, where the part has one region of it.
         hr: HR-HSI (C, H, W).
         lr: LR-HSI (C, h, w).
-        msi: HR-MSI (c, H, W).
-        wavelength_nm: Band centres (C,).
+        msi: HR-MSI (c, H, W), or None.
+        wavelength_nm: Band centres (C,), or None where they are unknown.
     """
 
     name: str
     hr: NDArray[np.float32]
     lr: NDArray[np.float32]
-    msi: NDArray[np.float32]
-    wavelength_nm: NDArray[np.float64]
+    msi: NDArray[np.float32] | None
+    wavelength_nm: NDArray[np.float64] | None
 
 
 def make_pairs(
     scenes: RawScenes, out: Path, *, split: SplitParams, degradation: DegradationParams
 ) -> dict[str, float | int | str]:
-    """Split the scenes, degrade each region, and write ``<split>/<scene>.zarr`` and ``pairs.json``.
+    """Split the scenes, degrade each region, and write ``<split>/<region>.zarr`` and ``pairs.json``.
 
     Args:
         scenes: The prepared scenes.
         out: An empty folder.
         split: Which region is for what.
-        degradation: Scale and SRF.
+        degradation: Scale, PSF, SRF, noise and normalisation.
 
     Raises:
         DataError: A scene does not fit the scale, the split or the SRF.
+        ParamsError: The parameters contradict each other or the scenes.
         IntegrityError: A file of a scene changed since it was prepared.
     """
     index = scene_index(scenes)
-    matrix = response(degradation.srf, index["wavelength_nm"])
-    shapes = {entry["name"]: _usable(entry, degradation) for entry in index["scenes"]}
-    parts = plan_split(shapes, split, scale=degradation.scale)
-    regions = [(part, region) for part in SPLITS for region in parts[part]]
-    for name in shapes:
+    sensors = _sensors(degradation, index)
+    parts = _plan(index, split, degradation)
+    for name in sorted({region.scene for part in SPLITS for region in parts[part]}):
         verify_scene(scenes, name)
-    with progress("degrade", total=len(regions)) as advance:
-        for part, region in regions:
-            cube = open_scene(scenes, region.scene)[:, region.y0 : region.y1, region.x0 : region.x1]
-            _degrade_region(cube, out / part / f"{region.scene}.zarr", degradation.scale, matrix)
-            advance(note=f"{part}/{region.scene}")
-    _write_index(out, index, parts, degradation)
-    return _summary(parts, degradation, matrix)
+    entries: dict[str, list[dict[str, Any]]] = {part: [] for part in SPLITS}
+    with progress("degrade", total=sum(len(parts[part]) for part in SPLITS)) as advance:
+        for part, name, region, cube, (low, span) in _regions(scenes, parts, degradation):
+            msi = _measured(scenes, region) if degradation.srf == MEASURED else None
+            simulate(Scene(str(region), cube, low, span, msi), out / part / f"{name}.zarr", sensors)
+            box = [region.y0, region.y1, region.x0, region.x1]
+            entries[part].append({"name": name, "scene": region.scene, "region": box, "low": low, "span": span})
+            advance(note=f"{part}/{name}")
+    _write_index(out, index, entries, degradation)
+    return _summary(parts, degradation, index)
 
 
 def pairs_index(pairs: DegradedPairs) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def pairs_index(pairs: DegradedPairs) -> dict[str, Any]:
 
 
 def pair_names(pairs: DegradedPairs, split: str) -> list[str]:
-    """Names of the regions' scenes in a part of the split."""
+    """Names of the regions in a part of the split."""
     parts = pairs_index(pairs)["splits"]
     if split not in parts:
         raise DataError(f"No split {split!r}; there are {', '.join(parts)}.")
@@ -113,15 +116,82 @@ def open_pair(pairs: DegradedPairs, split: str, name: str) -> zarr.Group:
     """
     names = pair_names(pairs, split)
     if name not in names:
-        raise DataError(f"No scene {name!r} in split {split!r}; there are {', '.join(names)}.")
+        raise DataError(f"No region {name!r} in split {split!r}; there are {', '.join(names)}.")
     return open_store(pairs.path / split / f"{name}.zarr")
 
 
 def read_pair(pairs: DegradedPairs, split: str, name: str) -> Pair:
     """Read a whole region into memory."""
     group = open_pair(pairs, split, name)
-    hr, lr, msi = (read(get_array(group, key)) for key in ("hr", "lr", "msi"))
-    return Pair(name, hr, lr, msi, np.asarray(pairs_index(pairs)["wavelength_nm"], dtype=np.float64))
+    hr, lr = (read(get_array(group, key)) for key in ("hr", "lr"))
+    msi = read(get_array(group, "msi")) if "msi" in group else None
+    nm = np.asarray(pairs_index(pairs)["wavelength_nm"], dtype=np.float64)
+    return Pair(name, hr, lr, msi, nm if nm.size else None)
+
+
+def _sensors(degradation: DegradationParams, index: Mapping[str, Any]) -> Sensors:
+    srf, snr_db = degradation.srf, degradation.snr_db
+    if srf in (None, MEASURED) and snr_db.msi is not None:
+        raise ParamsError(
+            f"degradation.snr_db.msi is {snr_db.msi:g}, but with degradation.srf {srf or 'null'} no MSI is simulated; "
+            "set it to null."
+        )
+    if srf == MEASURED and degradation.normalisation != "fixed":
+        raise ParamsError(
+            f"degradation.normalisation {degradation.normalisation!r} scales the HSI alone and would tear it from its "
+            "measured MSI; set it to fixed."
+        )
+    matrix = None
+    if srf is not None and srf != MEASURED:
+        matrix = response(srf, index["wavelength_nm"], bands=_bands(index))
+    return Sensors(degradation.scale, make_psf(degradation.psf), matrix, snr_db, degradation.seed)
+
+
+def _bands(index: Mapping[str, Any]) -> int:
+    return int(index["scenes"][0]["shape"][0])
+
+
+def _plan(index: Mapping[str, Any], split: SplitParams, degradation: DegradationParams) -> dict[str, list[Region]]:
+    if split.by == "listed":  # the regions must fill whole LR pixels, the scenes need not
+        shapes = {entry["name"]: (int(entry["shape"][1]), int(entry["shape"][2])) for entry in index["scenes"]}
+    else:
+        shapes = {entry["name"]: _usable(entry, degradation) for entry in index["scenes"]}
+    return plan_split(shapes, split, scale=degradation.scale)
+
+
+def _regions(
+    scenes: RawScenes, parts: Mapping[str, Sequence[Region]], degradation: DegradationParams
+) -> Iterator[tuple[str, str, Region, xr.DataArray, tuple[float, float]]]:
+    """Part, name, region, its cube, and its low and span; scene by scene, since some formats are read whole."""
+    named = [
+        (part, name, region)
+        for part in SPLITS
+        for name, region in zip(region_names(parts[part]), parts[part], strict=True)
+    ]
+    for scene, group in groupby(sorted(named, key=lambda entry: entry[2].scene), key=lambda entry: entry[2].scene):
+        cube = open_scene(scenes, scene)
+        top = _extremes(cube)[1] if degradation.normalisation == "scene_max" else 1.0
+        for part, name, region in group:
+            piece = cube[:, region.y0 : region.y1, region.x0 : region.x1]
+            low, high = _extremes(piece) if degradation.normalisation == "region_minmax" else (0.0, top)
+            if high <= low:
+                raise DataError(
+                    f"{region} has no range to be scaled by (from {low:g} to {high:g}); "
+                    "set degradation.normalisation to fixed."
+                )
+            yield part, name, region, piece, (low, high - low)
+
+
+def _extremes(cube: xr.DataArray) -> tuple[float, float]:
+    step = rows_per_chunk(cube.shape)
+    strips = (cube[:, start : start + step].values for start in range(0, cube.shape[1], step))
+    both = [(float(strip.min()), float(strip.max())) for strip in strips]
+    return min(low for low, _ in both), max(high for _, high in both)
+
+
+def _measured(scenes: RawScenes, region: Region) -> xr.DataArray:
+    msi = open_scene_msi(scenes, region.scene)
+    return msi[:, region.y0 : region.y1, region.x0 : region.x1]
 
 
 def _usable(entry: dict[str, Any], degradation: DegradationParams) -> tuple[int, int]:
@@ -135,66 +205,31 @@ def _usable(entry: dict[str, Any], degradation: DegradationParams) -> tuple[int,
     return height - height % scale, width - width % scale
 
 
-def _degrade_region(cube: xr.DataArray, path: Path, scale: int, matrix: NDArray[np.float64]) -> None:
-    bands, height, width = cube.shape
-    rows = rows_per_chunk(cube.shape, multiple=scale, least=_LEAST_LR_ROWS * scale)
-    group = create_store(path, _layout(cube, scale, rows, len(matrix)), attrs={"scale": scale})
-    hr, lr, msi = (get_array(group, name) for name in ("hr", "lr", "msi"))
-
-    def copy_strip(start: int) -> None:
-        strip = np.ascontiguousarray(cube[:, start : start + rows].values)
-        hr[:, start : start + rows] = strip
-        msi[:, start : start + rows] = apply_response(matrix, strip)
-
-    def reduce_strip(target: slice, source: slice, weights: NDArray[np.float64]) -> None:
-        strip = np.ascontiguousarray(cube[:, source].values)
-        narrow = weights.astype(np.float32) @ strip
-        out = np.empty((bands, len(weights), width // scale), dtype=np.float32)
-        resize_columns(narrow, out)
-        lr[:, target] = out
-
-    # Each task writes chunks of its own and holds one strip: memory is bounded by strips, not by scenes.
-    copies = [partial(copy_strip, start) for start in range(0, height, rows)]
-    run_all(copies + [partial(reduce_strip, *window) for window in downsample_rows(height, scale, rows=rows // scale)])
-
-
-def _layout(cube: xr.DataArray, scale: int, rows: int, msi_bands: int) -> dict[str, ArraySpec]:
-    bands, height, width = cube.shape
-    nm = cube["wavelength_nm"].values.tolist()
-    hsi = {"units": "1", "wavelength_nm": nm}
-    return {
-        "hr": ArraySpec((bands, height, width), ("band", "y", "x"), (bands, rows, width), attrs=hsi),
-        "lr": ArraySpec(
-            (bands, height // scale, width // scale),
-            ("band", "y_lr", "x_lr"),
-            (bands, rows // scale, width // scale),
-            attrs=hsi,
-        ),
-        "msi": ArraySpec(
-            (msi_bands, height, width), ("msi_band", "y", "x"), (msi_bands, rows, width), attrs={"units": "1"}
-        ),
-    }
-
-
 def _write_index(
-    out: Path, index: dict[str, Any], parts: dict[str, list[Region]], degradation: DegradationParams
+    out: Path, index: Mapping[str, Any], entries: Mapping[str, Any], degradation: DegradationParams
 ) -> None:
-    splits = {part: [{"name": r.scene, "region": [r.y0, r.y1, r.x0, r.x1]} for r in parts[part]] for part in SPLITS}
+    srf = degradation.srf
     tree = {
         "dataset": index["dataset"],
         "wavelength_nm": index["wavelength_nm"],
         "scale": degradation.scale,
-        "srf": degradation.srf,
-        "splits": splits,
+        "psf": degradation.psf.model_dump(mode="json"),
+        "srf": srf if srf in (None, MEASURED) else srf_identity(srf),
+        "normalisation": degradation.normalisation,
+        "splits": entries,
     }
     (out / INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
 
 def _summary(
-    parts: dict[str, list[Region]], degradation: DegradationParams, matrix: NDArray[np.float64]
+    parts: Mapping[str, Sequence[Region]], degradation: DegradationParams, index: Mapping[str, Any]
 ) -> dict[str, float | int | str]:
-    summary: dict[str, float | int | str] = {"scale": degradation.scale, "srf": degradation.srf}
-    summary |= {"bands": matrix.shape[1], "msi_bands": matrix.shape[0]}
+    summary: dict[str, float | int | str] = {
+        "scale": degradation.scale,
+        "psf": make_psf(degradation.psf).describe(degradation.scale),
+        "srf": degradation.srf or "none",
+        "bands": _bands(index),
+    }
     for part in SPLITS:
         summary[f"{part}_regions"] = len(parts[part])
         summary[f"{part}_pixels"] = sum(r.shape[0] * r.shape[1] for r in parts[part])

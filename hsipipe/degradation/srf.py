@@ -1,6 +1,7 @@
 """Spectral response functions: which mixture of narrow bands a broad-band sensor sees.
 
-Each band of a sensor is a Gaussian of its published centre wavelength and full width at half maximum (FWHM).
+Each band of a known sensor is a Gaussian of its published centre wavelength and full width at half maximum
+(FWHM). Any other sensor comes from the user's table.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hsipipe.degradation.srf_files import (
+    is_table,
+    known_wavelengths,
+    table_bands,
+    table_identity,
+    table_response,
+)
 from hsipipe.errors import DataError, UnknownNameError
 
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
@@ -30,8 +38,11 @@ def _sensor(*bands: tuple[str, float, float]) -> tuple[SensorBand, ...]:
 
 
 SRFS: Mapping[str, tuple[SensorBand, ...]] = {
-    # A colour camera; centres and widths of a Nikon D700's relative response.
+    # A colour camera: green and blue as in a Nikon D700's relative response, red under an infrared cut filter.
     "rgb": _sensor(("red", 600, 80), ("green", 535, 85), ("blue", 463, 75)),
+    # Nikon D700, relative response over 400 to 700 nm, the camera of the CAVE fusion papers. Its red has no cut
+    # filter's edge: the Gaussian that is nearest in angle ends at 700 nm with the cube.
+    "nikon_d700": _sensor(("red", 645, 125), ("green", 535, 85), ("blue", 460, 75)),
     # Sentinel-2A MSI, visible and near infrared: ESA, S2 MSI spectral responses (COPE-GSEG-EOPG-TN-15-0007).
     "sentinel2": _sensor(
         ("B2", 492.4, 66),
@@ -49,7 +60,8 @@ SRFS: Mapping[str, tuple[SensorBand, ...]] = {
     ),
     # IKONOS: Space Imaging, product guide (relative spectral response).
     "ikonos": _sensor(("blue", 480.3, 71.3), ("green", 550.7, 88.6), ("red", 664.8, 65.8), ("nir", 805.0, 95.4)),
-    # WorldView-2: DigitalGlobe, band edges of the data sheet; NIR2 ends beyond 1000 nm.
+    # WorldView-2: DigitalGlobe, band edges of the data sheet, but NIR2 by its published relative response: the
+    # detector grows blind before the filter's edge at 1040 nm.
     "worldview2": _sensor(
         ("coastal", 427, 50),
         ("blue", 478, 60),
@@ -58,17 +70,18 @@ SRFS: Mapping[str, tuple[SensorBand, ...]] = {
         ("red", 659, 60),
         ("red_edge", 724, 40),
         ("nir1", 833, 125),
-        ("nir2", 949, 180),
+        ("nir2", 908, 92),
     ),
 }
 
 
-def response(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
+def response(name: str, wavelengths_nm: ArrayLike, *, bands: int | None = None) -> NDArray[np.float64]:
     """The matrix from narrow to broad bands.
 
     Args:
-        name: A key of `SRFS`.
+        name: A key of `SRFS`, or the path of a table, see :func:`hsipipe.degradation.srf_files.table_response`.
         wavelengths_nm: Centres of the cube's bands, (C,).
+        bands: C, for a table without wavelengths where those of the cube are unknown too.
 
     Returns:
         (c, C); each row is non-negative and sums to one.
@@ -76,14 +89,13 @@ def response(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
     Raises:
         UnknownNameError: No such sensor.
         DataError: The cube has no wavelengths, or a band of the sensor lies outside of them.
+        MissingInputError: There is no such table.
+        FileFormatError: The table is damaged, or none.
     """
+    if is_table(name):
+        return table_response(name, wavelengths_nm, bands=bands)
     sensor = sensor_bands(name)
-    nm = np.asarray(wavelengths_nm, dtype=np.float64).ravel()
-    if not nm.size or not np.isfinite(nm).all():
-        raise DataError(
-            f"The cube has no wavelengths, so the spectral response {name!r} cannot be applied. "
-            "Give it a coordinate wavelength_nm on its bands."
-        )
+    nm = known_wavelengths(name, wavelengths_nm)
     for band in sensor:
         if not _covered(band, nm):
             raise DataError(
@@ -95,7 +107,20 @@ def response(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
 
 def band_names(name: str) -> list[str]:
     """Names of a sensor's bands."""
-    return [band.name for band in sensor_bands(name)]
+    return table_bands(name) if is_table(name) else [band.name for band in sensor_bands(name)]
+
+
+def srf_identity(name: str) -> str:
+    """What stands for an SRF in hashes: the name of a known sensor, or the content of a table.
+
+    Raises:
+        UnknownNameError: No such sensor.
+        MissingInputError: There is no such table.
+    """
+    if is_table(name):
+        return table_identity(name)
+    sensor_bands(name)
+    return name
 
 
 def apply_response(matrix: NDArray[Any], cube: NDArray[Any]) -> NDArray[Any]:

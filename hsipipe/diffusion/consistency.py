@@ -4,24 +4,29 @@ import torch
 from torch import Tensor
 
 from hsipipe.degradation.bicubic import resize_matrix
+from hsipipe.degradation.psf import BICUBIC, Psf
 
 
 class Resampler:
-    """The project's bicubic degradation and interpolation on torch tensors of one size.
+    """The degradation by a PSF and bicubic interpolation, on torch tensors of one size.
 
     Args:
         height: H of the high-resolution image.
         width: W of the high-resolution image.
         scale: Ratio s.
         like: Gives dtype and device.
+        psf: Of the LR sensor.
     """
 
-    def __init__(self, height: int, width: int, *, scale: int, like: Tensor) -> None:
-        def matrix(n_in: int, n_out: int) -> Tensor:
-            return torch.from_numpy(resize_matrix(n_in, n_out)).to(like)
+    def __init__(self, height: int, width: int, *, scale: int, like: Tensor, psf: Psf = BICUBIC) -> None:
 
-        self._down = matrix(height, height // scale), matrix(width, width // scale)
-        self._up = matrix(height // scale, height), matrix(width // scale, width)
+        self._down, self._up = (
+            tuple(torch.from_numpy(matrix).to(like) for matrix in matrices)
+            for matrices in (
+                [psf.matrix(n, scale) for n in (height, width)],
+                [resize_matrix(n // scale, n) for n in (height, width)],
+            )
+        )
 
     def down(self, x: Tensor) -> Tensor:
         """(..., H, W) to (..., h, w)."""

@@ -90,7 +90,8 @@ def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int) -> None:
     if min(pair.lr.shape[1:]) < _WARM_UP:
         return
     low, high = (np.s_[:, :edge, :edge] for edge in (_WARM_UP, _WARM_UP * scale))
-    corner = replace(pair, hr=pair.hr[high], lr=pair.lr[low], msi=pair.msi[high])
+    msi = None if pair.msi is None else pair.msi[high]
+    corner = replace(pair, hr=pair.hr[high], lr=pair.lr[low], msi=msi)
     for row in rows:
         apply(row, corner)
 
@@ -102,7 +103,9 @@ def _score_row(row: AnyRow, pair: Pair, protocol: Protocol) -> tuple[NDArray[np.
     low, high = protocol.conventions.prediction_range
     prediction = np.clip(prediction, low, high)
     try:
-        values = score(prediction, pair.hr, protocol.scale, lr=pair.lr)
+        values = score(
+            prediction, pair.hr, protocol.scale, lr=pair.lr, psf=protocol.psf, ergas_ratio=protocol.ergas_ratio
+        )
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error
     return prediction, {**values, "seconds_per_image": seconds, "nfe": row.nfe}

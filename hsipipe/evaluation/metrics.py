@@ -20,7 +20,7 @@ from skimage.metrics import structural_similarity
 
 from hsipipe.bands import band_label
 from hsipipe.degradation.api import check_scale
-from hsipipe.degradation.bicubic import downsample
+from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.cubes import Array, as_cube, band_wavelengths, check_lr, check_pair
 
@@ -34,6 +34,8 @@ def score(
     scale: int = 4,
     *,
     lr: "NDArray[Any] | xr.DataArray | None" = None,
+    psf: Psf = BICUBIC,
+    ergas_ratio: int | None = None,
 ) -> dict[str, float]:
     """All metrics of a prediction.
 
@@ -42,9 +44,11 @@ def score(
         hr: Ground truth (C, H, W), full range 1.0.
         scale: Ratio of the pixel sizes, s, a whole number of 2 or more.
         lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
+        psf: Of the LR sensor, for the consistency.
+        ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
 
     Returns:
-        The keys of :data:`hsipipe.protocols.METRIC_DEFINITIONS`. PSNR of identical images is ``inf``; an
+        The keys of :data:`hsipipe.conventions.METRIC_DEFINITIONS`. PSNR of identical images is ``inf``; an
         undefined value is NaN.
 
     Raises:
@@ -63,10 +67,10 @@ def score(
         "cube_psnr_db": cube_psnr_db(mse),
         "mssim": mssim(prediction, truth),
         "sam_deg": sam_deg(prediction, truth),
-        "ergas": ergas(mse, truth, scale=scale, wavelength_nm=band_wavelengths(hr)),
+        "ergas": ergas(mse, truth, scale=ergas_ratio or scale, wavelength_nm=band_wavelengths(hr)),
         "cc": cc(prediction, truth),
         "rmse": rmse(mse),
-        "consistency_psnr_db": consistency_psnr_db(prediction, reference, scale=scale),
+        "consistency_psnr_db": consistency_psnr_db(prediction, reference, scale=scale, psf=psf),
     }
 
 
@@ -177,18 +181,19 @@ def cc(sr: Array, hr: Array) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def consistency_psnr_db(sr: Array, reference: Array, *, scale: int) -> float:
+def consistency_psnr_db(sr: Array, reference: Array, *, scale: int, psf: Psf = BICUBIC) -> float:
     """PSNR in dB between the degraded prediction and the LR input.
 
     Args:
         sr: Prediction (C, H, W).
         reference: LR input (C, H/s, W/s); or the truth (C, H, W), which is degraded like the prediction.
         scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor.
     """
     errors = []
     for a, b in zip(sr, reference, strict=True):
-        low = downsample(_f64(b), scale) if a.shape == b.shape else _f64(b)
-        errors.append(np.mean(np.square(downsample(_f64(a), scale) - low)))
+        low = psf.downsample(_f64(b), scale) if a.shape == b.shape else _f64(b)
+        errors.append(np.mean(np.square(psf.downsample(_f64(a), scale) - low)))
     return psnr_db(float(np.mean(errors)))
 
 

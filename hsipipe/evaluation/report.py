@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 
 from hsipipe.artifacts import Evaluation
 from hsipipe.bands import band_label
+from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.errors import DataError
 from hsipipe.evaluation import figures
 from hsipipe.evaluation.evidence import SceneEvidence, read_index
 from hsipipe.evaluation.table import COLUMNS, best_rows, cell
 from hsipipe.evaluation.verdicts import BASELINE, judge
 from hsipipe.progress import progress
-from hsipipe.protocols import METRIC_DEFINITIONS, require_same
+from hsipipe.protocols import require_same
 
 MAX_SCENES = 6
 

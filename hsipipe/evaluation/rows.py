@@ -29,13 +29,13 @@ class Observation:
     Attributes:
         name: The scene.
         lr: LR-HSI (C, h, w) float32.
-        msi: HR-MSI (c, H, W) float32, for fusion.
+        msi: HR-MSI (c, H, W) float32, for fusion, or None.
         wavelength_nm: Centre of each band (C,), where known.
     """
 
     name: str
     lr: NDArray[np.float32]
-    msi: NDArray[np.float32]
+    msi: NDArray[np.float32] | None
     wavelength_nm: NDArray[np.float64] | None
 
     @classmethod

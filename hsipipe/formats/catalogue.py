@@ -7,6 +7,8 @@ from pathlib import Path
 import xarray as xr
 
 from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInputError
+from hsipipe.formats import envi
+from hsipipe.formats.band_images import find_images
 from hsipipe.formats.base import DIMS, CubeFormat
 from hsipipe.registry import Registry
 from hsipipe.storage.publish import atomic_file, atomic_folder
@@ -14,7 +16,11 @@ from hsipipe.storage.publish import atomic_file, atomic_folder
 FORMATS: Registry[CubeFormat] = Registry(
     "file format",
     {
+        "bands": "hsipipe.formats.band_images:FORMAT",
         "cave": "hsipipe.formats.cave_png:FORMAT",
+        "envi": "hsipipe.formats.envi:FORMAT",
+        "geotiff": "hsipipe.formats.geotiff:FORMAT",
+        "hdf5": "hsipipe.formats.hdf5:FORMAT",
         "matlab": "hsipipe.formats.matlab:FORMAT",
         "netcdf": "hsipipe.formats.netcdf:FORMAT",
         "npy": "hsipipe.formats.numpy_files:NPY",
@@ -24,22 +30,48 @@ FORMATS: Registry[CubeFormat] = Registry(
 )
 
 # Suffix, or what a folder holds, to the name of the format.
-_SUFFIXES = {".mat": "matlab", ".nc": "netcdf", ".npy": "npy", ".npz": "npz", ".zarr": "zarr"}
+_SUFFIXES = {
+    ".cdf": "netcdf",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".hdr": "envi",
+    ".he5": "hdf5",
+    ".mat": "matlab",
+    ".nc": "netcdf",
+    ".nc4": "netcdf",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".tif": "geotiff",
+    ".tiff": "geotiff",
+    ".zarr": "zarr",
+}
+_WRITABLE = (".nc", ".npy", ".tif", ".tiff", ".zarr")
 _BANDS = "[!.]*_ms_[0-9][0-9].png"
 # CAVE's archive holds balloons_ms/balloons_ms.
-_FOLDERS = (("zarr.json", "zarr"), (".zgroup", "zarr"), (_BANDS, "cave"), (f"*_ms/{_BANDS}", "cave"))
+_FOLDERS = (
+    ("zarr.json", "zarr"),
+    (".zgroup", "zarr"),
+    (".zarray", "zarr"),
+    (_BANDS, "cave"),
+    (f"*_ms/{_BANDS}", "cave"),
+)
+# What may lie beside a GeoTIFF and is a part of it.
+_SIDECARS = (".aux.xml", ".msk")
 
 
 def open_cube(path: str | os.PathLike[str], *, variable: str | None = None) -> xr.DataArray:
     """Open a hyperspectral cube.
 
     Args:
-        path: A file, or a folder that is a cube (``x.zarr``, ``balloons_ms`` of the CAVE data).
+        path: A file, or a folder that is a cube (``x.zarr``, ``balloons_ms`` of the CAVE data, ``band_1.png`` to
+            ``band_102.png``). An ENVI cube is named by its header or by its data file.
         variable: Name of the array in a file that holds several.
 
     Returns:
-        float32 with dims (band, y, x); ``wavelength_nm`` on band where the file knows it. Values are as
-        stored, except that CAVE's PNGs are scaled from their bit depth to [0, 1].
+        float32 with dims (band, y, x), lazy (Dask) where the format allows; ``wavelength_nm`` on band where the
+        file knows it; y, x and ``spatial_ref`` (as rioxarray has them) where it knows the position. Values are as
+        stored, except that PNGs are scaled from their bit depth to [0, 1], that a scale and an offset which NetCDF,
+        HDF5, Zarr or GeoTIFF define are applied, and that pixels which the file marks as no data are NaN.
 
     Raises:
         MissingInputError: There is nothing at `path`.
@@ -49,7 +81,8 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None) -> x
     name = detect(path)
     try:
         cube = FORMATS[name].read(path, variable=variable)
-        return cube.transpose(*DIMS)
+        cube.encoding["format"] = FORMATS[name].title
+        return cube
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
     except HsipipeError:
@@ -62,7 +95,7 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None) -> x
 
 
 def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
-    """Write a cube (band, y, x) to .npy, .nc or .zarr; the file appears whole or not at all.
+    """Write a cube (band, y, x) to .npy, .nc, .tif or .zarr; the file appears whole or not at all.
 
     Raises:
         FileFormatError: No writer for the suffix.
@@ -89,12 +122,11 @@ def writer(path: Path) -> tuple[CubeFormat, Callable[[xr.DataArray, Path], None]
         FileFormatError: No writer for the suffix.
         MissingInputError: The folder that it should lie in is not there.
     """
-    name = _SUFFIXES.get(path.suffix.lower())
-    form = FORMATS[name] if name else None
+    suffix = path.suffix.lower()
+    form = FORMATS[_SUFFIXES[suffix]] if suffix in _WRITABLE else None
     if form is None or form.write is None:
-        writable = sorted(suffix for suffix, key in _SUFFIXES.items() if FORMATS[key].write)
         raise FileFormatError(
-            f"{path}: cubes cannot be written as {path.suffix or 'a name without suffix'!r}; use {', '.join(writable)}"
+            f"{path}: cubes cannot be written as {path.suffix or 'a name without suffix'!r}; use {', '.join(_WRITABLE)}"
         )
     if not path.absolute().parent.is_dir():
         raise MissingInputError(f"{path}: there is no folder {path.absolute().parent}; make it first.")
@@ -102,7 +134,7 @@ def writer(path: Path) -> tuple[CubeFormat, Callable[[xr.DataArray, Path], None]
 
 
 def detect(path: Path) -> str:
-    """The name of the format of a file or folder.
+    """The name of the format of a file or folder, by its name and what lies beside it or in it.
 
     Raises:
         MissingInputError: There is nothing at `path`.
@@ -111,14 +143,70 @@ def detect(path: Path) -> str:
     if not path.exists():
         raise MissingInputError(f"No file or folder at {path}.")
     if path.is_dir():
-        for pattern, name in _FOLDERS:
-            if any(path.glob(pattern)):
-                return name
-        raise FileFormatError(f"{path} is a folder that holds neither a Zarr store nor CAVE bands (*_ms_01.png)")
+        return _detect_folder(path)
     name = _SUFFIXES.get(path.suffix.lower(), "")
-    if not name or FORMATS[name].folder:
-        raise FileFormatError(
-            f"{path}: nothing here reads {path.suffix or 'a file without suffix'!r}; "
-            f"known: {', '.join(sorted(_SUFFIXES))} and folders of CAVE bands"
-        )
-    return name
+    if name == "envi" and not envi.is_header(path):
+        raise FileFormatError(f"{path} is no ENVI header, it does not begin with ENVI")
+    if name and not FORMATS[name].folder:
+        return name
+    if envi.header_of(path) is not None:
+        return "envi"
+    raise FileFormatError(
+        f"{path}: nothing here reads {path.suffix or 'a file without suffix'!r}; "
+        f"known: {', '.join(sorted(_SUFFIXES))}, ENVI data with its header beside it, and folders of band images"
+    )
+
+
+def is_cube(path: Path) -> bool:
+    """Whether a file or folder in a listing is a cube, judged without reading it.
+
+    An ENVI cube is listed once, as its header.
+    """
+    if path.name.startswith(("._", ".")) or not path.exists():
+        return False
+    try:
+        name = detect(path)
+    except (HsipipeError, OSError):
+        return False
+    if name != "envi":
+        return True
+    data = envi.data_of(path) if path.suffix.lower() == ".hdr" else None
+    return data is not None and envi.header_of(data) == path
+
+
+def companions(path: Path) -> list[Path]:
+    """All files that belong to a cube, sorted: copied with their names kept, they are the cube.
+
+    Raises:
+        MissingInputError: There is nothing at `path`.
+        FileFormatError: It is no cube.
+    """
+    name = detect(path)
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        if name != "zarr":  # whose own files may begin with a dot
+            files = [file for file in files if not any(p.startswith(".") for p in file.relative_to(path).parts)]
+        return sorted(files)
+    if name == "envi":
+        is_header = path.suffix.lower() == ".hdr"
+        other = envi.data_of(path) if is_header else envi.header_of(path)
+        if other is None:
+            raise FileFormatError(f"{path}: there is no data file beside this ENVI header; copy it there")
+        return sorted({path, other})
+    beside = [path.with_name(path.name + suffix) for suffix in _SIDECARS] + [path.with_suffix(".tfw")]
+    return sorted([path, *(file for file in beside if name == "geotiff" and file.is_file())])
+
+
+def _detect_folder(path: Path) -> str:
+    for pattern, name in _FOLDERS:
+        if any(path.glob(pattern)):
+            return name
+    try:
+        images = find_images(path)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    if images:
+        return "bands"
+    raise FileFormatError(
+        f"{path} is a folder that holds neither a Zarr store nor bands as images (*_ms_01.png or band_1.png, ...)"
+    )

@@ -5,6 +5,8 @@ channel. Reading them all as 8 bit is a mistake that published code makes.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hsipipe.errors import DataError, FileFormatError
-from hsipipe.formats.base import CubeFormat, make_cube
+from hsipipe.formats.base import CubeFormat, make_cube, remember
 
 BANDS = 31
 WAVELENGTH_NM = tuple(float(nm) for nm in range(400, 701, 10))
 
 _NAME = re.compile(r"(?P<scene>.+)_ms_(?P<band>\d{2})\.png")
-_FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "RGBA": 255}
+FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "RGBA": 255}
+"""Value of a PNG that means 1.0, by Pillow's name of its mode."""
 
 
 def find_bands(folder: Path) -> dict[int, Path]:
@@ -63,7 +66,8 @@ def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
         if band.shape != first.shape:
             raise FileFormatError(f"{file.name} has {band.shape} pixels, the first band {first.shape}")
         values[number - 1] = band
-    return make_cube(values, wavelength_nm=WAVELENGTH_NM)
+    stored = np.uint8 if FULL_SCALE[check_png(bands[1])[0]] == 255 else np.uint16
+    return remember(make_cube(values, wavelength_nm=WAVELENGTH_NM), dtype=stored)
 
 
 def read_band(path: Path) -> NDArray[np.float32]:
@@ -72,19 +76,34 @@ def read_band(path: Path) -> NDArray[np.float32]:
     Raises:
         FileFormatError: The PNG is truncated, corrupt or of an unexpected kind; the message names it.
     """
+    check_png(path)
+    with _damage(path), Image.open(path, formats=["PNG"]) as image:
+        mode, pixels = image.mode, np.asarray(image)
+    if mode not in FULL_SCALE:
+        raise FileFormatError(f"{path.name} is a PNG of mode {mode}, expected 16-bit grey or 8-bit grey or RGBA")
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+    return (grey / FULL_SCALE[mode]).astype(np.float32)
+
+
+def check_png(path: Path) -> tuple[str, tuple[int, int]]:
+    """Check that a PNG is whole, without decoding it; gives Pillow's mode and (H, W).
+
+    Raises:
+        FileFormatError: It is truncated or corrupt; the message names it.
+    """
+    with _damage(path), Image.open(path, formats=["PNG"]) as image:
+        image.verify()  # checks every chunk's CRC and that the end is there; load() alone does not
+        return image.mode, (image.height, image.width)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.verify()  # checks every chunk's CRC and that the end is there; load() alone does not
-        with Image.open(path, formats=["PNG"]) as image:
-            mode, pixels = image.mode, np.asarray(image)
+        yield
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error, ...
         # Pillow's own message would say the whole path once more.
         reason = "no PNG header" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
         raise FileFormatError(f"{path.name} cannot be read as PNG, it seems truncated or corrupt: {reason}") from error
-    if mode not in _FULL_SCALE:
-        raise FileFormatError(f"{path.name} is a PNG of mode {mode}, expected 16-bit grey or 8-bit grey or RGBA")
-    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
-    return (grey / _FULL_SCALE[mode]).astype(np.float32)
 
 
 FORMAT = CubeFormat(title="a CAVE scene (PNG bands)", read=read)

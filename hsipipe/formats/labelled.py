@@ -1,12 +1,18 @@
-"""Cubes inside xarray datasets: what NetCDF and Zarr share."""
+"""Cubes among labelled arrays: what NetCDF, HDF5 and Zarr share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.base import DIMS, bands_first, pick_variable, with_wavelengths
+from hsipipe.formats.axes import band_axis
+from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
+from hsipipe.formats.georeference import GRID
+from hsipipe.formats.wavelengths import find_wavelengths
+
+Variables = Mapping[str, xr.Variable]
 
 _ALIASES = {
     "band": (
@@ -19,34 +25,57 @@ _ALIASES = {
         "lambda",
         "spectral",
         "channel",
+        "channels",
     ),
-    "y": ("y", "y_lr", "row", "rows", "line", "lines", "lat", "latitude", "northing"),
-    "x": ("x", "x_lr", "col", "cols", "column", "columns", "sample", "samples", "lon", "longitude", "easting"),
+    "y": ("y", "y_lr", "row", "rows", "line", "lines", "lat", "latitude", "northing", "downtrack", "along_track"),
+    "x": (
+        "x",
+        "x_lr",
+        "col",
+        "cols",
+        "column",
+        "columns",
+        "sample",
+        "samples",
+        "lon",
+        "longitude",
+        "easting",
+        "crosstrack",
+        "across_track",
+    ),
 }
-_WAVELENGTHS = ("wavelength_nm", "wavelength", "wavelengths")
-_UNITS = {
-    1.0: ("nm", "nanometer", "nanometers", "nanometre", "nanometres"),
-    # Case-folding turns the micro sign into the Greek letter, so both spellings meet here.
-    1e3: ("um", "μm", "micrometer", "micrometers", "micrometre", "micrometres", "micron", "microns"),
-    1e9: ("m", "meter", "meters", "metre", "metres"),
-}
-_TO_NM = {unit: factor for factor, units in _UNITS.items() for unit in units}
+_POSITIONS = ("lat", "latitude", "lon", "longitude")
+# What marks pixels without a measurement beside the two of the CF conventions, in lower case.
+_NO_DATA = ("data_ignore_value", "nodata", "no_data_value", "nodata_value", "fillvalue")
+_DECODED = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
+# Said by the file about its own storage; it no longer holds for the cube.
+_SPENT = {*_DECODED, "grid_mapping", "coordinates", "MATLAB_class"}
 
 
-def cube_of(dataset: xr.Dataset, variable: str | None) -> xr.DataArray:
-    """The cube of a dataset with dims (band, y, x), float32, and its wavelengths in nm.
+def cube_of(variables: Variables, variable: str | None) -> xr.DataArray:
+    """The cube among variables, as dims (band, y, x), float32, with its wavelengths in nm and its position.
+
+    Values follow the CF conventions: scaled and offset, NaN where nothing was measured.
 
     Raises:
-        FileFormatError: It holds no cube, or several; or its axes or the unit of its wavelengths are unclear.
+        FileFormatError: There is no cube, or several; or its axes or the unit of its wavelengths are unclear.
     """
-    arrays = {str(name): array for name, array in dataset.variables.items()}
-    name = pick_variable({key: array.shape for key, array in arrays.items()}, variable)
-    cube = dataset[name]
-    if cube.ndim != 3:
-        raise FileFormatError(f"variable {name!r} has rank {cube.ndim}, expected 3")
-    cube = _rename(cube).astype(np.float32)
-    wavelengths = _wavelengths(dataset, cube)
-    return cube if wavelengths is None else with_wavelengths(cube, wavelengths)
+    shapes = {name: array.shape for name, array in variables.items()}
+    name = pick_variable(shapes, variable)
+    stored = variables[name]
+    if stored.ndim != 3:
+        raise FileFormatError(f"variable {name!r} has rank {stored.ndim}, expected 3")
+    if stored.dtype.kind not in "iufb":
+        raise FileFormatError(f"variable {name!r} holds {stored.dtype}, expected real numbers")
+    found = _find_wavelengths(variables, stored)
+    dims = _names(stored, variables, bands=None if found is None else len(found))
+    values = _decode(name, stored)
+    cube = xr.DataArray(as_float32(values), dims=dims, attrs={k: v for k, v in stored.attrs.items() if k not in _SPENT})
+    cube = cube.transpose(*DIMS)
+    cube = _with_position(cube, variables, stored, dict(zip(stored.dims, dims, strict=True)))
+    if found is not None and len(found) == cube.sizes["band"]:
+        cube = with_wavelengths(cube, found)
+    return remember(cube, dtype=stored.encoding.get("dtype", stored.dtype), variable=name, variables=shapes)
 
 
 def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
@@ -54,32 +83,90 @@ def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
     name = str(cube.name) if cube.name else "reflectance"
     if name in cube.coords:
         name = f"{name}_values"
-    clean = cube.drop_encoding()
-    return clean.to_dataset(name=name), name
+    dataset = cube.drop_encoding().to_dataset(name=name)
+    if GRID in cube.coords:
+        dataset[name].attrs["grid_mapping"] = GRID  # by which other programs find it
+    return dataset, name
 
 
-def _rename(cube: xr.DataArray) -> xr.DataArray:
-    targets = [next((key for key, names in _ALIASES.items() if str(dim).lower() in names), None) for dim in cube.dims]
+def _names(stored: xr.Variable, variables: Variables, *, bands: int | None) -> tuple[str, ...]:
+    """Which of band, y and x each axis is."""
+    targets = [next((key for key, names in _ALIASES.items() if str(dim).lower() in names), "") for dim in stored.dims]
     if set(targets) == set(DIMS):
-        changed = {old: new for old, new in zip(cube.dims, targets, strict=True) if old != new}
-        return cube.rename(changed).transpose(*DIMS)
+        return tuple(targets)
     if any(targets):
         raise FileFormatError(
-            f"the axes {', '.join(map(str, cube.dims))} are not clearly band, y and x; rename them to that"
+            f"the axes {', '.join(map(str, stored.dims))} are not clearly band, y and x; rename them to that"
         )
     # Unnamed axes: only their lengths can tell.
-    moved = bands_first(np.empty(cube.shape, dtype=bool)).shape
-    order = cube.dims if moved == cube.shape else (cube.dims[2], cube.dims[0], cube.dims[1])
-    return xr.DataArray(cube.transpose(*order).data, dims=DIMS, attrs=cube.attrs)
+    images = [array.shape for array in variables.values() if array.ndim == 2]
+    axis = band_axis(stored.data, counts=[] if bands is None else [bands], images=images)
+    rest = iter(("y", "x"))
+    return tuple("band" if place == axis else next(rest) for place in range(3))
 
 
-def _wavelengths(dataset: xr.Dataset, cube: xr.DataArray) -> Any:
-    for name in _WAVELENGTHS:
-        if name in dataset.variables and dataset[name].size == cube.sizes["band"]:
-            units = str(dataset[name].attrs.get("units", "nm"))
-            factor = _TO_NM.get(units.strip().casefold())
-            if factor is None:
-                raise FileFormatError(f"{name!r} is in {units!r}, expected nm, um or m; convert it and set its units")
-            return np.asarray(dataset[name].values, dtype=np.float64).ravel() * factor
-    stored = cube.attrs.get("wavelength_nm")
-    return stored if stored is not None and np.size(stored) == cube.sizes["band"] else None
+def _decode(name: str, stored: xr.Variable) -> Any:
+    """Values by the CF conventions, and NaN where another attribute says that nothing was measured."""
+    attrs = {key: value for key, value in stored.attrs.items() if key in _DECODED}
+    attrs = {key: value for key, value in attrs.items() if np.asarray(value).dtype.kind in "iufbU"}
+    plain = xr.Variable(stored.dims, stored.data, attrs)
+    values: Any = xr.conventions.decode_cf_variable(name, plain, decode_times=False, decode_timedelta=False).data
+    for key, value in stored.attrs.items():
+        if key.lower() in _NO_DATA and np.size(value) == 1:
+            ignored = float(np.asarray(value).item())
+            values = np.where(stored.data != ignored, as_float32(values), np.float32(np.nan))
+    return values
+
+
+def _with_position(
+    cube: xr.DataArray, variables: Variables, stored: xr.Variable, renamed: Mapping[Any, str]
+) -> xr.DataArray:
+    """Attach y, x, two-dimensional latitudes and longitudes, and the grid mapping, as far as they are there."""
+    for old, new in renamed.items():
+        axis = _lookup(variables, str(old))
+        if new != "band" and axis is not None and axis.dims == (old,) and axis.dtype.kind in "iuf":
+            cube = cube.assign_coords({new: (new, np.asarray(axis.data), _plain(axis))})
+    plane = tuple(dim for dim in stored.dims if renamed[dim] != "band")
+    for name, array in variables.items():
+        last = name.rsplit("/", 1)[-1]
+        if last.lower() in _POSITIONS and array.dims == plane:
+            cube = cube.assign_coords({last: (tuple(renamed[dim] for dim in plane), array.data, _plain(array))})
+    mapping = str(stored.attrs.get("grid_mapping") or stored.encoding.get("grid_mapping") or GRID).split(":")[0]
+    grid = _lookup(variables, mapping)
+    if grid is not None and grid.size == 1:
+        cube = cube.assign_coords({GRID: ((), 0, _with_wkt(_plain(grid)))})
+    return cube
+
+
+def _lookup(variables: Variables, name: str) -> xr.Variable | None:
+    alike = [array for key, array in variables.items() if key.rsplit("/", 1)[-1] == name]
+    return variables.get(name, alike[0] if len(alike) == 1 else None)
+
+
+def _plain(array: xr.Variable) -> dict[str, Any]:
+    return {key: value for key, value in array.attrs.items() if key not in _SPENT}
+
+
+def _with_wkt(attrs: dict[str, Any]) -> dict[str, Any]:
+    """A grid mapping's attributes with ``crs_wkt``, by which rioxarray knows the CRS."""
+    if "crs_wkt" in attrs or "spatial_ref" in attrs or "grid_mapping_name" not in attrs:
+        return attrs
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        return attrs | {"crs_wkt": CRS.from_cf(attrs).to_wkt()}
+    except (CRSError, KeyError):
+        return attrs
+
+
+def _find_wavelengths(variables: Variables, stored: xr.Variable) -> Any:
+    vectors = {
+        name: np.asarray(array.data)
+        for name, array in variables.items()
+        if 1 < array.size == max(array.shape) and array.size in stored.shape
+    }
+    units = {name: str(variables[name].attrs["units"]) for name in vectors if "units" in variables[name].attrs}
+    noted = {key: np.asarray(value) for key, value in stored.attrs.items() if 1 < np.size(value) in stored.shape}
+    found = find_wavelengths(vectors, stored.shape, units=units) or find_wavelengths(noted, stored.shape)
+    return None if found is None else found[1]

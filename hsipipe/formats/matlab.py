@@ -1,6 +1,7 @@
-"""MATLAB files: v5 to v7.2 through SciPy, v7.3 (which is HDF5) through h5py."""
+"""MATLAB files: v5 to v7.2 through SciPy, v7.3 (which is HDF5, and read lazily) through h5py."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,85 +12,213 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.base import CubeFormat, bands_first, make_cube, pick_variable
-from hsipipe.formats.hdf5 import open_hdf5, read_dataset
+from hsipipe.formats.axes import band_axis, bands_to_front
+from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
+from hsipipe.formats.hdf5 import SIGNATURE, lazy_dataset, read_dataset, text, walk
+from hsipipe.formats.wavelengths import find_wavelengths
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-# MATLAB puts a text header of 512 bytes before the HDF5 signature.
+# MATLAB puts a text header of 512 bytes before the HDF5 signature; other writers may leave it out.
 _HEADER = 512
-_NAMES = ("wavelength_nm", "wavelengths", "wavelength", "wl", "lambda")
-# Rows and columns of an image that is kept as a matrix (band, pixel), pixels column by column.
-_SIDES = ("nRow", "nCol")
+# Rows and columns of an image that is kept as a matrix of pixels, in lower case.
+_SIDES = (
+    ("nrow", "ncol"),
+    ("nrows", "ncols"),
+    ("rows", "cols"),
+    ("rows", "columns"),
+    ("row", "col"),
+    ("lines", "samples"),
+    ("nlines", "nsamples"),
+    ("height", "width"),
+    ("h", "w"),
+    ("ny", "nx"),
+)
+_COUNTS = ("nband", "nbands", "numband", "numbands", "bands", "nb", "n_bands", "num_bands")
+_NO_NUMBERS = ("struct", "cell", "char", "object", "function", "opaque", "sparse", "unknown")
+_MOST_SMALL = 100_000
+"""Vectors of more numbers than this say nothing about a cube's axes."""
+
+
+@dataclass(frozen=True)
+class _Array:
+    """An array of a file, axes as MATLAB has them."""
+
+    shape: tuple[int, ...]
+    load: Callable[[], Any]
+    logical: bool = False
+
+
+@dataclass
+class _Contents:
+    """What a file holds: arrays of real numbers by name, and the class of everything else."""
+
+    arrays: dict[str, _Array] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+
+    def small(self) -> dict[str, NDArray[Any]]:
+        """Scalars and vectors, flat, by name."""
+        shapes = {name: array.shape for name, array in self.arrays.items()}
+        names = [n for n, shape in shapes.items() if np.prod(shape) == max(shape, default=1) <= _MOST_SMALL]
+        return {name: np.asarray(self.arrays[name].load()).ravel() for name in names if 0 not in shapes[name]}
 
 
 def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
     """Read the cube of a file."""
     with path.open("rb") as stream:
-        head = stream.read(_HEADER + len(_HDF5))
-    return (_read_hdf5 if _HDF5 in (head[:8], head[_HEADER:]) else _read_v5)(path, variable)
+        head = stream.read(_HEADER + len(SIGNATURE))
+    if SIGNATURE in (head[:8], head[_HEADER:]):
+        with h5py.File(path, "r") as file:
+            return _cube(_list_hdf5(path, file), variable)
+    return _cube(_list_v5(path), variable)
 
 
-def _read_v5(path: Path, variable: str | None) -> xr.DataArray:
-    listing = {str(name): tuple(shape) for name, shape, kind in scipy.io.whosmat(path) if kind not in _NO_NUMBERS}
-    sides = _sides(scipy.io.loadmat(path, variable_names=_SIDES)) if set(_SIDES) <= set(listing) else None
-    name = pick_variable({key: _cube_shape(shape, sides) for key, shape in listing.items()}, variable)
-    chosen = [key for key in listing if key == name or key.lower() in _NAMES]
-    values = scipy.io.loadmat(path, variable_names=chosen)
-    if name not in values:
-        raise FileFormatError(f"variable {name!r} is listed but not there; the file seems truncated")
-    others = {key: np.asarray(values[key]) for key in chosen if key in values}
-    return _cube(np.asarray(values[name]), others, sides)
+def _list_v5(path: Path) -> _Contents:
+    contents = _Contents()
+    whole: list[str] = []  # what is read at once: structs, and all that is small
+    for key, shape, kind in scipy.io.whosmat(path):
+        name = str(key)
+        is_small = np.prod(shape) == max(shape, default=1) <= _MOST_SMALL
+        if kind == "struct" or (is_small and kind not in _NO_NUMBERS):
+            whole.append(name)
+        elif kind in _NO_NUMBERS:
+            contents.others[name] = kind
+        else:
+            contents.arrays[name] = _Array(tuple(shape), _loader(path, name), kind == "logical")
+    loaded = scipy.io.loadmat(path, variable_names=whole) if whole else {}
+    for name in whole:
+        if name not in loaded:
+            raise FileFormatError(f"variable {name!r} is listed but not there; the file seems truncated")
+        _add_v5(contents, name, loaded[name])
+    return contents
 
 
-def _read_hdf5(path: Path, variable: str | None) -> xr.DataArray:
-    with open_hdf5(path) as datasets:
-        sides = _sides({key: read_dataset(datasets[key]) for key in _SIDES}) if set(_SIDES) <= set(datasets) else None
-        listing = {key: entry.shape[::-1] if _is_reversed(entry) else entry.shape for key, entry in datasets.items()}
-        name = pick_variable({key: _cube_shape(shape, sides) for key, shape in listing.items()}, variable)
-        values = read_dataset(datasets[name])
-        values = values.T if _is_reversed(datasets[name]) else values
-        others = {key: read_dataset(entry) for key, entry in datasets.items() if key.lower() in _NAMES}
-    return _cube(values, others, sides)
+def _loader(path: Path, name: str) -> Callable[[], NDArray[Any]]:
+    def load() -> NDArray[Any]:
+        found = scipy.io.loadmat(path, variable_names=[name])
+        if name not in found:
+            raise FileFormatError(f"variable {name!r} is listed but not there; the file seems truncated")
+        return np.asarray(found[name])
+
+    return load
 
 
-def _is_reversed(entry: h5py.Dataset) -> bool:
+def _add_v5(contents: _Contents, name: str, value: Any) -> None:
+    """Add a loaded value, a struct field by field as ``struct.field``."""
+    if not isinstance(value, np.ndarray):
+        contents.others[name] = "sparse" if hasattr(value, "nnz") else "object"
+    elif value.dtype.names and value.size == 1:
+        for part in value.dtype.names:
+            _add_v5(contents, f"{name}.{part}", value.item()[value.dtype.names.index(part)])
+    elif value.dtype.kind in "iufbc":
+        contents.arrays[name] = _Array(value.shape, lambda: value, value.dtype.kind == "b")
+    else:
+        contents.others[name] = (
+            "struct array" if value.dtype.names else {"O": "cell", "U": "char"}.get(value.dtype.kind, "object")
+        )
+
+
+def _list_hdf5(path: Path, file: h5py.File) -> _Contents:
+    contents = _Contents()
+    sparse: list[str] = []
+    for key, entry in walk(file):
+        name = key.replace("/", ".")
+        kind = text(entry.attrs.get("MATLAB_class", b""))
+        if any(key.startswith(f"{parent}/") for parent in sparse):
+            continue
+        if isinstance(entry, h5py.Group):
+            if "MATLAB_sparse" in entry.attrs:
+                sparse.append(key)
+                contents.others[name] = "sparse"
+        elif isinstance(entry, h5py.Dataset):
+            _add_hdf5(contents, name, path, entry, kind)
+    return contents
+
+
+def _add_hdf5(contents: _Contents, name: str, path: Path, entry: h5py.Dataset, kind: str) -> None:
+    if entry.dtype.names or kind in _NO_NUMBERS or entry.dtype.kind not in "iufb" or entry.shape is None:
+        is_complex = entry.dtype.kind == "c" or entry.dtype.names == ("real", "imag")
+        contents.others[name] = "complex" if is_complex else kind or str(entry.dtype)
+        return
+    if "MATLAB_empty" in entry.attrs:  # it holds the shape
+        contents.others[name] = "empty array"
+        return
     # MATLAB is column-major: its HDF5 files show the axes reversed, and carry the attribute MATLAB_class.
-    return "MATLAB_class" in entry.attrs
+    turned = "MATLAB_class" in entry.attrs
+    shape = entry.shape[::-1] if turned else entry.shape
+
+    def load() -> Any:
+        values = lazy_dataset(path, entry) if entry.ndim > 1 and entry.size > _MOST_SMALL else read_dataset(entry)
+        return values.T if turned else values
+
+    contents.arrays[name] = _Array(shape, load, kind == "logical")
 
 
-def _sides(values: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-    rows, columns = (int(np.asarray(values[key]).item()) for key in _SIDES)
-    return rows, columns
-
-
-def _cube_shape(shape: tuple[int, ...], sides: tuple[int, int] | None) -> tuple[int, ...]:
-    """The shape that a variable gets in :func:`_cube` where it is a matrix (band, pixel)."""
-    if sides is None or len(shape) != 2 or shape[1] != sides[0] * sides[1]:
-        return shape
-    return shape[0], *sides
-
-
-def _cube(values: NDArray[Any], others: dict[str, NDArray[Any]], sides: tuple[int, int] | None) -> xr.DataArray:
-    vectors = [v.ravel() for v in others.values() if v.size in values.shape and v.size == max(v.shape, default=0)]
-    wavelengths = _in_nm(vectors[0]) if vectors else None
-    shape = _cube_shape(values.shape, sides)
-    if shape != values.shape:
-        cube = values.reshape(shape, order="F")
+def _cube(contents: _Contents, variable: str | None) -> xr.DataArray:
+    small = contents.small()
+    sides = _find_sides(small)
+    folded = {name: _folded(array.shape, sides) for name, array in contents.arrays.items()}
+    name = _pick(contents, folded, variable)
+    values = contents.arrays[name].load()
+    if values.dtype.kind not in "iufb":
+        raise FileFormatError(f"variable {name!r} is {values.dtype}, expected real numbers; store its magnitude")
+    pixels = _pixel_axis(values.shape, sides)
+    sizes = values.shape if pixels is None else (values.shape[1 - pixels],)
+    found = find_wavelengths(small, sizes)
+    if pixels is not None and sides is not None:
+        # Pixels are kept column by column.
+        cube = np.moveaxis(values, pixels, 0).reshape(sides[1], sides[0], -1).transpose(2, 1, 0)
     elif values.ndim == 2:  # asked for by name: an image, which is one band
         cube = values[None]
     elif values.ndim == 3:
-        cube = bands_first(values, bands=None if wavelengths is None else wavelengths.size)
+        images = [array.shape for array in contents.arrays.values() if len(array.shape) == 2 and min(array.shape) > 1]
+        counts = [found[1].size] if found else []
+        counts += [int(v[0]) for key, v in small.items() if v.size == 1 and _last(key) in _COUNTS and np.isfinite(v[0])]
+        counts += [v.size for key, v in small.items() if v.size > 1 and "band" in _last(key)]
+        cube = bands_to_front(values, band_axis(values, counts=counts, images=images))
     else:
         raise FileFormatError(f"the variable has rank {values.ndim}, expected 3, or 2 for one band")
-    if wavelengths is not None and wavelengths.size != len(cube):
-        wavelengths = None
-    return make_cube(np.ascontiguousarray(cube), wavelength_nm=wavelengths)
+    wavelengths = found[1] if found is not None and found[1].size == len(cube) else None
+    made = make_cube(np.ascontiguousarray(cube) if isinstance(cube, np.ndarray) else cube, wavelength_nm=wavelengths)
+    shapes = {key: array.shape for key, array in contents.arrays.items()}
+    return remember(made, dtype=values.dtype, variable=name, variables=shapes)
 
 
-def _in_nm(values: NDArray[Any]) -> NDArray[np.float64]:
-    # No sensor sees beyond 100 um or below 100 nm, so small numbers are micrometres.
-    return values.astype(np.float64) * (1e3 if values.max(initial=0) < 100 else 1.0)
+def _pick(contents: _Contents, shapes: Mapping[str, tuple[int, ...]], variable: str | None) -> str:
+    if variable in contents.others:
+        raise FileFormatError(
+            f"variable {variable!r} is of class {contents.others[variable]}, expected a full array of real numbers"
+        )
+    if variable is not None:
+        return pick_variable(shapes, variable)
+    hint = "; left out: " + ", ".join(f"{k} ({v})" for k, v in contents.others.items()) if contents.others else ""
+    if any(len(shape) == 2 and min(shape) > 1 for shape in shapes.values()):
+        hint += ". A matrix (bands, pixels) needs the sides of its image: store nRow and nCol beside it"
+    numbers = {name: shape for name, shape in shapes.items() if not contents.arrays[name].logical}
+    return pick_variable(numbers, None, hint=hint)
 
 
-_NO_NUMBERS = {"struct", "cell", "char", "object", "function", "opaque", "sparse"}
+def _find_sides(small: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
+    scalars = {_last(key): float(v[0].real) for key, v in small.items() if v.size == 1 and np.isfinite(v[0])}
+    for rows, columns in _SIDES:
+        if rows in scalars and columns in scalars and min(scalars[rows], scalars[columns]) >= 1:
+            return int(scalars[rows]), int(scalars[columns])
+    return None
+
+
+def _pixel_axis(shape: tuple[int, ...], sides: tuple[int, int] | None) -> int | None:
+    """The axis of a matrix that counts all pixels of an image with these sides; None: it is no such matrix."""
+    if sides is None or len(shape) != 2:
+        return None
+    return next((axis for axis in (1, 0) if shape[axis] == sides[0] * sides[1]), None)
+
+
+def _folded(shape: tuple[int, ...], sides: tuple[int, int] | None) -> tuple[int, ...]:
+    """The shape that a variable gets in :func:`_cube` where it is a matrix of pixels."""
+    pixels = _pixel_axis(shape, sides)
+    return shape if pixels is None or sides is None else (shape[1 - pixels], *sides)
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1].lower()
+
+
 FORMAT = CubeFormat(title="MATLAB", read=read)

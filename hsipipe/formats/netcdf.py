@@ -1,51 +1,61 @@
 """NetCDF: classic files through SciPy, NetCDF-4 (which is HDF5) through h5py. Written as classic, 64-bit offset."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.io import netcdf_file
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat
-from hsipipe.formats.hdf5 import open_hdf5, read_dataset, text
+from hsipipe.formats.hdf5 import SIGNATURE, read_variables, text
 from hsipipe.formats.labelled import cube_of, to_dataset
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+from hsipipe.formats.lazy import MappedSource, one_line, open_lazily
 
 
 def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
     """Read the cube of a file."""
     with path.open("rb") as stream:
         magic = stream.read(8)
-        if magic.startswith(b"CDF"):
-            stream.seek(0)
-            # An open stream, because SciPy maps a path into memory and leaks it when the file is truncated.
-            with xr.open_dataset(stream, engine="scipy") as dataset:
-                return cube_of(dataset.load(), variable)
-    if magic == _HDF5:
-        return cube_of(_read_netcdf4(path), variable)
+    if magic.startswith(b"CDF"):
+        return cube_of(_read_classic(path), variable)
+    if magic == SIGNATURE:
+        return cube_of(read_variables(path), variable)
     raise FileFormatError("no NetCDF file (neither the classic nor the HDF5 signature)")
 
 
-def _read_netcdf4(path: Path) -> xr.Dataset:
-    with open_hdf5(path) as datasets:
-        variables = {}
-        for name, entry in datasets.items():
-            dims = tuple(_dim_name(name, entry, axis) for axis in range(entry.ndim))
-            attrs: dict[str, Any] = {"units": text(entry.attrs["units"])} if "units" in entry.attrs else {}
-            if not text(entry.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
-                variables[name] = (dims, read_dataset(entry), attrs)
-    return xr.Dataset(variables)
+def _read_classic(path: Path) -> dict[str, xr.Variable]:
+    """The variables of numbers; those of rank 2 and more stay in the file."""
+    reason = ""
+    # SciPy warns when a view of the file outlives it, which the traceback of a truncated file makes it do.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            with netcdf_file(path, mmap=True, maskandscale=False) as file:
+                return {name: _variable(path, array) for name, array in file.variables.items() if _is_numeric(array)}
+        except Exception as error:  # whatever SciPy meets first
+            reason = one_line(error)
+    raise FileFormatError(f"it cannot be read as classic NetCDF, it seems damaged or incomplete: {reason}")
 
 
-def _dim_name(name: str, entry: h5py.Dataset, axis: int) -> str:
-    scales = entry.dims[axis]
-    if len(scales):
-        return str(scales[0].name).lstrip("/")
-    return name if entry.ndim == 1 and entry.is_scale else f"{name}_axis{axis}"
+def _is_numeric(array: Any) -> bool:
+    return bool(np.asarray(array.data).dtype.kind in "iuf")
+
+
+def _variable(path: Path, array: Any) -> xr.Variable:
+    attrs = {key: text(value) if isinstance(value, bytes) else value for key, value in array._attributes.items()}
+    values = array.data
+    if values.ndim < 2 or 0 in values.shape:
+        return xr.Variable(array.dimensions, np.array(values, dtype=values.dtype.newbyteorder("=")), attrs)
+    whole = values
+    while isinstance(whole.base, np.ndarray):  # SciPy's one view of the whole file
+        whole = whole.base
+    offset = values.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    source = MappedSource(path, values.shape, values.dtype, offset, values.strides)
+    return xr.Variable(array.dimensions, open_lazily(source, rows=values.ndim == 3), attrs)
 
 
 def write(cube: xr.DataArray, path: Path) -> None:

@@ -1,31 +1,52 @@
-"""NumPy's .npy and .npz, (band, y, x). Pickled objects are refused."""
+"""NumPy's .npy (lazily) and .npz, (band, y, x). Pickled objects are refused."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.lib import format as npy_format
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.base import CubeFormat, make_cube, pick_variable
-
-_WAVELENGTH_KEYS = ("wavelength_nm", "wavelengths_nm")
+from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
+from hsipipe.formats.lazy import MappedSource, open_lazily
+from hsipipe.formats.wavelengths import find_wavelengths
 
 
 def read_npy(path: Path, *, variable: str | None = None) -> xr.DataArray:
-    """Read one array."""
+    """Open one array; its values stay in the file until they are needed."""
     if variable is not None:
         raise FileFormatError("a .npy file holds one array and no variables")
-    return make_cube(np.load(path, allow_pickle=False))
+    # Mapping it checks that the file is as long as its header says.
+    values = np.load(path, allow_pickle=False, mmap_mode="r")
+    if values.ndim != 3 or 0 in values.shape:
+        return make_cube(values)
+    source = MappedSource(path, values.shape, values.dtype, values.offset, values.strides)
+    return remember(make_cube(open_lazily(source)), dtype=values.dtype)
 
 
 def read_npz(path: Path, *, variable: str | None = None) -> xr.DataArray:
-    """Read the cube of an archive, and ``wavelength_nm`` beside it."""
+    """Read the cube of an archive and the wavelengths beside it, whose number also tells the axis of the bands."""
     # An open stream, because NumPy leaks one of its own when the archive is truncated.
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    name = pick_variable({key: value.shape for key, value in arrays.items()}, variable)
-    wavelengths = next((arrays[key] for key in _WAVELENGTH_KEYS if key in arrays), None)
-    return make_cube(arrays[name], wavelength_nm=wavelengths)
+        shapes = {name: _shape(archive.zip, name) for name in archive.files}
+        name = pick_variable(shapes, variable)
+        values = archive[name]
+        vectors = {key: archive[key] for key, shape in shapes.items() if len(shape) == 1 and shape[0] in values.shape}
+    found = find_wavelengths(vectors, values.shape)
+    count = None if found is None else found[1].size
+    if values.ndim == 3 and values.shape[2] == count != values.shape[0]:
+        values = np.ascontiguousarray(np.moveaxis(values, -1, 0))
+    wavelengths = found[1] if found is not None and count == values.shape[0] else None
+    return remember(make_cube(values, wavelength_nm=wavelengths), dtype=values.dtype, variable=name, variables=shapes)
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    member = name if name in archive.namelist() else f"{name}.npy"
+    with archive.open(member) as stream:
+        version = npy_format.read_magic(stream)
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        return tuple(read(stream)[0])
 
 
 def write_npy(cube: xr.DataArray, path: Path) -> None:

@@ -1,23 +1,64 @@
-"""Zarr stores with named dimensions, as this project and xarray write them. Opened lazily."""
+"""Zarr stores, with or without named dimensions. Opened lazily."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
+from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.labelled import cube_of, to_dataset
+from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
+
+
+@dataclass(frozen=True)
+class _ZarrSource(Source):
+    name: str
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """Read the box."""
+        return np.asarray(zarr.open_array(self.path, mode="r", path=self.name)[box])
 
 
 def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
     """Open the cube of a store; its values are Dask arrays until they are needed."""
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable)
     if (path / "zarr.json").is_file():
         open_store(path)  # a chunk that got lost would read as zeros
-    dataset = xr.open_zarr(path, consolidated=False, chunks={})
-    return cube_of(dataset, variable)
+    arrays = {name: array for name, array in node.members(max_depth=None) if isinstance(array, zarr.Array)}
+    notes = {}
+    if all(_axes(array) is not None for array in arrays.values()) and not any("/" in name for name in arrays):
+        # xarray knows how each version of the format notes what marks missing data.
+        with xr.open_zarr(path, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False) as dataset:
+            notes = {str(name): dict(array.attrs) for name, array in dataset.variables.items()}
+    if node.metadata.zarr_format == 2:
+        # xarray takes a fill value for missing data, but 0 is only what chunks that nobody wrote read as.
+        notes = {name: {k: v for k, v in n.items() if k != "_FillValue" or v != 0} for name, n in notes.items()}
+    return cube_of({name: _variable(path, name, array, notes.get(name)) for name, array in arrays.items()}, variable)
+
+
+def _axes(array: zarr.Array[Any]) -> tuple[str, ...] | None:
+    """The names of an array's axes, if each has its own."""
+    given: Any = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
+    named = len(set(given)) == array.ndim and all(given)
+    return tuple(map(str, given)) if named else None
+
+
+def _variable(path: Path, name: str, array: zarr.Array[Any], attrs: dict[str, Any] | None = None) -> xr.Variable:
+    dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
+    if attrs is None:
+        attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    if array.ndim < 2 or 0 in array.shape:
+        return xr.Variable(dims, np.asarray(array[...]), attrs)
+    source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
+    return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)
 
 
 def write(cube: xr.DataArray, path: Path) -> None:

@@ -1,5 +1,6 @@
 """DMGASR (arXiv 2402.17285): group autoencoder + latent diffusion, as one super-resolver."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.diffusion.noise import scene_noise
 from hsipipe.diffusion.samplers import SAMPLERS
@@ -39,6 +41,7 @@ class LatentNet(nn.Module):
         scale_input: Multiply the noisy image by sqrt(gamma). Where there is only noise left, the network then
             sees nothing of it and acts as a regression, instead of spending capacity on ignoring it.
         scale: Ratio s that it was trained for.
+        psf: PSF of the LR images that it was trained for.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class LatentNet(nn.Module):
         target: Target,
         scale_input: bool,
         scale: int,
+        psf: Psf = BICUBIC,
     ) -> None:
         super().__init__()
         self.unet = unet
@@ -60,6 +64,7 @@ class LatentNet(nn.Module):
         self.schedule: NoiseSchedule = make_schedule(schedule, steps)
         self.space, self.target, self.scale = space, target, scale
         self.scale_input = scale_input
+        self.psf = psf
 
     def config(self) -> dict[str, Any]:
         """What :meth:`from_config` needs to build the same module."""
@@ -72,13 +77,14 @@ class LatentNet(nn.Module):
             "target": self.target,
             "scale_input": self.scale_input,
             "scale": self.scale,
+            "psf": asdict(self.psf),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LatentNet":
         """Build a network without trained weights."""
-        rest = {name: value for name, value in config.items() if name != "unet"}
-        return cls(Unet.from_config(config["unet"]), **rest)
+        rest = {name: value for name, value in config.items() if name not in ("unet", "psf")}
+        return cls(Unet.from_config(config["unet"]), psf=Psf(**config["psf"]), **rest)
 
     def clean(self, z_hr: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
         """x_0 of the diffusion, from whitened latents (B, G, k, H, W)."""
@@ -269,7 +275,7 @@ class Dmgasr(nn.Module):
 
     def _start(self, lr: Tensor) -> tuple[Tensor, Tensor, Resampler]:
         height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
-        resampler = Resampler(height, width, scale=self.scale, like=lr)
+        resampler = Resampler(height, width, scale=self.scale, like=lr, psf=self.net.psf)
         up = resampler.up(lr)
         return up, self.gae.encode(up), resampler
 

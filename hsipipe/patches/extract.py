@@ -1,7 +1,9 @@
 """Cut the pairs into patches: one sharded store for each part of the split."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hsipipe.params import PatchesParams
 from hsipipe.patches.grid import check_regions, patch_origins
 from hsipipe.progress import progress
 from hsipipe.storage.parallel import run_all
+from hsipipe.storage.shards import write_rows
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, read
 
 ARRAYS = ("hr", "lr", "msi")
@@ -22,17 +25,18 @@ ARRAYS = ("hr", "lr", "msi")
 
 @dataclass(frozen=True)
 class _Plan:
-    """The patches of one split: sources and (N, 3) origins (scene, y, x)."""
+    """The patches of one split: sources, what they hold, and (N, 3) origins (number of the region, y, x)."""
 
     scale: int
     size: int
     names: list[str]
     groups: list[zarr.Group]
+    arrays: tuple[str, ...]
     origins: NDArray[np.int64]
 
 
 def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) -> dict[str, float | int | str]:
-    """Write ``<split>.zarr`` with hr, lr, msi (patch, band, y, x) and origin (patch, 3).
+    """Write ``<split>.zarr`` with hr, lr, msi where there is one (patch, band, y, x) and origin (patch, 3).
 
     Args:
         pairs: The degraded pairs.
@@ -44,7 +48,7 @@ def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) 
     """
     index = pairs_index(pairs)
     regions = {
-        f"the {part} region of scene {entry['name']!r}": _shape(entry["region"])
+        f"the {part} region {entry['name']!r}": _shape(entry["region"])
         for part, entries in index["splits"].items()
         for entry in entries
     }
@@ -69,48 +73,56 @@ def _plan(pairs: DegradedPairs, part: str, scale: int, patches: PatchesParams) -
     origins = []
     for number, (name, group) in enumerate(zip(names, groups, strict=True)):
         height, width = get_array(group, "hr").shape[1:]
-        label = f"the {part} region of scene {name!r}"
+        label = f"the {part} region {name!r}"
         corners = patch_origins(label, (height, width), size=patches.size, stride=patches.stride, scale=scale)
         origins.append(np.column_stack([np.full(len(corners), number), corners]))
-    return _Plan(scale, patches.size, names, groups, np.concatenate(origins))
+    held = tuple(name for name in ARRAYS if name in groups[0])
+    return _Plan(scale, patches.size, names, groups, held, np.concatenate(origins))
 
 
 def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], advance: Any) -> None:
     count = len(plan.origins)
     shard = min(shard, count)
-    attrs = {key: index[key] for key in ("dataset", "scale", "srf", "wavelength_nm")} | {"scenes": plan.names}
+    attrs = {key: index[key] for key in ("dataset", "scale", "psf", "srf", "wavelength_nm")} | {"scenes": plan.names}
     group = create_store(path, _layout(plan, shard), attrs=attrs)
     get_array(group, "origin")[...] = plan.origins.astype(np.int32)
 
-    def write_shard(start: int) -> None:
-        origins = plan.origins[start : start + shard]
-        for name in ARRAYS:
-            get_array(group, name)[start : start + len(origins)] = _cut(plan, name, origins)
+    def write_shard(number: int) -> None:
+        origins = plan.origins[number * shard : (number + 1) * shard]
+        for name in plan.arrays:
+            write_rows(get_array(group, name), number, _cut(plan, name, origins))
         advance(note=path.stem)
 
-    # A shard has one writer and is written once; a task holds the patches of one shard.
-    run_all(partial(write_shard, start) for start in range(0, count, shard))
+    # A shard has one writer and is written once; a task holds one strip of a region and one patch.
+    run_all(partial(write_shard, number) for number in range(-(-count // shard)))
 
 
-def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> NDArray[Any]:
+def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
     ratio = plan.scale if name == "lr" else 1
     size = plan.size // ratio
-    bands = get_array(plan.groups[0], name).shape[0]
-    out = np.empty((len(origins), bands, size, size), dtype=np.float32)
-    row: tuple[int, int] | None = None
-    for number, (scene, y, x) in enumerate(origins.tolist()):
-        top, left = y // ratio, x // ratio
-        if row != (scene, top):  # neighbours share their rows, which are decoded once
-            strip = read(get_array(plan.groups[scene], name), (slice(None), slice(top, top + size)))
-            row = (scene, top)
-        out[number] = strip[:, :, left : left + size]
+    for (scene, y), patches in groupby(origins.tolist(), key=lambda origin: origin[:2]):
+        # Neighbours share their rows, which are decoded once.
+        strip = _read_rows(get_array(plan.groups[scene], name), y // ratio, y // ratio + size)
+        for _, _, x in patches:
+            yield strip[:, :, x // ratio : x // ratio + size]
+        del strip  # before there is another one
+
+
+def _read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
+    """Rows of a cube (band, y, x), chunk after chunk: Zarr would decode all that it needs at once."""
+    bands, _, width = array.shape
+    out = np.empty((bands, stop - start, width), dtype=array.dtype)
+    rows = array.chunks[1]
+    edges = [start, *range(start // rows * rows + rows, stop, rows), stop]
+    for low, high in pairwise(edges):
+        out[:, low - start : high - start] = read(array, (slice(None), slice(low, high)))
     return out
 
 
 def _layout(plan: _Plan, shard: int) -> dict[str, ArraySpec]:
     count = len(plan.origins)
     layout = {}
-    for name in ARRAYS:
+    for name in plan.arrays:
         size = plan.size // (plan.scale if name == "lr" else 1)
         bands = get_array(plan.groups[0], name).shape[0]
         band_dim, suffix = ("msi_band" if name == "msi" else "band"), ("_lr" if name == "lr" else "")
@@ -120,6 +132,7 @@ def _layout(plan: _Plan, shard: int) -> dict[str, ArraySpec]:
             chunks=(1, bands, size, size),
             shards=(shard, bands, size, size),
             attrs={"units": "1"},
+            compressed=False,
         )
     origin_attrs = {"units": "HR pixels", "columns": ["scene", "y", "x"]}
     layout["origin"] = ArraySpec((count, 3), ("patch", "origin"), (count, 3), dtype="int32", attrs=origin_attrs)

@@ -1,9 +1,9 @@
-"""The order of the patches and their augmentation: pure functions of (seed, step).
+"""The order of the patches and their augmentation: counters in, numbers out.
 
 Training that resumes at step k asks for step k and gets the same batch, without replaying what came before.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,60 +12,50 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
 
+SYMMETRIES = 8
 # Streams of one seed that must not be correlated.
 _ORDER, _AUGMENT = 0, 1
 
 
-def batch_indices(n: int, batch: int, *, seed: int, step: int) -> NDArray[np.int64]:
-    """Patch numbers of a batch, (batch,).
+@dataclass(frozen=True)
+class Samples:
+    """The patches of a batch.
+
+    Attributes:
+        index: Patch numbers (B,).
+        epoch: In which epoch each is drawn (B,); a batch may reach into the next one.
+        code: Which symmetry of the square each is turned by (B,), see :func:`turn`; it depends on the seed, the epoch
+            and the patch number alone.
+    """
+
+    index: NDArray[np.int64]
+    epoch: NDArray[np.int64]
+    code: NDArray[np.uint8]
+
+
+def batch_samples(n: int, batch: int, *, seed: int, step: int) -> Samples:
+    """The batch of a step.
 
     The batches of all steps, one after another, are a random permutation of ``0:n`` per epoch: position p of
-    the stream is ``permutation(seed, p // n)[p % n]``. A batch may reach into the next epoch.
+    the stream is ``permutation(seed, p // n)[p % n]``.
 
     Raises:
         DataError: There are no patches.
     """
     if n < 1 or batch < 1 or step < 0:
         raise DataError(f"A batch needs patches: got n={n}, batch={batch}, step={step}.")
-    positions = np.arange(step * batch, (step + 1) * batch, dtype=np.int64)
-    epochs, offsets = np.divmod(positions, n)
-    out = np.empty(batch, dtype=np.int64)
-    for epoch in np.unique(epochs).tolist():
-        inside = epochs == epoch
-        out[inside] = _permutation(n, seed, epoch)[offsets[inside]]
-    return out
+    epoch, offset = np.divmod(np.arange(step * batch, (step + 1) * batch, dtype=np.int64), n)
+    index = np.empty(batch, dtype=np.int64)
+    code = np.empty(batch, dtype=np.uint8)
+    for number in np.unique(epoch).tolist():
+        inside = epoch == number
+        index[inside] = _permutation(n, seed, number)[offset[inside]]
+        code[inside] = _codes(n, seed, number)[index[inside]]
+    return Samples(index, epoch, code)
 
 
-def augmentation_codes(batch: int, *, seed: int, step: int) -> NDArray[np.int64]:
-    """One of the eight symmetries of the square for each patch of a batch: bit 0 transposes, 1 flips y, 2 flips x."""
-    return np.random.default_rng([_AUGMENT, seed, step]).integers(0, 8, size=batch)
-
-
-def augment(arrays: Mapping[str, NDArray[Any]], *, seed: int, step: int) -> dict[str, NDArray[Any]]:
-    """Flip and turn each patch of a batch, all arrays of a patch alike.
-
-    Args:
-        arrays: Name -> (B, ..., y, x) with square patches; HR and LR may differ in size.
-        seed: Seed of the training.
-        step: Step of the training.
-
-    Returns:
-        New arrays of the same shapes.
-    """
-    sizes = {len(values) for values in arrays.values()}
-    if len(sizes) > 1:
-        raise DataError(f"The arrays of a batch have the same number of patches, got {sorted(sizes)}.")
-    codes = augmentation_codes(sizes.pop() if sizes else 0, seed=seed, step=step)
-    out = {}
-    for name, values in arrays.items():
-        turned = np.empty_like(values)
-        for position, code in enumerate(codes.tolist()):
-            turned[position] = _turn(values[position], code)
-        out[name] = turned
-    return out
-
-
-def _turn(patch: NDArray[Any], code: int) -> NDArray[Any]:
+def turn(patch: NDArray[Any], code: int) -> NDArray[Any]:
+    """A view of a patch (..., y, x) flipped and turned: bit 0 of the code transposes, 1 flips y, 2 flips x."""
     if code & 1:
         patch = patch.swapaxes(-1, -2)
     if code & 2:
@@ -80,3 +70,11 @@ def _permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     order = np.random.default_rng([_ORDER, seed, epoch]).permutation(n)
     order.setflags(write=False)
     return order
+
+
+@lru_cache(maxsize=4)
+def _codes(n: int, seed: int, epoch: int) -> NDArray[np.uint8]:
+    """The code of every patch; that of a patch is the same whatever n is."""
+    codes = np.random.default_rng([_AUGMENT, seed, epoch]).integers(0, SYMMETRIES, size=n, dtype=np.uint8)
+    codes.setflags(write=False)
+    return codes

@@ -15,7 +15,7 @@ def run_all(pieces: Iterable[Callable[[], None]]) -> None:
     Threads of this process by default; the workers of the cluster at ``DASK_SCHEDULER_ADDRESS`` if that is set.
     """
     with _cluster():
-        compute(*[delayed(piece)() for piece in pieces])  # type: ignore[no-untyped-call]  # dask gives no types here
+        compute(*[delayed(piece)() for piece in pieces])
 
 
 def _cluster() -> AbstractContextManager[Any]:

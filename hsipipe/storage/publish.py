@@ -1,7 +1,8 @@
 """Atomic publication: a folder or file appears under its name complete, or not at all.
 
-Work is done in a hidden sibling, ``.<name>.<pid>.tmp``, is forced to disk and then renamed. A killed
-process leaves such a sibling behind; the next publication of the same name removes it.
+Work is done in a hidden sibling, ``.<name>.tmp``, is forced to disk and then renamed. A folder has one writer at a
+time: it holds a lock on ``.<name>.lock``, which the kernel gives back however the process ends. What a killed writer
+leaves behind, the next one of the same name removes.
 """
 
 import fcntl
@@ -28,7 +29,7 @@ def publish(path: Path) -> Iterator[Path]:
         The empty temporary folder.
 
     Raises:
-        AlreadyRunningError: Another writer in this process works on the same path.
+        AlreadyRunningError: Another writer, of this process or another one, works on the same path.
     """
     with atomic_folder(path) as temporary:
         yield temporary
@@ -40,25 +41,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """As :func:`publish`, without a manifest: for folders that are a format of their own (``x.zarr``)."""
     path = _absolute(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clean_up(path)
-    temporary = _sibling(path, "tmp")
-    try:
+    with _sole_writer(path):
+        temporary = _sibling(path, "tmp")
+        _restore(path)
+        _remove(temporary)
         temporary.mkdir()
-    except FileExistsError as error:
-        raise AlreadyRunningError(
-            f"{path} is being written by this process already; publish it once at a time."
-        ) from error
-    lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield temporary
-        _sync_tree(temporary)
-        _replace_folder(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
+        try:
+            yield temporary
+            _sync_tree(temporary)
+            _replace_folder(temporary, path)
+        except BaseException:
+            _remove(temporary)
+            raise
 
 
 @contextmanager
@@ -70,8 +64,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path = _absolute(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clean_up(path)
-    temporary = _sibling(path, "tmp")
+    _clean_up_files(path)
+    # Of this process alone: two may write one small file, and the last one wins with a whole file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         _sync(temporary)
@@ -93,7 +88,42 @@ def _absolute(path: Path) -> Path:
 
 
 def _sibling(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
+    return path.with_name(f".{path.name}.{kind}")
+
+
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[None]:
+    lock = _sibling(path, "lock")
+    handle = _lock(lock)
+    if handle is None:
+        raise AlreadyRunningError(
+            f"{path} is being written by another process, or elsewhere in this one (lock {lock}); wait until that is "
+            "done, or end it."
+        )
+    try:
+        yield
+    finally:
+        # Removed while it is held: whoever opened it in the meantime sees that it is no longer the one under this name.
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(lock: Path) -> int | None:
+    """An open handle that holds the lock, or None where somebody else does."""
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        try:
+            current = os.path.samestat(os.fstat(handle), os.stat(lock))
+        except FileNotFoundError:
+            current = False
+        if current:
+            return handle
+        os.close(handle)
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -112,32 +142,19 @@ def _replace_folder(new: Path, path: Path) -> None:
     _remove(old)
 
 
-def _clean_up(path: Path) -> None:
-    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old)")
+def _restore(path: Path) -> None:
+    old = _sibling(path, "old")
+    if os.path.lexists(old) and not os.path.lexists(path):
+        os.rename(old, path)  # killed between the two renames: the old output is still the valid one
+    _remove(old)
+
+
+def _clean_up_files(path: Path) -> None:
+    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.tmp")
     for entry in sorted(path.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
-        if match is None or not _is_abandoned(entry, int(match[1])):
-            continue
-        if match[2] == "old" and not os.path.lexists(path):
-            os.rename(entry, path)  # killed between the two renames: the old output is still the valid one
-        else:
-            _remove(entry)
-
-
-def _is_abandoned(entry: Path, pid: int) -> bool:
-    if pid != os.getpid() and psutil.pid_exists(pid):
-        return False
-    if entry.is_symlink() or not entry.is_dir():
-        return pid != os.getpid()
-    # Our own number may be that of a process that died long ago; a living writer holds the lock.
-    handle = os.open(entry, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(handle)
-    return True
+        if match and not psutil.pid_exists(int(match[1])) and not entry.is_dir():
+            entry.unlink(missing_ok=True)
 
 
 def _remove(entry: Path) -> None:

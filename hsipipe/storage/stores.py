@@ -1,11 +1,12 @@
 """Zarr v3 stores: named dimensions, units, checksummed chunks, every chunk present.
 
 Zarr's default compression has no checksum and a missing chunk reads as the fill value; both give wrong
-data silently. Here every chunk is written with a checksum, chunks of zeros included, and a store is
-opened only when all its files are there.
+data silently. Here every chunk is written with a checksum, chunks of zeros included, a store is opened only
+when all its files are there, and a reading that met a damaged or missing file names it.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
-from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.errors import AlreadyRunningError, IntegrityError, MissingInputError
+from hsipipe.storage.shards import MEND, read_index, shard_file, unreadable
 
 # Radiometric noise hardly compresses: higher levels cost time and save next to nothing.
 _LEVEL = 1
@@ -39,6 +41,8 @@ class ArraySpec:
             one writer only.
         dtype: NumPy dtype.
         attrs: Attributes; ``units`` among them.
+        compressed: False: chunks are stored as they are, with a checksum, for what is read in random order many times
+            (:class:`~hsipipe.storage.shards.RowReader`).
     """
 
     shape: tuple[int, ...]
@@ -47,10 +51,16 @@ class ArraySpec:
     shards: tuple[int, ...] | None = None
     dtype: str = "float32"
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    compressed: bool = True
 
 
 def create_store(path: Path, arrays: Mapping[str, ArraySpec], *, attrs: Mapping[str, Any]) -> zarr.Group:
-    """Create the metadata of a store in one go; the arrays' regions are filled afterwards."""
+    """Create the metadata of a store in one go; the arrays' regions are filled afterwards.
+
+    Raises:
+        AlreadyRunningError: Something is at `path` already: another writer's store, or an old one.
+    """
+    _claim(path)
     group = zarr.create_group(path, zarr_format=3, attributes={**attrs, EVERY_CHUNK: True})
     for name, spec in arrays.items():
         group.create_array(
@@ -59,7 +69,7 @@ def create_store(path: Path, arrays: Mapping[str, ArraySpec], *, attrs: Mapping[
             dtype=spec.dtype,
             chunks=tuple(min(a, b) for a, b in zip(spec.chunks, spec.shape, strict=True)),
             shards=spec.shards,
-            compressors=ZstdCodec(level=_LEVEL, checksum=True),
+            compressors=ZstdCodec(level=_LEVEL, checksum=True) if spec.compressed else Crc32cCodec(),
             fill_value=0,
             attributes=dict(spec.attrs),
             dimension_names=spec.dims,
@@ -99,7 +109,7 @@ def open_store(path: Path) -> zarr.Group:
     except Exception as error:  # zarr has no common base for what damaged metadata raises
         raise IntegrityError(f"{path} is damaged: {_line(error)}. Make it again (dvc repro).") from error
     for array in arrays:
-        _check_complete(path, array)
+        _check_complete(array)
     return group
 
 
@@ -119,31 +129,81 @@ def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def read(array: zarr.Array[Any], selection: Any = ...) -> NDArray[Any]:
-    """Read a basic selection (slices and integers).
+    """Read a basic selection (slices with a step of 1, and integers) of an array of a store that was made here.
 
     Raises:
-        IntegrityError: A chunk fails its checksum or cannot be decoded; the message names the array.
+        IntegrityError: A file is missing, fails its checksum or cannot be decoded; the message names it.
     """
     try:
-        return np.asarray(array[selection])
+        values = np.asarray(array[selection])
     except (IndexError, KeyError):
         raise
     except Exception as error:  # codecs raise RuntimeError, ValueError, ...: whatever they meet first
-        raise IntegrityError(
-            f"{array.store_path} cannot be decoded in {selection!r}: {_line(error)}. "
-            "The store is damaged; make it again (dvc repro)."
-        ) from error
+        for position in _touched(array, selection):
+            _check_file(array, position)
+            _check_decodes(array, position)
+        raise IntegrityError(f"{array.store_path} cannot be read in {selection!r}: {_line(error)}. {MEND}") from error
+    # Zarr takes a lost file for zeros. What is here after the reading was here in it.
+    for position in _touched(array, selection):
+        _check_file(array, position)
+    return values
 
 
-def _check_complete(path: Path, array: zarr.Array[Any]) -> None:
-    unit = array.shards or array.chunks
-    folder = path / array.name.lstrip("/")
-    for index in product(*(range(-(-n // c)) for n, c in zip(array.shape, unit, strict=True))):
-        file = folder / "c" / "/".join(str(i) for i in index)
-        if not file.is_file():
+def _claim(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()  # of two processes, one succeeds
+    except FileExistsError as error:
+        if not path.is_dir() or any(path.iterdir()):
+            raise AlreadyRunningError(
+                f"{path} exists already: another writer is at work, or it was left over. A store has one writer; "
+                "remove it or write elsewhere."
+            ) from error
+
+
+def _check_complete(array: zarr.Array[Any]) -> None:
+    for position in _touched(array, ...):
+        if not shard_file(array, position).is_file():
             raise IntegrityError(
-                f"{file} is missing; without it {array.name} would read as zeros. Make it again (dvc repro)."
+                f"{shard_file(array, position)} is missing; without it {array.name} would read as zeros. "
+                "Make it again (dvc repro)."
             )
+
+
+def _unit(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """Shape of one file."""
+    return array.shards or array.chunks
+
+
+def _touched(array: zarr.Array[Any], selection: Any) -> Iterator[tuple[int, ...]]:
+    """Positions of the files that a basic selection reads."""
+    given = selection if isinstance(selection, tuple) else (selection,)
+    at = given.index(...) if ... in given else len(given)
+    rest = len(array.shape) - len([key for key in given if key is not ...])
+    keys = (*given[:at], *[slice(None)] * rest, *given[at + 1 :])
+    ranges = []
+    for key, length, size in zip(keys, array.shape, _unit(array), strict=True):
+        start, stop, _ = key.indices(length) if isinstance(key, slice) else (key % length, key % length + 1, 1)
+        ranges.append(range(start // size, -(-stop // size)) if stop > start else range(0))
+    return product(*ranges)
+
+
+def _check_file(array: zarr.Array[Any], position: tuple[int, ...]) -> None:
+    if array.shards is not None:
+        read_index(array, position)
+        return
+    try:
+        os.stat(shard_file(array, position))
+    except OSError as error:
+        raise unreadable(shard_file(array, position), error) from error
+
+
+def _check_decodes(array: zarr.Array[Any], position: tuple[int, ...]) -> None:
+    region = tuple(slice(i * size, (i + 1) * size) for i, size in zip(position, _unit(array), strict=True))
+    try:
+        array[region]
+    except Exception as error:
+        raise IntegrityError(f"{shard_file(array, position)} cannot be decoded: {_line(error)}. {MEND}") from error
 
 
 def _line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
+from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, training_target
 from hsipipe.errors import IntegrityError
 from hsipipe.models.checkpoint import save_checkpoint
@@ -17,7 +18,7 @@ from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.unet import Unet
 from hsipipe.params import DiffusionParams, HardwareParams, SamplingParams
 from hsipipe.patches.dataset import PatchArrays
-from hsipipe.patches.sampler import augment, batch_indices
+from hsipipe.patches.loader import StepBatches
 from hsipipe.storage.manifest import digest
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
 from hsipipe.training.loop import Log, fit, generator_for
@@ -34,7 +35,8 @@ class _Denoising:
         params: DiffusionParams,
     ) -> None:
         self.seed = params.seed
-        self._latents, self._gae, self._params = latents, gae, params
+        self._gae, self._params = gae, params
+        self._batches = StepBatches(latents.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed)
         # Of its own, so that another way of sampling needs no new training.
         self._sampling = SamplingParams(
             sampler="ddim",
@@ -48,10 +50,8 @@ class _Denoising:
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
     def loss(self, module: LatentNet, step: int) -> Tensor:
-        indices = batch_indices(len(self._latents), self._params.optimizer.batch, seed=self.seed, step=step)
-        batch = augment(self._latents.read(indices), seed=self.seed, step=step)
-        device = next(module.parameters()).device
-        z_hr, z_lr = (torch.from_numpy(batch[name]).to(device) for name in ("hr", "lr"))
+        batch, device = self._batches.at(step), next(module.parameters()).device
+        z_hr, z_lr = batch["hr"].to(device), batch["lr"].to(device)
         x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
         if module.objective == "regression":
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
@@ -122,6 +122,7 @@ def train_diffusion(
             target=diffusion.target,
             scale_input=diffusion.scale_input,
             scale=int(val.attrs["scale"]),
+            psf=Psf(**val.attrs["psf"]),
         )
     task = _Denoising(train, val, module, diffusion)
     result = fit(

@@ -13,7 +13,7 @@ from hsipipe.models.checkpoint import save_checkpoint
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
-from hsipipe.patches.sampler import augment, batch_indices
+from hsipipe.patches.loader import StepBatches
 from hsipipe.training.loop import Log, fit, generator_for
 from hsipipe.training.losses import gae_loss
 from hsipipe.training.perceptual import PerceptualLoss
@@ -27,14 +27,13 @@ class _Reconstruction:
 
     def __init__(self, train: PatchArrays, val: PatchArrays, params: GaeParams) -> None:
         self.seed = params.seed
-        self._train, self._params = train, params
+        self._params = params
+        self._batches = StepBatches(train.path, ("hr",), batch=params.optimizer.batch, seed=params.seed)
         self._val = torch.from_numpy(val.read(spread(len(val), VALIDATION_PATCHES))["hr"])
         self._perceptual = PerceptualLoss() if params.loss.perceptual else None
 
     def loss(self, module: GroupAutoencoder, step: int) -> Tensor:
-        indices = batch_indices(len(self._train), self._params.optimizer.batch, seed=self.seed, step=step)
-        batch = augment(self._train.read(indices), seed=self.seed, step=step)
-        hr = torch.from_numpy(batch["hr"]).to(_device(module))
+        hr = self._batches.at(step)["hr"].to(_device(module))
         sr = module(hr)
         total = gae_loss(sr, hr, self._params.loss)
         if self._perceptual is not None:

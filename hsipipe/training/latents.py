@@ -52,6 +52,7 @@ def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: 
         chunks=(1, *shape[1:]),
         shards=(step, *shape[1:]),
         attrs={"units": "1"},
+        compressed=False,
     )
     group = create_store(target, {"hr": spec, "lr": spec}, attrs={"gae_digest": key, "scale": scale})
     stores = {name: get_array(group, name) for name in ("hr", "lr")}

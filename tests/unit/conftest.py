@@ -4,6 +4,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hsipipe.params import Params, load_params
+
+
+@pytest.fixture(scope="session")
+def make_params(repository):
+    """A group of params.yaml as it is in the repository, with changes: ``make_params("split", by="scene")``."""
+    defaults = load_params(repository / "params.yaml").model_dump()
+
+    def merged(tree, changes):
+        nested = {key: merged(tree[key], value) for key, value in changes.items() if isinstance(tree.get(key), dict)}
+        return {**tree, **changes, **nested}
+
+    def make(group, **changes):
+        return Params.model_fields[group].annotation.model_validate(merged(defaults[group], changes))
+
+    return make
+
 
 @pytest.fixture
 def write_scene():

@@ -53,6 +53,13 @@ def test_after_a_bar_the_next_one_shows_even_if_the_body_failed(terminal):
     assert "next" in terminal.getvalue()
 
 
+def test_bytes_are_shown_in_units_of_people_and_the_total_can_be_learnt_late(terminal):
+    with redirect_stderr(terminal), progress("download", 1, unit="bytes") as advance:
+        advance(done=1_500_000, total=3_000_000)
+        advance(1_500_000)
+    assert "3.0/3.0 MB" in terminal.getvalue()
+
+
 def test_without_a_terminal_nothing_is_written(capsys):
     with progress("degrade", 2) as advance:
         advance(2, note="balloons")

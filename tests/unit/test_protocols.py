@@ -1,53 +1,50 @@
 import json
+from itertools import combinations, product
 
 import pytest
 
+from hsipipe.conventions import METRIC_DEFINITIONS
+from hsipipe.datasets.cave import SCENES
 from hsipipe.datasets.splits import plan_split
-from hsipipe.errors import DataError, UnknownNameError
+from hsipipe.errors import DataError, ParamsError, UnknownNameError
 from hsipipe.evaluation import metrics
-from hsipipe.params import DatasetParams, DegradationParams, SplitParams
-from hsipipe.protocols import METRIC_DEFINITIONS, PROTOCOLS, make_protocol, require_same
+from hsipipe.params import load_params, parse_params
+from hsipipe.protocols import PROTOCOLS, make_protocol, require_same, setup_of
 
 SHAPES = {f"s{number}": (32, 32) for number in range(4)}
 
 
-def protocol(*, name="default", dataset=None, split=None, degradation=None, synthetic=None, shapes=SHAPES):
+@pytest.fixture
+def protocol(make_params):
     """The protocol of scenes of these shapes, divided and degraded as the stages do it."""
-    made_of = {"scenes": 4, "size": 32, "bands": 8, "seed": 0, **(synthetic or {})}
-    by = {
-        "by": "auto",
-        "val": 0.2,
-        "test": 0.2,
-        "test_scenes": [],
-        "val_scenes": [],
-        "guard": 8,
-        "seed": 0,
-        **(split or {}),
-    }
-    low = {"scale": 4, "crop_remainder": False, "srf": "rgb", **(degradation or {})}
-    how = SplitParams.model_validate(by)
-    regions = plan_split(shapes, how, scale=low["scale"])
-    return make_protocol(
-        name,
-        dataset=DatasetParams.model_validate(
-            {"name": "synthetic", "root": None, "synthetic": made_of, **(dataset or {})}
-        ),
-        split=how,
-        degradation=DegradationParams.model_validate(low),
-        plan={
-            part: [{"name": r.scene, "region": [r.y0, r.y1, r.x0, r.x1]} for r in entries]
-            for part, entries in regions.items()
-        },
-    )
+
+    def build(*, name="default", dataset=None, split=None, degradation=None, synthetic=None, shapes=SHAPES):
+        made_of = {"scenes": 4, "size": 32, "bands": 8, **(synthetic or {})}
+        by = make_params("split", **{"val": 0.2, "test": 0.2, "guard": 8, **(split or {})})
+        low = make_params("degradation", **(degradation or {}))
+        regions = plan_split(shapes, by, scale=low.scale)
+        return make_protocol(
+            name,
+            dataset=make_params("dataset", **{"synthetic": made_of, **(dataset or {})}),
+            split=by,
+            degradation=low,
+            plan={
+                part: [{"name": r.scene, "scene": r.scene, "region": [r.y0, r.y1, r.x0, r.x1]} for r in entries]
+                for part, entries in regions.items()
+            },
+            srf=low.srf,
+        )
+
+    return build
 
 
-def test_the_hash_is_sixteen_hexadecimal_digits_and_stable():
+def test_the_hash_is_sixteen_hexadecimal_digits_and_stable(protocol):
     assert protocol().hash == protocol().hash
     assert len(protocol().hash) == 16
     int(protocol().hash, 16)
 
 
-def test_where_the_files_lie_is_no_part_of_it():
+def test_where_the_files_lie_is_no_part_of_it(protocol):
     cave = {"name": "cave"}
     assert protocol(dataset={**cave, "root": "/somewhere"}).hash == protocol(dataset=cave).hash
 
@@ -65,11 +62,11 @@ def test_where_the_files_lie_is_no_part_of_it():
         {"shapes": {**SHAPES, "s0": (32, 36)}},
     ],
 )
-def test_what_changes_the_numbers_changes_the_hash(change):
+def test_what_changes_the_numbers_changes_the_hash(change, protocol):
     assert protocol(**change).hash != protocol().hash
 
 
-def test_some_scenes_of_a_data_set_are_another_experiment_than_all():
+def test_some_scenes_of_a_data_set_are_another_experiment_than_all(protocol):
     cave = {"dataset": {"name": "cave"}}
     whole = {f"scene_{number:02}": (512, 512) for number in range(32)}
     some = dict(list(whole.items())[:9])
@@ -78,33 +75,33 @@ def test_some_scenes_of_a_data_set_are_another_experiment_than_all():
     assert protocol(**cave, shapes=reordered).hash == protocol(**cave, shapes=whole).hash
 
 
-def test_another_training_set_is_another_experiment_even_with_the_same_test_set():
+def test_another_training_set_is_another_experiment_even_with_the_same_test_set(protocol):
     named = {"split": {"test_scenes": ["s1"], "val_scenes": ["s0"]}}
     fewer = {name: shape for name, shape in SHAPES.items() if name != "s3"}
-    assert protocol(**named).plan["test"] == protocol(**named, shapes=fewer).plan["test"] == ["s1[0:32,0:32]"]
+    assert protocol(**named).plan["test"] == protocol(**named, shapes=fewer).plan["test"] == ["s1@0:32x0:32"]
     assert protocol(**named).hash != protocol(**named, shapes=fewer).hash
 
 
-def test_another_way_to_the_same_scenes_is_the_same_experiment():
+def test_another_way_to_the_same_scenes_is_the_same_experiment(protocol):
     (test,), (val,) = (protocol().plan[part] for part in ("test", "val"))
-    by_name = {"test_scenes": [test.partition("[")[0]], "val_scenes": [val.partition("[")[0]]}
+    by_name = {"test_scenes": [test.partition("@")[0]], "val_scenes": [val.partition("@")[0]]}
     same = protocol(split={"by": "scene", **by_name})
     assert same.hash == protocol().hash
     require_same(same, protocol())
 
 
-def test_synthetic_parameters_count_for_synthetic_scenes_alone():
+def test_synthetic_parameters_count_for_synthetic_scenes_alone(protocol):
     cave = {"name": "cave"}
     assert protocol(dataset=cave, synthetic={"seed": 1}).hash == protocol(dataset=cave).hash
 
 
-def test_every_metric_is_defined_in_it():
+def test_every_metric_is_defined_in_it(protocol):
     hashed = protocol().fields()
     assert {key for key in hashed if key.startswith("metrics.")} == {f"metrics.{key}" for key in METRIC_DEFINITIONS}
     assert all(callable(getattr(metrics, key)) for key in METRIC_DEFINITIONS)
 
 
-def test_json_carries_name_hash_fields_and_how_the_scenes_were_divided():
+def test_json_carries_name_hash_fields_and_how_the_scenes_were_divided(protocol):
     frame = protocol()
     entry = json.loads(json.dumps(frame.as_json(), allow_nan=False))
     assert (entry["name"], entry["hash"]) == ("default", frame.hash)
@@ -112,29 +109,143 @@ def test_json_carries_name_hash_fields_and_how_the_scenes_were_divided():
         assert pair in entry["fields"]
 
 
-def test_unknown_names_are_refused_with_the_known_ones():
+def test_unknown_names_are_refused_with_the_known_ones(protocol):
     assert "default" in PROTOCOLS
     with pytest.raises(UnknownNameError, match=r"Unknown protocol 'defualt'.*'default'"):
         protocol(name="defualt")
 
 
-def test_results_of_different_protocols_are_not_compared():
+def test_results_of_different_protocols_are_not_compared(protocol):
     here, there = protocol(), protocol(degradation={"scale": 2}, split={"test_scenes": ["s0", "s1"]})
     require_same(here, protocol(dataset={"root": "x"}))
     with pytest.raises(DataError, match=r"scale: 4 against 2; split.test_scenes: \(none\) against s0, s1\. Evaluate"):
         require_same(here, there.as_json())
 
 
-def test_of_long_lists_only_what_differs_is_told():
+def test_of_long_lists_only_what_differs_is_told(protocol):
     whole = {f"scene_{number:02}": (32, 32) for number in range(32)}
     here = protocol(shapes=whole, split={"test_scenes": ["scene_00", "scene_01"], "val_scenes": ["scene_31"]})
     there = protocol(shapes=whole, split={"test_scenes": ["scene_00", "scene_02"], "val_scenes": ["scene_31"]})
     with pytest.raises(DataError) as caught:
         require_same(here, there.as_json())
-    assert "plan.test: scene_01[0:32,0:32] against scene_02[0:32,0:32];" in str(caught.value)
+    assert "plan.test: scene_01@0:32x0:32 against scene_02@0:32x0:32;" in str(caught.value)
     assert "scene_05" not in str(caught.value)
 
 
 def test_bare_hashes_are_enough_to_refuse():
     with pytest.raises(DataError, match="fields were not recorded"):
         require_same({"name": "default", "hash": "a"}, {"name": "default", "hash": "b"})
+
+
+PUBLISHED = [(name, dataset) for name in PROTOCOLS for dataset in PROTOCOLS[name].setups]
+FULL_SIZES = {"chikusei": {"chikusei": (2517, 2335)}, "pavia_center": {"pavia_center": (1096, 715)}}
+
+
+@pytest.fixture
+def published(make_params):
+    """The protocol of a name on its own data set, every pinned value set; and where the scenes end up."""
+
+    def build(name, dataset, *, scale=None, **changes):
+        setup = setup_of(name, dataset)
+        scale = scale or min(setup.scales, key=lambda s: abs(s - 4))
+        tree = {"dataset": {"name": dataset}, "split": {}, "degradation": {"scale": scale}}
+        for key, value in {**setup.pins, **changes}.items():
+            *groups, leaf = key.split(".")
+            place = tree
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[leaf] = value
+        groups = {group: make_params(group, **values) for group, values in tree.items()}
+        shapes = FULL_SIZES.get(dataset) or dict.fromkeys(SCENES, (512, 512))
+        regions = plan_split(shapes, groups["split"], scale=scale)
+        plan = {
+            part: [{"name": str(r), "scene": r.scene, "region": [r.y0, r.y1, r.x0, r.x1]} for r in entries]
+            for part, entries in regions.items()
+        }
+        return make_protocol(name, **groups, plan=plan, srf=groups["degradation"].srf), regions
+
+    return build
+
+
+def test_the_names_that_the_field_uses():
+    assert set(PROTOCOLS) == {"default", "sspsr", "mcnet", "dmgasr", "cave-fusion-x32", "hisr-x4"}
+
+
+@pytest.mark.parametrize(("name", "dataset"), PUBLISHED)
+def test_a_published_protocol_divides_its_full_data_set_at_each_of_its_scales(name, dataset, published):
+    for scale in setup_of(name, dataset).scales:
+        if 512 % scale:
+            continue  # such scenes lose their remainder, which is not for the plan to decide
+        _, regions = published(name, dataset, scale=scale)
+        for part, other in combinations(regions, 2):
+            for one, another in product(regions[part], regions[other]):
+                assert one.scene != another.scene or one.gap(another) >= 16
+
+
+def test_the_published_test_tiles(published):
+    _, regions = published("sspsr", "chikusei")
+    assert [str(r) for r in regions["test"]] == [
+        f"chikusei@106:618x{left}:{left + 512}" for left in (143, 655, 1167, 1679)
+    ]
+    assert {r.shape for r in published("dmgasr", "pavia_center")[1]["test"]} == {(224, 224)}
+    for name in ("sspsr", "cave-fusion-x32"):
+        assert [r.scene for r in published(name, "cave")[1]["test"]] == sorted(SCENES)[20:]
+
+
+def test_no_two_protocols_share_a_hash(published):
+    frames = [published(name, dataset)[0] for name, dataset in PUBLISHED]
+    assert len({frame.hash for frame in frames}) == len(frames)
+
+
+def test_ergas_has_the_factor_of_the_protocol(published):
+    assert published("dmgasr", "chikusei", scale=2)[0].ergas_ratio == 4
+    assert published("sspsr", "chikusei", scale=8)[0].ergas_ratio == 8
+
+
+def test_another_value_than_the_protocol_s_is_named_with_what_sets_them_all(published):
+    with pytest.raises(ParamsError) as caught:
+        published("sspsr", "chikusei", **{"degradation.normalisation": "fixed", "split.guard": 0})
+    assert 'degradation.normalisation is "fixed", expected "scene_max"' in str(caught.value)
+    assert "split.guard is 0, expected 16" in str(caught.value)
+    assert "dvc exp run $(hsipipe protocol sspsr --dataset chikusei --scale 4)" in str(caught.value)
+
+
+def test_a_protocol_is_refused_where_it_is_not_defined(published, protocol):
+    with pytest.raises(ParamsError, match=r"'hisr-x4' on 'cave' has the scales 4, got degradation.scale 8"):
+        published("hisr-x4", "cave", scale=8)
+    with pytest.raises(
+        ParamsError, match="'sspsr' has no setup for the dataset 'synthetic'; it is defined on cave, chik"
+    ):
+        protocol(name="sspsr")
+
+
+def test_scaling_by_the_ground_truth_is_for_one_protocol_alone(repository):
+    tree = load_params(repository / "params.yaml").model_dump()
+    tree["degradation"]["normalisation"] = "region_minmax"
+    with pytest.raises(ParamsError, match="region_minmax scales each test region by its own ground truth"):
+        parse_params(tree, source="params.yaml")
+
+
+def test_two_protocols_on_the_same_scenes_are_not_compared(published):
+    with pytest.raises(DataError, match=r"psf.kind: bicubic against gaussian"):
+        require_same(published("sspsr", "cave")[0], published("hisr-x4", "cave")[0].as_json())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"psf": {"kind": "average"}},
+        {"psf": {"kind": "gaussian", "sigma": 2.0}},
+        {"snr_db": {"lr": 35.0}},
+        {"normalisation": "scene_max"},
+        {"srf": None},
+    ],
+)
+def test_what_the_sensors_do_changes_the_hash(change, protocol):
+    assert protocol(degradation=change).hash != protocol().hash
+
+
+def test_the_seed_counts_where_there_is_noise(protocol):
+    noisy = {"snr_db": {"lr": 35.0}}
+    assert protocol(degradation={"seed": 1}).hash == protocol().hash
+    assert protocol(degradation={**noisy, "seed": 1}).hash != protocol(degradation=noisy).hash

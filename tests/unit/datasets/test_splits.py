@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsipipe.datasets.splits import Region, plan_split
+from hsipipe.datasets.splits import Region, plan_split, region_names
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import SplitParams
 
 DEFAULTS = {
     "by": "auto",
+    "regions": {"train": [], "val": [], "test": []},
     "val": 0.17,
     "test": 0.17,
     "test_scenes": [],
@@ -159,3 +160,46 @@ def test_the_parts_never_touch(sizes, by, val, test, guard, scale, seed):
         assert min(region.shape) >= scale
         assert not any(value % scale for value in (region.y0, region.y1, region.x0, region.x1))
     assert all(plan.values())
+
+
+LISTED = {"train": ["a@0:32x0:64"], "val": ["a@48:64x0:32"], "test": ["a@48:64x40:64", "a@72:96x0:64"]}
+
+
+def _listed(**changes):
+    return _params(by="listed", guard=8, regions={**LISTED, **changes})
+
+
+def test_listed_regions():
+    plan = plan_split({"a": (97, 64)}, _listed(), scale=8)
+    assert {part: [str(r) for r in regions] for part, regions in plan.items()} == LISTED
+    assert region_names(plan["train"]) == ["a"]
+    assert region_names(plan["test"]) == ["a@48_40", "a@72_0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": []}, r"split.regions.test is empty"),
+        ({"test": ["a[0:8,0:8]"]}, r"'a\[0:8,0:8\]' is no region; write scene@"),
+        ({"test": ["a@8:8x0:8"]}, "'a@8:8x0:8' is empty"),
+        ({"test": ["b@72:96x0:64"]}, "no scene 'b'; there are a"),
+        ({"test": ["a@72:104x0:64"]}, "a@72:104x0:64 reaches out of its scene of 97 x 64"),
+        ({"test": ["a@72:90x0:64"]}, "has 18 x 64 pixels, not a multiple of the scale 8"),
+        (
+            {"test": ["a@64:96x0:64"]},
+            r"a@48:64x0:32 \(val\) and a@64:96x0:64 \(test\) lie 0 pixels apart, expected at least 8",
+        ),
+        ({"test": ["a@0:8x0:8"]}, r"\(train\) and a@0:8x0:8 \(test\) overlap"),
+        ({"test": ["a@72:96x0:64", "a@80:96x0:64"]}, r"\(test\) and .* \(test\) overlap"),
+    ],
+)
+def test_listed_regions_that_do_not_work(changes, message):
+    with pytest.raises(ParamsError, match=message):
+        plan_split({"a": (97, 64)}, _listed(**changes), scale=8)
+
+
+def test_lists_and_names_without_effect_are_refused():
+    with pytest.raises(ParamsError, match=r"split\.by is 'auto'; set it to listed"):
+        plan_split({"a": (96, 64)}, _params(regions=LISTED), scale=8)
+    with pytest.raises(ParamsError, match=r"test_scenes and split.val_scenes \(a\) have no effect"):
+        plan_split({"a": (96, 64)}, _params(by="listed", regions=LISTED, test_scenes=["a"]), scale=8)

@@ -18,8 +18,8 @@ def _bytes(folder):
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
-    names = SYNTHETIC.generate(_params(), folder)
-    return folder, [open_cube(folder / SYNTHETIC.location(name)) for name in names]
+    stores = SYNTHETIC.generate(_params(), folder)
+    return folder, [open_cube(path) for path in stores.values()]
 
 
 def test_shape_range_and_wavelengths(scenes):

@@ -53,3 +53,20 @@ def test_band_count_and_dims(cube):
         validate_cube(cube, name="s", bands=31)
     with pytest.raises(DataError, match="has dims"):
         validate_cube(cube.transpose("y", "x", "band"), name="s")
+
+
+def test_skipped_bands_are_not_looked_at_and_the_others_keep_their_numbers(cube):
+    cube[0] = np.nan
+    cube[3:] = 0
+    validate_cube(cube, name="s", skip=[1, 4, 5])
+    with pytest.raises(DataError, match=r"band 4 \(430 nm\) of 5 is dead.*and so do 1 more"):
+        validate_cube(cube, name="s", skip=[1])
+
+
+def test_the_parameter_that_leaves_bands_out_is_told_with_its_value(cube):
+    cube[3:] = 0
+    with pytest.raises(DataError, match=r"Set p\.drop to \[1, 4, 5\] \(counted from 1\) or leave"):
+        validate_cube(cube, name="s", skip=[1], drop="p.drop")
+    cube[2, 0, 0] = np.inf
+    with pytest.raises(DataError, match=r"Fill them, set p\.drop to \[3\] \(counted from 1\) or leave"):
+        validate_cube(cube, name="s", drop="p.drop")

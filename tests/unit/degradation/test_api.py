@@ -5,7 +5,9 @@ import xarray as xr
 from hsipipe import degrade
 from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.errors import DataError
+from hsipipe.degradation.noise import add_noise
+from hsipipe.degradation.psf import Psf
+from hsipipe.errors import DataError, ParamsError
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_labelled_in_labelled_out(cube):
 def test_order_of_dims_and_lazy_values(cube):
     turned = degrade(cube.transpose("y", "x", "band").chunk({"y": 5}), 2)
     assert turned.dims == ("y", "x", "band")
-    np.testing.assert_allclose(turned.transpose("band", "y", "x"), downsample(cube.values, 2), atol=1e-7)
+    np.testing.assert_allclose(turned.transpose("band", "y", "x"), downsample(cube.values, 2), atol=1e-6)
 
 
 def test_array_in_array_out(cube):
@@ -89,3 +91,56 @@ def test_values_that_are_not_finite(cube, value, pixel):
         degrade(np.stack([cube, cube]), 4)
     with pytest.raises(DataError, match=r"NaN or infinite values in it, which"):
         degrade(cube.values[1], 4)
+
+
+def test_other_point_spread_functions(cube):
+    np.testing.assert_allclose(degrade(cube, 4, psf="average"), cube.coarsen(y=4, x=4).mean(), rtol=1e-6)
+    np.testing.assert_array_equal(degrade(cube, 4, psf="bicubic"), degrade(cube, 4))
+    gaussian = Psf("gaussian", mtf=0.3)
+    np.testing.assert_array_equal(degrade(cube, 4, psf=gaussian), gaussian.downsample(cube.values, 4))
+    with pytest.raises(ParamsError, match=r"psf must be 'bicubic', 'average' or .*, got 'gaussian'; a Gaussian is Psf"):
+        degrade(cube, 4, psf="gaussian")
+    with pytest.raises(ParamsError, match="phase must lie within an LR pixel"):
+        degrade(cube, 2, psf=Psf("gaussian", sigma=1.0, phase=2))
+
+
+def test_noise_has_the_asked_ratio_and_a_seed():
+    values = 1 + np.random.default_rng(0).random((2, 256, 256))
+    low = degrade(values, 2)
+    noise = degrade(values, 2, snr_db=30) - low
+    snr_db = 10 * np.log10(np.mean(low**2, axis=(1, 2)) / np.mean(noise**2, axis=(1, 2)))
+    np.testing.assert_allclose(snr_db, 30, atol=0.2)
+    power = np.mean(low**2, axis=(1, 2))
+    np.testing.assert_allclose(low + noise, add_noise(low, snr_db=30, power=power, seed=(0,)))
+    np.testing.assert_array_equal(degrade(values, 2, snr_db=30), low + noise)
+    assert np.abs(degrade(values, 2, snr_db=30, seed=1) - (low + noise)).max() > 0.01
+    assert degrade(values[0], 2, snr_db=30).shape == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"snr_db": np.nan}, "snr_db must be a number of decibels, or None for no noise, got nan"),
+        ({"snr_db": "30"}, "snr_db must be a number of decibels.*, got '30'"),
+        ({"seed": -1}, "seed must be a whole number of 0 or more, got -1"),
+        ({"seed": 0.5}, r"seed must be a whole number of 0 or more, got 0\.5"),
+    ],
+)
+def test_bad_noise(cube, options, message):
+    with pytest.raises(ParamsError, match=message):
+        degrade(cube, 4, **options)
+
+
+def test_threads_share_out_the_bands_of_a_large_cube():
+    values = np.random.default_rng(0).random((9, 256, 512), dtype=np.float32)
+    np.testing.assert_allclose(degrade(values, 4), np.stack([degrade(band, 4) for band in values]), atol=1e-6)
+    values[5, 200, 300] = np.nan
+    with pytest.raises(DataError, match="NaN or infinite values in band 6, which"):
+        degrade(values, 4)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_the_order_in_memory_does_not_matter(order):
+    values = np.random.default_rng(0).integers(0, 65535, (5, 64, 96), dtype=np.uint16)
+    stored = np.ascontiguousarray(values.transpose(order)).transpose(np.argsort(order))
+    np.testing.assert_allclose(degrade(stored, 4), degrade(values.astype(np.float32), 4), rtol=1e-5)

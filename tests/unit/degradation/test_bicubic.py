@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsipipe.degradation.bicubic import downsample, downsample_rows, resize, resize_matrix, upsample
+from hsipipe.degradation.bicubic import downsample, resize_matrix, upsample
 from hsipipe.errors import DataError
 
 
@@ -69,15 +69,6 @@ def test_flips_and_turns_commute_with_the_degradation():
     x = np.random.default_rng(0).random((16, 24))
     np.testing.assert_allclose(downsample(x[::-1], 4), downsample(x, 4)[::-1], atol=1e-14)
     np.testing.assert_allclose(downsample(np.rot90(x), 4), np.rot90(downsample(x, 4)), atol=1e-14)
-
-
-@pytest.mark.parametrize("rows", [1, 3, 5, 100])
-def test_strips_equal_the_whole(rows):
-    x = np.random.default_rng(0).random((2, 64, 32))
-    out = np.full((2, 16, 8), np.nan)
-    for target, source, weights in downsample_rows(64, 4, rows=rows):
-        out[:, target] = resize(np.ascontiguousarray(weights @ x[:, source]), (target.stop - target.start, 8))
-    np.testing.assert_allclose(out, downsample(x, 4), atol=1e-14)
 
 
 def test_a_scale_that_does_not_divide():

@@ -5,34 +5,37 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hsipipe.artifacts import DegradedPairs
+from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import open_scene
-from hsipipe.degradation import pairs as module
+from hsipipe.degradation import simulate as module
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
+from hsipipe.degradation.psf import make_psf
 from hsipipe.degradation.srf import response
-from hsipipe.errors import DataError, IntegrityError, MissingInputError
+from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
 from hsipipe.formats import open_cube
-from hsipipe.params import DegradationParams, SplitParams
 
-SPLIT = {"by": "auto", "val": 0.2, "test": 0.2, "test_scenes": [], "val_scenes": [], "guard": 4, "seed": 0}
-DEGRADATION = {"scale": 4, "crop_remainder": False, "srf": "rgb"}
+SPLIT = {"by": "auto", "val": 0.2, "test": 0.2, "guard": 4, "seed": 0}
 
 
-def _make(scenes, out, *, split=None, degradation=None):
-    out.mkdir()
-    summary = make_pairs(
-        scenes,
-        out,
-        split=SplitParams.model_validate(SPLIT | (split or {})),
-        degradation=DegradationParams.model_validate(DEGRADATION | (degradation or {})),
-    )
-    return DegradedPairs(out), summary
+@pytest.fixture
+def make(make_params):
+    def run(scenes, out, *, split=None, degradation=None):
+        out.mkdir()
+        summary = make_pairs(
+            scenes,
+            out,
+            split=make_params("split", **SPLIT | (split or {})),
+            degradation=make_params("degradation", **(degradation or {})),
+        )
+        return DegradedPairs(out), summary
+
+    return run
 
 
-def test_pairs_of_whole_scenes(tmp_path, make_scenes):
+def test_pairs_of_whole_scenes(tmp_path, make_scenes, make):
     scenes = make_scenes()
-    pairs, summary = _make(scenes, tmp_path / "pairs")
+    pairs, summary = make(scenes, tmp_path / "pairs")
     names = {part: pair_names(pairs, part) for part in ("train", "val", "test")}
     assert sorted(itertools.chain(*names.values())) == ["synthetic_00", "synthetic_01", "synthetic_02"]
     for part, (name,) in names.items():
@@ -44,36 +47,35 @@ def test_pairs_of_whole_scenes(tmp_path, make_scenes):
         np.testing.assert_allclose(pair.msi, np.einsum("cb,byx->cyx", srf, hr), atol=1e-6)
         assert {pair.hr.dtype, pair.lr.dtype, pair.msi.dtype} == {np.dtype(np.float32)}
     assert summary["bands"] == 6
-    assert summary["msi_bands"] == 3
+    assert summary["srf"] == "rgb"
     assert summary["train_pixels"] == 48 * 48
 
 
-def test_the_index(tmp_path, make_scenes):
-    pairs, _ = _make(make_scenes(scenes=1, size=64), tmp_path / "pairs")
+def test_the_index(tmp_path, make_scenes, make):
+    pairs, _ = make(make_scenes(scenes=1, size=64), tmp_path / "pairs")
     tree = json.loads((pairs.path / "pairs.json").read_text())
     assert (tree["dataset"], tree["scale"], tree["srf"]) == ("synthetic", 4, "rgb")
     assert len(tree["wavelength_nm"]) == 6
     assert tree["splits"] == {
-        "train": [{"name": "synthetic_00", "region": [0, 36, 0, 64]}],
-        "val": [{"name": "synthetic_00", "region": [40, 64, 0, 28]}],
-        "test": [{"name": "synthetic_00", "region": [40, 64, 32, 64]}],
+        part: [{"name": "synthetic_00", "scene": "synthetic_00", "region": region, "low": 0.0, "span": 1.0}]
+        for part, region in (("train", [0, 36, 0, 64]), ("val", [40, 64, 0, 28]), ("test", [40, 64, 32, 64]))
     }
 
 
-def test_a_region_is_degraded_as_if_there_were_nothing_around_it(tmp_path, make_scenes):
+def test_a_region_is_degraded_as_if_there_were_nothing_around_it(tmp_path, make_scenes, make):
     scenes = make_scenes(scenes=1, size=64)
-    pairs, _ = _make(scenes, tmp_path / "pairs")
+    pairs, _ = make(scenes, tmp_path / "pairs")
     val = read_pair(pairs, "val", "synthetic_00")
     strip = open_scene(scenes, "synthetic_00").values[:, 40:64, :28]
     np.testing.assert_array_equal(val.hr, strip)
     np.testing.assert_allclose(val.lr, downsample(strip, 4), atol=1e-6)
 
 
-def test_strips_do_not_show(tmp_path, make_scenes, monkeypatch):
+def test_strips_do_not_show(tmp_path, make_scenes, monkeypatch, make):
     scenes = make_scenes()
-    whole, _ = _make(scenes, tmp_path / "whole")
+    whole, _ = make(scenes, tmp_path / "whole")
     monkeypatch.setattr(module, "rows_per_chunk", lambda shape, **options: 8)
-    strips, _ = _make(scenes, tmp_path / "strips")
+    strips, _ = make(scenes, tmp_path / "strips")
     name = pair_names(whole, "test")[0]
     a, b = read_pair(whole, "test", name), read_pair(strips, "test", name)
     np.testing.assert_array_equal(a.hr, b.hr)
@@ -81,10 +83,10 @@ def test_strips_do_not_show(tmp_path, make_scenes, monkeypatch):
     np.testing.assert_allclose(a.msi, b.msi, atol=1e-6)
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path, make_scenes):
+def test_the_same_input_gives_the_same_bytes(tmp_path, make_scenes, make):
     scenes = make_scenes()
-    first, _ = _make(scenes, tmp_path / "a")
-    second, _ = _make(scenes, tmp_path / "b")
+    first, _ = make(scenes, tmp_path / "a")
+    second, _ = make(scenes, tmp_path / "b")
     files = [
         {path.relative_to(p.path): path.read_bytes() for path in p.path.rglob("*") if path.is_file()}
         for p in (first, second)
@@ -92,8 +94,8 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, make_scenes):
     assert files[0] == files[1]
 
 
-def test_xarray_opens_a_pair(tmp_path, make_scenes):
-    pairs, _ = _make(make_scenes(), tmp_path / "pairs")
+def test_xarray_opens_a_pair(tmp_path, make_scenes, make):
+    pairs, _ = make(make_scenes(), tmp_path / "pairs")
     name = pair_names(pairs, "train")[0]
     dataset = xr.open_zarr(pairs.path / "train" / f"{name}.zarr", consolidated=False)
     assert dataset["hr"].dims == ("band", "y", "x")
@@ -102,8 +104,8 @@ def test_xarray_opens_a_pair(tmp_path, make_scenes):
 
 
 @pytest.mark.parametrize("split", [{}, {"by": "region"}])
-def test_open_cube_opens_every_array_of_a_pair(tmp_path, make_scenes, split):
-    pairs, _ = _make(make_scenes(), tmp_path / "pairs", split=split)
+def test_open_cube_opens_every_array_of_a_pair(tmp_path, make_scenes, split, make):
+    pairs, _ = make(make_scenes(), tmp_path / "pairs", split=split)
     name = pair_names(pairs, "val")[0]
     pair = read_pair(pairs, "val", name)
     for variable in ("hr", "lr", "msi"):
@@ -113,34 +115,102 @@ def test_open_cube_opens_every_array_of_a_pair(tmp_path, make_scenes, split):
             np.testing.assert_array_equal(cube["wavelength_nm"], pair.wavelength_nm)
 
 
-def test_the_remainder_is_an_error_or_cut(tmp_path, make_scenes):
+def test_the_remainder_is_an_error_or_cut(tmp_path, make_scenes, make):
     scenes = make_scenes(size=50)
     with pytest.raises(DataError, match=r"'synthetic_00' has 50 x 50 pixels, .*remainder of 2 x 2 at scale 4\. Set"):
-        _make(scenes, tmp_path / "a")
-    pairs, _ = _make(scenes, tmp_path / "b", degradation={"crop_remainder": True})
+        make(scenes, tmp_path / "a")
+    pairs, _ = make(scenes, tmp_path / "b", degradation={"crop_remainder": True})
     assert read_pair(pairs, "test", pair_names(pairs, "test")[0]).hr.shape == (6, 48, 48)
 
 
-def test_a_scene_smaller_than_a_pixel(tmp_path, make_scenes):
+def test_a_scene_smaller_than_a_pixel(tmp_path, make_scenes, make):
     with pytest.raises(DataError, match="less than one LR pixel of 16"):
-        _make(make_scenes(size=12), tmp_path / "a", degradation={"scale": 16, "crop_remainder": True})
+        make(make_scenes(size=12), tmp_path / "a", degradation={"scale": 16, "crop_remainder": True})
 
 
-def test_changed_raw_data_is_not_used(tmp_path, make_scenes):
+def test_changed_raw_data_is_not_used(tmp_path, make_scenes, make):
     scenes = make_scenes()
     file = next(iter(sorted(scenes.path.rglob("c/0/0/0"))))
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(IntegrityError, match="c/0/0/0: sha256"):
-        _make(scenes, tmp_path / "pairs")
+        make(scenes, tmp_path / "pairs")
 
 
-def test_names_that_are_not_there(tmp_path, make_scenes):
+def test_names_that_are_not_there(tmp_path, make_scenes, make):
     with pytest.raises(MissingInputError, match="Run the stage degrade"):
         pair_names(DegradedPairs(tmp_path), "test")
-    pairs, _ = _make(make_scenes(), tmp_path / "pairs")
+    pairs, _ = make(make_scenes(), tmp_path / "pairs")
     with pytest.raises(DataError, match="No split 'tests'; there are train, val, test"):
         pair_names(pairs, "tests")
-    with pytest.raises(DataError, match="No scene 'x' in split 'test'; there are synthetic_"):
+    with pytest.raises(DataError, match="No region 'x' in split 'test'; there are synthetic_"):
         read_pair(pairs, "test", "x")
+
+
+def test_listed_regions_of_one_scene_have_names_of_their_own(tmp_path, make_scenes, make):
+    scenes = make_scenes(scenes=1, size=64)
+    regions = {
+        "train": ["synthetic_00@0:32x0:64"],
+        "val": ["synthetic_00@40:64x0:20"],
+        "test": ["synthetic_00@40:64x24:40", "synthetic_00@40:64x44:64"],
+    }
+    pairs, _ = make(scenes, tmp_path / "pairs", split={"by": "listed", "regions": regions})
+    assert pair_names(pairs, "test") == ["synthetic_00@40_24", "synthetic_00@40_44"]
+    hr = open_scene(scenes, "synthetic_00").values
+    np.testing.assert_array_equal(read_pair(pairs, "test", "synthetic_00@40_44").hr, hr[:, 40:64, 44:64])
+
+
+def test_a_scene_that_does_not_fit_the_scale_may_still_have_listed_regions(tmp_path, make_scenes, make):
+    regions = {part: [f"synthetic_0{i}@1:33x2:34"] for i, part in enumerate(("train", "val", "test"))}
+    pairs, _ = make(make_scenes(size=50), tmp_path / "pairs", split={"by": "listed", "regions": regions})
+    assert read_pair(pairs, "test", "synthetic_02").lr.shape == (6, 8, 8)
+
+
+@pytest.mark.parametrize("psf", [{"kind": "average"}, {"kind": "gaussian", "mtf": 0.3}])
+def test_the_psf_of_the_parameters_makes_the_lr_image(tmp_path, make_scenes, make, make_params, psf):
+    pairs, summary = make(make_scenes(), tmp_path / "pairs", degradation={"psf": psf})
+    pair = read_pair(pairs, "test", pair_names(pairs, "test")[0])
+    used = make_psf(make_params("degradation", psf=psf).psf)
+    np.testing.assert_allclose(pair.lr, used.downsample(pair.hr, 4), atol=1e-6)
+    assert np.abs(pair.lr - downsample(pair.hr, 4)).max() > 1e-3
+    assert summary["psf"] == used.describe(4)
+
+
+def test_without_a_response_there_is_no_msi(tmp_path, make_scenes, make):
+    pairs, _ = make(make_scenes(), tmp_path / "pairs", degradation={"srf": None})
+    assert read_pair(pairs, "test", pair_names(pairs, "test")[0]).msi is None
+    with pytest.raises(ParamsError, match=r"snr_db\.msi is 30, but with degradation\.srf null no MSI is simulated"):
+        make(RawScenes(tmp_path / "raw"), tmp_path / "b", degradation={"srf": None, "snr_db": {"msi": 30.0}})
+
+
+def test_noise_has_the_ratio_that_was_asked_for_and_strips_do_not_show_in_it(tmp_path, make_scenes, make, monkeypatch):
+    scenes = make_scenes()
+    clean, _ = make(scenes, tmp_path / "clean")
+    snr = {"snr_db": {"lr": 20.0, "msi": 40.0}}
+    noisy, _ = make(scenes, tmp_path / "noisy", degradation=snr)
+    monkeypatch.setattr(module, "rows_per_chunk", lambda shape, **options: 8)
+    strips, _ = make(scenes, tmp_path / "strips", degradation=snr)
+    other, _ = make(scenes, tmp_path / "other", degradation={**snr, "seed": 1})
+    name = pair_names(clean, "test")[0]
+    truth, seen, again, third = (read_pair(p, "test", name) for p in (clean, noisy, strips, other))
+    np.testing.assert_array_equal(seen.hr, truth.hr)
+    for key, expected in (("lr", 20), ("msi", 40)):
+        signal, observed = getattr(truth, key), getattr(seen, key)
+        ratio = np.square(signal).mean(axis=(1, 2)) / np.square(observed - signal).mean(axis=(1, 2))
+        np.testing.assert_allclose(10 * np.log10(ratio), expected, atol=1.5)
+        np.testing.assert_allclose(getattr(again, key), observed, atol=1e-6)
+        assert not np.array_equal(getattr(third, key), observed)
+
+
+def test_normalisation_by_the_scene_and_by_the_region(tmp_path, make_scenes, make):
+    scenes = make_scenes(scenes=1, size=64)
+    whole = open_scene(scenes, "synthetic_00").values
+    by_scene, _ = make(scenes, tmp_path / "scene", degradation={"normalisation": "scene_max"})
+    by_region, _ = make(scenes, tmp_path / "region", degradation={"normalisation": "region_minmax"})
+    np.testing.assert_allclose(
+        read_pair(by_scene, "test", "synthetic_00").hr, whole[:, 40:64, 32:64] / whole.max(), atol=1e-6
+    )
+    for part in ("train", "val", "test"):
+        hr = read_pair(by_region, part, "synthetic_00").hr
+        assert (hr.min(), hr.max()) == (0, 1)

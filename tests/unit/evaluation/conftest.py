@@ -8,23 +8,27 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
 from hsipipe.evaluation.rows import CeilingRow, Row, bicubic_row
-from hsipipe.params import DatasetParams, DegradationParams, SplitParams, SyntheticParams
 from hsipipe.protocols import make_protocol
 
 SCALE, BANDS = 4, 13
 
 
-DATASET = DatasetParams(name="synthetic", root=None, synthetic=SyntheticParams(scenes=4, size=48, bands=BANDS, seed=0))
-SPLIT = SplitParams(by="scene", val=0.2, test=0.5, test_scenes=[], val_scenes=[], guard=0, seed=0)
-DEGRADATION = DegradationParams(scale=SCALE, crop_remainder=False, srf="rgb")
+@pytest.fixture(scope="session")
+def frame(make_params):
+    """What the scenes are, how they are divided and degraded."""
+    return {
+        "dataset": make_params("dataset", synthetic={"scenes": 4, "size": 48, "bands": BANDS}),
+        "split": make_params("split", by="scene", val=0.2, test=0.5, guard=0),
+        "degradation": make_params("degradation", scale=SCALE),
+    }
 
 
 @pytest.fixture(scope="session")
-def pairs(tmp_path_factory):
+def pairs(tmp_path_factory, frame):
     """Two test scenes, one for training, one for validation: 13 bands, 48 x 48 pixels."""
     raw, out = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("pairs")
-    prepare_scenes(DATASET, raw)
-    make_pairs(RawScenes(raw), out, split=SPLIT, degradation=DEGRADATION)
+    prepare_scenes(frame["dataset"], raw)
+    make_pairs(RawScenes(raw), out, split=frame["split"], degradation=frame["degradation"])
     return DegradedPairs(out)
 
 
@@ -40,9 +44,9 @@ def pair(pairs, names):
 
 
 @pytest.fixture
-def protocol(pairs):
-    plan = pairs_index(pairs)["splits"]
-    return make_protocol("default", dataset=DATASET, split=SPLIT, degradation=DEGRADATION, plan=plan)
+def protocol(pairs, frame):
+    index = pairs_index(pairs)
+    return make_protocol("default", plan=index["splits"], srf=index["srf"], **frame)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.errors import DataError
@@ -18,7 +19,6 @@ from hsipipe.models.dmgasr import LatentNet
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.unet import Unet
 from hsipipe.params import load_params
-from hsipipe.protocols import METRIC_DEFINITIONS
 
 MODEL_KEYS = {*METRIC_DEFINITIONS, "seconds_per_image", "nfe", "kind"}
 

@@ -12,10 +12,10 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.functional.image import spectral_angle_mapper as torch_sam
 
+from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.errors import DataError
 from hsipipe.evaluation import metrics
-from hsipipe.protocols import METRIC_DEFINITIONS
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.io
 import xarray as xr
 from typer.testing import CliRunner
 
 from flows.__main__ import app
+from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.errors import DataError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.models.baselines.bicubic import Bicubic
@@ -34,7 +36,9 @@ def cube(tmp_path):
     return array.assign_coords(wavelength_nm=("band", [400.0, 500.0, 600.0, 700.0]))
 
 
-@pytest.mark.parametrize("command", [[], ["pipeline"], ["serve"], ["datasets"], ["info"], ["predict"], ["preset"]])
+@pytest.mark.parametrize(
+    "command", [[], ["pipeline"], ["serve"], ["datasets"], ["download"], ["info"], ["predict"], ["preset"]]
+)
 def test_every_command_has_help(invoke, command):
     result = invoke(*command, "--help")
     assert result.exit_code == 0
@@ -45,6 +49,47 @@ def test_datasets_are_listed_with_what_decides_for_or_against_them(invoke):
     output = invoke("datasets").output
     for text in ("synthetic", "cave", "licence", "31"):
         assert text in output
+
+
+def test_the_list_of_datasets_fits_a_terminal_of_80_columns(invoke, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("HSIPIPE_CACHE", str(tmp_path))
+    lines = invoke("datasets").output.splitlines()
+    assert len(lines) == 1 + len(DATASETS)
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    assert "chikusei 128 363-1018 2.5 1.1 GB not here CC BY 3.0".split() in [line.split() for line in lines]
+
+
+def test_the_details_of_a_dataset(invoke):
+    output = invoke("datasets", "pavia_center").output
+    for text in ("102", "430-860 nm", "1.3 m", "Pavia.mat", "trust on first use", "8000"):
+        assert text in output
+    assert "192825c63e76" in invoke("datasets", "chikusei").output
+    assert "only at reduced resolution" in invoke("datasets", "paris_eo1").output
+    with pytest.raises(UnknownNameError, match="Did you mean 'cave'"):
+        invoke("datasets", "kave")
+
+
+def test_download_brings_a_dataset_into_the_cache(invoke, tmp_path, monkeypatch):
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    scipy.io.savemat(mirror / "PaviaU.mat", {"paviaU": np.ones((2, 3, 103), np.uint16)})
+    monkeypatch.setenv("HSIPIPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HSIPIPE_MIRROR", str(mirror))
+    monkeypatch.setenv("HSIPIPE_OFFLINE", "1")
+    place = tmp_path / "cache" / "pavia_university"
+    assert invoke("download", "pavia_university").output == f"pavia_university: 1 scene in {place}\n"
+    assert (place / "PaviaU.mat").is_file()
+    with pytest.raises(MissingInputError, match=r"Pavia\.mat: .*there is no such file\. HSIPIPE_OFFLINE is set"):
+        invoke("download", "pavia_center")
+
+
+@pytest.mark.parametrize(("name", "how"), [("synthetic", "generated"), ("folder", "set dataset.root")])
+def test_download_of_what_is_nowhere_says_so(invoke, name, how):
+    output = invoke("download", name).output
+    assert output.startswith(f"{name}: there is nothing to download")
+    assert how in output
 
 
 def test_info_says_what_is_in_a_cube(invoke, cube, tmp_path):

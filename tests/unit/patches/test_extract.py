@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hsipipe.artifacts import DegradedPairs, RawScenes
-from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
+from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.errors import DataError
-from hsipipe.params import DatasetParams, DegradationParams, PatchesParams, SplitParams
+from hsipipe.params import PatchesParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
+from hsipipe.patches.stitch import stitch
+from hsipipe.storage.stores import open_store
 
 
 def _extract(pairs, out, *, size=20, stride=16, shard=5):
@@ -72,28 +72,51 @@ def test_a_region_smaller_than_a_patch(tmp_path, pairs):
     message = str(caught.value)
     for part in ("train", "val", "test"):
         for name in pair_names(pairs, part):
-            assert f"the {part} region of scene {name!r} (48 x 48)" in message
+            assert f"the {part} region {name!r} (48 x 48)" in message
     assert "Set patches.size to 48 or less" in message
     assert list((tmp_path / "p").iterdir()) == []
 
 
-def test_one_scene_cut_into_regions_gives_patches_of_the_size_that_the_message_names(tmp_path):
-    for name in ("raw", "pairs", "p"):
-        (tmp_path / name).mkdir()
-    synthetic = {"scenes": 1, "size": 128, "bands": 4, "seed": 0}
-    dataset = {"name": "synthetic", "root": None, "synthetic": synthetic}
-    prepare_scenes(DatasetParams.model_validate(dataset), tmp_path / "raw")
-    split = {"by": "auto", "val": 0.17, "test": 0.17, "test_scenes": [], "val_scenes": [], "guard": 16, "seed": 0}
-    make_pairs(
-        RawScenes(tmp_path / "raw"),
-        tmp_path / "pairs",
-        split=SplitParams.model_validate(split),
-        degradation=DegradationParams(scale=4, crop_remainder=False, srf="rgb"),
-    )
-    pairs = DegradedPairs(tmp_path / "pairs")
+def test_one_scene_cut_into_regions_gives_patches_of_the_size_that_the_message_names(tmp_path, build_pairs):
+    split = {"by": "auto", "val": 0.17, "test": 0.17, "guard": 16}
+    pairs = build_pairs(scenes=1, size=128, split=split)
     with pytest.raises(
         DataError, match=r"val region .*\(40 x 56\), the test region .*\(40 x 56\)\. Set .* to 40 or less"
     ):
-        extract_patches(pairs, tmp_path / "p", patches=PatchesParams(size=64, stride=48, shard=64))
-    summary = extract_patches(pairs, tmp_path / "p", patches=PatchesParams(size=40, stride=40, shard=64))
+        _extract(pairs, tmp_path / "p", size=64, stride=48)
+    summary = _extract(pairs, tmp_path / "q", size=40, stride=40)
     assert {part: summary[f"{part}_patches"] for part in ("train", "val", "test")} == {"train": 8, "val": 2, "test": 2}
+
+
+def test_without_an_msi_there_are_none_of_its_patches(tmp_path, build_pairs):
+    pairs = build_pairs(scenes=3, size=32, degradation={"srf": None})
+    _extract(pairs, tmp_path / "p", size=16, stride=16)
+    group = open_store(tmp_path / "p" / "train.zarr")
+    assert set(group.array_keys()) == {"hr", "lr", "origin"}
+    assert PatchArrays(tmp_path / "p" / "train.zarr").read([0])["hr"].shape == (1, 6, 16, 16)
+
+
+def test_several_regions_of_one_scene_in_one_part(tmp_path, build_pairs):
+    train = ["synthetic_00@0:32x0:32", "synthetic_00@40:60x32:64"]
+    regions = {"train": train, "val": ["synthetic_00@0:24x40:64"], "test": ["synthetic_00@40:64x0:24"]}
+    pairs = build_pairs(scenes=1, size=64, split={"by": "listed", "guard": 8, "regions": regions})
+    names = pair_names(pairs, "train")
+    assert len(set(names)) == 2
+    _extract(pairs, tmp_path / "p", size=16, stride=16)
+    patches = PatchArrays(tmp_path / "p" / "train.zarr", ("hr", "origin"))
+    assert patches.attrs["scenes"] == names
+    cut = patches.read(range(len(patches)))
+    for number, name in enumerate(names):
+        mine = cut["origin"][:, 0] == number
+        hr = read_pair(pairs, "train", name).hr
+        np.testing.assert_array_equal(stitch(cut["hr"][mine], cut["origin"][mine, 1:], hr.shape[1:]), hr)
+
+
+def test_all_patches_of_a_scene_stitched_are_the_scene(tmp_path, pairs):
+    _extract(pairs, tmp_path / "p", size=20, stride=16)
+    patches = PatchArrays(tmp_path / "p" / "test.zarr", ("hr", "lr", "msi", "origin"))
+    cut, pair = patches.read(range(len(patches))), read_pair(pairs, "test", pair_names(pairs, "test")[0])
+    corners = cut["origin"][:, 1:]
+    for name, scale in (("hr", 1), ("lr", 4), ("msi", 1)):
+        scene = getattr(pair, name)
+        np.testing.assert_array_equal(stitch(cut[name], corners // scale, scene.shape[1:]), scene)

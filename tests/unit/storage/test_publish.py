@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -33,7 +32,7 @@ def test_the_folder_appears_whole_with_a_manifest(tmp_path):
         (temporary / "sub" / "a.txt").write_text("a")
         assert not target.exists()
         assert temporary.parent == target.parent
-        assert temporary.name == f".out.{os.getpid()}.tmp"
+        assert temporary.name == ".out.tmp"
     assert (target / "sub" / "a.txt").read_text() == "a"
     assert (target / MANIFEST).is_file()
     verify(target)
@@ -70,19 +69,19 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert _names(elsewhere) == []
 
 
-def test_leftovers_of_dead_processes_go_those_of_living_ones_stay(tmp_path, dead_pid):
-    stale, ours, living = (tmp_path / f".out.{pid}.tmp" for pid in (dead_pid, os.getpid(), os.getppid()))
-    other = tmp_path / f".other.{dead_pid}.tmp"
-    for folder in (stale, ours, living, other):
+def test_leftovers_go(tmp_path):
+    stale, other = tmp_path / ".out.tmp", tmp_path / ".other.tmp"
+    for folder in (stale, other):
         folder.mkdir()
         (folder / "half").write_text("half")
+    (tmp_path / ".out.lock").touch()
     with publish(tmp_path / "out") as temporary:
         assert _names(temporary) == []
-    assert _names(tmp_path) == sorted([living.name, other.name, "out"])
+    assert _names(tmp_path) == sorted([other.name, "out"])
 
 
-def test_an_output_that_stepped_aside_before_a_kill_comes_back(tmp_path, dead_pid):
-    aside = tmp_path / f".out.{dead_pid}.old"
+def test_an_output_that_stepped_aside_before_a_kill_comes_back(tmp_path):
+    aside = tmp_path / ".out.old"
     aside.mkdir()
     (aside / "a").write_text("valid")
     with pytest.raises(RuntimeError, match="broken"):
@@ -91,10 +90,50 @@ def test_an_output_that_stepped_aside_before_a_kill_comes_back(tmp_path, dead_pi
 
 
 def test_two_writers_of_one_path(tmp_path):
-    with publish(tmp_path / "out"):
+    with publish(tmp_path / "out") as temporary:
         with pytest.raises(AlreadyRunningError, match="is being written"), publish(tmp_path / "out"):
             pass
-    assert (tmp_path / "out").is_dir()
+        (temporary / "a").write_text("first")
+        with publish(tmp_path / "elsewhere"):
+            pass
+    assert (tmp_path / "out" / "a").read_text() == "first"
+    assert _names(tmp_path) == ["elsewhere", "out"]
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Another process that is busy with tmp_path/out."""
+    code = (
+        "import sys; from pathlib import Path; from hsipipe.storage.publish import publish\n"
+        "with publish(Path(sys.argv[1])) as t:\n"
+        "    (t / 'a').write_text('theirs'); print('busy', flush=True); sys.stdin.readline()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "busy\n"
+        yield process
+        process.kill()
+
+
+def test_another_process_is_refused_at_once_and_the_first_one_ends_well(tmp_path, writer):
+    with pytest.raises(AlreadyRunningError, match=r"out is being written by another process.*\.out\.lock"):
+        _fail_while_writing(publish(tmp_path / "out"), "a")
+    assert (tmp_path / ".out.tmp" / "a").read_text() == "theirs"
+    writer.communicate("go on\n")
+    assert writer.returncode == 0
+    verify(tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_text() == "theirs"
+    assert _names(tmp_path) == ["out"]
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path, writer):
+    writer.kill()
+    writer.wait()
+    assert ".out.tmp" in _names(tmp_path)
+    with publish(tmp_path / "out") as temporary:
+        (temporary / "a").write_text("ours")
+    assert (tmp_path / "out" / "a").read_text() == "ours"
+    assert _names(tmp_path) == ["out"]
 
 
 def test_a_killed_writer_shows_nothing(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.errors import AlreadyRunningError, IntegrityError, MissingInputError
 from hsipipe.storage.parallel import run_all
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_store, read, rows_per_chunk, write_small
 
@@ -62,7 +62,7 @@ def test_zeros_are_written_and_a_missing_file_is_named(tmp_path, shards):
 
 
 @pytest.mark.parametrize("shards", [None, (5, 6, 7)])
-def test_no_flipped_byte_gives_wrong_data(tmp_path, values, shards):
+def test_no_flipped_byte_gives_wrong_data_and_the_file_is_named(tmp_path, values, shards):
     path = _write(tmp_path / "s.zarr", values, shards=shards)
     file = path / "a" / "c" / "0" / "0" / "0"
     good = file.read_bytes()
@@ -71,19 +71,45 @@ def test_no_flipped_byte_gives_wrong_data(tmp_path, values, shards):
         bad[position] ^= 16
         file.write_bytes(bad)
         try:
-            got = read(get_array(open_store(path), "a"))
-        except IntegrityError:
-            continue
-        # a byte that carries nothing, such as a flag of the frame that is not used
+            got, message = read(get_array(open_store(path), "a")), ""
+        except IntegrityError as error:
+            got, message = values, str(error)
+        # no error: a byte that carries nothing, such as a flag of the frame that is not used
         np.testing.assert_array_equal(got, values)
+        assert not message or str(file) in message
 
 
-def test_a_truncated_chunk(tmp_path, values):
-    path = _write(tmp_path / "s.zarr", values, shards=(5, 6, 7))
-    file = path / "a" / "c" / "0" / "0" / "0"
+@pytest.mark.parametrize(("shards", "file"), [((5, 6, 7), "0/0/0"), (None, "3/0/0")])
+def test_a_truncated_file_is_named(tmp_path, values, shards, file):
+    path = _write(tmp_path / "s.zarr", values, shards=shards)
+    file = path / "a" / "c" / file
     file.write_bytes(file.read_bytes()[:-30])
-    with pytest.raises(IntegrityError, match=r"s\.zarr/a cannot be decoded"):
+    with pytest.raises(IntegrityError) as caught:
         read(get_array(open_store(path), "a"))
+    assert str(file) in str(caught.value)
+
+
+def test_a_chunk_that_vanishes_after_opening_is_named_and_no_zeros(tmp_path, values):
+    path = _write(tmp_path / "s.zarr", values)
+    array = get_array(open_store(path), "a")
+    (path / "a" / "c" / "3" / "0" / "0").unlink()
+    np.testing.assert_array_equal(read(array, slice(0, 3)), values[:3])
+    np.testing.assert_array_equal(read(array, (-1, slice(1, 3))), values[-1, 1:3])
+    for selection in (3, -2, (..., 0), (slice(2, 4), slice(None), 2)):
+        with pytest.raises(IntegrityError, match="a/c/3/0/0 is missing"):
+            read(array, selection)
+
+
+def test_a_store_has_one_writer(tmp_path, values):
+    path = _write(tmp_path / "s.zarr", values)
+    with pytest.raises(AlreadyRunningError, match=r"s\.zarr exists already.*remove it or write elsewhere"):
+        _write(path, np.zeros_like(values))
+    np.testing.assert_array_equal(read(get_array(open_store(path), "a")), values)
+    (tmp_path / "file").touch()
+    with pytest.raises(AlreadyRunningError, match="exists already"):
+        create_store(tmp_path / "file", {}, attrs={})
+    (tmp_path / "empty").mkdir()
+    create_store(tmp_path / "empty", {}, attrs={})
 
 
 def test_no_store_and_no_array(tmp_path, values):

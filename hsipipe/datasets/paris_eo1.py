@@ -1,0 +1,69 @@
+"""Paris by EO-1: Hyperion (128 bands) and ALI (9 bands, or panchromatic) of one pass; real, without ground truth.
+
+The pair on which HySure was shown (Simoes et al., 2015), as its authors give it with their code. ``hs_ms``: Hyperion
+72 x 72 pixels and ALI's 9 bands, co-registered on one grid of 30 m. ``hs_pan``: Hyperion 72 x 58 pixels and ALI's
+panchromatic band at 10 m, which is not used here.
+
+Nobody measured the scene better than Hyperion did. In the pipeline its cube is therefore the reference at reduced
+resolution (Wald's protocol): it is degraded and recovered, and what is measured says nothing about 10 m.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from hsipipe.datasets.base import Dataset, Measured
+from hsipipe.datasets.download import Archive
+
+_AT = "https://raw.githubusercontent.com/alfaiate/HySure/e2a3daf2350dd8e136165d3d737a429a73938496/data"
+# Runs of Hyperion's bands that the files keep (`non_del_bands` in them), each with the centres in nm of its first and
+# last band (USGS, EO-1 Hyperion spectral coverage); between these the published centres are evenly spaced, to 0.1 nm.
+_KEPT = (
+    (8, 56, 426.82, 915.23),
+    (83, 96, 972.99, 1104.19),
+    (102, 118, 1164.68, 1326.05),
+    (135, 162, 1497.63, 1769.99),
+    (194, 196, 2092.84, 2113.04),
+    (202, 214, 2173.53, 2294.61),
+    (216, 219, 2314.81, 2345.11),
+)
+_MSI_SCALE = 1.5  # its largest value is 1.45
+
+
+class ParisDataset(Dataset):
+    """Two MATLAB files, ``*hs_ms.mat`` and ``*hs_pan.mat``."""
+
+    def scene_name(self, path: Path) -> str:
+        """``hs_ms`` or ``hs_pan``."""
+        return "hs_ms" if path.stem.endswith("hs_ms") else "hs_pan"
+
+    def msi(self, scene: str, path: Path) -> Measured | None:
+        """The nine bands of ALI in ``hs_ms``."""
+        return Measured(path, self.location(scene, path), "MSim", _MSI_SCALE) if scene == "hs_ms" else None
+
+
+PARIS_EO1 = ParisDataset(
+    name="paris_eo1",
+    title="Paris by EO-1, Hyperion and ALI",
+    licence="public domain (USGS)",
+    terms="cite the paper; the files come with HySure, whose code is under GPL-3.0",
+    doi="10.1109/TGRS.2014.2375320",
+    bands=128,
+    wavelength_nm=tuple(
+        round(float(nm), 2)
+        for first, last, from_nm, to_nm in _KEPT
+        for nm in np.linspace(from_nm, to_nm, last - first + 1)
+    ),
+    gsd_m=30.0,
+    scale=1.3,  # the largest value is 1.28
+    layout="paris_data_hs_ms.mat with HSim 72 x 72 x 128 and MSim 72 x 72 x 9; paris_data_hs_pan.mat with HSim",
+    archives=tuple(
+        # The publisher gives no digests: they are taken from the first download and enforced from then on. The
+        # addresses name a commit, so that the bytes behind them should never change.
+        Archive(url=f"{_AT}/paris_data_{name}.mat", sha256=None, size_bytes=size)
+        for name, size in (("hs_ms", 2_899_131), ("hs_pan", 2_362_945))
+    ),
+    patterns=("paris*hs_ms.mat", "paris*hs_pan.mat"),
+    variable="HSim",
+    ground_truth=False,
+)

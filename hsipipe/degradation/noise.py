@@ -1,0 +1,51 @@
+"""Noise of a sensor: white, Gaussian, with the signal-to-noise ratio (SNR) that each band is to have.
+
+Every row of a cube has a random generator of its own, so a scene that is worked on in strips gets the noise
+that it would get as a whole.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def band_power(strip: NDArray[Any]) -> NDArray[np.float64]:
+    """Sum of the squares of each band, (C, rows, W) to (C,); strips add up."""
+    return np.asarray(np.einsum("brx,brx->b", strip, strip, dtype=np.float64))
+
+
+def noise_rows(shape: tuple[int, int, int], *, first_row: int, seed: Sequence[int]) -> NDArray[np.float32]:
+    """White noise of mean 0 and variance 1.
+
+    Args:
+        shape: Bands, rows and columns, (C, rows, W).
+        first_row: Where in the scene the first of the rows is.
+        seed: Whole numbers that name the scene and the sensor.
+    """
+    bands, rows, width = shape
+    out = np.empty(shape, dtype=np.float32)
+    # With its length, because NumPy takes (1, 2) and (1, 2, 0) for the same seed.
+    name = [len(seed), *seed]
+    for row in range(rows):
+        generator = np.random.default_rng(np.random.SeedSequence(name, spawn_key=(first_row + row,)))
+        out[:, row] = generator.standard_normal((bands, width), dtype=np.float32)
+    return out
+
+
+def add_noise(
+    values: NDArray[Any], *, snr_db: float, power: NDArray[np.float64], seed: Sequence[int], first_row: int = 0
+) -> NDArray[Any]:
+    """Add noise of variance power / 10^(SNR / 10) to each band.
+
+    Args:
+        values: A cube, or some rows of it, (C, rows, W), of a float dtype, which is kept.
+        snr_db: Ratio of the powers of signal and noise in dB.
+        power: Mean square of each band over the whole scene, (C,): the sums of :func:`band_power` over the pixels.
+        seed: Whole numbers that name the scene and the sensor.
+        first_row: Where in the scene the first of the rows is.
+    """
+    sigma = np.sqrt(power / 10.0 ** (snr_db / 10.0)).astype(values.dtype)
+    noise = noise_rows(values.shape, first_row=first_row, seed=seed)
+    return np.asarray(values + sigma[:, None, None] * noise.astype(values.dtype, copy=False))

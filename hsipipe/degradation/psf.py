@@ -1,0 +1,197 @@
+"""Point spread functions of the LR sensor: how the HR pixels mix into one LR pixel.
+
+All of them are separable, sum to one, and see the scene mirrored at its edges (the edge pixel is repeated).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, exp, floor, inf, log, pi, sqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.degradation.banded import Banded, apply_both, apply_columns, coarser_shape
+from hsipipe.degradation.bicubic import bicubic_operator
+from hsipipe.errors import ParamsError
+from hsipipe.params import PsfParams
+
+# Standard deviations at which a Gaussian without a size ends; what is cut off is 6e-5 of it.
+_REACH = 4.0
+# Bounds that do not belong to the range, whether it is of whole numbers, and its name.
+_RANGES = {
+    "sigma": (0.0, inf, False, "a positive number of HR pixels"),
+    "mtf": (0.0, 1.0, False, "between 0 and 1"),
+    "size": (0.0, inf, True, "a positive whole number"),
+    "phase": (-1.0, inf, True, "a whole number of 0 or more"),
+}
+
+
+@dataclass(frozen=True)
+class Psf:
+    """A point spread function, on the grid of the HR pixels.
+
+    Attributes:
+        kind: MATLAB's imresize, a Gaussian that is then decimated, or the mean of the pixels under an LR pixel.
+        sigma: Standard deviation of the Gaussian in HR pixels.
+        mtf: Instead of `sigma`: modulation transfer of the Gaussian at the Nyquist frequency of the LR grid.
+        size: Taps of the Gaussian along one axis; None: out to four standard deviations.
+        phase: HR pixel inside an LR pixel (0 to s - 1) on which the Gaussian sits; None: the centre of the LR
+            pixel, which lies between two HR pixels where the scale is even.
+
+    Raises:
+        ParamsError: The fields contradict each other.
+    """
+
+    kind: Literal["bicubic", "gaussian", "average"] = "bicubic"
+    sigma: float | None = None
+    mtf: float | None = None
+    size: int | None = None
+    phase: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("bicubic", "gaussian", "average"):
+            raise ParamsError(f"degradation.psf.kind must be bicubic, gaussian or average, got {self.kind!r}.")
+        fields = {"sigma": self.sigma, "mtf": self.mtf, "size": self.size, "phase": self.phase}
+        given = {name: value for name, value in fields.items() if value is not None}
+        if self.kind != "gaussian":
+            if given:
+                raise ParamsError(
+                    f"degradation.psf.{'/'.join(given)} belongs to kind gaussian, but kind is {self.kind}; "
+                    "set it to null."
+                )
+            return
+        if (self.sigma is None) == (self.mtf is None):
+            raise ParamsError(
+                "degradation.psf of kind gaussian takes its width from either sigma or mtf, "
+                f"got sigma {self.sigma} and mtf {self.mtf}; set one of them, and the other to null."
+            )
+        for name, value in given.items():
+            low, high, whole, wanted = _RANGES[name]
+            if not low < value < high or (whole and value % 1):
+                raise ParamsError(f"degradation.psf.{name} must be {wanted}, got {value}.")
+
+    def check(self, scale: int) -> None:
+        """Check that the kernel fits an LR pixel.
+
+        Raises:
+            ParamsError: `phase` lies outside of an LR pixel, or a kernel of `size` taps cannot be symmetric.
+        """
+        if self.phase is not None and self.phase >= scale:
+            raise ParamsError(
+                f"degradation.psf.phase must lie within an LR pixel, 0 to {scale - 1} at scale {scale}, "
+                f"got {self.phase}."
+            )
+        if self.size is None:
+            return
+        on_pixel = self.phase is not None or scale % 2 == 1
+        if self.size % 2 != on_pixel:
+            middle = (scale - 1) // 2
+            wanted, place, also = (
+                ("an odd", "on a pixel", "")
+                if on_pixel
+                else ("an even", "between two pixels", f", or set phase, for example to {middle}")
+            )
+            raise ParamsError(
+                f"degradation.psf.size must be {wanted} number at scale {scale}, because the kernel sits {place}, "
+                f"got {self.size}; take {self.size + 1}{also}. Otherwise the kernel would be lopsided."
+            )
+
+    def width(self, scale: int) -> float | None:
+        """Standard deviation of the Gaussian in HR pixels; None for the other kinds.
+
+        A Gaussian passes exp(-2 pi^2 sigma^2 f^2) of a modulation at f cycles per HR pixel; the Nyquist
+        frequency of the LR grid is f = 1 / (2 s).
+        """
+        if self.mtf is not None:
+            return scale / pi * sqrt(-2.0 * log(self.mtf))
+        return self.sigma
+
+    def matrix(self, n_in: int, scale: int) -> NDArray[np.float64]:
+        """The weights of one axis, (n_in / s, n_in); each row sums to one."""
+        return self.operator(n_in, scale).matrix()
+
+    def operator(self, n_in: int, scale: int) -> Banded:
+        """The reduction of one axis.
+
+        Raises:
+            ParamsError: See :meth:`check`.
+        """
+        return _operator(self, n_in, scale)
+
+    def downsample(self, x: NDArray[Any], scale: int, *, threads: int = 1) -> NDArray[Any]:
+        """Reduce (..., H, W) to (..., H/s, W/s); a float dtype is kept, others come out as float32.
+
+        Raises:
+            DataError: The scale does not divide height or width.
+        """
+        coarser_shape(x.shape, scale)
+        height, width = x.shape[-2:]
+        return apply_both(x, self.operator(height, scale), self.operator(width, scale), threads=threads)
+
+    def strips(self, height: int, scale: int, *, rows: int) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
+        """Cut the reduction of the rows into strips, for scenes that do not fit in memory.
+
+        Args:
+            height: Rows of the scene.
+            scale: Ratio s.
+            rows: LR rows in a strip.
+
+        Yields:
+            The LR rows of a strip, the HR rows that they depend on, and the matrix between the two.
+        """
+        return self.operator(height, scale).strips(rows)
+
+    def columns(self, x: NDArray[Any], out: NDArray[Any], scale: int) -> None:
+        """Reduce the last axis of a contiguous (N, H, W) into a contiguous `out` (N, H, W/s) of the same dtype."""
+        apply_columns(x, out, self.operator(x.shape[-1], scale))
+
+    def describe(self, scale: int) -> str:
+        """One line for people."""
+        sigma = self.width(scale)
+        if sigma is None:
+            what = "bicubic, antialiased" if self.kind == "bicubic" else f"mean of {scale} x {scale} pixels"
+            return f"{what}, symmetric boundary"
+        mtf = exp(-0.5 * (pi * sigma / scale) ** 2)
+        size = "" if self.size is None else f", {self.size} x {self.size} taps"
+        place = "centred" if self.phase is None else f"on pixel {self.phase} of 0 to {scale - 1}"
+        return f"gaussian, sigma {sigma:.4g} px (MTF {mtf:.2g}){size}, {place}, symmetric boundary"
+
+
+BICUBIC = Psf()
+
+
+def make_psf(params: PsfParams) -> Psf:
+    """The PSF that params.yaml describes.
+
+    Raises:
+        ParamsError: It contradicts itself.
+    """
+    return Psf(kind=params.kind, sigma=params.sigma, mtf=params.mtf, size=params.size, phase=params.phase)
+
+
+@lru_cache(maxsize=64)
+def _operator(psf: Psf, n_in: int, scale: int) -> Banded:
+    n_out = n_in // scale
+    if psf.kind == "bicubic":
+        return bicubic_operator(n_in, n_out)
+    firsts = scale * np.arange(n_out)
+    offsets, weights = _kernel(psf, scale)
+    return Banded(n_in, firsts[:, None] + offsets, np.broadcast_to(weights, (n_out, len(weights))))
+
+
+def _kernel(psf: Psf, scale: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Taps of one LR pixel: their places, counted from its first HR pixel, and their weights."""
+    sigma = psf.width(scale)
+    if sigma is None:
+        return np.arange(scale), np.full(scale, 1.0 / scale)
+    psf.check(scale)
+    centre = (scale - 1) / 2 if psf.phase is None else float(psf.phase)
+    # At least the pixels next to the centre, however narrow the Gaussian is.
+    reach = max(_REACH * sigma, 0.5) if psf.size is None else (psf.size - 1) / 2
+    offsets = np.arange(ceil(centre - reach), floor(centre + reach) + 1)
+    exponent = -0.5 * ((offsets - centre) / sigma) ** 2
+    # The nearest pixel counts as one, because a very narrow Gaussian underflows otherwise.
+    weights = np.exp(exponent - exponent.max())
+    return offsets, weights / weights.sum()

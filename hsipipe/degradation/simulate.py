@@ -1,0 +1,154 @@
+"""One region through the sensors: its HR-HSI, LR-HSI and HR-MSI, written strip by strip into one store."""
+
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from hsipipe.degradation.noise import add_noise, band_power
+from hsipipe.degradation.psf import Psf
+from hsipipe.degradation.srf import apply_response
+from hsipipe.params import SnrParams
+from hsipipe.storage.parallel import run_all
+from hsipipe.storage.stores import ArraySpec, create_store, get_array, read, rows_per_chunk
+
+# A thinner strip would spend most of its time on the rows that it shares with its neighbours.
+_LEAST_LR_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """What looks at a scene.
+
+    Attributes:
+        scale: Ratio s of the pixel sizes.
+        psf: Of the LR sensor.
+        response: Spectral response (c, C) of the sensor of the HR-MSI; None: there is none, or it was measured.
+        snr_db: Noise of both.
+        seed: Draws the noise.
+    """
+
+    scale: int
+    psf: Psf
+    response: NDArray[np.float64] | None
+    snr_db: SnrParams
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A region of a scene as it is to be seen: ``(cube - low) / span``.
+
+    Attributes:
+        name: Unique in the experiment; the noise depends on it.
+        cube: (band, y, x), in memory or lazy.
+        low: Becomes 0.
+        span: From 0 to 1.
+        msi: Co-registered measured HR-MSI (msi band, y, x) of the same pixels, or None.
+    """
+
+    name: str
+    cube: xr.DataArray
+    low: float
+    span: float
+    msi: xr.DataArray | None = None
+
+    def rows(self, rows: slice) -> NDArray[np.float32]:
+        """Some rows, (C, rows, W)."""
+        strip = np.ascontiguousarray(self.cube[:, rows].values, dtype=np.float32)
+        if (self.low, self.span) == (0.0, 1.0):
+            return strip
+        return np.asarray((strip - np.float32(self.low)) / np.float32(self.span))
+
+
+def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
+    """Write the store of a region: ``hr``, ``lr`` and, where there is one, ``msi``.
+
+    Each task writes chunks of its own and holds one strip: memory is bounded by strips, not by scenes.
+    """
+    bands, height, width = scene.cube.shape
+    scale = sensors.scale
+    rows = rows_per_chunk(scene.cube.shape, multiple=scale, least=_LEAST_LR_ROWS * scale)
+    group = create_store(path, _layout(scene, sensors, rows), attrs={"scale": scale})
+    hr, lr = get_array(group, "hr"), get_array(group, "lr")
+    msi = get_array(group, "msi") if "msi" in group else None
+
+    def copy_strip(start: int) -> None:
+        here = slice(start, start + rows)
+        strip = scene.rows(here)
+        hr[:, here] = strip
+        if msi is None:
+            return
+        if scene.msi is not None:
+            msi[:, here] = scene.msi[:, here].values
+        elif sensors.response is not None:
+            msi[:, here] = apply_response(sensors.response, strip)
+
+    def reduce_strip(target: slice, source: slice, weights: NDArray[np.float64]) -> None:
+        narrow = weights.astype(np.float32) @ scene.rows(source)
+        out = np.empty((bands, len(weights), width // scale), dtype=np.float32)
+        sensors.psf.columns(narrow, out, scale)
+        lr[:, target] = out
+
+    strips = sensors.psf.strips(height, scale, rows=rows // scale)
+    run_all(
+        [partial(copy_strip, start) for start in range(0, height, rows)]
+        + [partial(reduce_strip, *strip) for strip in strips]
+    )
+    _make_noisy(lr, sensors.snr_db.lr, rows=rows // scale, seed=_seed(scene, sensors, 0))
+    if msi is not None:
+        _make_noisy(msi, sensors.snr_db.msi, rows=rows, seed=_seed(scene, sensors, 1))
+
+
+def _make_noisy(array: zarr.Array[Any], snr_db: float | None, *, rows: int, seed: tuple[int, ...]) -> None:
+    if snr_db is None:
+        return
+    bands, height, width = array.shape
+    starts = range(0, height, rows)
+    # One slot a strip: a sum in the order of the strips does not depend on who comes first.
+    power = np.zeros((len(starts), bands))
+
+    def measure(number: int, start: int) -> None:
+        power[number] = band_power(read(array, np.s_[:, start : start + rows]))
+
+    run_all(partial(measure, number, start) for number, start in enumerate(starts))
+    mean_power = power.sum(axis=0) / (height * width)
+
+    def disturb(start: int) -> None:
+        strip = read(array, np.s_[:, start : start + rows])
+        array[:, start : start + rows] = add_noise(strip, snr_db=snr_db, power=mean_power, first_row=start, seed=seed)
+
+    run_all(partial(disturb, start) for start in starts)
+
+
+def _seed(scene: Scene, sensors: Sensors, sensor: int) -> tuple[int, ...]:
+    return sensors.seed, sensor, zlib.crc32(scene.name.encode())
+
+
+def _layout(scene: Scene, sensors: Sensors, rows: int) -> dict[str, ArraySpec]:
+    bands, height, width = scene.cube.shape
+    scale = sensors.scale
+    hsi: dict[str, Any] = {"units": "1"}
+    if "wavelength_nm" in scene.cube.coords:
+        hsi["wavelength_nm"] = scene.cube["wavelength_nm"].values.tolist()
+    layout = {
+        "hr": ArraySpec((bands, height, width), ("band", "y", "x"), (bands, rows, width), attrs=hsi),
+        "lr": ArraySpec(
+            (bands, height // scale, width // scale),
+            ("band", "y_lr", "x_lr"),
+            (bands, rows // scale, width // scale),
+            attrs=hsi,
+        ),
+    }
+    msi_bands = len(scene.msi) if scene.msi is not None else 0 if sensors.response is None else len(sensors.response)
+    if msi_bands:
+        layout["msi"] = ArraySpec(
+            (msi_bands, height, width), ("msi_band", "y", "x"), (msi_bands, rows, width), attrs={"units": "1"}
+        )
+    return layout

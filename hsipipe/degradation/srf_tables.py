@@ -1,0 +1,204 @@
+"""Spectral responses from files: published tables of curves, or matrices made for one cube.
+
+Text tables come in two layouts: one section a band under a heading such as ``# IKONOS2 Band 2 Blue`` or
+``;; BAND 8A``, or one column a band beside a column of wavelengths.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.errors import FileFormatError
+
+_HEADING = re.compile(r"(?:.*\s)?band\s+(\S+)\s*(.*)", re.IGNORECASE)
+_MICRO = "um|[\u00b5\u03bc]m|micron|micromet"
+# Directly behind a bracket or the word: sentences such as "nothing below 340 nm" stand in comments too.
+_UNIT = re.compile(rf"(?:^|[(\[]\s*|(?:wave[a-z]*|lambda)[\s_,(\[]+)(?:(nm\b|nanomet)|{_MICRO})", re.IGNORECASE)
+_WAVELENGTH = re.compile(r"wave|lambda|^(?:wl|nm|um|[\u00b5\u03bc]m)$", re.IGNORECASE)
+_COMMENT = "#;%"
+# Longest wavelength in micrometres and shortest in nanometres that a sensor of reflected light could have.
+_DIVIDE = 100.0
+# Measured responses go below zero by some noise; more than this share of the maximum is no response.
+_NOISE = 0.05
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The response of one band.
+
+    Attributes:
+        key: What the file calls it, mostly a number.
+        title: A longer name, or "".
+        nm: Wavelengths, increasing, (n,).
+        response: Not negative, (n,).
+    """
+
+    key: str
+    title: str
+    nm: NDArray[np.float64]
+    response: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """Key and title."""
+        return f"{self.key} {self.title}".strip()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Weights without wavelengths, made for the bands of one cube.
+
+    Attributes:
+        variables: By the name that each has in the file; which axis is which is not known yet.
+        names: Names of the columns, where the file has some.
+    """
+
+    variables: dict[str, NDArray[np.float64]]
+    names: tuple[str, ...] = ()
+
+
+@dataclass
+class _Section:
+    key: str = ""
+    title: str = ""
+    unit: str | None = None
+    header: list[str] = field(default_factory=list)
+    rows: list[list[float]] = field(default_factory=list)
+
+
+def parse_table(text: str) -> list[Curve] | Matrix:
+    """Read a text table.
+
+    Raises:
+        FileFormatError: It is no table, or holds what cannot be a response.
+    """
+    sections = [section for section in _sections(text) if section.rows or section.key]
+    if not sections:
+        raise FileFormatError("it holds no numbers")
+    curves = []
+    for section in sections:
+        table = _array(section)
+        if section.key:
+            if table.shape[1] < 2:
+                raise FileFormatError(f"band {section.key} has one column; expected wavelength and response")
+            # A third column is the spread of the response over the detectors.
+            curves.append(make_curve(section.key, table[:, 0], table[:, 1], title=section.title, unit=section.unit))
+        elif len(sections) == 1:
+            return _columns(section, table)
+        else:
+            raise FileFormatError(f"it has {len(table)} rows above the heading of the first band")
+    return curves
+
+
+def make_curve(
+    key: str,
+    wavelength: NDArray[np.float64],
+    response: NDArray[np.float64],
+    *,
+    title: str = "",
+    unit: str | None = None,
+) -> Curve:
+    """Put the wavelengths of a curve in order and into nm, and cut off negative noise.
+
+    Args:
+        key: What the file calls the band.
+        wavelength: In `unit`, (n,).
+        response: (n,).
+        title: A longer name.
+        unit: "nm" or "um"; None: by their magnitude.
+
+    Raises:
+        FileFormatError: It cannot be a response.
+    """
+    order = np.argsort(wavelength)
+    nm, values = wavelength[order], response[order]
+    micrometres = bool(nm[-1] < _DIVIDE)
+    if unit is not None and micrometres != (unit == "um"):
+        raise FileFormatError(f"band {key} names {unit} as its unit, but runs from {nm[0]:g} to {nm[-1]:g}")
+    if nm.size < 2 or nm[0] <= 0 or np.any(np.diff(nm) <= 0):
+        raise FileFormatError(f"band {key} needs two or more different positive wavelengths, got {nm.size} rows")
+    if values.max() <= 0 or values.min() < -_NOISE * values.max():
+        raise FileFormatError(
+            f"band {key} runs from {values.min():g} to {values.max():g}, which is no response; expected 0 and more"
+        )
+    return Curve(key, title, nm * (1e3 if micrometres else 1.0), np.clip(values, 0.0, None))
+
+
+def table_or_matrix(values: NDArray[np.float64]) -> list[Curve] | None:
+    """The curves of an array whose first column is a wavelength in nm; None: it has none."""
+    # Responses are relative, so only wavelengths start that high.
+    if min(values.shape) < 2 or not np.isfinite(values).all():
+        return None
+    if values[0, 0] < _DIVIDE or np.any(np.diff(values[:, 0]) <= 0):
+        return None
+    return [make_curve(str(band), values[:, 0], values[:, band]) for band in range(1, values.shape[1])]
+
+
+def _columns(section: _Section, table: NDArray[np.float64]) -> list[Curve] | Matrix:
+    header = section.header or [""] * table.shape[1]
+    if len(header) != table.shape[1]:
+        raise FileFormatError(f"the header names {len(header)} columns, but the rows have {table.shape[1]}")
+    if table.shape[1] > 1 and (section.unit or _WAVELENGTH.search(header[0])):
+        keys = [name or str(number) for number, name in enumerate(header[1:], 1)]
+        return [make_curve(key, table[:, 0], table[:, column], unit=section.unit) for column, key in enumerate(keys, 1)]
+    return table_or_matrix(table) or Matrix({"": table}, tuple(section.header))
+
+
+def _sections(text: str) -> list[_Section]:
+    current = _Section()
+    sections = [current]
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if line.startswith(tuple(_COMMENT)):
+            heading = _HEADING.fullmatch(line.lstrip(_COMMENT).strip())
+            if heading and not current.rows and len(sections) > 1:
+                current.key, current.title = heading.groups()
+            elif heading:
+                current = _Section(key=heading[1], title=heading[2], unit=current.unit)
+                sections.append(current)
+            elif not current.rows:
+                current.unit = _unit(line) or current.unit
+        elif line:
+            _add_row(current, line, number)
+    return sections
+
+
+def _add_row(section: _Section, line: str, number: int) -> None:
+    cells = _cells(line)
+    try:
+        row = [float(cell) for cell in cells]
+    except ValueError:
+        if section.rows or section.header or section.key:
+            raise FileFormatError(f"line {number} is no row of numbers: {line[:60]!r}") from None
+        section.header = cells
+        section.unit = _unit(cells[0]) or section.unit
+        return
+    if section.rows and len(row) != len(section.rows[0]):
+        raise FileFormatError(
+            f"line {number} has {len(row)} columns, the rows above it {len(section.rows[0])}; the file seems truncated"
+        )
+    section.rows.append(row)
+
+
+def _cells(line: str) -> list[str]:
+    separator = next((mark for mark in ",;\t" if mark in line), None)
+    cells = [cell.strip().strip('"').strip() for cell in line.split(separator)]
+    while len(cells) > 1 and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _unit(text: str) -> str | None:
+    found = _UNIT.search(text.lstrip(_COMMENT).strip())
+    return None if found is None else "nm" if found[1] else "um"
+
+
+def _array(section: _Section) -> NDArray[np.float64]:
+    where = f"band {section.key}" if section.key else "the table"
+    if not section.rows:
+        raise FileFormatError(f"{where} has no rows; the file seems truncated")
+    table = np.array(section.rows, dtype=np.float64)
+    if not np.isfinite(table).all():
+        raise FileFormatError(f"{where} holds NaN or infinite values; fill or remove these rows")
+    return table

@@ -1,0 +1,143 @@
+"""Arrays that stay in their file until they are needed, as Dask arrays.
+
+A source opens its file for each read: it can be pickled, nothing stays open, and what a read meets in a
+damaged file comes out as :class:`FileFormatError`.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.array.core import normalize_chunks
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from hsipipe.errors import FileFormatError, HsipipeError
+from hsipipe.storage.stores import rows_per_chunk
+
+_CHUNK_BYTES = 4 << 20
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An array in a file.
+
+    Attributes:
+        path: The file.
+        shape: Of the array.
+        dtype: Of the array.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """Read a box: one slice an axis, each with a start, a stop and step 1."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read by slices and integers."""
+        entries = index if isinstance(index, tuple) else (index,)
+        entries = (*entries, *(slice(None),) * (self.ndim - len(entries)))
+        box, rest = zip(*(_split(entry, n) for entry, n in zip(entries, self.shape, strict=True)), strict=True)
+        try:
+            values = np.asarray(self.read(box))
+        except HsipipeError:
+            raise
+        except Exception as error:  # parsers of damaged files raise whatever they meet first
+            raise FileFormatError(f"{self.path} cannot be read, it seems damaged: {one_line(error)}") from error
+        return np.asarray(values[rest])
+
+
+@dataclass(frozen=True)
+class MappedSource(Source):
+    """Plain numbers in a file, mapped into memory.
+
+    Attributes:
+        offset: Byte of the first number.
+        strides: Bytes from one number to the next along each axis.
+    """
+
+    offset: int
+    strides: tuple[int, ...]
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """Copy the box out of the mapped file."""
+        raw = np.memmap(self.path, dtype=np.uint8, mode="r")
+        return np.ndarray(self.shape, self.dtype, raw, self.offset, self.strides)[box].copy()
+
+
+def open_lazily(source: Source, *, stored: Sequence[int] | None = None, rows: bool = True) -> da.Array:
+    """A Dask array over a source.
+
+    Args:
+        source: What is read.
+        stored: Shape of the chunks in the file; the array's chunks are whole multiples of them.
+        rows: The axes are (band, y, x) and a read of some rows is cheap: chunks of rows.
+    """
+    chunks: Any
+    if stored is not None:
+        size = int(np.prod(stored)) * source.dtype.itemsize
+        chunks = normalize_chunks(
+            "auto", source.shape, limit=max(size, _CHUNK_BYTES), dtype=source.dtype, previous_chunks=tuple(stored)
+        )
+    elif rows:
+        chunks = (-1, rows_per_chunk(source.shape), -1)
+    else:
+        chunks = normalize_chunks("auto", source.shape, limit=_CHUNK_BYTES, dtype=source.dtype)
+    state = os.stat(source.path)
+    name = f"{type(source).__name__}-{tokenize(type(source).__name__, vars(source), state.st_mtime_ns, state.st_size)}"
+    array: da.Array = da.from_array(
+        source, chunks=chunks, name=name, fancy=False, meta=np.empty((0,) * source.ndim, source.dtype)
+    )
+    return array
+
+
+def blocks(cube: xr.DataArray) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Every value once, in pieces of bounded size that follow the file's own chunks.
+
+    Yields:
+        The bands of a piece, and its values (band, y, x).
+    """
+    if cube.chunks is None:
+        step = rows_per_chunk(cube.shape)
+        for start in range(0, cube.shape[1], step):
+            yield slice(0, cube.shape[0]), cube[:, start : start + step].to_numpy()
+        return
+    ends = np.cumsum((0, *cube.chunks[0]))
+    for position in np.ndindex(*cube.data.numblocks):
+        yield slice(int(ends[position[0]]), int(ends[position[0] + 1])), cube.data.blocks[position].compute()
+
+
+def count_blocks(cube: xr.DataArray) -> int:
+    """Number of pieces that :func:`blocks` gives."""
+    return -(-cube.shape[1] // rows_per_chunk(cube.shape)) if cube.chunks is None else int(cube.data.npartitions)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _split(entry: Any, n: int) -> tuple[slice, Any]:
+    """A slice of step 1 to read, and the index into what was read."""
+    if not isinstance(entry, slice):
+        place = int(entry) % n
+        return slice(place, place + 1), 0
+    chosen = range(n)[entry]
+    if not chosen:
+        return slice(0, 0), slice(None)
+    low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
+    return slice(low, high + 1), slice(None, None, chosen.step)

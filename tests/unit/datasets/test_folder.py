@@ -1,0 +1,181 @@
+"""The user's own cubes."""
+
+import shutil
+
+import numpy as np
+import pytest
+import scipy.io
+import xarray as xr
+from affine import Affine
+
+from hsipipe.artifacts import RawScenes
+from hsipipe.datasets.prepare import open_scene, open_scene_msi, prepare_scenes, scene_index, verify_scene
+from hsipipe.errors import DataError, MissingInputError, ParamsError
+from hsipipe.formats import save_cube
+from hsipipe.formats.georeference import attach
+
+NM = [400.0, 500.0, 600.0, 700.0]
+
+
+def _cube(bands=4, seed=0, size=(6, 5)):
+    values = np.random.default_rng(seed).random((bands, *size), dtype=np.float32)
+    cube = xr.DataArray(values, dims=("band", "y", "x"))
+    return cube.assign_coords(wavelength_nm=("band", NM)) if bands == 4 else cube
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def prepare(root, tmp_path, make_params):
+    """Prepare the folder `root`; keywords are of dataset.folder."""
+
+    def prepare(**folder):
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        prepare_scenes(make_params("dataset", name="folder", root=str(root), folder=folder), out)
+        for entry in scene_index(RawScenes(out))["scenes"]:
+            verify_scene(RawScenes(out), entry["name"])
+        return RawScenes(out)
+
+    return prepare
+
+
+def test_every_cube_of_the_folder_whatever_its_format(root, prepare):
+    cubes = {name: _cube(seed=seed) for seed, name in enumerate("abc")}
+    save_cube(cubes["b"], root / "b.nc")
+    save_cube(cubes["a"], root / "a.zarr")
+    save_cube(cubes["c"], root / "c.npy")
+    (root / "notes.txt").write_text("not a cube")
+    (root / ".hidden.npy").write_bytes(b"junk")
+    (root / "sub").mkdir()
+    scenes = prepare(wavelength_nm=NM)
+    assert [entry["name"] for entry in scene_index(scenes)["scenes"]] == ["a", "b", "c"]
+    for name, cube in cubes.items():
+        np.testing.assert_array_equal(open_scene(scenes, name), cube)
+        assert open_scene(scenes, name)["wavelength_nm"].values.tolist() == NM
+    assert sorted(path.name for path in scenes.path.iterdir()) == ["a.zarr", "b.nc", "c.npy", "scenes.json"]
+    assert (scenes.path / "b.nc").read_bytes() == (root / "b.nc").read_bytes()
+
+
+def test_an_envi_pair_is_one_scene_and_stays_a_pair(root, prepare):
+    values = _cube().values
+    (root / "a.img").write_bytes(values.astype("<f4").tobytes())
+    header = "ENVI\nsamples = 5\nlines = 6\nbands = 4\ndata type = 4\ninterleave = bsq\nbyte order = 0\n"
+    (root / "a.hdr").write_text(header)
+    scenes = prepare()
+    np.testing.assert_array_equal(open_scene(scenes, "a"), values)
+    assert sorted(path.name for path in scenes.path.iterdir()) == ["a.hdr", "a.img", "scenes.json"]
+    (entry,) = scene_index(scenes)["scenes"]
+    assert sorted(entry["sha256"]) == ["a.hdr", "a.img"]
+
+
+def test_full_scale_variable_and_wavelengths(root, prepare):
+    values = np.random.default_rng(0).integers(0, 10_000, (6, 5, 4))
+    scipy.io.savemat(root / "a.mat", {"cube": values, "other": values[..., :3], "third": values})
+    np.save(root / "b.npy", np.moveaxis(values, -1, 0).astype(np.float32))
+    scenes = prepare(full_scale=10_000, variable="cube", wavelength_nm=NM)
+    for name in "ab":  # .npy knows no variables
+        cube = open_scene(scenes, name)
+        np.testing.assert_allclose(cube, np.moveaxis(values, -1, 0) / 10_000, rtol=1e-6)
+        assert cube["wavelength_nm"].values.tolist() == NM
+    assert scene_index(scenes)["scale"] == 10_000
+
+
+def test_a_folder_of_bands_without_wavelengths_is_fine(root, prepare):
+    np.save(root / "a.npy", _cube(bands=3))
+    scenes = prepare()
+    assert "wavelength_nm" not in open_scene(scenes, "a").coords
+    assert scene_index(scenes)["wavelength_nm"] == []
+
+
+def test_dropped_bands_are_gone_and_the_cube_stays_lazy(root, prepare):
+    cube = _cube()
+    cube[1] = 0
+    save_cube(cube, root / "a.zarr")
+    with pytest.raises(DataError, match=r"band 2 \(500 nm\) of 4 is dead.*Set dataset\.folder\.drop_bands to \[2\]"):
+        prepare()
+    scenes = prepare(drop_bands=[4, 2, 2])
+    opened = open_scene(scenes, "a")
+    assert opened.chunks is not None
+    np.testing.assert_array_equal(opened, cube[[0, 2]])
+    assert opened["wavelength_nm"].values.tolist() == [400.0, 600.0]
+    index = scene_index(scenes)
+    assert index["drop_bands"] == [2, 4]
+    assert (index["wavelength_nm"], index["scenes"][0]["shape"]) == ([400.0, 600.0], [2, 6, 5])
+
+
+def test_wavelengths_are_counted_before_bands_are_dropped(root, prepare):
+    save_cube(_cube(), root / "a.nc")
+    scenes = prepare(drop_bands=[1], wavelength_nm=[1.0, 2.0, 3.0, 4.0])
+    assert open_scene(scenes, "a")["wavelength_nm"].values.tolist() == [2.0, 3.0, 4.0]
+    with pytest.raises(ParamsError, match=r"wavelength_nm has 3 values, expected 4: one for each band of .*a\.nc"):
+        prepare(drop_bands=[1], wavelength_nm=[1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(("drop", "named"), [([5, 2], r"\[5\]"), ([1, 2, 3, 4], "every band")])
+def test_bands_to_drop_that_are_not_there(root, prepare, drop, named):
+    save_cube(_cube(), root / "a.nc")
+    with pytest.raises(ParamsError, match=rf"drop_bands names {named}, expected some of the bands 1 to 4 of .*a\.nc"):
+        prepare(drop_bands=drop)
+
+
+def test_two_files_of_one_name(root, prepare):
+    save_cube(_cube(), root / "a.nc")
+    save_cube(_cube(), root / "a.npy")
+    with pytest.raises(DataError, match=r"Scene 'a' is in .*a\.nc and in .*a\.npy; rename one"):
+        prepare()
+
+
+def test_cubes_of_two_sensors(root, prepare):
+    save_cube(_cube(), root / "a.nc")
+    save_cube(_cube(bands=3), root / "b.nc")
+    with pytest.raises(DataError, match=r"Scene 'b' \(3 bands\) and scene 'a' \(4 bands\) have different bands"):
+        prepare()
+
+
+def test_no_root_and_no_cube(root, prepare, make_params, tmp_path):
+    with pytest.raises(ParamsError, match=r"dataset\.root is null, but the data set 'folder' is your own cubes"):
+        prepare_scenes(make_params("dataset", name="folder", root=None), tmp_path)
+    with pytest.raises(MissingInputError, match=r"No scene of 'folder' in .*root\. Expected there: one file or folder"):
+        prepare()
+
+
+def test_a_measured_msi_beside_the_cube(root, prepare):
+    save_cube(_cube() * 100, root / "a.nc")
+    msi = _cube(bands=3, seed=1)
+    save_cube(msi * 100, root / "a_msi.npy")
+    save_cube(_cube(seed=2) * 100, root / "b_msi.nc")  # there is no b: a scene of that name
+    scenes = prepare(full_scale=100)
+    assert [entry["name"] for entry in scene_index(scenes)["scenes"]] == ["a", "b_msi"]
+    np.testing.assert_allclose(open_scene_msi(scenes, "a"), msi, rtol=1e-6)
+    assert set(scene_index(scenes)["scenes"][0]["sha256"]) == {"a.nc", "a_msi.npy"}
+    with pytest.raises(DataError, match="has no co-registered MSI"):
+        open_scene_msi(scenes, "b_msi")
+
+
+def test_a_measured_msi_on_another_grid_or_with_nan(root, prepare):
+    save_cube(_cube(), root / "a.nc")
+    save_cube(_cube(bands=3, size=(12, 10)), root / "a_msi.npy")
+    with pytest.raises(DataError, match=r"The MSI of scene 'a', .*a_msi\.npy, has 12 x 10 pixels, expected 6 x 5"):
+        prepare()
+    broken = _cube(bands=3)
+    broken[1, 0, 0] = np.nan
+    save_cube(broken, root / "a_msi.npy")
+    with pytest.raises(DataError, match=r"Scene 'a \(its MSI\)': band 2 of 3 holds 1 NaN"):
+        prepare()
+
+
+@pytest.mark.parametrize(("crs", "step", "gsd_m"), [(32654, 2.5, 2.5), (2263, 10.0, 3.048), (4326, 0.1, None)])
+def test_the_ground_sampling_distance_is_that_of_the_file(root, prepare, crs, step, gsd_m):
+    # UTM, feet of New York, degrees.
+    cube = attach(_cube(), crs=f"EPSG:{crs}", transform=Affine(step, 0, 100, 0, -step, 200))
+    save_cube(cube, root / "a.tif")
+    scenes = prepare()
+    assert scene_index(scenes)["gsd_m"] == (None if gsd_m is None else pytest.approx(gsd_m, abs=0.001))
+    np.testing.assert_array_equal(open_scene(scenes, "a"), cube)

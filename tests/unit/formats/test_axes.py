@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from hsipipe.formats.axes import band_axis
+
+
+@pytest.mark.parametrize(
+    ("shape", "known", "axis"),
+    [
+        ((83, 86, 204), {}, 2),
+        ((100, 100, 64), {}, 2),
+        ((64, 100, 100), {}, 0),
+        ((100, 100, 100), {}, 2),
+        ((102, 1096, 715), {}, 0),
+        ((610, 340, 103), {}, 2),
+        ((31, 512, 482), {"counts": [31]}, 0),
+        ((512, 31, 482), {"counts": [31]}, 1),
+        ((9, 9, 6), {"counts": [9]}, 0),
+        ((6, 9, 9), {"counts": [9]}, 2),
+        ((31, 64, 31), {"counts": [31]}, 2),
+        ((31, 64, 48), {"counts": [7, 31]}, 0),
+        ((31, 64, 48), {"images": [(5, 5), (64, 48)]}, 0),
+        ((31, 64, 48), {"images": [(31, 64)]}, 2),
+        ((64, 64, 64), {"images": [(64, 64)]}, 2),
+        ((31, 64, 48), {"counts": [48], "images": [(64, 48)]}, 2),
+    ],
+)
+def test_the_axis_of_the_bands(shape, known, axis):
+    assert band_axis(np.zeros(shape, dtype=bool), **known) == axis
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 50), (60, 50, 40), (200, 30, 90), (90, 30, 200)])
+@pytest.mark.parametrize("smooth", [0, 2])
+def test_without_any_hint_the_axis_along_which_slices_are_alike(shape, smooth):
+    noise = np.random.default_rng(0).random(shape)
+    width = [1.0, 1.0, 1.0]
+    width[smooth] = 8.0
+    assert band_axis(gaussian_filter(noise, width)) == smooth
+
+
+def test_slices_without_variation_tell_nothing():
+    assert band_axis(np.zeros((30, 40, 50))) == 2
+    assert band_axis(np.full((30, 40, 50), np.nan)) == 2
+    assert band_axis(np.random.default_rng(0).random((30, 40, 50))) == 2

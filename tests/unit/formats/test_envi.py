@@ -1,0 +1,226 @@
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsipipe.errors import FileFormatError
+from hsipipe.formats import open_cube
+
+NM = [450.0, 500.0, 550.0, 600.0, 650.0]
+CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
+ORDERS = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
+
+
+def write_envi(path, values, *, interleave="bsq", big=False, offset=0, header=None, **fields):
+    """The numbers by NumPy alone, the header by hand; a field that is None is left out."""
+    kind = values.dtype.newbyteorder(">" if big else "<")
+    path.write_bytes(b"\xff" * offset + values.transpose(ORDERS[interleave]).astype(kind).tobytes())
+    bands, lines, samples = values.shape
+    given_fields = {
+        "description": "{made for a test,\n samples = 7}",
+        "samples": samples,
+        "lines": lines,
+        "bands": bands,
+        "header offset": offset,
+        "data type": CODES[values.dtype.str[1:]],
+        "interleave": interleave,
+        "byte order": int(big),
+        **{name.replace("_", " "): value for name, value in fields.items()},
+    }
+    text = "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in given_fields.items() if value is not None)
+    (header or path.with_suffix(".hdr")).write_text(text, encoding="utf-8")
+    return path
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 6)] * 3),
+    kind=st.sampled_from(sorted(CODES)),
+    interleave=st.sampled_from(sorted(ORDERS)),
+    big=st.booleans(),
+    offset=st.sampled_from([0, 1, 128]),
+    seed=st.integers(0, 99),
+)
+def test_every_layout_gives_the_values_back(tmp_path_factory, shape, kind, interleave, big, offset, seed):
+    values = np.random.default_rng(seed).integers(0, 100, size=shape).astype(kind)
+    path = tmp_path_factory.mktemp("envi") / "a.img"
+    write_envi(path, values, interleave=interleave, big=big, offset=offset)
+    cube = open_cube(path)
+    assert cube.dtype == np.float32
+    assert cube.chunks is not None
+    assert cube.encoding["stored_dtype"] == np.dtype(kind).name
+    np.testing.assert_array_equal(cube, values)
+
+
+@pytest.mark.parametrize("interleave", ["bil", "bip", "bsq", "BIL"])
+def test_the_capitals_of_names_and_values_do_not_matter(tmp_path, cube_values, interleave):
+    write_envi(tmp_path / "a.dat", cube_values, interleave=interleave.lower())
+    header = tmp_path / "a.hdr"
+    text = header.read_text().replace(f"interleave = {interleave.lower()}", f"Interleave={interleave}")
+    header.write_bytes(b"\xef\xbb\xbf" + text.replace("lines", "Lines ").replace("\n", "\r\n").encode())
+    np.testing.assert_array_equal(open_cube(tmp_path / "a.dat"), cube_values)
+
+
+@pytest.mark.parametrize("data", ["a.img", "a.dat", "a.raw", "a.bsq", "a.bin", "a", "a.IMG", "a.v2.img"])
+@pytest.mark.parametrize("beside", ["replaced", "appended"])
+def test_header_and_data_find_each_other(tmp_path, cube_values, data, beside):
+    path = tmp_path / data
+    header = path.with_suffix(".hdr") if beside == "replaced" else path.with_name(f"{data}.hdr")
+    write_envi(path, cube_values, header=header)
+    for name in (path, header):
+        np.testing.assert_array_equal(open_cube(name), cube_values)
+
+
+def test_latin_letters_and_comments_in_a_header(tmp_path, cube_values):
+    write_envi(tmp_path / "a.img", cube_values)
+    header = tmp_path / "a.hdr"
+    header.write_bytes(header.read_bytes() + b"; lines = 3\nplace = {Universit\xe9}\n")
+    np.testing.assert_array_equal(open_cube(header), cube_values)
+
+
+@pytest.mark.parametrize(
+    ("units", "factor"),
+    [
+        ("Nanometers", 1),
+        ("Micrometers", 1e-3),
+        ("um", 1e-3),
+        *((units, f) for units in ("Unknown", None) for f in (1e-3, 1)),
+    ],
+)
+def test_wavelengths_and_widths_come_in_nm(tmp_path, cube_values, units, factor):
+    numbers = "{" + ",\n ".join(str(nm * factor) for nm in NM) + "}"
+    widths = "{" + ", ".join([str(10 * factor)] * 5) + "}"
+    write_envi(tmp_path / "a.img", cube_values, wavelength=numbers, wavelength_units=units, fwhm=widths)
+    cube = open_cube(tmp_path / "a.img")
+    np.testing.assert_allclose(cube["wavelength_nm"], NM)
+    np.testing.assert_allclose(cube["fwhm_nm"], 10)
+    assert cube["wavelength_nm"].attrs["units"] == "nm"
+
+
+def test_an_axis_that_is_no_wavelength_is_none(tmp_path, cube_values):
+    write_envi(tmp_path / "a.img", cube_values, wavelength="{1, 2, 3, 4, 5}", wavelength_units="Index")
+    assert "wavelength_nm" not in open_cube(tmp_path / "a.img").coords
+
+
+def test_names_of_bands_may_say_the_wavelengths(tmp_path, cube_values):
+    names = "{" + ", ".join(f"Band {i} ({nm} nm)" for i, nm in enumerate(NM)) + "}"
+    write_envi(tmp_path / "a.img", cube_values, band_names=names)
+    np.testing.assert_allclose(open_cube(tmp_path / "a.img")["wavelength_nm"], NM)
+
+
+def test_a_unit_that_is_no_length_is_an_error(tmp_path, cube_values):
+    write_envi(tmp_path / "a.img", cube_values, wavelength="{1, 2, 3, 4, 5}", wavelength_units="GHz")
+    with pytest.raises(FileFormatError, match=r"a\.img: 'wavelength' is in 'GHz', expected nm, um or m"):
+        open_cube(tmp_path / "a.img")
+
+
+def test_values_are_as_stored_whatever_the_scale_factor(tmp_path):
+    values = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    write_envi(tmp_path / "a.img", values, reflectance_scale_factor=10000, bbl="{1, 0, 1}")
+    cube = open_cube(tmp_path / "a.img")
+    np.testing.assert_array_equal(cube, values)
+    assert cube.attrs == {"reflectance_scale_factor": 10000.0, "bad_bands": [2]}
+
+
+@pytest.mark.parametrize(("kind", "ignored"), [("i2", "-9999"), ("f4", "-9.99900000e+003"), ("u2", "65535")])
+def test_ignored_values_are_nan(tmp_path, kind, ignored):
+    values = np.ones((3, 4, 5), dtype=kind)
+    values[1, 2, 3] = float(ignored)
+    write_envi(tmp_path / "a.img", values, data_ignore_value=ignored)
+    cube = open_cube(tmp_path / "a.img")
+    assert cube.dtype == np.float32
+    assert np.argwhere(np.isnan(cube.values)).tolist() == [[1, 2, 3]]
+
+
+def test_a_position_as_gdal_writes_it(tmp_path, cube_values):
+    transform = Affine(4, 0, 500000, 0, -4, 4649000)
+    profile = {"count": 5, "height": 8, "width": 12, "dtype": "float32", "interleave": "bil"}
+    path = tmp_path / "a.img"
+    with rasterio.open(path, "w", driver="ENVI", crs="EPSG:32632", transform=transform, nodata=-1, **profile) as raster:
+        raster.write(cube_values)
+    cube = open_cube(tmp_path / "a.hdr")
+    np.testing.assert_array_equal(cube, cube_values)
+    assert cube.rio.crs.to_epsg() == 32632
+    assert cube["spatial_ref"].attrs["GeoTransform"] == "500000.0 4.0 0.0 4649000.0 0.0 -4.0"
+    np.testing.assert_array_equal(cube["y"], 4649000 - 4 * (np.arange(8) + 0.5))
+    np.testing.assert_array_equal(cube["x"], 500000 + 4 * (np.arange(12) + 0.5))
+
+
+def test_map_info_alone_gives_the_position(tmp_path, cube_values):
+    info = "{UTM, 1.5, 1.5, 500000, 4649000, 20, 20, 33, South, WGS-84, units=Meters}"
+    write_envi(tmp_path / "a.img", cube_values, map_info=info)
+    cube = open_cube(tmp_path / "a.img")
+    assert cube.rio.crs.to_epsg() == 32733
+    assert (float(cube["x"][0]), float(cube["y"][0])) == (500000, 4649000)
+
+
+def test_a_turned_image_keeps_its_transform_without_y_and_x(tmp_path, cube_values):
+    info = "{UTM, 1, 1, 500000, 4649000, 20, 20, 33, North, WGS-84, units=Meters, rotation=30}"
+    write_envi(tmp_path / "a.img", cube_values, map_info=info)
+    cube = open_cube(tmp_path / "a.img")
+    assert not {"y", "x"} & set(cube.coords)
+    left, a, b, top, d, e = map(float, cube["spatial_ref"].attrs["GeoTransform"].split())
+    assert (left, top) == (500000, 4649000)
+    np.testing.assert_allclose([np.hypot(a, d), np.hypot(b, e)], 20)
+    assert abs(b) > 1
+
+
+@pytest.mark.parametrize("missing", [1, 100, 1000, 1920])
+def test_a_short_file_is_found_when_it_is_opened(tmp_path, cube_values, missing):
+    path = write_envi(tmp_path / "a.img", cube_values)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(FileFormatError, match=rf"a\.img has {1920 - missing} bytes, expected 1920 by its header"):
+        open_cube(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"lines": None}, "has no field 'lines'; add it"),
+        ({"samples": None}, "has no field 'samples'"),
+        ({"bands": "many"}, "bands is 'many', expected a whole number of at least 1"),
+        ({"bands": 0}, "bands is '0', expected a whole number"),
+        ({"header_offset": "-1"}, "header offset is '-1'"),
+        ({"data_type": 6}, "values are complex"),
+        ({"data_type": 7}, "data type is 7, expected one of 1, 2, 3"),
+        ({"byte_order": 2}, "byte order is 2, expected 0"),
+        ({"interleave": "tiled"}, "interleave is 'tiled', expected bil, bip or bsq"),
+        ({"interleave": None}, "interleave is 'missing'"),
+        ({"wavelength": "{1, 2}"}, "wavelength lists 2 values for 5 bands"),
+        ({"wavelength": "{a, b, c, d, e}"}, "wavelength is 'a', expected a number"),
+        ({"data_ignore_value": "none"}, "data ignore value is 'none', expected a number"),
+        ({"file_compression": 1}, "data file is compressed"),
+        ({"major_frame_offsets": "{0, 12}"}, "major frame offsets are"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_one_clear_error(tmp_path, cube_values, fields, message):
+    write_envi(tmp_path / "a.img", cube_values, **({"interleave": "bsq"} if "interleave" not in fields else {}))
+    text = (tmp_path / "a.hdr").read_text()
+    for name, value in fields.items():
+        name = name.replace("_", " ")
+        text = "".join(line for line in text.splitlines(True) if not line.startswith(f"{name} ="))
+        text += f"{name} = {value}\n" if value is not None else ""
+    (tmp_path / "a.hdr").write_text(text)
+    with pytest.raises(FileFormatError, match=message) as caught:
+        open_cube(tmp_path / "a.img")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_without_the_other_is_named(tmp_path, cube_values):
+    write_envi(tmp_path / "a.img", cube_values)
+    (tmp_path / "a.img").rename(tmp_path / "b.img")
+    with pytest.raises(FileFormatError, match="no data file beside this header; expected a with one of the endings"):
+        open_cube(tmp_path / "a.hdr")
+    with pytest.raises(FileFormatError, match=r"nothing here reads '\.img'; .*ENVI data with its header beside it"):
+        open_cube(tmp_path / "b.img")
+    (tmp_path / "c.hdr").write_text("BYTEORDER I\n")
+    with pytest.raises(FileFormatError, match=r"c\.hdr is no ENVI header"):
+        open_cube(tmp_path / "c.hdr")
+
+
+def test_it_has_no_variables(tmp_path, cube_values):
+    write_envi(tmp_path / "a.img", cube_values)
+    with pytest.raises(FileFormatError, match="one cube and no variables"):
+        open_cube(tmp_path / "a.img", variable="a")
