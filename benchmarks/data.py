@@ -40,7 +40,7 @@ Row = dict[str, float | str | bool | None]
 
 
 def row(name: str, value: float, unit: str, *, target: str = "", met: bool | None = None) -> Row:
-    return {"name": name, "value": round(value, 4), "unit": unit, "target": target, "met": met}
+    return {"name": name, "value": float(f"{value:.5g}"), "unit": unit, "target": target, "met": met}
 
 
 def best(function, *, repeat: int = 5) -> float:
@@ -73,14 +73,14 @@ def measure_degrade(scratch: Path) -> list[Row]:
     rng = np.random.default_rng(0)
     cube = rng.random(CUBE, dtype=np.float32)
     difference = float(np.abs(hsipipe.degrade(cube, scale=SCALE) - imresize_by_rows(cube, SCALE)).max())
-    seconds = best(lambda: hsipipe.degrade(cube, scale=SCALE), repeat=15)
+    seconds = best(lambda: hsipipe.degrade(cube, scale=SCALE), repeat=40)
     by_rows = min(
         best(lambda: imresize_by_rows(cube, SCALE), repeat=2),
         best(lambda: [imresize_by_rows(band[None], SCALE) for band in cube], repeat=2),
     )
     pixels = np.ascontiguousarray(cube.transpose(1, 2, 0))
     by_pixels = best(lambda: imresize_by_rows(pixels, SCALE, axes=(0, 1)), repeat=2)
-    copy = best(lambda: cube.copy(), repeat=15)
+    copy = best(lambda: cube.copy(), repeat=40)
     faster, copies = by_rows / seconds, seconds / copy
     rows = [
         row("degrade 512 x 512 x 102 by 4", 1e3 * seconds, "ms"),
@@ -100,7 +100,7 @@ def measure_degrade(scratch: Path) -> list[Row]:
     return [*rows, row("cost of a pixel, 2048 against 512", growth, "x", target="<= 1.5", met=growth <= 1.5)]
 
 
-def measure_read(scratch: Path, *, count: int = 512, rounds: int = 5, seconds: float = 0.4) -> list[Row]:
+def measure_read(scratch: Path, *, count: int = 512, rounds: int = 9, seconds: float = 0.4) -> list[Row]:
     from readers import BATCH, make_readers, write_patches
 
     write_patches(scratch, count)
@@ -118,9 +118,10 @@ def measure_read(scratch: Path, *, count: int = 512, rounds: int = 5, seconds: f
     reference = median(rates["numpy.memmap"])
     rows = []
     for name, measured in rates.items():
-        ratio, judged = median(measured) / reference, name in ("DataLoader", "DataLoader, turned")
+        ratio = median(measured) / reference
         rows.append(row(name, median(measured), "patches/s"))
-        target = {"target": ">= 0.5", "met": ratio >= 0.5} if judged else {}
+        # The reference reads and no more, so what also turns the patches is shown beside it and not judged by it.
+        target = {"target": ">= 0.5", "met": ratio >= 0.5} if name == "DataLoader" else {}
         rows.append(row(f"{name}, of numpy.memmap", ratio, "x", **target))
     for kind in ("plain", "zstd"):
         size = sum(file.stat().st_size for file in (scratch / f"{kind}.zarr").rglob("*") if file.is_file())

@@ -50,9 +50,20 @@ def comparison_table(first: Path, second: Path) -> Table:
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        tree["models"].items(), tree["protocol"]["hash"]
+        _check(tree["models"], tree["protocol"])
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingInputError(f"No file {path}; give two metrics.json, such as reports/metrics.json.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is no metrics.json of an evaluation: {error!r}.") from error
     return dict(tree)
+
+
+def _check(models: Mapping[str, Mapping[str, Any]], protocol: Mapping[str, Any]) -> None:
+    for name, row in models.items():
+        for key in _SHOWN:
+            if not isinstance(row.get(key), int | float | None):
+                raise TypeError(f"{key} of {name} is {row[key]!r}")
+    for key in ("name", "hash"):
+        if not isinstance(protocol[key], str):
+            raise TypeError(f"{key} of the protocol is {protocol[key]!r}")
+    dict(protocol.get("fields", []))

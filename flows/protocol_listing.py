@@ -33,7 +33,7 @@ def protocol_overrides(name: str, *, dataset: str | None, scale: int | None) -> 
     """
     chosen = dataset or next(iter(PROTOCOLS[name].setups), "")
     setup = setup_of(name, chosen)
-    ratio = scale or min(setup.scales, key=lambda s: abs(s - 4))
+    ratio = min(setup.scales, key=lambda s: abs(s - 4)) if scale is None else scale
     if ratio not in setup.scales:
         raise ParamsError(
             f"Protocol {name!r} on {chosen!r} has the scales {', '.join(map(str, setup.scales))}, got {ratio}."

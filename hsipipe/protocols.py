@@ -41,7 +41,8 @@ class Protocol:
     Attributes:
         name: A name of :data:`PROTOCOLS`.
         scale: Ratio of the pixel sizes, s.
-        dataset: Name and, for `synthetic` and `folder`, what the scenes are made from.
+        dataset: Name; for `synthetic` what the scenes are made from, for `folder` how the files are read, and
+            digests of them.
         plan: The regions of "train", "val" and "test", sorted, as ``balloons@0:512x0:512`` (rows, columns
             in HR pixels). A model trained on other scenes is another experiment, too.
         split: How the plan was drawn: recorded, not hashed, since another way to the same plan changes nothing.
@@ -125,7 +126,7 @@ def make_protocol(
         split: How they were divided.
         degradation: How the pairs were made.
         plan: How they came to be divided, the ``splits`` of pairs.json: part to
-            ``{"name": region, "scene": scene, "region": [y0, y1, x0, x1]}``.
+            ``{"name": region, "scene": scene, "region": [y0, y1, x0, x1]}``, and of `folder` ``"sha256"``.
         srf: What stands for the spectral response, the ``srf`` of pairs.json: a name, or the digest of a table.
 
     Raises:
@@ -137,7 +138,9 @@ def make_protocol(
     if dataset.name == "synthetic":
         what["synthetic"] = dataset.synthetic.model_dump(mode="json")
     if dataset.name == "folder":
-        what["folder"] = dataset.folder.model_dump(mode="json")
+        # Its name says nothing about the files behind it.
+        digests = {entry["scene"]: entry["sha256"] for entries in plan.values() for entry in entries}
+        what |= {"folder": dataset.folder.model_dump(mode="json"), "sha256": digests}
     return Protocol(
         name=name,
         scale=degradation.scale,
@@ -228,9 +231,9 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 
 def _what_happens(degradation: DegradationParams) -> dict[str, Any]:
-    """The degradation without the scale, which stands for itself, and without the seed where there is no noise."""
+    """The degradation without what stands for itself (the scale), shows in the plan (the crop), or draws nothing."""
     noiseless = degradation.snr_db.lr is None and degradation.snr_db.msi is None
-    return degradation.model_dump(mode="json", exclude={"scale", *(["seed"] if noiseless else [])})
+    return degradation.model_dump(mode="json", exclude={"scale", "crop_remainder", *(["seed"] if noiseless else [])})
 
 
 def _shown(value: Any) -> str:

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import xarray as xr
@@ -14,7 +13,7 @@ from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from hsipipe.bands import band_label
-from hsipipe.degradation.noise import add_noise, band_power
+from hsipipe.degradation.noise import add_noise, band_power, check_snr
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError, ParamsError
 
@@ -85,11 +84,10 @@ def _sensor(scale: int, psf: object, *, snr_db: object, seed: object) -> _Sensor
             "a Gaussian is Psf('gaussian', sigma=2.0) or Psf('gaussian', mtf=0.3)."
         )
     psf.check(scale)
-    if snr_db is not None and not (isinstance(snr_db, Real) and isfinite(snr_db)):
-        raise ParamsError(f"snr_db must be a number of decibels, or None for no noise, got {snr_db!r}.")
+    check_snr("snr_db", snr_db)
     if not (isinstance(seed, Integral) and int(seed) >= 0):
         raise ParamsError(f"seed must be a whole number of 0 or more, got {seed!r}.")
-    return _Sensor(scale, psf, None if snr_db is None else float(snr_db), int(seed))
+    return _Sensor(scale, psf, None if snr_db is None else float(cast(float, snr_db)), int(seed))
 
 
 def _degrade_values(

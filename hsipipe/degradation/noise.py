@@ -5,10 +5,34 @@ that it would get as a whole.
 """
 
 from collections.abc import Sequence
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hsipipe.errors import ParamsError
+
+# Beyond it is no sensor, and far beyond it the powers of ten overflow.
+_MOST_DB = 200.0
+
+
+def check_snr(name: str, value: object) -> None:
+    """Check a signal-to-noise ratio; None stands for no noise.
+
+    Args:
+        name: Of the parameter, for the message.
+        value: In dB.
+
+    Raises:
+        ParamsError: It is no number of decibels.
+    """
+    if value is not None and not (isinstance(value, Real) and isfinite(value) and abs(value) <= _MOST_DB):
+        raise ParamsError(
+            f"{name} must be a number of decibels from {-_MOST_DB:g} to {_MOST_DB:g}, or None for no noise, "
+            f"got {value!r}."
+        )
 
 
 def band_power(strip: NDArray[Any]) -> NDArray[np.float64]:

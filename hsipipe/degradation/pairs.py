@@ -4,6 +4,7 @@ Every region is degraded by itself, as if it were a scene of its own: no LR pixe
 has seen a pixel of another part.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import open_scene, open_scene_msi, scene_index, verify_scene
 from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split, region_names
+from hsipipe.degradation.noise import check_snr
 from hsipipe.degradation.psf import make_psf
 from hsipipe.degradation.simulate import Scene, Sensors, simulate
 from hsipipe.degradation.srf import response, srf_identity
@@ -73,12 +75,14 @@ def make_pairs(
     for name in sorted({region.scene for part in SPLITS for region in parts[part]}):
         verify_scene(scenes, name)
     entries: dict[str, list[dict[str, Any]]] = {part: [] for part in SPLITS}
+    digests = _digests(index)
     with progress("degrade", total=sum(len(parts[part]) for part in SPLITS)) as advance:
         for part, name, region, cube, (low, span) in _regions(scenes, parts, degradation):
             msi = _measured(scenes, region) if degradation.srf == MEASURED else None
             simulate(Scene(str(region), cube, low, span, msi), out / part / f"{name}.zarr", sensors)
             box = [region.y0, region.y1, region.x0, region.x1]
-            entries[part].append({"name": name, "scene": region.scene, "region": box, "low": low, "span": span})
+            entry = {"name": name, "scene": region.scene, "region": box, "low": low, "span": span}
+            entries[part].append(entry | digests.get(region.scene, {}))
             advance(note=f"{part}/{name}")
     _write_index(out, index, entries, degradation)
     return _summary(parts, degradation, index)
@@ -131,6 +135,8 @@ def read_pair(pairs: DegradedPairs, split: str, name: str) -> Pair:
 
 def _sensors(degradation: DegradationParams, index: Mapping[str, Any]) -> Sensors:
     srf, snr_db = degradation.srf, degradation.snr_db
+    for sensor, value in (("lr", snr_db.lr), ("msi", snr_db.msi)):
+        check_snr(f"degradation.snr_db.{sensor}", value)
     if srf in (None, MEASURED) and snr_db.msi is not None:
         raise ParamsError(
             f"degradation.snr_db.msi is {snr_db.msi:g}, but with degradation.srf {srf or 'null'} no MSI is simulated; "
@@ -169,9 +175,9 @@ def _regions(
         for name, region in zip(region_names(parts[part]), parts[part], strict=True)
     ]
     for scene, group in groupby(sorted(named, key=lambda entry: entry[2].scene), key=lambda entry: entry[2].scene):
-        cube = open_scene(scenes, scene)
-        top = _extremes(cube)[1] if degradation.normalisation == "scene_max" else 1.0
-        for part, name, region in group:
+        cube, entries = open_scene(scenes, scene), list(group)
+        top = _extremes(_spanned(cube, entries))[1] if degradation.normalisation == "scene_max" else 1.0
+        for part, name, region in entries:
             piece = cube[:, region.y0 : region.y1, region.x0 : region.x1]
             low, high = _extremes(piece) if degradation.normalisation == "region_minmax" else (0.0, top)
             if high <= low:
@@ -187,6 +193,14 @@ def _extremes(cube: xr.DataArray) -> tuple[float, float]:
     strips = (cube[:, start : start + step].values for start in range(0, cube.shape[1], step))
     both = [(float(strip.min()), float(strip.max())) for strip in strips]
     return min(low for low, _ in both), max(high for _, high in both)
+
+
+def _spanned(cube: xr.DataArray, entries: Sequence[tuple[str, str, Region]]) -> xr.DataArray:
+    """The smallest part of a scene that holds its regions: what is cropped away does not count."""
+    regions = [region for _, _, region in entries]
+    rows = slice(min(r.y0 for r in regions), max(r.y1 for r in regions))
+    columns = slice(min(r.x0 for r in regions), max(r.x1 for r in regions))
+    return cube[:, rows, columns]
 
 
 def _measured(scenes: RawScenes, region: Region) -> xr.DataArray:
@@ -219,6 +233,14 @@ def _write_index(
         "splits": entries,
     }
     (out / INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def _digests(index: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Scene to a sha256 of its files, whatever they are called; of the user's own, which no name stands for."""
+    if index["dataset"] != "folder":
+        return {}
+    files = {entry["name"]: "".join(sorted(entry["sha256"].values())) for entry in index["scenes"]}
+    return {name: {"sha256": hashlib.sha256(text.encode()).hexdigest()} for name, text in files.items()}
 
 
 def _summary(

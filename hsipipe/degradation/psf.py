@@ -19,11 +19,13 @@ from hsipipe.params import PsfParams
 
 # Standard deviations at which a Gaussian without a size ends; what is cut off is 6e-5 of it.
 _REACH = 4.0
+# Wider ones see nothing of a scene but its mean, and their kernels fill the memory.
+_WIDEST = 1000
 # Bounds that do not belong to the range, whether it is of whole numbers, and its name.
 _RANGES = {
-    "sigma": (0.0, inf, False, "a positive number of HR pixels"),
+    "sigma": (0.0, _WIDEST, False, f"a positive number of HR pixels below {_WIDEST}"),
     "mtf": (0.0, 1.0, False, "between 0 and 1"),
-    "size": (0.0, inf, True, "a positive whole number"),
+    "size": (0.0, 10 * _WIDEST, True, f"a positive whole number below {10 * _WIDEST}"),
     "phase": (-1.0, inf, True, "a whole number of 0 or more"),
 }
 

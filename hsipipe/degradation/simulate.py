@@ -96,10 +96,13 @@ def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
         sensors.psf.columns(narrow, out, scale)
         lr[:, target] = out
 
+    # A strip, its neighbours' rows, and what its compression takes.
+    held = 3 * bands * rows * width * 4
     strips = sensors.psf.strips(height, scale, rows=rows // scale)
     run_all(
         [partial(copy_strip, start) for start in range(0, height, rows)]
-        + [partial(reduce_strip, *strip) for strip in strips]
+        + [partial(reduce_strip, *strip) for strip in strips],
+        held_bytes=held,
     )
     _make_noisy(lr, sensors.snr_db.lr, rows=rows // scale, seed=_seed(scene, sensors, 0))
     if msi is not None:

@@ -22,6 +22,9 @@ _COMMENT = "#;%"
 _DIVIDE = 100.0
 # Measured responses go below zero by some noise; more than this share of the maximum is no response.
 _NOISE = 0.05
+# Shortest wavelength in micrometres, and a number of samples that fall on a line by chance.
+_SHORTEST_UM = 0.2
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -127,19 +130,34 @@ def make_curve(
 
 
 def table_or_matrix(values: NDArray[np.float64]) -> list[Curve] | None:
-    """The curves of an array whose first column is a wavelength in nm; None: it has none."""
-    # Responses are relative, so only wavelengths start that high.
+    """The curves of an array whose first column or row is a wavelength; None: it has none."""
     if min(values.shape) < 2 or not np.isfinite(values).all():
         return None
-    if values[0, 0] < _DIVIDE or np.any(np.diff(values[:, 0]) <= 0):
-        return None
-    return [make_curve(str(band), values[:, 0], values[:, band]) for band in range(1, values.shape[1])]
+    for table in (values, values.T):
+        if _are_wavelengths(table[:, 0], columns=table.shape[1]):
+            return [make_curve(str(band), table[:, 0], table[:, band]) for band in range(1, table.shape[1])]
+    return None
+
+
+def _are_wavelengths(column: NDArray[np.float64], *, columns: int) -> bool:
+    if column.size < columns or np.unique(column).size < column.size:
+        return False
+    # Responses are relative, so only wavelengths in nm are all that high, in whatever order.
+    if column.min() >= _DIVIDE:
+        return True
+    # In um they could be responses by their magnitude, but the whole of a response neither only rises nor only falls
+    # in even steps.
+    steps = np.diff(column)
+    even = bool(np.allclose(steps, steps.mean(), rtol=0.2, atol=0))
+    return column.size > _FEW and column.min() >= _SHORTEST_UM and even
 
 
 def _columns(section: _Section, table: NDArray[np.float64]) -> list[Curve] | Matrix:
     header = section.header or [""] * table.shape[1]
     if len(header) != table.shape[1]:
         raise FileFormatError(f"the header names {len(header)} columns, but the rows have {table.shape[1]}")
+    if any(_WAVELENGTH.search(name) for name in header[1:]):
+        raise FileFormatError(f"its wavelengths are not in the first column, which is {header[0]!r}; move them there")
     if table.shape[1] > 1 and (section.unit or _WAVELENGTH.search(header[0])):
         keys = [name or str(number) for number, name in enumerate(header[1:], 1)]
         return [make_curve(key, table[:, 0], table[:, column], unit=section.unit) for column, key in enumerate(keys, 1)]

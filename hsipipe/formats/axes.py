@@ -14,7 +14,7 @@ _FEWEST = 8
 """Slices along an axis below which their likeness says nothing."""
 _CLEARLY = 3.0
 """Neighbouring bands are 2 to 100 times more alike than neighbouring rows in scenes from the air; in smooth
-laboratory scenes rows may be twice as alike as bands."""
+laboratory scenes rows and columns may be more alike than bands."""
 
 
 def band_axis(values: Any, *, counts: Iterable[int] = (), images: Iterable[tuple[int, ...]] = ()) -> int:
@@ -25,19 +25,20 @@ def band_axis(values: Any, *, counts: Iterable[int] = (), images: Iterable[tuple
         counts: Numbers of bands that the file says, the most trustworthy first (its wavelengths).
         images: Shapes of single images in the same file: masks, ground truth.
 
-    Where neither settles it: two equal sides are those of the image, and otherwise the last axis holds the
-    bands, as MATLAB users keep them, unless the slices along the first are by far more alike.
+    Where neither settles it: a side of more than 640 is none of bands; two equal sides after the first are those of
+    the image; otherwise the last axis holds the bands, as MATLAB users keep them, unless the slices along the first
+    are by far more alike than those along both others.
     """
     shape = values.shape
     first, middle, last = shape
-    for count in counts:
-        axes = [axis for axis in (2, 0, 1) if shape[axis] == count]
+    counted = [[axis for axis in (2, 0, 1) if shape[axis] == count] for count in counts]
+    seen = [[axis for axis in (2, 0, 1) if image == (*shape[:axis], *shape[axis + 1 :])] for image in images]
+    for axes in counted + seen:
         if axes and not {0, 2} <= set(axes):
             return axes[0]
-    for image in images:
-        is_last, is_first = image == (first, middle), image == (middle, last)
-        if is_last != is_first:
-            return 2 if is_last else 0
+    few = [axis for axis in range(3) if shape[axis] <= _MOST_BANDS]
+    if len(few) == 1:
+        return few[0]
     if middle == last != first:
         return 0
     if last > _MOST_BANDS >= first:
@@ -51,7 +52,8 @@ def _is_first_smoother(values: Any) -> bool:
     starts = [(size - min(size, _SAMPLE)) // 2 for size in values.shape]
     piece = values[tuple(slice(start, start + _SAMPLE) for start in starts)]
     sample = np.nan_to_num(np.asarray(piece, dtype=np.float64), posinf=0.0, neginf=0.0)
-    return _CLEARLY * _unlikeness(sample, 0) < _unlikeness(sample, 2)
+    # In a smooth image its rows are as alike as its columns; bands are alike where neither rows nor columns are.
+    return _CLEARLY * _unlikeness(sample, 0) < min(_unlikeness(sample, 1), _unlikeness(sample, 2))
 
 
 def _unlikeness(sample: NDArray[np.float64], axis: int) -> float:

@@ -126,7 +126,8 @@ def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
 def _pages(path: Path) -> list[_Page]:
     # Absolute, so that no name can look like one of GDAL's virtual files.
     with open_raster(str(path.absolute()), driver=_DRIVER) as raster:
-        names = raster.subdatasets or [raster.name]
+        # GDAL lists them by name, page 10 before page 2.
+        names = sorted(raster.subdatasets, key=_page_number) or [raster.name]
         if names == [raster.name]:
             return [_Page(raster.name, (raster.count, raster.height, raster.width))]
     pages = []
@@ -134,6 +135,10 @@ def _pages(path: Path) -> list[_Page]:
         with open_raster(name, driver=_DRIVER) as raster:
             pages.append(_Page(name, (raster.count, raster.height, raster.width)))
     return pages
+
+
+def _page_number(name: str) -> int:
+    return int(name.split(":", 2)[1])  # GTIFF_DIR:10:/path
 
 
 def _groups(pages: Sequence[_Page]) -> dict[str, list[_Page]]:

@@ -20,7 +20,7 @@ from hsipipe.patches.sampler import turn
 from hsipipe.storage.shards import RowReader, fits_rows
 from hsipipe.storage.stores import get_array, open_store, read
 
-# Copying is limited by the memory, which few cores exhaust.
+# Turning is slower than copying, yet few cores exhaust the memory's bandwidth with it, too.
 _THREADS = min(CPU_COUNT, 4)
 
 
@@ -98,9 +98,13 @@ class PatchArrays:
                     row = turn(upright, code)
                 out[position] = row
 
+        everything = np.arange(len(wanted))
+        if not turns.any():  # one core fills the memory's bandwidth with plain copies
+            fill(everything)
+            return out
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="patches")
-        list(self._pool.map(fill, np.array_split(np.arange(len(wanted)), _THREADS)))
+        list(self._pool.map(fill, np.array_split(everything, _THREADS)))
         return out
 
     def _array(self, name: str) -> zarr.Array[Any]:

@@ -94,7 +94,9 @@ def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], adv
         advance(note=path.stem)
 
     # A shard has one writer and is written once; a task holds one strip of a region and one patch.
-    run_all(partial(write_shard, number) for number in range(-(-count // shard)))
+    bands, _, width = max((get_array(group, "hr").shape for group in plan.groups), key=lambda shape: shape[2])
+    held = 2 * bands * plan.size * width * 4  # a strip, and the chunks that it is decoded from
+    run_all((partial(write_shard, number) for number in range(-(-count // shard))), held_bytes=held)
 
 
 def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> Iterator[NDArray[Any]]:

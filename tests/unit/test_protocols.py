@@ -90,6 +90,24 @@ def test_another_way_to_the_same_scenes_is_the_same_experiment(protocol):
     require_same(same, protocol())
 
 
+def test_cropping_counts_by_the_regions_that_it_leaves(protocol):
+    assert protocol(degradation={"crop_remainder": True}).hash == protocol().hash
+
+
+def test_other_files_in_the_user_s_folder_are_another_experiment(make_params):
+    def of(digest):
+        plan = {
+            part: [{"name": part, "scene": part, "region": [0, 8, 0, 8], "sha256": digest}]
+            for part in ("train", "val", "test")
+        }
+        groups = {"dataset": make_params("dataset", name="folder"), "split": make_params("split")}
+        return make_protocol("default", **groups, degradation=make_params("degradation"), plan=plan, srf=None)
+
+    assert of("0" * 64).hash == of("0" * 64).hash
+    with pytest.raises(DataError, match=r"dataset\.sha256\.test: 0{64} against 1{64}"):
+        require_same(of("0" * 64), of("1" * 64))
+
+
 def test_synthetic_parameters_count_for_synthetic_scenes_alone(protocol):
     cave = {"name": "cave"}
     assert protocol(dataset=cave, synthetic={"seed": 1}).hash == protocol(dataset=cave).hash
@@ -165,6 +183,13 @@ def published(make_params):
         return make_protocol(name, **groups, plan=plan, srf=groups["degradation"].srf), regions
 
     return build
+
+
+def test_scales_that_leave_a_remainder_have_it_cropped():
+    for name, dataset in PUBLISHED:
+        setup = setup_of(name, dataset)
+        if 3 in setup.scales:
+            assert setup.pins["degradation.crop_remainder"] is True
 
 
 def test_the_names_that_the_field_uses():

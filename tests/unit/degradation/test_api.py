@@ -120,8 +120,9 @@ def test_noise_has_the_asked_ratio_and_a_seed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"snr_db": np.nan}, "snr_db must be a number of decibels, or None for no noise, got nan"),
+        ({"snr_db": np.nan}, "snr_db must be a number of decibels from .* or None for no noise, got nan"),
         ({"snr_db": "30"}, "snr_db must be a number of decibels.*, got '30'"),
+        ({"snr_db": 4000.0}, "snr_db must be a number of decibels from -200 to 200, .*, got 4000"),
         ({"seed": -1}, "seed must be a whole number of 0 or more, got -1"),
         ({"seed": 0.5}, r"seed must be a whole number of 0 or more, got 0\.5"),
     ],

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
-from hsipipe.datasets.prepare import open_scene
+from hsipipe.datasets.prepare import open_scene, prepare_scenes
 from hsipipe.degradation import simulate as module
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
@@ -201,6 +201,49 @@ def test_noise_has_the_ratio_that_was_asked_for_and_strips_do_not_show_in_it(tmp
         np.testing.assert_allclose(10 * np.log10(ratio), expected, atol=1.5)
         np.testing.assert_allclose(getattr(again, key), observed, atol=1e-6)
         assert not np.array_equal(getattr(third, key), observed)
+
+
+def test_an_impossible_ratio_is_refused(tmp_path, make_scenes, make):
+    with pytest.raises(ParamsError, match=r"degradation\.snr_db\.lr must be a number of decibels from .* got 4000"):
+        make(make_scenes(), tmp_path / "pairs", degradation={"snr_db": {"lr": 4000.0}})
+
+
+def test_what_lies_beyond_the_listed_regions_does_not_count_for_the_maximum(tmp_path, make_scenes, make):
+    scenes = make_scenes(scenes=1, size=64)
+    whole = open_scene(scenes, "synthetic_00").values
+    y, x = (int(place) for place in np.unravel_index(whole.max(axis=0).argmax(), (64, 64)))
+    top, left = (32 if y < 32 else 0), (32 if x < 32 else 0)
+    regions = {
+        part: [f"synthetic_00@{top + at}:{top + at + 8}x{left}:{left + 32}"]
+        for part, at in (("train", 0), ("val", 12), ("test", 24))
+    }
+    split = {"by": "listed", "regions": regions}
+    pairs, _ = make(scenes, tmp_path / "pairs", split=split, degradation={"normalisation": "scene_max"})
+    crop = whole[:, top : top + 32, left : left + 32]
+    assert crop.max() < whole.max()
+    np.testing.assert_allclose(read_pair(pairs, "test", "synthetic_00").hr, crop[:, 24:32] / crop.max(), rtol=1e-6)
+
+
+def test_the_index_knows_the_content_of_the_user_s_own_files(tmp_path, make, make_params):
+    root = tmp_path / "cubes"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        np.save(root / f"s{number}.npy", rng.random((4, 16, 16), dtype=np.float32))
+
+    def digests(name):
+        raw = tmp_path / f"raw_{name}"
+        raw.mkdir()
+        prepare_scenes(make_params("dataset", name="folder", root=str(root)), raw)
+        pairs, _ = make(RawScenes(raw), tmp_path / name, degradation={"srf": None})
+        splits = json.loads((pairs.path / "pairs.json").read_text())["splits"]
+        return {entry["scene"]: entry["sha256"] for entries in splits.values() for entry in entries}
+
+    before = digests("before")
+    assert digests("again") == before
+    np.save(root / "s1.npy", rng.random((4, 16, 16), dtype=np.float32))
+    after = digests("after")
+    assert [name for name in sorted(before) if before[name] != after[name]] == ["s1"]
 
 
 def test_normalisation_by_the_scene_and_by_the_region(tmp_path, make_scenes, make):

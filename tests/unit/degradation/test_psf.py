@@ -150,10 +150,15 @@ def test_params_make_a_psf():
         ({"kind": "bicubic", "sigma": 1.0}, "psf.sigma belongs to kind gaussian, but kind is bicubic; set it to null"),
         ({"kind": "average", "size": 3, "phase": 0}, "psf.size/phase belongs to kind gaussian, but kind is average"),
         ({"kind": "box"}, "kind must be bicubic, gaussian or average, got 'box'"),
-        ({"kind": "gaussian", "sigma": 0.0}, r"sigma must be a positive number of HR pixels, got 0\.0"),
+        ({"kind": "gaussian", "sigma": 0.0}, r"sigma must be a positive number of HR pixels below 1000, got 0\.0"),
+        ({"kind": "gaussian", "sigma": 1e9}, r"sigma must be a positive number of HR pixels below 1000, got 1"),
+        ({"kind": "gaussian", "sigma": 1.0, "size": 10**9}, "size must be a positive whole number below 10000, got 1"),
         ({"kind": "gaussian", "mtf": 1.0}, r"mtf must be between 0 and 1, got 1\.0"),
-        ({"kind": "gaussian", "sigma": 1.0, "size": 0}, "size must be a positive whole number, got 0"),
-        ({"kind": "gaussian", "sigma": 1.0, "size": 2.5}, r"size must be a positive whole number, got 2\.5"),
+        ({"kind": "gaussian", "sigma": 1.0, "size": 0}, "size must be a positive whole number below 10000, got 0"),
+        (
+            {"kind": "gaussian", "sigma": 1.0, "size": 2.5},
+            r"size must be a positive whole number below 10000, got 2\.5",
+        ),
         ({"kind": "gaussian", "sigma": 1.0, "phase": -1}, "phase must be a whole number of 0 or more, got -1"),
     ],
 )

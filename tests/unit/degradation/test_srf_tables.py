@@ -204,6 +204,25 @@ def test_a_matrix_whose_first_column_is_the_wavelength(tmp_path):
     assert matrix[1] @ NM == pytest.approx(500, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("per_nm", "order"),
+    [(1, slice(None)), (1, slice(None, None, -1)), (1, [*range(1, 31, 2), *range(0, 31, 2)]), (1e-3, slice(None))],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_wavelengths_at_the_cube_s_own_bands_are_no_band(tmp_path, per_nm, order, turned):
+    curves = np.column_stack([NM * per_nm, MATRIX if len(MATRIX) == 31 else MATRIX.T])[order]
+    np.save(tmp_path / "curves.npy", curves.T if turned else curves)
+    np.savetxt(tmp_path / "curves.txt", curves.T if turned else curves)
+    for name in ("curves.npy", "curves.txt"):
+        assert response(str(tmp_path / name), NM).shape == (3, 31)
+
+
+def test_wavelengths_beside_another_column_are_no_band(table):
+    rows = "\n".join(f"{number},{nm:g},1" for number, nm in enumerate(NM))
+    with pytest.raises(FileFormatError, match="wavelengths are not in the first column, which is 'index'"):
+        response(table(f"index,wavelength,r\n{rows}\n"), NM)
+
+
 def test_files_that_hold_several_matrices(tmp_path):
     path = tmp_path / "two.mat"
     scipy.io.savemat(path, {"R": MATRIX, "wl": NM})

@@ -50,6 +50,8 @@ def test_what_cannot_be_printed(invoke):
         invoke("protocol", "sspr")
     with pytest.raises(ParamsError, match="has the scales 4, got 8"):
         invoke("protocol", "hisr-x4", "--scale", "8")
+    with pytest.raises(ParamsError, match="has the scales 2, 4, 8, got 0"):
+        invoke("protocol", "sspsr", "--scale", "0")
     with pytest.raises(ParamsError, match="fixes nothing"):
         invoke("protocol", "default")
 
@@ -75,7 +77,19 @@ def test_results_of_two_protocols_are_refused_with_what_differs(invoke, tmp_path
         invoke("compare", _metrics(tmp_path / "a.json"), other)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"models": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"models": {}}',
+        '{"models": {"bicubic": 3}, "protocol": {"name": "default", "hash": "0"}}',
+        '{"models": {"bicubic": {"mpsnr_db": "x"}}, "protocol": {"name": "default", "hash": "0"}}',
+        '{"models": {}, "protocol": {"hash": "0"}}',
+        '{"models": {}, "protocol": {"name": "default", "hash": "0", "fields": [3]}}',
+    ],
+)
 def test_files_that_are_no_results(invoke, tmp_path, content):
     (tmp_path / "b.json").write_text(content)
     with pytest.raises(FileFormatError, match=r"is no metrics\.json"):

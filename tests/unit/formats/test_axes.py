@@ -24,6 +24,9 @@ from hsipipe.formats.axes import band_axis
         ((31, 64, 48), {"images": [(31, 64)]}, 2),
         ((64, 64, 64), {"images": [(64, 64)]}, 2),
         ((31, 64, 48), {"counts": [48], "images": [(64, 48)]}, 2),
+        ((31, 64, 48), {"images": [(31, 48)]}, 1),
+        ((1000, 66, 1000), {}, 1),
+        ((1000, 66, 700), {}, 1),
     ],
 )
 def test_the_axis_of_the_bands(shape, known, axis):
@@ -37,6 +40,12 @@ def test_without_any_hint_the_axis_along_which_slices_are_alike(shape, smooth):
     width = [1.0, 1.0, 1.0]
     width[smooth] = 8.0
     assert band_axis(gaussian_filter(noise, width)) == smooth
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 31), (60, 40, 31), (90, 30, 12)])
+def test_rows_and_columns_of_a_smooth_image_are_not_taken_for_bands(shape):
+    noise = np.random.default_rng(0).random(shape)
+    assert band_axis(gaussian_filter(noise, [8.0, 8.0, 1.0])) == 2
 
 
 def test_slices_without_variation_tell_nothing():

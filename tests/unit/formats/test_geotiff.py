@@ -134,6 +134,12 @@ def test_a_stack_without_a_position_as_tifffile_writes_it(tmp_path, cube_values,
     assert set(cube.coords) == set()
 
 
+def test_pages_keep_their_order_beyond_the_ninth(tmp_path):
+    values = np.random.default_rng(0).random((12, 6, 7), dtype=np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    np.testing.assert_array_equal(open_cube(tmp_path / "a.tif"), values)
+
+
 def test_samples_of_pixels_as_tifffile_writes_them(tmp_path, cube_values):
     pixels = np.ascontiguousarray(cube_values.transpose(1, 2, 0))
     tifffile.imwrite(tmp_path / "a.TIFF", pixels, photometric="minisblack", planarconfig="contig")

@@ -2,8 +2,9 @@ import threading
 from functools import partial
 
 import pytest
+from dask.system import CPU_COUNT
 
-from hsipipe.storage.parallel import run_all
+from hsipipe.storage.parallel import run_all, workers_within
 
 
 def note(folder, number):
@@ -36,3 +37,20 @@ def test_pieces_go_to_the_cluster_that_the_environment_names(tmp_path, monkeypat
         run_all([partial(note, tmp_path, number) for number in range(3)])
     assert done(tmp_path) == [0, 1, 2]
     assert all("Dask" in path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("held", "workers"), [(0, CPU_COUNT), (1, CPU_COUNT), (60, 1), (100, 1), (1000, 1)])
+def test_large_pieces_are_worked_on_few_at_a_time(held, workers):
+    assert workers_within(held, budget=100) == workers
+
+
+def test_no_more_threads_than_fit():
+    together, most, lock = set(), [], threading.Lock()
+
+    def piece():
+        with lock:
+            together.add(threading.get_ident())
+        most.append(len(together))
+
+    run_all([piece] * 8, held_bytes=1 << 40)
+    assert most == [1] * 8
