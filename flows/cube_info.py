@@ -170,8 +170,8 @@ def _hints(cube: xr.DataArray, found: _Survey, *, dead: list[int]) -> list[str]:
     if "wavelength_nm" not in cube.coords:
         hints.append("dataset.folder.wavelength_nm can say the wavelengths")
     bands, height, width = cube.shape
-    if bands == height != width and width < bands:
-        hints.append("as many bands as rows: if its axes are (y, x, band), store it as (band, y, x)")
+    if width < min(bands, height) and str(cube.encoding.get("format")).startswith("NumPy"):
+        hints.append("fewer columns than bands: if its axes are (y, x, band), store it as (band, y, x)")
     return hints
 
 

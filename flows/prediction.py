@@ -48,14 +48,14 @@ def predict_file(
     if not (math.isfinite(full_scale) and full_scale > 0):
         raise ParamsError(f"--full-scale must be a positive number, got {full_scale}.")
     writer(target)  # a name that cannot be written should not cost a prediction
-    cube = open_cube(source, variable=variable)
+    resolver = _load(model)
+    cube = open_cube(source, variable=variable, bands=resolver.bands)
     lr = np.ascontiguousarray(cube.to_numpy() / np.float32(full_scale), dtype=np.float32)
     if np.nanmax(lr, initial=0.0) > PLAUSIBLE:
         raise DataError(
             f"{source} has values up to {np.nanmax(lr):g}, expected 1.0 as the full range; "
             "say which value means 1.0, for example --full-scale 10000."
         )
-    resolver = _load(model)
     sr = predict_scene(resolver, lr, tile=tile, overlap=overlap) * np.float32(full_scale)
     save_cube(refine(cube, sr, scale=resolver.scale), target)
 

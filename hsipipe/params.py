@@ -128,7 +128,8 @@ class DegradationParams(Group):
     crop_remainder: bool
     """Cut rows and columns that do not fill an LR pixel; false: such a scene is an error."""
     normalisation: Literal["fixed", "scene_max", "region_minmax"]
-    """By the data set's full scale alone; or then by each scene's maximum; or each region by its own extremes."""
+    """By the data set's full scale alone; or then by the maximum of what is used of a scene; or each region by its
+    own extremes."""
     psf: PsfParams
     srf: str | None
     """Sensor whose spectral response makes the HR-MSI: a known name, the path of a table, `measured` for the

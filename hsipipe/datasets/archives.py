@@ -139,7 +139,7 @@ def unpack_tar(
         with (
             path.open("rb") as raw,
             progress("unpack", total=path.stat().st_size, unit="bytes") as advance,
-            _Inflated(raw, max_bytes=max_bytes + max_files * 4 * tarfile.BLOCKSIZE + _STEP) as inflated,
+            _Inflated(raw, name=name, max_bytes=max_bytes + max_files * 4 * tarfile.BLOCKSIZE + _STEP) as inflated,
         ):
             _unpack_members(inflated, into, (name, max_bytes, max_files), lambda: advance(done=raw.tell()))
     except FileFormatError:
@@ -180,15 +180,15 @@ class _Inflated(gzip.GzipFile):
     tarfile reads a header of any size that the archive claims in one go.
     """
 
-    def __init__(self, raw: IO[bytes], *, max_bytes: int) -> None:
+    def __init__(self, raw: IO[bytes], *, name: str, max_bytes: int) -> None:
         super().__init__(fileobj=raw, mode="rb")
-        self._max_bytes = max_bytes
+        self._archive, self._max_bytes = name, max_bytes
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= _STEP:
-            raise FileFormatError(f"it holds a header of {size} bytes, more than the {_STEP} allowed")
+            raise FileFormatError(f"{self._archive} holds a header of {size} bytes, more than the {_STEP} allowed")
         if self.tell() > self._max_bytes:
-            raise FileFormatError(f"it unpacks to more than the {self._max_bytes} bytes allowed")
+            raise FileFormatError(f"{self._archive} unpacks to more than the {self._max_bytes} bytes allowed")
         return super().read(size)
 
 

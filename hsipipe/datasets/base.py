@@ -150,7 +150,7 @@ class Dataset:
         Raises:
             ParamsError: dataset.folder.wavelength_nm has another number of bands.
         """
-        cube = formats.open_cube(path, variable=self.variable_in(path))
+        cube = formats.open_cube(path, variable=self.variable_in(path), bands=self.bands)
         if "wavelength_nm" not in cube.coords and len(self.wavelength_nm) == cube.sizes["band"]:
             cube = with_wavelengths(cube, self.wavelength_nm)
         return cube

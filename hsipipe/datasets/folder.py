@@ -73,7 +73,8 @@ class FolderDataset(Dataset):
         Raises:
             ParamsError: They are of another number of bands; or a band to drop is not there.
         """
-        cube = formats.open_cube(path, variable=self.variable_in(path))
+        known = len(self.wavelength_nm) or None
+        cube = formats.open_cube(path, variable=self.variable_in(path), bands=known)
         bands = cube.sizes["band"]
         if self.wavelength_nm and len(self.wavelength_nm) != bands:
             raise ParamsError(

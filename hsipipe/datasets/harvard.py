@@ -35,7 +35,7 @@ HARVARD = HarvardDataset(
     layout="files img*.mat with the array ref, there or in a folder below such as CZ_hsdb; CZ_hsdbi: indoor scenes",
     archives=tuple(
         # The publisher gives no digests: they are taken from the first download and enforced from then on.
-        Archive(url=f"https://{_AT}/{name}.tgz", sha256=None, size_bytes=size, mirrors=(f"http://{_AT}/{name}.tgz",))
+        Archive(url=f"https://{_AT}/{name}.tgz", sha256=None, size_bytes=size)
         for name, size in (("CZ_hsdb", 5_700_000_000), (_INDOOR, 2_400_000_000))
     ),
     patterns=("img*.mat",),

@@ -1,8 +1,8 @@
-"""Paris by EO-1: Hyperion (128 bands) and ALI (9 bands, or panchromatic) of one pass; real, without ground truth.
+"""Paris by EO-1: Hyperion (128 bands) and ALI (9 bands) of one pass; real, without ground truth.
 
-The pair on which HySure was shown (Simoes et al., 2015), as its authors give it with their code. ``hs_ms``: Hyperion
-72 x 72 pixels and ALI's 9 bands, co-registered on one grid of 30 m. ``hs_pan``: Hyperion 72 x 58 pixels and ALI's
-panchromatic band at 10 m, which is not used here.
+The pair on which HySure was shown (Simoes et al., 2015), as its authors give it with their code: Hyperion 72 x 72
+pixels and ALI's 9 bands, co-registered on one grid of 30 m. The same authors' file with ALI's panchromatic band holds
+a part of the same Hyperion pixels, so it is no second scene: one would train on what the other tests.
 
 Nobody measured the scene better than Hyperion did. In the pipeline its cube is therefore the reference at reduced
 resolution (Wald's protocol): it is degraded and recovered, and what is measured says nothing about 10 m.
@@ -31,15 +31,15 @@ _MSI_SCALE = 1.5  # its largest value is 1.45
 
 
 class ParisDataset(Dataset):
-    """Two MATLAB files, ``*hs_ms.mat`` and ``*hs_pan.mat``."""
+    """One MATLAB file, ``*hs_ms.mat``."""
 
     def scene_name(self, path: Path) -> str:
-        """``hs_ms`` or ``hs_pan``."""
-        return "hs_ms" if path.stem.endswith("hs_ms") else "hs_pan"
+        """``hs_ms``, whatever stands before it."""
+        return "hs_ms"
 
     def msi(self, scene: str, path: Path) -> Measured | None:
-        """The nine bands of ALI in ``hs_ms``."""
-        return Measured(path, self.location(scene, path), "MSim", _MSI_SCALE) if scene == "hs_ms" else None
+        """The nine bands of ALI."""
+        return Measured(path, self.location(scene, path), "MSim", _MSI_SCALE)
 
 
 PARIS_EO1 = ParisDataset(
@@ -56,14 +56,13 @@ PARIS_EO1 = ParisDataset(
     ),
     gsd_m=30.0,
     scale=1.3,  # the largest value is 1.28
-    layout="paris_data_hs_ms.mat with HSim 72 x 72 x 128 and MSim 72 x 72 x 9; paris_data_hs_pan.mat with HSim",
-    archives=tuple(
-        # The publisher gives no digests: they are taken from the first download and enforced from then on. The
-        # addresses name a commit, so that the bytes behind them should never change.
-        Archive(url=f"{_AT}/paris_data_{name}.mat", sha256=None, size_bytes=size)
-        for name, size in (("hs_ms", 2_899_131), ("hs_pan", 2_362_945))
+    layout="paris_data_hs_ms.mat with HSim 72 x 72 x 128 and MSim 72 x 72 x 9",
+    archives=(
+        # The publisher gives no digest: it is taken from the first download and enforced from then on. The address
+        # names a commit, so that the bytes behind it should never change.
+        Archive(url=f"{_AT}/paris_data_hs_ms.mat", sha256=None, size_bytes=2_899_131),
     ),
-    patterns=("paris*hs_ms.mat", "paris*hs_pan.mat"),
+    patterns=("paris*hs_ms.mat",),
     variable="HSim",
     ground_truth=False,
 )

@@ -30,7 +30,6 @@ PAVIA_CENTER = Dataset(
             # The publisher gives no digest: it is taken from the first download and enforced from then on.
             sha256=None,
             size_bytes=123_600_000,
-            mirrors=("http://www.ehu.eus/ccwintco/uploads/e/e3/Pavia.mat",),
         ),
     ),
     patterns=("[Pp]avia.mat",),

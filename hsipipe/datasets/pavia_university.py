@@ -30,7 +30,6 @@ PAVIA_UNIVERSITY = Dataset(
             # The publisher gives no digest: it is taken from the first download and enforced from then on.
             sha256=None,
             size_bytes=33_200_000,
-            mirrors=("http://www.ehu.eus/ccwintco/uploads/e/ee/PaviaU.mat",),
         ),
     ),
     patterns=("[Pp]avia[Uu].mat",),

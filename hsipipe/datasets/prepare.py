@@ -76,8 +76,11 @@ def open_scene(scenes: RawScenes, name: str) -> xr.DataArray:
         DataError: There is no such scene; the message lists them.
     """
     index, entry = scene_index(scenes), scene_entry(scenes, name)
-    cube = open_cube(scenes.path / entry["path"], variable=entry.get("variable"))
-    cube = keep_bands(cube, tuple(index.get("drop_bands", ())))
+    dropped = tuple(index.get("drop_bands", ()))
+    # As many as were found when the scene was checked: an axis that had to be told then is told now.
+    bands = int(entry["shape"][0]) + len(dropped)
+    cube = open_cube(scenes.path / entry["path"], variable=entry.get("variable"), bands=bands)
+    cube = keep_bands(cube, dropped)
     if entry["wavelength_nm"]:
         cube = with_wavelengths(cube, entry["wavelength_nm"])
     return _scaled(cube, index["scale"])

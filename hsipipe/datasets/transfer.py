@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import pooch
 import requests
@@ -131,6 +131,11 @@ def public(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
+def leaves_tls(url: str, target: str) -> bool:
+    """Whether a redirect of `url` to `target`, which may be relative, goes from https to anything else."""
+    return urlsplit(url).scheme == "https" and urlsplit(urljoin(url, target)).scheme != "https"
+
+
 def _attempt(url: str, part: Path, digest_known: bool, timeout_s: float, advance: Advance) -> bool:
     version, start = _resumable(url, part, digest_known)
     if version is not None and start == version.size:
@@ -155,6 +160,10 @@ class _Broken(requests.ConnectionError):
     """What came is not the file; the message may be shown as it is."""
 
 
+class _Unprotected(requests.RequestException):
+    """A redirect gives up TLS."""
+
+
 class _Landing:
     """The end of a download on this machine: pooch writes to it, requests shows it each answer first."""
 
@@ -165,7 +174,11 @@ class _Landing:
 
     def answer(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
         """Decide on a status and headers whether what has arrived is continued."""
-        if response.is_redirect or not response.ok:
+        if response.is_redirect:
+            if leaves_tls(response.url, response.headers["Location"]):
+                raise _Unprotected
+            return
+        if not response.ok:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 self._start_over()
             return
@@ -237,7 +250,8 @@ def _resumable(url: str, part: Path, digest_known: bool) -> tuple[Version | None
 def _is_passing(error: requests.RequestException) -> bool:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code in _TRY_AGAIN
-    permanent = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, requests.TooManyRedirects)
+    wrong = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, _Unprotected)
+    permanent = (*wrong, requests.TooManyRedirects)
     return not isinstance(error, (*permanent, requests.exceptions.SSLError)) and not _is_without_host(error)
 
 
@@ -247,6 +261,8 @@ def _reason(error: requests.RequestException, timeout_s: float) -> str:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.exceptions.InvalidSchema):
         return "it leads to an address that is neither http nor https"
+    if isinstance(error, _Unprotected):
+        return "it redirects from https to an address that is not, where anybody on the way could change the file"
     if isinstance(error, requests.exceptions.SSLError):
         return "the certificate of the server is not valid"
     if isinstance(error, requests.TooManyRedirects):

@@ -5,7 +5,7 @@ that it would get as a whole.
 """
 
 from collections.abc import Sequence
-from math import isfinite
+from math import nan
 from numbers import Real
 from typing import Any
 
@@ -28,7 +28,8 @@ def check_snr(name: str, value: object) -> None:
     Raises:
         ParamsError: It is no number of decibels.
     """
-    if value is not None and not (isinstance(value, Real) and isfinite(value) and abs(value) <= _MOST_DB):
+    decibels = float(value) if isinstance(value, Real) else nan
+    if value is not None and not abs(decibels) <= _MOST_DB:  # of NaN, too
         raise ParamsError(
             f"{name} must be a number of decibels from {-_MOST_DB:g} to {_MOST_DB:g}, or None for no noise, "
             f"got {value!r}."

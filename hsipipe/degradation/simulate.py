@@ -20,6 +20,8 @@ from hsipipe.storage.stores import ArraySpec, create_store, get_array, read, row
 
 # A thinner strip would spend most of its time on the rows that it shares with its neighbours.
 _LEAST_LR_ROWS = 16
+# But no strip is larger than this, unless one LR row is.
+_STRIP_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
     """
     bands, height, width = scene.cube.shape
     scale = sensors.scale
-    rows = rows_per_chunk(scene.cube.shape, multiple=scale, least=_LEAST_LR_ROWS * scale)
+    rows = rows_per_chunk(scene.cube.shape, multiple=scale, least=_least_rows(bands * width * 4, scale))
     group = create_store(path, _layout(scene, sensors, rows), attrs={"scale": scale})
     hr, lr = get_array(group, "hr"), get_array(group, "lr")
     msi = get_array(group, "msi") if "msi" in group else None
@@ -107,6 +109,10 @@ def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
     _make_noisy(lr, sensors.snr_db.lr, rows=rows // scale, seed=_seed(scene, sensors, 0))
     if msi is not None:
         _make_noisy(msi, sensors.snr_db.msi, rows=rows, seed=_seed(scene, sensors, 1))
+
+
+def _least_rows(row_bytes: int, scale: int) -> int:
+    return max(scale, min(_LEAST_LR_ROWS * scale, _STRIP_BYTES // row_bytes))
 
 
 def _make_noisy(array: zarr.Array[Any], snr_db: float | None, *, rows: int, seed: tuple[int, ...]) -> None:

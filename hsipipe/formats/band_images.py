@@ -60,7 +60,7 @@ def find_images(folder: Path) -> list[Path]:
     return [bands[number] for number in sorted(bands)]
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open a folder of bands."""
     if variable is not None:
         raise FileFormatError("a folder of images holds one cube and no variables")

@@ -18,7 +18,7 @@ DIMS = ("band", "y", "x")
 class Reader(Protocol):
     """Reads a file into a cube of dims (band, y, x)."""
 
-    def __call__(self, path: Path, *, variable: str | None) -> xr.DataArray:
+    def __call__(self, path: Path, *, variable: str | None, bands: int | None) -> xr.DataArray:
         """Read `variable` of `path`, or the only cube in it."""
         ...
 

@@ -59,13 +59,17 @@ _FOLDERS = (
 _SIDECARS = (".aux.xml", ".msk")
 
 
-def open_cube(path: str | os.PathLike[str], *, variable: str | None = None) -> xr.DataArray:
+def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open a hyperspectral cube.
 
     Args:
         path: A file, or a folder that is a cube (``x.zarr``, ``balloons_ms`` of the CAVE data, ``band_1.png`` to
             ``band_102.png``). An ENVI cube is named by its header or by its data file.
         variable: Name of the array in a file that holds several.
+        bands: How many bands there are, if that is known: it tells their axis where the file does not.
+
+    A .npy is (band, y, x). MATLAB, HDF5 and Zarr need not name their axes: `bands`, wavelengths, a number of bands or
+    a mask beside the cube tell which holds the bands, and without them it is guessed from sizes and values.
 
     Returns:
         float32 with dims (band, y, x), lazy (Dask) where the format allows; ``wavelength_nm`` on band where the
@@ -80,7 +84,7 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None) -> x
     path = Path(path)
     name = detect(path)
     try:
-        cube = FORMATS[name].read(path, variable=variable)
+        cube = FORMATS[name].read(path, variable=variable, bands=bands)
         cube.encoding["format"] = FORMATS[name].title
         return cube
     except FileFormatError as error:
@@ -144,6 +148,8 @@ def detect(path: Path) -> str:
         raise MissingInputError(f"No file or folder at {path}.")
     if path.is_dir():
         return _detect_folder(path)
+    if not path.is_file():
+        raise FileFormatError(f"{path} is neither a file nor a folder")
     name = _SUFFIXES.get(path.suffix.lower(), "")
     if name == "envi" and not envi.is_header(path):
         raise FileFormatError(f"{path} is no ENVI header, it does not begin with ENVI")

@@ -54,19 +54,19 @@ def _bands_in(folder: Path) -> list[tuple[re.Match[str], Path]]:
     return [(m, p) for p in sorted(folder.glob("[!.]*_ms_[0-9][0-9].png")) if (m := _NAME.fullmatch(p.name))]
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Read a scene's folder; values in [0, 1]."""
     if variable is not None:
         raise FileFormatError("a folder of PNG bands holds one cube and no variables")
-    bands = find_bands(path)
-    first = read_band(bands[1])
+    files = find_bands(path)
+    first = read_band(files[1])
     values = np.empty((BANDS, *first.shape), dtype=np.float32)
-    for number, file in bands.items():
+    for number, file in files.items():
         band = first if number == 1 else read_band(file)
         if band.shape != first.shape:
             raise FileFormatError(f"{file.name} has {band.shape} pixels, the first band {first.shape}")
         values[number - 1] = band
-    stored = np.uint8 if FULL_SCALE[check_png(bands[1])[0]] == 255 else np.uint16
+    stored = np.uint8 if FULL_SCALE[check_png(files[1])[0]] == 255 else np.uint16
     return remember(make_cube(values, wavelength_nm=WAVELENGTH_NM), dtype=stored)
 
 

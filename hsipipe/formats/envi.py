@@ -3,6 +3,7 @@
 Reflectance scale factors, gains and offsets of the header are not applied: values come as they are stored.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat, make_cube, remember
 from hsipipe.formats.georeference import attach
-from hsipipe.formats.lazy import MappedSource, open_lazily
+from hsipipe.formats.lazy import MappedSource, one_line, open_lazily
 from hsipipe.formats.wavelengths import from_texts, in_nm
+
+logger = logging.getLogger(__name__)
 
 Header = Mapping[str, str]
 
@@ -48,7 +52,7 @@ def data_of(header: Path) -> Path | None:
     return next((path for path in names if path.is_file() and path != header), None)
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open the cube of a header or of the data file beside it."""
     if variable is not None:
         raise FileFormatError("an ENVI file holds one cube and no variables")
@@ -84,7 +88,8 @@ def read_header(path: Path) -> dict[str, str]:
     # Descriptions come in any encoding.
     lines = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     content = "\n".join(line for line in lines if not line.lstrip().startswith(";"))
-    return {re.sub(r"\s+", " ", name).lower(): value.strip() for name, value in _FIELD.findall(content)}
+    fields = {re.sub(r"\s+", " ", name).lower(): value.strip() for name, value in _FIELD.findall(content)}
+    return {name: value for name, value in fields.items() if value.strip("{} \n\t")}  # an empty list says nothing
 
 
 def _values(header: Header, data: Path) -> xr.DataArray:
@@ -120,13 +125,13 @@ def _values(header: Header, data: Path) -> xr.DataArray:
 
 def _with_bands(cube: xr.DataArray, header: Header) -> xr.DataArray:
     count = cube.sizes["band"]
-    units = header.get("wavelength units")
+    units = header.get("wavelength units", "").strip("{} ")
     scale = header.get("reflectance scale factor")
     if scale:
         cube.attrs["reflectance_scale_factor"] = _number("reflectance scale factor", scale)
     if "bbl" in header:
         cube.attrs["bad_bands"] = (np.flatnonzero(_numbers(header, "bbl", count) == 0) + 1).tolist()
-    if (units or "").casefold() == "index":  # the axis is no wavelength
+    if units.casefold() == "index":  # the axis is no wavelength
         return cube
     nm = None
     if "wavelength" in header:
@@ -146,8 +151,12 @@ def _with_bands(cube: xr.DataArray, header: Header) -> xr.DataArray:
 def _with_position(cube: xr.DataArray, data: Path) -> xr.DataArray:
     from hsipipe.formats.rasters import open_raster
 
-    with open_raster(str(data.absolute()), driver="ENVI") as raster:
-        return attach(cube, crs=raster.crs, transform=None if raster.transform.is_identity else raster.transform)
+    try:
+        with open_raster(str(data.absolute()), driver="ENVI") as raster:
+            return attach(cube, crs=raster.crs, transform=None if raster.transform.is_identity else raster.transform)
+    except RasterioIOError as error:  # GDAL is stricter with headers, for example with a byte order mark
+        logger.warning("%s: its position is left out, GDAL cannot read it: %s", data, one_line(error))
+        return cube
 
 
 def _dtype(header: Header) -> np.dtype[Any]:

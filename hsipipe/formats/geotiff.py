@@ -63,7 +63,7 @@ class _Page:
     shape: tuple[int, int, int]
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open the cube of a file."""
     check_whole(path)
     groups = _groups(_pages(path))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.labelled import cube_of
-from hsipipe.formats.lazy import Box, Source, open_lazily
+from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # What the library itself notes at data sets and axes.
@@ -97,9 +97,9 @@ def lazy_dataset(path: Path, dataset: h5py.Dataset) -> da.Array:
     return open_lazily(_Hdf5Source(path, dataset.shape, dataset.dtype, dataset.name), stored=dataset.chunks, rows=False)
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Read the cube of a file, whatever its groups are called."""
-    return cube_of(read_variables(path), variable)
+    return cube_of(read_variables(path), variable, bands)
 
 
 def read_variables(path: Path) -> dict[str, xr.Variable]:
@@ -154,10 +154,11 @@ def _variable(path: Path, name: str, dataset: h5py.Dataset) -> xr.Variable:
         dims = tuple(f"{name}_axis{axis}" for axis in range(dataset.ndim))
     # MATLAB is column-major: its HDF5 files show the axes reversed.
     if "MATLAB_class" in dataset.attrs:
-        values = lazy_dataset(path, dataset) if dataset.ndim == 3 else read_dataset(dataset)
+        small = dataset.ndim != 3 and dataset.size <= MOST_AT_ONCE
+        values = read_dataset(dataset) if small else lazy_dataset(path, dataset)
         return xr.Variable(dims[::-1], values.T, attributes(dataset))
-    values = lazy_dataset(path, dataset) if dataset.ndim > 1 else read_dataset(dataset)
-    return xr.Variable(dims, values, attributes(dataset))
+    small = dataset.ndim < 2 and dataset.size <= MOST_AT_ONCE
+    return xr.Variable(dims, read_dataset(dataset) if small else lazy_dataset(path, dataset), attributes(dataset))
 
 
 def _dim_name(name: str, dataset: h5py.Dataset, axis: int) -> str:

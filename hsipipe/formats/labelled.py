@@ -52,7 +52,7 @@ _DECODED = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsig
 _SPENT = {*_DECODED, "grid_mapping", "coordinates", "MATLAB_class"}
 
 
-def cube_of(variables: Variables, variable: str | None) -> xr.DataArray:
+def cube_of(variables: Variables, variable: str | None, bands: int | None = None) -> xr.DataArray:
     """The cube among variables, as dims (band, y, x), float32, with its wavelengths in nm and its position.
 
     Values follow the CF conventions: scaled and offset, NaN where nothing was measured.
@@ -68,7 +68,8 @@ def cube_of(variables: Variables, variable: str | None) -> xr.DataArray:
     if stored.dtype.kind not in "iufb":
         raise FileFormatError(f"variable {name!r} holds {stored.dtype}, expected real numbers")
     found = _find_wavelengths(variables, stored)
-    dims = _names(stored, variables, bands=None if found is None else len(found))
+    counts = [count for count in (bands, None if found is None else len(found)) if count]
+    dims = _names(stored, variables, counts=counts)
     values = _decode(name, stored)
     cube = xr.DataArray(as_float32(values), dims=dims, attrs={k: v for k, v in stored.attrs.items() if k not in _SPENT})
     cube = cube.transpose(*DIMS)
@@ -89,7 +90,7 @@ def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
     return dataset, name
 
 
-def _names(stored: xr.Variable, variables: Variables, *, bands: int | None) -> tuple[str, ...]:
+def _names(stored: xr.Variable, variables: Variables, *, counts: list[int]) -> tuple[str, ...]:
     """Which of band, y and x each axis is."""
     targets = [next((key for key, names in _ALIASES.items() if str(dim).lower() in names), "") for dim in stored.dims]
     if set(targets) == set(DIMS):
@@ -100,7 +101,7 @@ def _names(stored: xr.Variable, variables: Variables, *, bands: int | None) -> t
         )
     # Unnamed axes: only their lengths can tell.
     images = [array.shape for array in variables.values() if array.ndim == 2]
-    axis = band_axis(stored.data, counts=[] if bands is None else [bands], images=images)
+    axis = band_axis(stored.data, counts=counts, images=images)
     rest = iter(("y", "x"))
     return tuple("band" if place == axis else next(rest) for place in range(3))
 

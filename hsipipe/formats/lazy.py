@@ -21,6 +21,8 @@ from hsipipe.errors import FileFormatError, HsipipeError
 from hsipipe.storage.stores import rows_per_chunk
 
 _CHUNK_BYTES = 4 << 20
+MOST_AT_ONCE = 1 << 20
+"""Longer vectors are read only when they are needed: a small file can claim one that fills the memory."""
 Box = tuple[slice, ...]
 
 

@@ -61,14 +61,14 @@ class _Contents:
         return {name: np.asarray(self.arrays[name].load()).ravel() for name in names if 0 not in shapes[name]}
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Read the cube of a file."""
     with path.open("rb") as stream:
         head = stream.read(_HEADER + len(SIGNATURE))
     if SIGNATURE in (head[:8], head[_HEADER:]):
         with h5py.File(path, "r") as file:
-            return _cube(_list_hdf5(path, file), variable)
-    return _cube(_list_v5(path), variable)
+            return _cube(_list_hdf5(path, file), variable, bands)
+    return _cube(_list_v5(path), variable, bands)
 
 
 def _list_v5(path: Path) -> _Contents:
@@ -152,7 +152,7 @@ def _add_hdf5(contents: _Contents, name: str, path: Path, entry: h5py.Dataset, k
     contents.arrays[name] = _Array(shape, load, kind == "logical")
 
 
-def _cube(contents: _Contents, variable: str | None) -> xr.DataArray:
+def _cube(contents: _Contents, variable: str | None, bands: int | None) -> xr.DataArray:
     small = contents.small()
     sides = _find_sides(small)
     folded = {name: _folded(array.shape, sides) for name, array in contents.arrays.items()}
@@ -170,7 +170,7 @@ def _cube(contents: _Contents, variable: str | None) -> xr.DataArray:
         cube = values[None]
     elif values.ndim == 3:
         images = [array.shape for array in contents.arrays.values() if len(array.shape) == 2 and min(array.shape) > 1]
-        counts = [found[1].size] if found else []
+        counts = [count for count in (bands, found[1].size if found else None) if count]
         counts += [int(v[0]) for key, v in small.items() if v.size == 1 and _last(key) in _COUNTS and np.isfinite(v[0])]
         counts += [v.size for key, v in small.items() if v.size > 1 and "band" in _last(key)]
         cube = bands_to_front(values, band_axis(values, counts=counts, images=images))

@@ -16,14 +16,14 @@ from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import MappedSource, one_line, open_lazily
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Read the cube of a file."""
     with path.open("rb") as stream:
         magic = stream.read(8)
     if magic.startswith(b"CDF"):
-        return cube_of(_read_classic(path), variable)
+        return cube_of(_read_classic(path), variable, bands)
     if magic == SIGNATURE:
-        return cube_of(read_variables(path), variable)
+        return cube_of(read_variables(path), variable, bands)
     raise FileFormatError("no NetCDF file (neither the classic nor the HDF5 signature)")
 
 

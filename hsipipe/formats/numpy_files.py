@@ -8,12 +8,13 @@ import xarray as xr
 from numpy.lib import format as npy_format
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.axes import bands_to_front
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
 from hsipipe.formats.lazy import MappedSource, open_lazily
 from hsipipe.formats.wavelengths import find_wavelengths
 
 
-def read_npy(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read_npy(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open one array; its values stay in the file until they are needed."""
     if variable is not None:
         raise FileFormatError("a .npy file holds one array and no variables")
@@ -22,10 +23,11 @@ def read_npy(path: Path, *, variable: str | None = None) -> xr.DataArray:
     if values.ndim != 3 or 0 in values.shape:
         return make_cube(values)
     source = MappedSource(path, values.shape, values.dtype, values.offset, values.strides)
-    return remember(make_cube(open_lazily(source)), dtype=values.dtype)
+    cube = bands_to_front(open_lazily(source), _axis(values.shape, bands))
+    return remember(make_cube(cube), dtype=values.dtype)
 
 
-def read_npz(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read_npz(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Read the cube of an archive and the wavelengths beside it, whose number also tells the axis of the bands."""
     # An open stream, because NumPy leaks one of its own when the archive is truncated.
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
@@ -35,10 +37,15 @@ def read_npz(path: Path, *, variable: str | None = None) -> xr.DataArray:
         vectors = {key: archive[key] for key, shape in shapes.items() if len(shape) == 1 and shape[0] in values.shape}
     found = find_wavelengths(vectors, values.shape)
     count = None if found is None else found[1].size
-    if values.ndim == 3 and values.shape[2] == count != values.shape[0]:
-        values = np.ascontiguousarray(np.moveaxis(values, -1, 0))
+    if values.ndim == 3:
+        values = np.ascontiguousarray(bands_to_front(values, _axis(values.shape, bands or count)))
     wavelengths = found[1] if found is not None and count == values.shape[0] else None
     return remember(make_cube(values, wavelength_nm=wavelengths), dtype=values.dtype, variable=name, variables=shapes)
+
+
+def _axis(shape: tuple[int, ...], bands: int | None) -> int:
+    """The first axis holds the bands, unless their number says that only another one can."""
+    return next((axis for axis in (0, 2, 1) if shape[axis] == bands), 0)
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:

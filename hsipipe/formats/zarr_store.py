@@ -12,7 +12,7 @@ from zarr.codecs import ZstdCodec
 
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.labelled import cube_of, to_dataset
-from hsipipe.formats.lazy import Box, Source, open_lazily
+from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
 from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
 
 
@@ -25,11 +25,11 @@ class _ZarrSource(Source):
         return np.asarray(zarr.open_array(self.path, mode="r", path=self.name)[box])
 
 
-def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
+def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open the cube of a store; its values are Dask arrays until they are needed."""
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
-        return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable)
+        return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable, bands)
     if (path / "zarr.json").is_file():
         open_store(path)  # a chunk that got lost would read as zeros
     arrays = {name: array for name, array in node.members(max_depth=None) if isinstance(array, zarr.Array)}
@@ -41,7 +41,8 @@ def read(path: Path, *, variable: str | None = None) -> xr.DataArray:
     if node.metadata.zarr_format == 2:
         # xarray takes a fill value for missing data, but 0 is only what chunks that nobody wrote read as.
         notes = {name: {k: v for k, v in n.items() if k != "_FillValue" or v != 0} for name, n in notes.items()}
-    return cube_of({name: _variable(path, name, array, notes.get(name)) for name, array in arrays.items()}, variable)
+    variables = {name: _variable(path, name, array, notes.get(name)) for name, array in arrays.items()}
+    return cube_of(variables, variable, bands)
 
 
 def _axes(array: zarr.Array[Any]) -> tuple[str, ...] | None:
@@ -55,7 +56,7 @@ def _variable(path: Path, name: str, array: zarr.Array[Any], attrs: dict[str, An
     dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
     if attrs is None:
         attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    if array.ndim < 2 or 0 in array.shape:
+    if 0 in array.shape or (array.ndim < 2 and array.size <= MOST_AT_ONCE):
         return xr.Variable(dims, np.asarray(array[...]), attrs)
     source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)

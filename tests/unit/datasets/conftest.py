@@ -101,6 +101,7 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True
         http.state = Server(f"http://127.0.0.1:{http.server_port}")
+        http.state.handler = Handler
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

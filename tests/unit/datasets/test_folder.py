@@ -179,3 +179,14 @@ def test_the_ground_sampling_distance_is_that_of_the_file(root, prepare, crs, st
     scenes = prepare()
     assert scene_index(scenes)["gsd_m"] == (None if gsd_m is None else pytest.approx(gsd_m, abs=0.001))
     np.testing.assert_array_equal(open_scene(scenes, "a"), cube)
+
+
+def test_the_number_of_wavelengths_tells_the_axis_of_the_bands(tmp_path, make_params):
+    """Also when the pipeline opens the copy again."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    values = np.random.default_rng(0).random((8, 6, 10), dtype=np.float32)
+    np.save(tmp_path / "in" / "scene.npy", np.moveaxis(values, 0, -1))
+    folder = {"wavelength_nm": np.linspace(400, 700, 8).tolist(), "drop_bands": [3]}
+    prepare_scenes(make_params("dataset", name="folder", root=str(tmp_path / "in"), folder=folder), tmp_path / "out")
+    np.testing.assert_array_equal(open_scene(RawScenes(tmp_path / "out"), "scene"), np.delete(values, 2, axis=0))

@@ -1,10 +1,15 @@
 """One file from a server that breaks off, stalls, changes its mind or knows no ranges."""
 
 import json
+import shutil
+import ssl
+import subprocess
+import threading
+from http.server import ThreadingHTTPServer
 
 import pytest
 
-from hsipipe.datasets.transfer import Patience, TransferError, public, pull
+from hsipipe.datasets.transfer import Patience, TransferError, leaves_tls, public, pull
 
 BODY = bytes(range(256)) * 1024
 BLOCK = 1 << 14  # what breaks off inside a block is lost
@@ -187,6 +192,58 @@ def test_a_redirect_to_another_scheme_is_refused(bring, part, server, waits, tar
         bring(url=f"{server.url}/old.mat")
     assert waits == []
     assert not part.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "leaves"),
+    [
+        ("https://a.example/x", "http://a.example/x", True),
+        ("https://a.example/x", "HTTP://a.example/x", True),
+        ("https://a.example/x", "ftp://a.example/x", True),
+        ("https://a.example/x", "/y", False),
+        ("https://a.example/x", "//b.example/y", False),
+        ("http://a.example/x", "https://a.example/x", False),
+        ("http://a.example/x", "http://b.example/x", False),
+    ],
+)
+def test_a_redirect_that_gives_up_tls_is_known(url, target, leaves):
+    assert leaves_tls(url, target) is leaves
+
+
+@pytest.fixture
+def tls(server, tmp_path, monkeypatch):
+    """The address of the same server behind TLS."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate), "-days", "2"]
+    subprocess.run([*command, *names, *files], check=True, capture_output=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with ThreadingHTTPServer(("127.0.0.1", 0), server.handler) as http:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+        http.daemon_threads = True
+        http.state = server
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{http.server_port}"
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl")
+def test_a_redirect_from_https_to_http_is_refused(bring, part, server, waits, tls):
+    server.moved["/old.mat"] = f"{server.url}/toys.mat"
+    with pytest.raises(TransferError, match="redirects from https to an address that is not"):
+        bring(url=f"{tls}/old.mat")
+    assert waits == []
+    assert not part.exists()
+    server.moved["/old.mat"] = f"{tls}/toys.mat"
+    bring(url=f"{tls}/old.mat")
+    assert part.read_bytes() == BODY
 
 
 def test_a_redirect_in_circles_is_refused(bring, server, waits):

@@ -114,3 +114,8 @@ def test_the_full_scale_is_guessed_from_the_values(tmp_path, cube, high, scale):
 def test_a_file_of_pixels_before_bands_is_suspected(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((40, 40, 6)))
     assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["next"]
+
+
+def test_a_tall_file_of_pixels_before_bands_is_suspected_too(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((50, 40, 6)))
+    assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["next"]

@@ -224,3 +224,19 @@ def test_it_has_no_variables(tmp_path, cube_values):
     write_envi(tmp_path / "a.img", cube_values)
     with pytest.raises(FileFormatError, match="one cube and no variables"):
         open_cube(tmp_path / "a.img", variable="a")
+
+
+def test_empty_lists_and_braces_say_what_they_say(tmp_path, cube_values):
+    fields = {"wavelength units": "{Micrometers}", "wavelength": "{.45,.5,.55,.6,.65}", "bbl": "{}", "fwhm": "{ }"}
+    cube = open_cube(write_envi(tmp_path / "a.img", cube_values, **fields))
+    np.testing.assert_allclose(cube["wavelength_nm"], NM)
+    assert "bad_bands" not in cube.attrs
+
+
+def test_a_header_that_gdal_refuses_costs_the_position_alone(tmp_path, cube_values, caplog):
+    place = "{UTM, 1, 1, 500000, 4000000, 30, 30, 33, North, WGS-84, units=Meters}"
+    path = write_envi(tmp_path / "a.dat", cube_values, map_info=place)
+    header = path.with_suffix(".hdr")
+    header.write_bytes(b"\xef\xbb\xbf" + header.read_bytes())
+    np.testing.assert_array_equal(open_cube(path), cube_values)
+    assert "its position is left out" in caplog.text

@@ -214,3 +214,14 @@ def test_wavelengths_as_an_attribute_of_the_cube(tmp_path, cube_values, name):
     cube = open_cube(tmp_path / "a.h5")
     np.testing.assert_array_equal(cube, cube_values)
     np.testing.assert_array_equal(cube["wavelength_nm"], NM)
+
+
+def test_a_vector_that_would_fill_the_memory_is_left_in_the_file(tmp_path, cube_values):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = cube_values
+        file.create_dataset("points", shape=(10**13,), dtype="f8", chunks=(10**6,))
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("cube", shape=cube_values.shape, dtype="f4")[:] = cube_values
+    group.create_array("points", shape=(10**13,), dtype="f8", chunks=(10**9,))
+    for name in ("a.h5", "a.zarr"):
+        assert sorted(open_cube(tmp_path / name).shape) == sorted(cube_values.shape)

@@ -1,9 +1,12 @@
 import os
 import pickle
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 import xarray as xr
+import zarr
 
 from hsipipe.errors import DataError, FileFormatError, IntegrityError, MissingInputError
 from hsipipe.formats import FORMATS, open_cube, save_cube
@@ -219,3 +222,22 @@ def test_zarr_is_lazy_and_complete(tmp_path, cube):
     chunk.unlink()
     with pytest.raises(IntegrityError, match="c/0/0/0 is missing"):
         open_cube(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (1, 0, 2)])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".h5", ".zarr"])
+def test_a_known_number_of_bands_tells_their_axis(tmp_path, suffix, order):
+    cube = np.random.default_rng(0).random((7, 10, 12), dtype=np.float32)
+    values, path = cube.transpose(order), tmp_path / f"cube{suffix}"
+    if suffix == ".npy":
+        np.save(path, values)
+    elif suffix == ".npz":
+        np.savez(path, cube=values)
+    elif suffix == ".mat":
+        scipy.io.savemat(path, {"cube": values})
+    elif suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["cube"] = values
+    else:
+        zarr.create_group(path).create_array("cube", data=np.ascontiguousarray(values))
+    np.testing.assert_array_equal(open_cube(path, bands=7), cube)
