@@ -10,10 +10,7 @@ memory: peak of download, degrade and patches on a cube that is larger than what
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -22,25 +19,18 @@ import time
 from pathlib import Path
 from statistics import median
 
-CORES = 2
-if hasattr(os, "sched_setaffinity"):  # before the libraries count them
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+from record import ROOT, Row, environment, read_record, row, show, write_record  # isort: skip; it picks the cores
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import hsipipe  # noqa: E402
-from hsipipe.degradation.bicubic import bicubic_operator  # noqa: E402
+import hsipipe
+from hsipipe.degradation.bicubic import bicubic_operator
 
-ROOT = Path(__file__).resolve().parents[1]
 SCALE = 4
 CUBE = (102, 512, 512)
 LARGE = (128, 2500, 2300)
 LIMIT_MB = 1500
-Row = dict[str, float | str | bool | None]
-
-
-def row(name: str, value: float, unit: str, *, target: str = "", met: bool | None = None) -> Row:
-    return {"name": name, "value": float(f"{value:.5g}"), "unit": unit, "target": target, "met": met}
+PACKAGES = ("numpy", "zarr", "torch", "dask", "xarray", "zarrs", "tensorstore")
 
 
 def best(function, *, repeat: int = 5) -> float:
@@ -191,36 +181,6 @@ def run_stages(scratch: Path) -> None:
     (scratch / "peaks.json").write_text(json.dumps(peaks))
 
 
-def environment() -> dict[str, object]:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-
-    cpu = "unknown"
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    packages = ("numpy", "zarr", "torch", "dask", "xarray", "zarrs", "tensorstore")
-    found = {name: _version(name) for name in packages}
-    return {
-        "machine": f"{platform.machine()}, {cpu}, {CORES} cores of {os.cpu_count()}",
-        "versions": {"python": platform.python_version(), **{k: v for k, v in found.items() if v}},
-        "commit": git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain") else ""),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def show(rows: list[Row]) -> None:
-    for entry in rows:
-        met = {True: "met", False: "MISSED", None: ""}[entry["met"]]
-        print(f"| {entry['name']:52} | {entry['value']:10.5g} {entry['unit']:9} | {entry['target']:8} | {met:6} |")
-
-
 PARTS = {"degrade": measure_degrade, "read": measure_read, "memory": measure_memory}
 CHILDREN = {"cube": write_large_cube, "stages": run_stages}
 
@@ -234,17 +194,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         return CHILDREN[options.child[0]](Path(options.child[1]))
-    record = json.loads(options.json.read_text()) if options.json.is_file() else {}
+    record = read_record(options.json)
     for part in options.only or PARTS:
         scratch = Path(tempfile.mkdtemp(prefix=f"hsipipe-{part}-", dir=options.scratch))
         try:
-            record[part] = {**environment(), "rows": PARTS[part](scratch)}
+            record[part] = {**environment(*PACKAGES), "rows": PARTS[part](scratch)}
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         print(f"{part}: {record[part]['machine']}")
         show(record[part]["rows"])
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(record, indent=2) + "\n")
+    write_record(options.json, record)
 
 
 if __name__ == "__main__":

@@ -157,18 +157,27 @@ def predict(
         float, typer.Option(help="Value of the input that means 1.0, e.g. 65535; the result has it too.")
     ] = 1.0,
     variable: Annotated[str | None, typer.Option(help="Array to read, if the file holds several.")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Mean of K samples; from 2 on their standard deviation goes to OUT_std.", metavar="K"),
+    ] = None,
 ) -> None:
     """Super-resolve a whole scene.
+
+    With --samples the result is the mean of K samples from independent noise, and high_std.nc beside high.nc holds
+    their standard deviation for each pixel and band, in the units of the result: the uncertainty of the prediction.
 
     [bold]Examples[/bold]
 
       hsipipe predict low.nc high.nc --model models:/hsipipe-synthetic-x4@challenger
 
       hsipipe predict low.npy high.npy --model models/superresolver --full-scale 10000
+
+      hsipipe predict low.tif high.tif --model models/superresolver --samples 8
     """
     from flows.prediction import predict_file
 
-    predict_file(
+    written = predict_file(
         source,
         target,
         model=model,
@@ -176,8 +185,10 @@ def predict(
         overlap=overlap,
         full_scale=full_scale,
         variable=variable,
+        samples=samples,
     )
-    typer.echo(f"wrote {target}")
+    for path in written:
+        typer.echo(f"wrote {path}")
 
 
 @app.command()

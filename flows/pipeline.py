@@ -13,6 +13,7 @@ from tasks.project import find_root
 from tasks.register import register
 from tasks.report import report
 from tasks.train_baseline import train_baseline
+from tasks.train_control import train_control
 from tasks.train_diffusion import train_diffusion
 from tasks.train_gae import train_gae
 
@@ -36,6 +37,7 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
         whitened = latents(store, gae)
         diffusion = train_diffusion(store, gae, whitened)
         regression = train_baseline(store, gae, whitened)
-        evaluation = evaluate(pairs, gae, diffusion, regression)
+        control = train_control(store)
+        evaluation = evaluate(pairs, gae, diffusion, regression, control)
         report(evaluation)
         return register(gae, diffusion, evaluation)

@@ -1,6 +1,7 @@
 """A file in, a file out: super-resolve a whole scene."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import numpy as np
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.georeference import refine
-from hsipipe.inference.scene import predict_scene
-from hsipipe.models.base import SuperResolver
+from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.models.base import SpreadResolver, SuperResolver
 from hsipipe.models.catalogue import load_model
 
 PLAUSIBLE = 4.0
@@ -25,7 +26,8 @@ def predict_file(
     overlap: int,
     full_scale: float,
     variable: str | None = None,
-) -> None:
+    samples: int | None = None,
+) -> list[Path]:
     """Read a cube, super-resolve it tile by tile, write the result with its wavelengths and its position.
 
     Args:
@@ -36,9 +38,14 @@ def predict_file(
         overlap: LR pixels of context on each side of a tile.
         full_scale: Value of the input that means 1.0.
         variable: Array to read, if the file holds several.
+        samples: The result is the mean of so many; from two on their standard deviation, in the units of the result,
+            is written beside it (:func:`spread_path`). None: as many as the model was saved with, the mean alone.
+
+    Returns:
+        What was written, the result first.
 
     Raises:
-        ParamsError: `overlap` or `full_scale` does not fit.
+        ParamsError: `overlap`, `full_scale` or `samples` does not fit.
         FileFormatError: `target` has a suffix that cannot be written.
         DataError: The values are out of the range that the model was made for.
         HsipipeError: A file or model that is missing or does not fit.
@@ -47,6 +54,12 @@ def predict_file(
         raise ParamsError(f"--overlap ({overlap}) must be less than half of --tile ({tile}).")
     if not (math.isfinite(full_scale) and full_scale > 0):
         raise ParamsError(f"--full-scale must be a positive number, got {full_scale}.")
+    if samples is not None and samples < 1:
+        raise ParamsError(f"--samples must be at least 1, got {samples}.")
+    if samples is not None and samples > 1 and spread_path(target).absolute() == source.absolute():
+        raise ParamsError(
+            f"The standard deviation would replace the input {source}; choose another name than {target}."
+        )
     writer(target)  # a name that cannot be written should not cost a prediction
     resolver = _load(model)
     cube = open_cube(source, variable=variable, bands=resolver.bands)
@@ -56,8 +69,37 @@ def predict_file(
             f"{source} has values up to {np.nanmax(lr):g}, expected 1.0 as the full range; "
             "say which value means 1.0, for example --full-scale 10000."
         )
-    sr = predict_scene(resolver, lr, tile=tile, overlap=overlap) * np.float32(full_scale)
-    save_cube(refine(cube, sr, scale=resolver.scale), target)
+    if samples is None:
+        images = [predict_scene(resolver, lr, tile=tile, overlap=overlap)]
+    else:
+        images = _sample(resolver, lr, samples=samples, tile=tile, overlap=overlap)
+    targets = [target, spread_path(target)][: len(images)]
+    # The spread first: where the result is, what belongs to it is there, too.
+    for image, path in reversed(list(zip(images, targets, strict=True))):
+        save_cube(refine(cube, image * np.float32(full_scale), scale=resolver.scale), path)
+    return targets
+
+
+def spread_path(target: Path) -> Path:
+    """Where the standard deviation goes: ``high_std.nc`` beside ``high.nc``."""
+    return target.with_name(f"{target.stem}_std{target.suffix}")
+
+
+def _sample(resolver: SuperResolver, lr: np.ndarray, *, samples: int, tile: int, overlap: int) -> list[np.ndarray]:
+    """The mean and, of two samples or more, their standard deviation."""
+    sampler = resolver.with_samples(samples) if isinstance(resolver, SpreadResolver) else None
+    if samples == 1:
+        return [predict_scene(sampler or resolver, lr, tile=tile, overlap=overlap)]
+    if sampler is not None and sampler.samples > 1:
+        return list(predict_scene_with_spread(sampler, lr, tile=tile, overlap=overlap))
+    print(
+        f"note: {resolver.name} gives the same prediction every time, so {samples} samples have no spread and the "
+        "standard deviation is zero everywhere; a diffusion model varies that was saved with more than one step "
+        "(sampling.steps) or trained with diffusion.scale_input: false.",
+        file=sys.stderr,
+    )
+    mean = predict_scene(resolver, lr, tile=tile, overlap=overlap)
+    return [mean, np.zeros_like(mean)]
 
 
 def _load(model: str) -> SuperResolver:

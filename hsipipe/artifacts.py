@@ -1,7 +1,8 @@
 """What flows between the stages. Read this first.
 
     RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore
-    LatentStore -> DiffusionCheckpoint, RegressionCheckpoint (the control)
+    LatentStore -> DiffusionCheckpoint, RegressionCheckpoint (a control)
+    PatchStore -> ControlCheckpoint (the other control)
     DegradedPairs + checkpoints -> Evaluation -> Report, RegisteredModel
 
 An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
@@ -75,9 +76,16 @@ class DiffusionCheckpoint(Artifact):
 
 @dataclass(frozen=True)
 class RegressionCheckpoint(Artifact):
-    """EMA weights of the control: the same network trained as a one-step regression."""
+    """EMA weights of a control: the same network trained as a one-step regression."""
 
     LOCATION: ClassVar[str] = "models/regression"
+
+
+@dataclass(frozen=True)
+class ControlCheckpoint(Artifact):
+    """EMA weights of the control pca-residual, a super-resolver by itself."""
+
+    LOCATION: ClassVar[str] = "models/control"
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,8 @@ class OptimizerParams(Group):
     """Steps between two resume points; they survive a kill."""
 
 
-class GaeLossParams(Group):
-    """Weights of the terms of the GAE's loss (arXiv 2402.17285, eq. 5)."""
+class LossParams(Group):
+    """Weights of the terms of a loss between cubes."""
 
     l1: Annotated[float, Field(ge=0)]
     """Mean absolute error."""
@@ -184,6 +184,11 @@ class GaeLossParams(Group):
     """Spectral angle over pi."""
     gradient: Annotated[float, Field(ge=0)]
     """L1 of the finite differences along x, y and band."""
+
+
+class GaeLossParams(LossParams):
+    """Weights of the terms of the GAE's loss (arXiv 2402.17285, eq. 5)."""
+
     perceptual: Annotated[float, Field(ge=0)]
     """VGG19 features; needs the extra `perceptual`."""
 
@@ -280,13 +285,30 @@ class DiffusionParams(Group):
         return self
 
 
+class ControlParams(Group):
+    """The control pca-residual, a plain residual network in the space of principal components."""
+
+    components: Positive
+    """Principal components of the training spectra; at most the bands are taken."""
+    width: Positive
+    """Features of its convolutions, all at LR resolution."""
+    blocks: Positive
+    """Residual blocks of two convolutions."""
+    loss: LossParams
+    optimizer: OptimizerParams
+    seed: NonNegative
+    """Initial weights and order of the patches."""
+
+
 class SamplingParams(Group):
     """How a prediction is made; changes here need no new training."""
 
-    sampler: Literal["ddim", "ancestral"]
-    """Deterministic, or Algorithm 1 of the paper."""
+    sampler: Literal["ddim", "ancestral", "dpmpp_2m"]
+    """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on."""
     steps: Positive
-    """Network evaluations per image."""
+    """Network evaluations per sample."""
+    samples: Positive
+    """Samples from independent noise, of which a prediction is the mean; their spread is its uncertainty."""
     residual_decode: bool
     """Add the decoded change to the interpolated input, so that the autoencoder's loss cancels."""
     consistency: NonNegative
@@ -323,6 +345,7 @@ class Params(Group):
     patches: PatchesParams
     gae: GaeParams
     diffusion: DiffusionParams
+    control: ControlParams
     sampling: SamplingParams
     hardware: HardwareParams
     protocol: str

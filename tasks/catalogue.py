@@ -14,6 +14,7 @@ NAMES = (
     "latents",
     "train_diffusion",
     "train_baseline",
+    "train_control",
     "evaluate",
     "report",
     "register",

@@ -1,8 +1,9 @@
-"""Stage: score the model, its control, the baseline and the ceilings on whole test scenes."""
+"""Stage: score the model, its controls, the baseline and the ceilings on whole test scenes."""
 
 import json
 
 from hsipipe.artifacts import (
+    ControlCheckpoint,
     DegradedPairs,
     DiffusionCheckpoint,
     Evaluation,
@@ -22,6 +23,7 @@ def evaluate(
     gae: GaeCheckpoint,
     diffusion: DiffusionCheckpoint,
     regression: RegressionCheckpoint,
+    control: ControlCheckpoint,
 ) -> Evaluation:
     """Write predictions and errors for the report, and the numbers for everybody."""
     from hsipipe.degradation.pairs import pairs_index
@@ -42,6 +44,7 @@ def evaluate(
         gae,
         diffusion,
         regression,
+        control,
         run.out,
         sampling=params.sampling,
         hardware=params.hardware,

@@ -6,7 +6,7 @@ from hsipipe.artifacts import Evaluation, Report
 from tasks.project import METRICS, curve_path
 from tasks.stage import StageRun, stage
 
-TRAININGS = ("train_gae", "train_diffusion", "train_baseline")
+TRAININGS = ("train_gae", "train_diffusion", "train_baseline", "train_control")
 
 
 @stage(reads=())

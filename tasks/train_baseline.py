@@ -1,4 +1,4 @@
-"""Stage: train the control, the same network as a one-step regression."""
+"""Stage: train a control, the same network as a one-step regression."""
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, RegressionCheckpoint
 from tasks.stage import StageRun, stage

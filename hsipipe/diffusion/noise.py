@@ -21,7 +21,7 @@ def scene_noise(channels: int, *, window: tuple[int, int, int, int], seed: int, 
         channels: Values for each pixel.
         window: First row, first column, height, width in pixels.
         seed: Names the scene's noise.
-        draw: Independent images of one seed.
+        draw: Independent images of one seed: those of one sampling, and of other samples of the same scene.
     """
     y0, x0, height, width = window
     rows = [

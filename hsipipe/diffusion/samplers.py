@@ -1,5 +1,6 @@
 """Samplers as plain functions of a denoiser ``(x_t, gamma) -> x_0``."""
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -63,7 +64,49 @@ def ancestral(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps
     return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ancestral": ancestral}
+def dpmpp_2m(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
+    """DPM-Solver++(2M), deterministic and of second order (arXiv 2211.01095, algorithm 2).
+
+    With alpha = sqrt(gamma), sigma = sqrt(1 - gamma) and lambda = log(alpha / sigma), a step from s to t is
+    x_t = sigma_t / sigma_s x_s + (alpha_t - alpha_s sigma_t / sigma_s) D, where the bracket is the algorithm's
+    alpha_t (1 - exp(lambda_s - lambda_t)) multiplied out, so that it holds at gamma_s = 0, too, where lambda is minus
+    infinity. D extrapolates the last two estimates of x_0 linearly in lambda.
+
+    The first step has nothing to extrapolate from, and the last one ends at gamma = 1, infinitely far away in lambda:
+    both are DDIM's. One and two steps are hence DDIM throughout.
+
+    Args:
+        denoise: Estimates x_0.
+        noise: Its first image is x_T (B, ...).
+        schedule: The gammas of the training.
+        steps: Network evaluations.
+
+    Returns:
+        x_0 (B, ...).
+    """
+    x, timesteps = noise(0), schedule.timesteps(steps)
+    earlier, step_before = x, math.inf
+    for t, before in zip(timesteps, [*timesteps[1:], 0], strict=True):
+        gamma, gamma_before = float(schedule.gammas[t]), float(schedule.gammas[before])
+        x0 = denoise(x, _at(schedule, t, x))
+        if before == 0:
+            return x0
+        step = _log_snr(gamma_before) - _log_snr(gamma)
+        # 1 / (2 r) of the paper; nothing after the first step or one from gamma = 0, which is infinitely long.
+        weight = step / (2 * step_before) if math.isfinite(step_before) else 0.0
+        extrapolated = x0 + weight * (x0 - earlier)
+        shrink = ((1 - gamma_before) / (1 - gamma)) ** 0.5
+        x = shrink * x + (gamma_before**0.5 - gamma**0.5 * shrink) * extrapolated
+        earlier, step_before = x0, step
+    return x
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ancestral": ancestral, "dpmpp_2m": dpmpp_2m}
+
+
+def _log_snr(gamma: float) -> float:
+    """Half the logarithm of the ratio of the powers of signal and noise; gamma below 1."""
+    return 0.5 * (math.log(gamma) - math.log1p(-gamma)) if gamma > 0 else -math.inf
 
 
 def _at(schedule: NoiseSchedule, t: int, x: Tensor) -> Tensor:

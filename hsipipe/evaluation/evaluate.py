@@ -11,12 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.artifacts import (
+    ControlCheckpoint,
+    DegradedPairs,
+    DiffusionCheckpoint,
+    GaeCheckpoint,
+    RegressionCheckpoint,
+)
 from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.errors import DataError
+from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
 from hsipipe.evaluation.metrics import score
-from hsipipe.evaluation.rows import BICUBIC, AnyRow, apply, standard_rows
+from hsipipe.evaluation.rows import (
+    BICUBIC,
+    AnyRow,
+    Prediction,
+    Row,
+    apply,
+    apply_with_spread,
+    standard_rows,
+)
 from hsipipe.evaluation.verdicts import judge
 from hsipipe.models.device import device_for
 from hsipipe.params import HardwareParams, SamplingParams
@@ -32,15 +47,18 @@ def evaluate_models(
     gae: GaeCheckpoint,
     diffusion: DiffusionCheckpoint,
     regression: RegressionCheckpoint,
+    control: ControlCheckpoint,
     out: Path,
     *,
     sampling: SamplingParams,
     hardware: HardwareParams,
     protocol: Protocol,
 ) -> dict[str, Any]:
-    """Score DMGASR beside bicubic, its control and the ceilings; see :func:`evaluate`."""
+    """Score DMGASR beside bicubic, its controls and the ceilings; see :func:`evaluate`."""
     device = device_for(hardware.accelerator)
-    rows = standard_rows(pairs, gae, diffusion, regression, sampling=sampling, scale=protocol.scale, device=device)
+    rows = standard_rows(
+        pairs, gae, diffusion, regression, control, sampling=sampling, scale=protocol.scale, device=device
+    )
     return evaluate(pairs, rows, out, protocol=protocol)
 
 
@@ -56,7 +74,8 @@ def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protoco
     Returns:
         The tree of metrics.json, ready for strict JSON: ``models`` (means over scenes), ``scenes``,
         ``test_set`` (name, shape and digest of each scene), ``protocol``, ``gain_db`` (MPSNR over bicubic)
-        and ``verdicts``. A value that is not finite is None.
+        and ``verdicts``; with rows of several samples ``uncertainty``
+        (:data:`hsipipe.evaluation.calibration.UNCERTAINTY_DEFINITIONS`). A value that is not finite is None.
 
     Raises:
         DataError: No test scene, or a row that cannot be scored (named, with its scene).
@@ -65,24 +84,36 @@ def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protoco
     if not names:
         raise DataError("There is no test scene, expected at least one; check the group split in params.yaml.")
     scenes: dict[str, dict[str, dict[str, float]]] = {}
-    test_set = []
+    test_set, calibration = [], []
     with progress("evaluate", len(names) * len(rows)) as advance:
         for name in names:
             pair = read_pair(pairs, "test", name)
             if not scenes:
                 _warm_up(rows, pair, scale=protocol.scale)
             scenes[name] = {}
-            predictions = []
+            predictions: list[Prediction] = []
+            spreads: dict[int, Prediction] = {}
             for row in rows:
-                prediction, scenes[name][row.name] = _score_row(row, pair, protocol)
+                prediction, spread, scenes[name][row.name] = _score_row(row, pair, protocol)
+                if spread is not None:
+                    spreads[len(predictions)] = spread
                 if row.kind != "ceiling":
                     predictions.append(prediction)
                 advance(note=f"{name}: {row.name}")
-            SceneEvidence.of(pair, predictions).save(out / f"{name}.npz")
+            evidence = SceneEvidence.of(pair, predictions, spreads)
+            evidence.save(out / f"{name}.npz")
+            calibration.append(evidence.calibration)
             test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": _digest(pair)})
     shown = [row.name for row in rows if row.kind != "ceiling"]
     write_index(out, scenes=names, rows=shown, protocol=protocol)
-    return _assemble(rows, scenes, test_set, protocol)
+    tree = _assemble(rows, scenes, test_set, protocol)
+    return {**tree, **_uncertainty(rows, np.sum(calibration, axis=0))}
+
+
+def _uncertainty(rows: Sequence[AnyRow], calibration: NDArray[np.float64]) -> dict[str, Any]:
+    sampled = [row for row in rows if isinstance(row, Row) and row.spread is not None]
+    numbers = {row.name: summary(sums, samples=row.samples) for row, sums in zip(sampled, calibration, strict=True)}
+    return {"uncertainty": finite(numbers)} if numbers else {}
 
 
 def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int) -> None:
@@ -96,9 +127,10 @@ def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int) -> None:
         apply(row, corner)
 
 
-def _score_row(row: AnyRow, pair: Pair, protocol: Protocol) -> tuple[NDArray[np.floating[Any]], dict[str, float]]:
+def _score_row(row: AnyRow, pair: Pair, protocol: Protocol) -> tuple[Prediction, Prediction | None, dict[str, float]]:
+    """The row's prediction of a scene, what it says of the prediction's error, and its metrics."""
     started = time.perf_counter()
-    prediction = apply(row, pair)
+    prediction, spread = apply_with_spread(row, pair)
     seconds = time.perf_counter() - started
     low, high = protocol.conventions.prediction_range
     prediction = np.clip(prediction, low, high)
@@ -108,7 +140,8 @@ def _score_row(row: AnyRow, pair: Pair, protocol: Protocol) -> tuple[NDArray[np.
         )
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error
-    return prediction, {**values, "seconds_per_image": seconds, "nfe": row.nfe}
+    expected = predicted_error(spread, row.samples) if isinstance(row, Row) and spread is not None else None
+    return prediction, expected, {**values, "seconds_per_image": seconds, "nfe": row.nfe}
 
 
 def _assemble(

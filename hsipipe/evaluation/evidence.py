@@ -4,7 +4,7 @@ Ceilings are left out: they are numbers to judge by, and no pictures of results.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hsipipe.degradation.pairs import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
+from hsipipe.evaluation.calibration import SUMS_SHAPE, calibration_sums
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
 from hsipipe.protocols import Protocol
 
@@ -33,6 +34,9 @@ class SceneEvidence:
         lr_rgb: False colour of the input (h, w, 3) uint8, same stretch.
         rgb: False colour of each row's prediction (R, H, W, 3) uint8, same stretch.
         error: Mean over bands of the absolute error (R, H, W) float16.
+        spread_rows: The U rows that are means of several samples, by their index, (U,) int32.
+        spread: Mean over bands of their predicted error (U, H, W) float16.
+        calibration: Their :data:`hsipipe.evaluation.calibration.Sums` (U, 6, bins) float64.
         band_psnr_db: PSNR of each row and band (R, C) float32.
         pixels: Chosen pixels as (y, x), (P, 2) int32: bright, median, dark, textured.
         hr_spectra: Their true spectra (P, C) float32.
@@ -46,6 +50,9 @@ class SceneEvidence:
     lr_rgb: NDArray[np.uint8]
     rgb: NDArray[np.uint8]
     error: NDArray[np.float16]
+    spread_rows: NDArray[np.int32]
+    spread: NDArray[np.float16]
+    calibration: NDArray[np.float64]
     band_psnr_db: NDArray[np.float32]
     pixels: NDArray[np.int32]
     hr_spectra: NDArray[np.float32]
@@ -55,9 +62,22 @@ class SceneEvidence:
     detail: NDArray[np.int32]
 
     @classmethod
-    def of(cls, pair: Pair, predictions: Sequence[NDArray[np.floating[Any]]]) -> "SceneEvidence":
-        """Reduce a scene and its predictions (C, H, W), in the order of the rows, to what is shown."""
-        hr = pair.hr
+    def of(
+        cls,
+        pair: Pair,
+        predictions: Sequence[NDArray[np.floating[Any]]],
+        spreads: Mapping[int, NDArray[np.floating[Any]]] | None = None,
+    ) -> "SceneEvidence":
+        """Reduce a scene to what is shown.
+
+        Args:
+            pair: The scene.
+            predictions: (C, H, W) each, in the order of the rows.
+            spreads: Predicted errors (C, H, W) of the rows that have them, by the rows' index.
+        """
+        hr, spreads = pair.hr, spreads or {}
+        sums = [calibration_sums(spread, predictions[row], hr) for row, spread in spreads.items()]
+        maps = [spread.mean(axis=0) for spread in spreads.values()]
         bands = display_bands(len(hr), pair.wavelength_nm)
         low, high = stretch(hr[bands])
         pixels = choose_pixels(hr)
@@ -68,6 +88,9 @@ class SceneEvidence:
             lr_rgb=to_rgb(pair.lr[bands], low, high),
             rgb=np.stack([to_rgb(sr[bands], low, high) for sr in predictions]),
             error=np.stack([mean_absolute_error(sr, hr) for sr in predictions]),
+            spread_rows=np.array(list(spreads), dtype=np.int32),
+            spread=np.array(maps, np.float16).reshape(-1, *hr.shape[1:]),
+            calibration=np.array(sums, np.float64).reshape(-1, *SUMS_SHAPE),
             band_psnr_db=np.stack([band_psnr_db(band_mse(sr, hr)) for sr in predictions]).astype(np.float32),
             pixels=pixels,
             hr_spectra=hr[:, y, x].T.astype(np.float32),

@@ -25,7 +25,7 @@ from hsipipe.evaluation.evidence import SceneEvidence
 _TRUTH = "#000000"
 _KNOWN = {"bicubic": "#7a7a7a", "regression": "#e69f00", "dmgasr": "#0072b2"}
 _OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-_WIDTH = 12.0
+WIDTH = 12.0
 _TALLEST = 14.0
 _FEW = 30
 _DECADES = 20
@@ -50,9 +50,9 @@ def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping
     images.append(("HR truth", scene.hr_rgb))
     height, width = scene.hr_rgb.shape[:2]
     top, left, tall, wide = (int(value) for value in scene.detail)
-    panel = _WIDTH / len(images)
+    panel = WIDTH / len(images)
     rise = panel * height / width
-    figure = _figure(_WIDTH, rise + panel * tall / wide + 0.5, layout="compressed")
+    figure = new_figure(WIDTH, rise + panel * tall / wide + 0.5, layout="compressed")
     ratios = [height / width, tall / wide]
     axes = figure.subplots(2, len(images), height_ratios=ratios, squeeze=False)
     for column, (title, image) in enumerate(images):
@@ -74,7 +74,7 @@ def error_maps(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[
     maps = scene.error[list(rows.values())].astype(np.float32)
     top = float(np.percentile(maps, 99.5)) or 1e-6
     height, width = maps.shape[1:]
-    figure = _figure(_WIDTH, _WIDTH / len(rows) * height / width * 0.9 + 0.6, layout="compressed")
+    figure = new_figure(WIDTH, WIDTH / len(rows) * height / width * 0.9 + 0.6, layout="compressed")
     axes = figure.subplots(1, len(rows), squeeze=False)[0]
     for axis, name, values in zip(axes, rows, maps, strict=True):
         image = axis.imshow(values, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
@@ -88,7 +88,7 @@ def error_maps(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[
 
 def spectra(scene: SceneEvidence, rows: Mapping[str, int], kinds: Sequence[str]) -> Figure:
     """Spectra of the chosen pixels, and where these pixels are."""
-    figure = _figure(_WIDTH, 5.2)
+    figure = new_figure(WIDTH, 5.2)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75), squeeze=False)[0]
     picture = left.subplots()
     picture.imshow(scene.hr_rgb, interpolation="nearest")
@@ -104,7 +104,7 @@ def spectra(scene: SceneEvidence, rows: Mapping[str, int], kinds: Sequence[str])
             axis.plot(band, scene.spectra[index, number - 1], color=tints[name], linewidth=1.3, label=name)
         axis.set_title(f"{number}: {kind} (row {y}, column {x})", fontsize=9)
         axis.set_ylim(bottom=min(0.0, float(axis.get_ylim()[0])))
-        _quiet(axis)
+        quiet(axis)
     for axis in axes[2:]:
         axis.set_xlabel(label, fontsize=9)
     for axis in axes[::2]:
@@ -127,7 +127,7 @@ def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float
         wavelength_nm: Band centres (C,), NaN where unknown.
         rows: Names to show, with their index in `values`.
     """
-    figure = _figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     axis = figure.subplots()
     band, label = _band_axis(wavelength_nm)
     tints = colours(rows)
@@ -137,7 +137,7 @@ def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float
     axis.set_xlabel(label, fontsize=9)
     axis.set_ylabel("PSNR (dB)", fontsize=9)
     axis.legend(fontsize=9, frameon=False)
-    _quiet(axis)
+    quiet(axis)
     return figure
 
 
@@ -149,7 +149,7 @@ def gain_bars(gains: Mapping[str, Mapping[str, float]]) -> Figure:
     """
     scenes = list(next(iter(gains.values())))
     thick = 0.8 / len(gains)
-    figure = _figure(9, 1.1 + 0.34 * len(scenes) * max(1.0, 0.6 * len(gains)))
+    figure = new_figure(9, 1.1 + 0.34 * len(scenes) * max(1.0, 0.6 * len(gains)))
     axis = figure.subplots()
     tints = colours(gains)
     place = np.arange(len(scenes))
@@ -163,7 +163,7 @@ def gain_bars(gains: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.margins(x=0.15, y=0.01)
     axis.set_xlabel("MPSNR over bicubic (dB)", fontsize=9)
     figure.legend(loc="outside upper right", ncols=len(gains), fontsize=9, frameon=False)
-    _quiet(axis, grid="x")
+    quiet(axis, grid="x")
     return figure
 
 
@@ -188,7 +188,7 @@ def training_curves(path: Path) -> Figure | None:
     panels = [panel for panel in panels if panel]
     if not panels:
         return None
-    figure = _figure(4.8 * len(panels), 3.2)
+    figure = new_figure(4.8 * len(panels), 3.2)
     for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _curves(axis, steps, panel)
         axis.set_xlabel(step, fontsize=9)
@@ -206,7 +206,7 @@ def _curves(axis: Axes, steps: NDArray[np.float64], panel: Mapping[str, NDArray[
     if low > 0 and high > _DECADES * low:
         axis.set_yscale("log")
     axis.legend(fontsize=8, frameon=False)
-    _quiet(axis)
+    quiet(axis)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -214,8 +214,8 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None})
 
 
-def _figure(width: float, height: float, *, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
-    # A scene much taller than wide is drawn smaller rather than on a page of metres.
+def new_figure(width: float, height: float, *, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
+    """An empty figure of that size in inches, lower where a scene is much taller than wide."""
     figure = Figure(figsize=(width, min(height, _TALLEST)), layout=layout)
     FigureCanvasAgg(figure)
     return figure
@@ -244,7 +244,8 @@ def _mark(axis: Axes, number: int, *, y: int, x: int) -> None:
     )
 
 
-def _quiet(axis: Axes, grid: str = "both") -> None:
+def quiet(axis: Axes, grid: str = "both") -> None:
+    """Leave to the data what frame and grid do not need."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
     axis.set_axisbelow(True)

@@ -15,9 +15,10 @@ from hsipipe.artifacts import Evaluation
 from hsipipe.bands import band_label
 from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.errors import DataError
-from hsipipe.evaluation import figures
+from hsipipe.evaluation import figures, spread_figures
+from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
 from hsipipe.evaluation.evidence import SceneEvidence, read_index
-from hsipipe.evaluation.table import COLUMNS, best_rows, cell
+from hsipipe.evaluation.table import COLUMNS, MISSING, best_rows, cell
 from hsipipe.evaluation.verdicts import BASELINE, judge
 from hsipipe.progress import progress
 from hsipipe.protocols import require_same
@@ -62,6 +63,7 @@ def write_report(
     album = _Album(out / "figures")
     with progress("report", len(shown) + 1) as advance:
         overview = _overview(album, metrics, evaluation.path, rows)
+        uncertainty = _uncertainty(album, metrics, evaluation.path)
         advance()
         details = []
         for name in shown:
@@ -74,7 +76,7 @@ def write_report(
         for path, figure in drawn
         if figure is not None
     ]
-    page = _render(metrics, overview=overview, details=details, training=training)
+    page = _render(metrics, overview=overview, uncertainty=uncertainty, details=details, training=training)
     (out / "index.html").write_text(page, encoding="utf-8")
     return {"scenes_shown": len(shown), "figures": album.count, "html_bytes": len(page.encode())}
 
@@ -122,6 +124,22 @@ def _overview(album: _Album, metrics: Mapping[str, Any], folder: Path, rows: Map
     return pictures
 
 
+def _uncertainty(album: _Album, metrics: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Calibration of each row that is the mean of several samples."""
+    drawn = []
+    for number, (name, values) in enumerate(metrics.get("uncertainty", {}).items()):
+        scenes = {scene: _evidence(folder, scene).calibration[number] for scene in metrics["scenes"]}
+        figure = spread_figures.calibration(np.sum(list(scenes.values()), axis=0), scenes)
+        numbers = [(text, _number(values[key])) for key, text in UNCERTAINTY_DEFINITIONS.items()]
+        src = album.add(figure, f"calibration-{name}")
+        drawn.append({"row": name, "sentence": sentence(values), "src": src, "numbers": numbers})
+    return drawn
+
+
+def _number(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3g}"
+
+
 def _scene(
     album: _Album,
     name: str,
@@ -140,6 +158,10 @@ def _scene(
         "images": album.add(figures.image_strip(scene, rows, captions), f"{name}-images"),
         "errors": album.add(figures.error_maps(scene, rows, captions), f"{name}-errors"),
         "spectra": album.add(figures.spectra(scene, rows, kinds), f"{name}-spectra"),
+        "spreads": [
+            {"row": row, "src": album.add(spread_figures.spread_maps(scene, number), f"{name}-spread-{row}")}
+            for number, row in enumerate(list(rows)[index] for index in scene.spread_rows)
+        ],
     }
 
 
@@ -165,6 +187,7 @@ def _render(
     metrics: Mapping[str, Any],
     *,
     overview: Mapping[str, str],
+    uncertainty: Sequence[Mapping[str, Any]],
     details: Sequence[Mapping[str, Any]],
     training: Sequence[Mapping[str, str]],
 ) -> str:
@@ -182,6 +205,7 @@ def _render(
         test_set=metrics.get("test_set", []),
         definitions=[(_TITLES[key], text) for key, text in METRIC_DEFINITIONS.items()],
         overview=overview,
+        uncertainty=uncertainty,
         details=details,
         training=training,
         scenes=len(metrics["scenes"]),

@@ -1,20 +1,27 @@
 """What stands in the table: each row makes a prediction of a scene, and only ceilings are shown the truth."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.artifacts import (
+    ControlCheckpoint,
+    DegradedPairs,
+    DiffusionCheckpoint,
+    GaeCheckpoint,
+    RegressionCheckpoint,
+)
 from hsipipe.degradation.pairs import Pair
-from hsipipe.inference.scene import predict_scene
-from hsipipe.models.base import SuperResolver
+from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.models.base import SpreadResolver, SuperResolver
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.baselines.pca import PcaCeiling
 from hsipipe.models.dmgasr import Dmgasr
+from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import SamplingParams
 
 BICUBIC = "bicubic"
@@ -53,12 +60,16 @@ class Row:
         kind: A baseline needs no training, a control is trained to judge a model by.
         predict: HR prediction (C, H, W) of an observation.
         nfe: Network evaluations per image.
+        samples: Samples K whose mean is the prediction.
+        spread: The prediction and the standard deviation of the samples, each (C, H, W); None where there is but one.
     """
 
     name: str
     kind: Literal["baseline", "control", "model"]
     predict: Callable[[Observation], Prediction]
     nfe: int
+    samples: int = 1
+    spread: Callable[[Observation], tuple[Prediction, Prediction]] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +101,24 @@ def bicubic_row(scale: int) -> Row:
     return Row(BICUBIC, "baseline", lambda seen: model.predict(seen.lr[None])[0], model.nfe)
 
 
+def apply_with_spread(row: AnyRow, pair: Pair) -> tuple[Prediction, Prediction | None]:
+    """As :func:`apply`, with the standard deviation of the samples of a row that takes several."""
+    if isinstance(row, CeilingRow) or row.spread is None:
+        return apply(row, pair), None
+    return row.spread(Observation.of(pair))
+
+
 def model_row(model: SuperResolver, kind: Literal["baseline", "control", "model"], *, tile: int, overlap: int) -> Row:
     """A trained super-resolver on whole scenes, tile by tile (sizes in LR pixels)."""
-    return Row(model.name, kind, lambda seen: predict_scene(model, seen.lr, tile=tile, overlap=overlap), model.nfe)
+    row = Row(model.name, kind, lambda seen: predict_scene(model, seen.lr, tile=tile, overlap=overlap), model.nfe)
+    if not isinstance(model, SpreadResolver) or model.samples == 1:
+        return row
+    sampler = model
+
+    def spread(seen: Observation) -> tuple[Prediction, Prediction]:
+        return predict_scene_with_spread(sampler, seen.lr, tile=tile, overlap=overlap)
+
+    return replace(row, samples=sampler.samples, spread=spread)
 
 
 def pca_row(pairs: DegradedPairs, k: int) -> CeilingRow:
@@ -109,14 +135,16 @@ def standard_rows(
     gae: GaeCheckpoint,
     diffusion: DiffusionCheckpoint,
     regression: RegressionCheckpoint,
+    control: ControlCheckpoint,
     *,
     sampling: SamplingParams,
     scale: int,
     device: torch.device | str = "cpu",
 ) -> list[AnyRow]:
-    """Bicubic, the ceilings, the one-step regression of the same network, and DMGASR."""
+    """Bicubic, the ceilings, the two controls (the same network in one step, and pca-residual), and DMGASR."""
     model = Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device)
-    control = Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device)
+    one_step = Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device)
+    plain = PcaResidual.from_checkpoint(control, consistency=sampling.consistency, device=device)
     latent_channels = model.gae.latent_mean.numel()
     tiles = {"tile": sampling.tile, "overlap": sampling.overlap}
     return [
@@ -124,6 +152,7 @@ def standard_rows(
         pca_row(pairs, latent_channels),
         CeilingRow("ae-ceiling", lambda pair: model.reconstruct(pair.hr)),
         CeilingRow("latent-ceiling", lambda pair: model.ceiling(pair.lr, pair.hr)),
-        model_row(control, "control", **tiles),
+        model_row(one_step, "control", **tiles),
+        model_row(plain, "control", **tiles),
         model_row(model, "model", **tiles),
     ]

@@ -72,7 +72,8 @@ def _sam(rows: Mapping[str, Any], name: str) -> Verdict:
 
 
 def _one_evaluation(name: str, controls: Sequence[str]) -> Verdict:
-    kind = f", the same kind of prediction as the control {' and '.join(controls)}" if controls else ""
+    plural = "s" if len(controls) > 1 else ""
+    kind = f", the same kind of prediction as the control{plural} {' and '.join(controls)}" if controls else ""
     return Verdict(
         False,
         f"{name} evaluates its network once per image (NFE 1), so nothing is sampled: "

@@ -1,11 +1,12 @@
 """Whole scenes through a super-resolver, in overlapping tiles that blend without a seam."""
 
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
 
 from hsipipe.errors import ModelInputError
-from hsipipe.models.base import SuperResolver
+from hsipipe.models.base import SpreadResolver, SuperResolver
 from hsipipe.progress import progress
 
 
@@ -27,27 +28,76 @@ def predict_scene(model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: i
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
+
+    def predict(piece: np.ndarray, origin: tuple[int, int]) -> Sequence[np.ndarray]:
+        return [model.predict(piece, origin=origin)]
+
+    (scene,) = _blend(predict, lr, count=1, scale=model.scale, tile=tile, overlap=overlap)
+    return scene
+
+
+def predict_scene_with_spread(
+    model: SpreadResolver, lr: np.ndarray, *, tile: int, overlap: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`predict_scene`, and with it the standard deviation of the model's samples.
+
+    Deviations are mixed with the weights of the means. For samples sum_i w_i X_i of a mix, the deviation is at most
+    sum_i w_i std(X_i), whatever the correlation of the tiles (the triangle inequality), and equal to it where the
+    tiles' samples agree. They nearly do, since sample k has the same noise in all tiles, that of its place. So
+    the result is exact outside the overlaps, and never too small inside. Mixed variances would be larger, and
+    w_i^2 in place of w_i would be right for independent tiles alone: it would draw the grid of the tiles.
+
+    Args:
+        model: The super-resolver.
+        lr: (C, h, w) float32.
+        tile: Edge of a tile in LR pixels.
+        overlap: LR pixels of context on each side of a tile's core.
+
+    Returns:
+        Mean and standard deviation, each (C, H, W) float32.
+
+    Raises:
+        ModelInputError: The scene is not (C, h, w), or the model refuses it.
+    """
+
+    def predict(piece: np.ndarray, origin: tuple[int, int]) -> Sequence[np.ndarray]:
+        return model.predict_with_spread(piece, origin=origin)
+
+    mean, std = _blend(predict, lr, count=2, scale=model.scale, tile=tile, overlap=overlap)
+    return mean, std
+
+
+def _blend(
+    predict: Callable[[np.ndarray, tuple[int, int]], Sequence[np.ndarray]],
+    lr: np.ndarray,
+    *,
+    count: int,
+    scale: int,
+    tile: int,
+    overlap: int,
+) -> list[np.ndarray]:
+    """`count` images of a scene, of the batches of one that `predict` makes of each tile and its origin."""
     if lr.ndim != 3:
         raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} of them: {lr.shape}.")
-    scale = model.scale
     height, width = lr.shape[1:]
     rows, columns = (_tiles(n, tile=tile, overlap=overlap) for n in (height, width))
-    total = np.zeros((lr.shape[0], height * scale, width * scale), np.float32)
+    totals = [np.zeros((lr.shape[0], height * scale, width * scale), np.float32) for _ in range(count)]
     weight = np.zeros((height * scale, width * scale), np.float32)
     with progress("predict", len(rows) * len(columns)) as advance:
         for (y0, y1), (x0, x1) in product(rows, columns):
-            piece = np.ascontiguousarray(lr[:, y0:y1, x0:x1], dtype=np.float32)
-            sr = model.predict(piece[None], origin=(y0, x0))[0]
+            piece = np.ascontiguousarray(lr[None, :, y0:y1, x0:x1], dtype=np.float32)
             ramp = np.outer(
                 _ramp(y0, y1, n=height, overlap=overlap, scale=scale),
                 _ramp(x0, x1, n=width, overlap=overlap, scale=scale),
             )
             window = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
-            total[(slice(None), *window)] += sr * ramp
+            for total, (image,) in zip(totals, predict(piece, (y0, x0)), strict=True):
+                total[(slice(None), *window)] += image * ramp
             weight[window] += ramp
             advance()
-    total /= weight
-    return total
+    for total in totals:
+        total /= weight
+    return totals
 
 
 def _tiles(n: int, *, tile: int, overlap: int) -> list[tuple[int, int]]:

@@ -46,6 +46,33 @@ class SuperResolver(Protocol):
         """
 
 
+@runtime_checkable
+class SpreadResolver(SuperResolver, Protocol):
+    """A super-resolver whose prediction is the mean of samples, and that knows how far they lie apart."""
+
+    @property
+    def samples(self) -> int:
+        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+
+    def with_samples(self, samples: int) -> "SpreadResolver":
+        """The same weights with another number of samples."""
+
+    def predict_with_spread(self, lr: Batch, *, origin: tuple[int, int] = (0, 0)) -> tuple[Batch, Batch]:
+        """As :meth:`predict`, and with it the standard deviation of the samples.
+
+        Args:
+            lr: (B, C, h, w) float32, full range 1.0.
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            Mean and standard deviation of the samples, each (B, C, H, W) float32. The deviation is that of a single
+            sample (K - 1 in its denominator), and zero where there is but one.
+
+        Raises:
+            ModelInputError: See :func:`check_input`.
+        """
+
+
 def check_input(lr: NDArray[np.generic], *, bands: int | None) -> None:
     """Check a batch before a model touches it.
 

@@ -7,7 +7,13 @@ from hsipipe.models.base import SuperResolver
 from hsipipe.models.checkpoint import read_config
 from hsipipe.registry import Registry
 
-MODELS: Registry[Any] = Registry("model", {"dmgasr": "hsipipe.models.dmgasr:Dmgasr"})
+MODELS: Registry[Any] = Registry(
+    "model",
+    {
+        "dmgasr": "hsipipe.models.dmgasr:Dmgasr",
+        "pca-residual": "hsipipe.models.pca_residual:PcaResidual",
+    },
+)
 
 
 def load_model(folder: str | Path, *, device: str = "cpu") -> SuperResolver:

@@ -1,143 +1,36 @@
 """DMGASR (arXiv 2402.17285): group autoencoder + latent diffusion, as one super-resolver."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
-from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
-from hsipipe.diffusion.noise import scene_noise
-from hsipipe.diffusion.samplers import SAMPLERS
-from hsipipe.diffusion.schedules import NoiseSchedule, make_schedule
-from hsipipe.diffusion.targets import Target, to_x0
+from hsipipe.errors import ParamsError
 from hsipipe.models.base import check_input
 from hsipipe.models.checkpoint import load_module, save_checkpoint
 from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.unet import Unet
+from hsipipe.models.latent_net import LatentNet
 from hsipipe.params import SamplingParams
 
 KIND = "dmgasr"
-Objective = Literal["diffusion", "regression"]
 
 
-class LatentNet(nn.Module):
-    """The network in latent space with what is needed to use it: schedule, space and target.
+class _Input(NamedTuple):
+    """What all samples of an image share: the input (1, C, h, w), interpolated to (1, C, H, W), and its latent.
 
-    Groups lie in the batch dimension. In the `residual` space the clean image is the HR minus the LR
-    latent over its standard deviation, so that zero is the LR latent itself.
-
-    Args:
-        unet: The network.
-        objective: `regression` is the control: one evaluation on zeros instead of noise.
-        schedule: Name of the noise schedule.
-        steps: T.
-        space: What is diffused.
-        target: What the network predicts.
-        scale_input: Multiply the noisy image by sqrt(gamma). Where there is only noise left, the network then
-            sees nothing of it and acts as a regression, instead of spending capacity on ignoring it.
-        scale: Ratio s that it was trained for.
-        psf: PSF of the LR images that it was trained for.
+    `decoded` is the latent through the decoder (1, C, H, W), None where the output is decoded plainly.
     """
 
-    def __init__(
-        self,
-        unet: Unet,
-        *,
-        objective: Objective,
-        schedule: str,
-        steps: int,
-        space: Literal["residual", "latent"],
-        target: Target,
-        scale_input: bool,
-        scale: int,
-        psf: Psf = BICUBIC,
-    ) -> None:
-        super().__init__()
-        self.unet = unet
-        self.objective: Objective = objective
-        self.schedule_name, self.steps = schedule, steps
-        self.schedule: NoiseSchedule = make_schedule(schedule, steps)
-        self.space, self.target, self.scale = space, target, scale
-        self.scale_input = scale_input
-        self.psf = psf
-
-    def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
-        return {
-            "unet": self.unet.config(),
-            "objective": self.objective,
-            "schedule": self.schedule_name,
-            "steps": self.steps,
-            "space": self.space,
-            "target": self.target,
-            "scale_input": self.scale_input,
-            "scale": self.scale,
-            "psf": asdict(self.psf),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LatentNet":
-        """Build a network without trained weights."""
-        rest = {name: value for name, value in config.items() if name not in ("unet", "psf")}
-        return cls(Unet.from_config(config["unet"]), psf=Psf(**config["psf"]), **rest)
-
-    def clean(self, z_hr: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
-        """x_0 of the diffusion, from whitened latents (B, G, k, H, W)."""
-        return (z_hr - z_lr) / residual_std if self.space == "residual" else z_hr
-
-    def latent(self, x0: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
-        """The HR latent of x_0; inverse of :meth:`clean`."""
-        return z_lr + x0 * residual_std if self.space == "residual" else x0
-
-    def forward(self, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
-        """The network's raw prediction.
-
-        Args:
-            noisy: (B, G, k, H, W).
-            z_lr: (B, G, k, H, W).
-            gamma: (B,).
-
-        Returns:
-            (B, G, k, H, W).
-        """
-        groups = noisy.shape[1]
-        level = gamma.sqrt().repeat_interleave(groups)
-        x = noisy.flatten(0, 1)
-        if self.scale_input:
-            x = x * level[:, None, None, None]
-        out = self.unet(x, z_lr.flatten(0, 1), level)
-        return cast(Tensor, out.reshape(noisy.shape))
-
-    def sample(self, z_lr: Tensor, *, sampling: SamplingParams, origin: tuple[int, int] = (0, 0)) -> Tensor:
-        """x_0 given the LR latent (B, G, k, H, W).
-
-        All images of a batch get the same noise, that of their place in the scene, so that a prediction
-        depends neither on its neighbours in the batch nor on how a scene was cut.
-
-        Args:
-            z_lr: Whitened latent of the interpolated LR input.
-            sampling: Sampler and steps.
-            origin: HR row and column of the images in their scene.
-        """
-        if self.objective == "regression":
-            return cast(Tensor, self(torch.zeros_like(z_lr), z_lr, z_lr.new_zeros(len(z_lr))))
-
-        def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
-            return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
-
-        groups, channels, height, width = z_lr.shape[1:]
-
-        def noise(draw: int) -> Tensor:
-            window = (*origin, height, width)
-            drawn = scene_noise(groups * channels, window=window, seed=sampling.seed, draw=draw)
-            return drawn.reshape(z_lr.shape[1:]).to(z_lr).expand_as(z_lr)
-
-        return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)
+    lr: Tensor
+    up: Tensor
+    z_lr: Tensor
+    decoded: Tensor | None
+    resampler: Resampler
 
 
 class Dmgasr(nn.Module):
@@ -172,11 +65,26 @@ class Dmgasr(nn.Module):
         return self.gae.bands
 
     @property
+    def samples(self) -> int:
+        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+        return self.sampling.samples if self.net.varies(self.sampling) else 1
+
+    @property
     def nfe(self) -> int:
-        """Network evaluations per image."""
+        """Network evaluations per image: samples times steps."""
         if self.net.objective == "regression":
             return 1
-        return len(self.net.schedule.timesteps(self.sampling.steps))
+        return self.samples * len(self.net.schedule.timesteps(self.sampling.steps))
+
+    def with_samples(self, samples: int) -> "Dmgasr":
+        """The same weights, not copied, with predictions that are the mean of `samples` samples.
+
+        Raises:
+            ParamsError: It is not a positive number.
+        """
+        if samples < 1:
+            raise ParamsError(f"Got {samples} samples, expected at least 1.")
+        return Dmgasr(self.gae, self.net, sampling=self.sampling.model_copy(update={"samples": samples}))
 
     @classmethod
     def from_checkpoints(
@@ -211,7 +119,8 @@ class Dmgasr(nn.Module):
         return cls(
             GroupAutoencoder.from_config(config["gae"]),
             LatentNet.from_config(config["net"]),
-            sampling=SamplingParams.model_validate(config["sampling"]),
+            # A model that was saved without the number predicts from one sample.
+            sampling=SamplingParams.model_validate({"samples": 1, **config["sampling"]}),
         )
 
     def save(self, folder: Path) -> None:
@@ -225,7 +134,7 @@ class Dmgasr(nn.Module):
         save_checkpoint(folder, weights=self.state_dict(), config=config)
 
     def predict(self, lr: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Super-resolve a batch.
+        """Super-resolve a batch: the mean of the samples.
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
@@ -237,10 +146,28 @@ class Dmgasr(nn.Module):
         Raises:
             ModelInputError: Wrong rank, band count or type, or NaN.
         """
+        return self.predict_with_spread(lr, origin=origin)[0]
+
+    def predict_with_spread(self, lr: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`predict`, and with it the standard deviation of the samples.
+
+        It is zero where all samples would be the same, in which case there is but one: a regression, or
+        a single evaluation with `scale_input` (see :meth:`LatentNet.varies`).
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            Mean and standard deviation (K - 1 in its denominator) of the samples, each (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: Wrong rank, band count or type, or NaN.
+        """
         check_input(lr, bands=self.bands)
         with torch.inference_mode():
-            images = [self._predict(self._tensor(image), origin=origin) for image in lr]
-        return np.concatenate([image.float().cpu().numpy() for image in images])
+            means, stds = zip(*(self._predict(self._tensor(image), origin=origin) for image in lr), strict=True)
+        return _as_batch(means), _as_batch(stds)
 
     def reconstruct(self, hr: np.ndarray) -> np.ndarray:
         """The truth (C, H, W) through the autoencoder and back, nothing else."""
@@ -258,32 +185,43 @@ class Dmgasr(nn.Module):
             (C, H, W) float32.
         """
         with torch.inference_mode():
-            lr_tensor = self._tensor(lr)
-            result = self._finish(self.gae.encode(self._tensor(hr)), lr_tensor, *self._start(lr_tensor))
+            result = self._finish(self.gae.encode(self._tensor(hr)), self._start(self._tensor(lr)))
         return result[0].float().cpu().numpy()
 
     def _tensor(self, image: np.ndarray) -> Tensor:
         # A copy: torch takes neither read-only nor turned arrays.
         return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.gae.latent_mean.device)
 
-    def _predict(self, lr: Tensor, *, origin: tuple[int, int]) -> Tensor:
-        up, z_lr, resampler = self._start(lr)
+    def _predict(self, lr: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        given = self._start(lr)
         row, column = origin
         place = (row * self.scale, column * self.scale)
-        x0 = self.net.sample(z_lr, sampling=self.sampling, origin=place)
-        return self._finish(self.net.latent(x0, z_lr, self.gae.residual_std), lr, up, z_lr, resampler)
+        mean, squares = torch.zeros_like(given.up), torch.zeros_like(given.up)
+        # Welford's running moments (10.1080/00401706.1962.10490022): K samples in the memory of one.
+        for number in range(self.samples):
+            x0 = self.net.sample(given.z_lr, sampling=self.sampling, origin=place, number=number)
+            sr = self._finish(self.net.latent(x0, given.z_lr, self.gae.residual_std), given)
+            away = sr - mean
+            mean = mean + away / (number + 1)
+            squares = squares + away * (sr - mean)
+        return mean, (squares / max(1, self.samples - 1)).sqrt()
 
-    def _start(self, lr: Tensor) -> tuple[Tensor, Tensor, Resampler]:
+    def _start(self, lr: Tensor) -> _Input:
         height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
         resampler = Resampler(height, width, scale=self.scale, like=lr, psf=self.net.psf)
         up = resampler.up(lr)
-        return up, self.gae.encode(up), resampler
+        z_lr = self.gae.encode(up)
+        return _Input(lr, up, z_lr, self.gae.decode(z_lr) if self.sampling.residual_decode else None, resampler)
 
-    def _finish(self, z: Tensor, lr: Tensor, up: Tensor, z_lr: Tensor, resampler: Resampler) -> Tensor:
+    def _finish(self, z: Tensor, given: _Input) -> Tensor:
         sr = self.gae.decode(z)
-        if self.sampling.residual_decode:
-            sr = up + (sr - self.gae.decode(z_lr))
-        return back_project(sr, lr, resampler=resampler, iterations=self.sampling.consistency)
+        if given.decoded is not None:
+            sr = given.up + (sr - given.decoded)
+        return back_project(sr, given.lr, resampler=given.resampler, iterations=self.sampling.consistency)
+
+
+def _as_batch(images: Sequence[Tensor]) -> np.ndarray:
+    return np.concatenate([image.float().cpu().numpy() for image in images])
 
 
 def load_gae(folder: Path) -> GroupAutoencoder:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss
@@ -13,8 +12,9 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, training_target
 from hsipipe.errors import IntegrityError
 from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.dmgasr import Dmgasr, LatentNet, load_gae
+from hsipipe.models.dmgasr import Dmgasr, load_gae
 from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.latent_net import LatentNet
 from hsipipe.models.unet import Unet
 from hsipipe.params import DiffusionParams, HardwareParams, SamplingParams
 from hsipipe.patches.dataset import PatchArrays
@@ -22,6 +22,7 @@ from hsipipe.patches.loader import StepBatches
 from hsipipe.storage.manifest import digest
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
 from hsipipe.training.loop import Log, fit, generator_for
+from hsipipe.training.validation import mean_psnr_db
 
 
 class _Denoising:
@@ -41,6 +42,7 @@ class _Denoising:
         self._sampling = SamplingParams(
             sampler="ddim",
             steps=params.validation_steps,
+            samples=1,
             residual_decode=True,
             consistency=0,
             tile=val.shape("hr")[-1],
@@ -66,11 +68,7 @@ class _Denoising:
 
     def validate(self, module: LatentNet) -> Mapping[str, float]:
         model = Dmgasr(self._gae.to(next(module.parameters()).device), module, sampling=self._sampling)
-        errors = []
-        for lr, hr in zip(self._val["lr"], self._val["hr"], strict=True):
-            error = np.square(model.predict(lr[None])[0].clip(0, 1) - hr).mean(axis=(1, 2))
-            errors.append(-10 * np.log10(np.maximum(error, 1e-12)).mean())
-        return {"val_mpsnr_db": float(np.mean(errors))}
+        return {"val_mpsnr_db": mean_psnr_db(model, self._val)}
 
 
 def train_diffusion(

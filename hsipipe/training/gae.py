@@ -76,7 +76,7 @@ def train_gae(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(gae.seed)
         module = GroupAutoencoder(train.shape("hr")[0], gae)
-    module.start_at_principal_components(_pixels(train, seed=gae.seed))
+    module.start_at_principal_components(training_pixels(train, seed=gae.seed))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
     module = module.cpu()
@@ -112,7 +112,7 @@ def spread(count: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
-def _pixels(train: PatchArrays, *, seed: int) -> Tensor:
+def training_pixels(train: PatchArrays, *, seed: int) -> Tensor:
     """(M, C) pixels of evenly spread training patches."""
     patches = torch.from_numpy(train.read(spread(len(train), 64))["hr"])
     pixels = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hsipipe.params import GaeLossParams
+from hsipipe.params import LossParams
 
 
 def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def gradient_difference(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def gae_loss(x: Tensor, y: Tensor, weights: GaeLossParams) -> Tensor:
+def gae_loss(x: Tensor, y: Tensor, weights: LossParams) -> Tensor:
     """Weighted sum of the terms, without the perceptual one."""
     total = weights.l1 * (x - y).abs().mean()
     if weights.sam:

@@ -35,6 +35,13 @@ TINY = (
     "diffusion.optimizer.validate_every=2",
     "diffusion.optimizer.save_every=2",
     "diffusion.validation_steps=1",
+    "control.width=8",
+    "control.blocks=1",
+    "control.optimizer.steps=4",
+    "control.optimizer.batch=2",
+    "control.optimizer.warmup=1",
+    "control.optimizer.validate_every=2",
+    "control.optimizer.save_every=2",
     "sampling.steps=2",
     "hardware.accelerator=cpu",
 )

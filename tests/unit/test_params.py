@@ -88,6 +88,8 @@ def test_every_mistake_is_told_at_once(tree):
         ("diffusion.unet.multipliers", []),
         ("hardware.precision", None),
         ("sampling", 3),
+        ("sampling.samples", 0),
+        ("sampling.sampler", "dpmpp"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_and_shown(tree, key, value):

@@ -1,5 +1,7 @@
 """Two small test scenes, and rows that stand for trained models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,5 +62,18 @@ def rows():
         CeilingRow("pca-3-ceiling", lambda pair: pair.hr + np.float32(1e-3)),
         CeilingRow("ae-ceiling", lambda pair: pair.hr),
         Row("regression", "control", lambda seen: sharper(seen) + 0.01, 1),
+        Row("pca-residual", "control", lambda seen: sharper(seen) - 0.01, 1),
         Row("dmgasr", "model", sharper, 4),
     ]
+
+
+@pytest.fixture
+def sampled_rows(rows):
+    """The same rows, with a model whose prediction is the mean of four samples that spread by how rough they are."""
+    *others, model = rows
+
+    def spread(seen):
+        sr = model.predict(seen)
+        return sr, np.abs(sr - upsample(seen.lr, SCALE)) + np.float32(1e-4)
+
+    return [*others, replace(model, samples=4, spread=spread)]

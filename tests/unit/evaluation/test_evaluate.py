@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.artifacts import ControlCheckpoint, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import pair_names, read_pair
@@ -15,8 +15,9 @@ from hsipipe.evaluation.evidence import SceneEvidence, choose_detail, choose_pix
 from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import CeilingRow, Observation, Row, apply, pca_row
 from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.dmgasr import LatentNet
 from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.latent_net import LatentNet
+from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.models.unet import Unet
 from hsipipe.params import load_params
 
@@ -133,9 +134,9 @@ def test_no_test_scene_is_an_error(pairs, rows, protocol, tmp_path, monkeypatch)
 
 def test_evidence_holds_results_alone_and_says_what_it_shows(metrics, pair, tmp_path):
     index = read_index(tmp_path)
-    assert index["rows"] == ["bicubic", "regression", "dmgasr"]
+    assert index["rows"] == ["bicubic", "regression", "pca-residual", "dmgasr"]
     scene = SceneEvidence.load(tmp_path / f"{pair.name}.npz")
-    assert scene.rgb.shape == (3, 48, 48, 3)
+    assert scene.rgb.shape == (4, 48, 48, 3)
     assert scene.lr_rgb.shape == (12, 12, 3)
     sr = np.clip(upsample(pair.lr, 4), 0, 1)
     assert np.allclose(scene.error[0], np.abs(sr - pair.hr).mean(axis=0), atol=1e-3)
@@ -188,14 +189,15 @@ def test_ceiling_rows_alone_see_the_truth(pair):
     assert apply(CeilingRow("c", lambda given: given.hr), pair) is pair.hr
 
 
-def test_trained_models_stand_beside_bicubic_their_control_and_the_ceilings(pairs, protocol, tmp_path):
+def test_trained_models_stand_beside_bicubic_their_controls_and_the_ceilings(pairs, protocol, tmp_path):
     params = load_params(Path(__file__).parents[3] / "params.yaml")
     small = params.gae.model_copy(update={"n_subs": 4, "n_ovls": 1, "width": 4, "global_width": 4})
     unet = params.diffusion.unet.model_copy(update={"width": 8, "multipliers": [1], "blocks": 1})
-    folders = {name: tmp_path / name for name in ("gae", "diffusion", "regression", "out")}
+    folders = {name: tmp_path / name for name in ("gae", "diffusion", "regression", "control", "out")}
     for folder in folders.values():
         folder.mkdir()
-    modules = {"gae": GroupAutoencoder(13, small)}
+    control = PcaResidual(13, components=4, width=4, blocks=1, scale=4)
+    modules = {"gae": GroupAutoencoder(13, small), "control": control}
     for objective in ("diffusion", "regression"):
         net = Unet(small.latent_channels, unet, patch=16)
         how = {"schedule": "cosine", "steps": 1000, "space": "residual", "target": "v", "scale": 4}
@@ -208,6 +210,7 @@ def test_trained_models_stand_beside_bicubic_their_control_and_the_ceilings(pair
         GaeCheckpoint(folders["gae"]),
         DiffusionCheckpoint(folders["diffusion"]),
         RegressionCheckpoint(folders["regression"]),
+        ControlCheckpoint(folders["control"]),
         folders["out"],
         sampling=params.sampling,
         hardware=params.hardware.model_copy(update={"accelerator": "cpu"}),
@@ -220,6 +223,7 @@ def test_trained_models_stand_beside_bicubic_their_control_and_the_ceilings(pair
         "ae-ceiling": "ceiling",
         "latent-ceiling": "ceiling",
         "regression": "control",
+        "pca-residual": "control",
         "dmgasr": "model",
     }
     assert (metrics["models"]["regression"]["nfe"], metrics["models"]["dmgasr"]["nfe"]) == (1, params.sampling.steps)

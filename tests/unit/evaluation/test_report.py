@@ -9,6 +9,7 @@ from hsipipe.artifacts import Evaluation
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import Pair
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
+from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, save, spectra, training_curves
@@ -78,6 +79,23 @@ def test_the_same_numbers_give_the_same_page(evaluation, out, tmp_path, one_scen
     (tmp_path / "again").mkdir()
     write_report(*evaluation, tmp_path / "again")
     assert (tmp_path / "again" / "index.html").read_bytes() == (out / "index.html").read_bytes()
+
+
+def test_the_spread_of_samples_stands_beside_the_error(pairs, sampled_rows, protocol, tmp_path, out, names):
+    (tmp_path / "evaluation").mkdir()
+    metrics = evaluate(pairs, sampled_rows, tmp_path / "evaluation", protocol=protocol)
+    summary = write_report(Evaluation(tmp_path / "evaluation"), metrics, out)
+    page = (out / "index.html").read_text()
+    figures = {path.name for path in (out / "figures").iterdir()}
+    assert {"calibration-dmgasr.png", *(f"{name}-spread-dmgasr.png" for name in names)} <= figures
+    assert summary["figures"] == len(figures) == page.count('src="data:image/png;base64,')
+    for text in (*UNCERTAINTY_DEFINITIONS.values(), f"{metrics['uncertainty']['dmgasr']['spread_ratio']:.3g}"):
+        assert text in page
+
+
+def test_without_samples_the_report_says_nothing_of_uncertainty(evaluation, out):
+    write_report(*evaluation, out)
+    assert "Uncertainty" not in (out / "index.html").read_text()
 
 
 def test_error_maps_share_one_colour_scale(evaluation, names):

@@ -66,6 +66,16 @@ def test_one_network_evaluation_is_said_to_sample_nothing():
     )
 
 
+def test_every_control_is_compared_and_named():
+    both = tree(nfe=1)
+    both["models"]["pca-residual"] = {"kind": "control", "mpsnr_db": 34.25, "sam_deg": 3.5, "nfe": 1}
+    verdicts = judge(both)
+    assert [verdict.ok for verdict in verdicts[2:5]] == [True, False, False]
+    assert "0.50 dB MPSNR above the control regression" in verdicts[2].text
+    assert "NOT above the control pca-residual: it is 0.25 dB MPSNR below it (34.00 against 34.25" in verdicts[3].text
+    assert verdicts[4].text.endswith("the same kind of prediction as the controls regression and pca-residual.")
+
+
 def test_without_a_control_one_evaluation_is_still_no_sample():
     alone = tree(nfe=1)
     del alone["models"]["regression"]

@@ -164,6 +164,14 @@ def test_predict_writes_a_cube_with_the_wavelengths_of_the_input(invoke, cube, t
     np.testing.assert_allclose(hr, expected, rtol=1e-4)
 
 
+def test_predict_with_samples_writes_two_cubes_and_names_both(invoke, cube, tmp_path, bicubic):
+    save_cube(cube.fillna(0.5), tmp_path / "lr.nc")
+    result = invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x", "--samples", 2)
+    assert result.stdout.splitlines() == [f"wrote {tmp_path / 'hr.nc'}", f"wrote {tmp_path / 'hr_std.nc'}"]
+    assert "standard deviation is zero everywhere" in result.stderr
+    assert not open_cube(tmp_path / "hr_std.nc").any()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from hsipipe.diffusion.noise import scene_noise
 from hsipipe.errors import ModelInputError
-from hsipipe.inference.scene import predict_scene
+from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.models.baselines.bicubic import Bicubic
 
 
@@ -55,3 +56,51 @@ def test_each_tile_is_told_where_it_lies():
     lr = np.zeros((1, 40, 20), np.float32)
     expected = np.broadcast_to(np.arange(40, dtype=np.float32).repeat(3)[:, None], (120, 60))
     np.testing.assert_allclose(predict_scene(Place(), lr, tile=16, overlap=3)[0], expected, atol=1e-4)
+
+
+class Sampler(Nearest):
+    """Adds noise of the place, and noise of the tile with the weight `own`."""
+
+    def __init__(self, samples, *, own=0.0, only=None):
+        self.samples, self._own, self._only = samples, own, only
+
+    def predict(self, lr, *, origin=(0, 0)):
+        return self.predict_with_spread(lr, origin=origin)[0]
+
+    def predict_with_spread(self, lr, *, origin=(0, 0)):
+        sr = Nearest.predict(self, lr)
+        window = (origin[0] * 3, origin[1] * 3, *sr.shape[2:])
+        numbers = range(self.samples) if self._only is None else [self._only]
+        samples = [sr + self._noise(window, number).numpy() for number in numbers]
+        return np.mean(samples, axis=0), np.std(samples, axis=0, ddof=min(1, len(samples) - 1))
+
+    def _noise(self, window, number):
+        placed = scene_noise(1, window=window, seed=0, draw=number)
+        tiles = scene_noise(1, window=window, seed=1 + window[0] * 1000 + window[1], draw=number)
+        return placed + self._own * tiles
+
+
+def _deviation(samples, lr, **how):
+    """Of whole scenes, sample by sample: what the blend of deviations stands for."""
+    scenes = [predict_scene(Sampler(samples, only=k, **how), lr, tile=16, overlap=3) for k in range(samples)]
+    return np.mean(scenes, axis=0), np.std(scenes, axis=0, ddof=1)
+
+
+def test_the_spread_is_that_of_whole_scenes_where_tiles_agree():
+    lr = np.random.default_rng(4).random((1, 40, 30), dtype=np.float32)
+    mean, std = predict_scene_with_spread(Sampler(5), lr, tile=16, overlap=3)
+    expected_mean, expected_std = _deviation(5, lr)
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-5)
+    np.testing.assert_allclose(std, expected_std, atol=1e-5)
+    assert std.dtype == np.float32
+
+
+def test_the_spread_is_never_too_small_where_tiles_differ():
+    lr = np.zeros((1, 40, 30), np.float32)
+    mean, std = predict_scene_with_spread(Sampler(5, own=0.5), lr, tile=16, overlap=3)
+    expected_mean, expected_std = _deviation(5, lr, own=0.5)
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-5)
+    assert (std >= expected_std - 1e-5).all()
+    # Rows and columns that one tile alone covers.
+    np.testing.assert_allclose(std[:, :30, :30], expected_std[:, :30, :30], atol=1e-5)
+    assert std.mean() < 1.1 * expected_std.mean()

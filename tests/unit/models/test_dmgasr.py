@@ -6,17 +6,19 @@ import torch
 
 import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
-from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError
-from hsipipe.models.base import SuperResolver
-from hsipipe.models.dmgasr import Dmgasr, LatentNet
+from hsipipe.diffusion.samplers import SAMPLERS
+from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError, ParamsError
+from hsipipe.models.base import SpreadResolver, SuperResolver
+from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.latent_net import LatentNet
 from hsipipe.models.unet import Unet
 from hsipipe.storage.manifest import write_manifest
 
 BANDS, SCALE = 12, 4
 
 
-def build(params, *, objective="diffusion", space="residual", **sampling) -> Dmgasr:
+def build(params, *, objective="diffusion", space="residual", scale_input=True, **sampling) -> Dmgasr:
     torch.manual_seed(0)
     gae = GroupAutoencoder(BANDS, params.gae.model_copy(update={"width": 8, "global_width": 8}))
     spectra = torch.rand(200, 3) @ torch.rand(3, BANDS)
@@ -28,7 +30,7 @@ def build(params, *, objective="diffusion", space="residual", **sampling) -> Dmg
         steps=1000,
         space=space,
         target="x0",
-        scale_input=True,
+        scale_input=scale_input,
         scale=SCALE,
     )
     for parameter in net.parameters():
@@ -44,12 +46,13 @@ def lr():
 def test_it_is_a_super_resolver(params, lr):
     model = build(params)
     assert isinstance(model, SuperResolver)
+    assert isinstance(model, SpreadResolver)
     sr = model.predict(lr)
     assert sr.shape == (3, BANDS, 24, 20)
     assert sr.dtype == np.float32
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_prediction_repeats_and_does_not_depend_on_its_neighbours(params, lr, sampler):
     model = build(params, sampler=sampler)
     together = model.predict(lr)
@@ -67,16 +70,18 @@ def test_groups_in_the_batch_equal_groups_one_by_one(params, lr):
     torch.testing.assert_close(together, torch.cat(one_by_one, dim=1), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
-def test_a_piece_of_a_scene_gets_the_noise_of_its_place(params, sampler):
-    model = build(params, sampler=sampler, steps=3, residual_decode=False, consistency=0)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_piece_of_a_scene_gets_the_noise_of_its_place(params, sampler, samples):
+    model = build(params, sampler=sampler, steps=3, samples=samples, residual_decode=False, consistency=0)
     lr = np.random.default_rng(3).random((1, BANDS, 60, 20), dtype=np.float32)
-    whole = model.predict(lr)
-    lower = model.predict(lr[:, :, 30:], origin=(30, 0))
     away = 20 * SCALE  # beyond the reach of the upper border
-    misplaced = model.predict(lr[:, :, 30:])
-    gap = np.abs(whole[:, :, 30 * SCALE + away :] - lower[:, :, away:]).mean()
-    assert gap < 0.1 * np.abs(whole[:, :, 30 * SCALE + away :] - misplaced[:, :, away:]).mean()
+    whole = [part[:, :, 30 * SCALE + away :] for part in model.predict_with_spread(lr)]
+    lower = [part[:, :, away:] for part in model.predict_with_spread(lr[:, :, 30:], origin=(30, 0))]
+    misplaced = [part[:, :, away:] for part in model.predict_with_spread(lr[:, :, 30:])]
+    for part in range(samples):  # the mean and, of two, the deviation
+        gap = np.abs(whole[part] - lower[part]).mean()
+        assert gap < 0.1 * np.abs(whole[part] - misplaced[part]).mean()
 
 
 def test_turned_and_read_only_arrays_are_taken(params, lr):
@@ -88,13 +93,53 @@ def test_turned_and_read_only_arrays_are_taken(params, lr):
     model.predict(lr)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_nfe_counts_the_network_evaluations(params, lr, steps):
-    model = build(params, steps=steps)
+@pytest.mark.parametrize(("steps", "samples"), [(1, 1), (2, 1), (4, 1), (2, 3)])
+def test_nfe_counts_the_network_evaluations(params, lr, steps, samples):
+    model = build(params, steps=steps, samples=samples)
     calls = []
     model.net.unet.register_forward_hook(lambda *_: calls.append(1))
     model.predict(lr[:1])
-    assert len(calls) == model.nfe == steps
+    assert len(calls) == model.nfe == steps * samples
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_prediction_is_the_mean_of_samples_and_comes_with_their_deviation(params, lr, sampler):
+    model = build(params, sampler=sampler, steps=3)
+    means, stds = zip(*(model.with_samples(count).predict_with_spread(lr[:1]) for count in (1, 2, 3)), strict=True)
+    # Samples do not depend on how many there are, so each follows from the means before and after it.
+    samples = [means[0], 2 * means[1] - means[0], 3 * means[2] - 2 * means[1]]
+    assert not stds[0].any()
+    np.testing.assert_allclose(stds[1], np.std(samples[:2], axis=0, ddof=1), atol=1e-5)
+    np.testing.assert_allclose(stds[2], np.std(samples, axis=0, ddof=1), atol=1e-5)
+    assert stds[2].mean() > 1e-4
+    np.testing.assert_array_equal(model.with_samples(3).predict(lr[:1]), means[2])
+    np.testing.assert_array_equal(model.predict(lr[:1]), means[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "samples", "nfe"),
+    [
+        ({"objective": "regression", "steps": 4}, 1, 1),
+        ({"steps": 1}, 1, 1),
+        ({"steps": 1, "scale_input": False}, 4, 4),
+        ({"steps": 2}, 4, 8),
+    ],
+)
+def test_where_samples_would_be_the_same_there_is_one(params, lr, changes, samples, nfe):
+    model = build(params, **changes, samples=4)
+    assert (model.samples, model.nfe) == (samples, nfe)
+    assert bool(model.predict_with_spread(lr[:1])[1].any()) == (samples > 1)
+
+
+def test_one_evaluation_that_sees_no_noise_hardly_depends_on_it(params, lr):
+    """What it costs to take one sample for all of them there."""
+    one, other = (build(params, steps=1, seed=seed).predict(lr[:1]) for seed in (0, 1))
+    assert np.abs(one - other).max() < 1e-4
+
+
+def test_the_number_of_samples_is_positive(params):
+    with pytest.raises(ParamsError, match="Got 0 samples, expected at least 1"):
+        build(params).with_samples(0)
 
 
 def test_regression_takes_one_evaluation(params, lr):
@@ -140,6 +185,14 @@ def test_saved_and_loaded_predicts_the_same_bits(params, lr, tmp_path):
     model.save(tmp_path)
     np.testing.assert_array_equal(hsipipe.load_model(tmp_path).predict(lr), model.predict(lr))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_model_saved_before_samples_were_counted_takes_one(params, tmp_path):
+    build(params, steps=2).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["sampling"]["samples"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert hsipipe.load_model(tmp_path).samples == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The three trainings and the latents on a tiny store of patches, through the library alone."""
+"""The trainings and the latents on a tiny store of patches, through the library alone."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hsipipe.artifacts import (
+    ControlCheckpoint,
     DegradedPairs,
     DiffusionCheckpoint,
     GaeCheckpoint,
@@ -16,9 +17,11 @@ from hsipipe.artifacts import (
     RegressionCheckpoint,
 )
 from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import DataError, IntegrityError
 from hsipipe.models.dmgasr import Dmgasr, load_gae
+from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import Params, load_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
@@ -26,6 +29,8 @@ from hsipipe.storage.publish import publish
 from hsipipe.training.diffusion import train_diffusion
 from hsipipe.training.gae import spread, train_gae
 from hsipipe.training.latents import encode_latents
+from hsipipe.training.pca_residual import train_pca_residual
+from hsipipe.training.validation import mean_psnr_db
 
 
 def ignore(step, metrics):
@@ -43,6 +48,9 @@ def params() -> Params:
     tree["gae"]["optimizer"] |= quick
     tree["diffusion"]["unet"]["width"] = 8
     tree["diffusion"]["optimizer"] |= quick
+    tree["control"] |= {"width": 32, "blocks": 1}
+    longer = {"steps": 160, "ema": 0.9, "validate_every": 80, "save_every": 80}
+    tree["control"]["optimizer"] |= quick | longer
     tree["hardware"]["accelerator"] = "cpu"
     return Params.model_validate(tree)
 
@@ -139,6 +147,56 @@ def test_both_trainings_give_a_model_that_predicts(params, patches, gae, latents
     assert model.predict(np.full((1, 12, 5, 7), 0.3, np.float32)).shape == (1, 12, 20, 28)
     assert [step for step, _ in curve] == [0, 3, 6]
     assert summary["val_mpsnr_db"] == max(value for _, value in curve)
+
+
+def make_control(params, patches, folder, log=ignore):
+    work = folder.with_name(folder.name + "-work")
+    work.mkdir(exist_ok=True)
+    with publish(folder) as out:
+        summary = train_pca_residual(
+            patches,
+            out,
+            control=params.control,
+            hardware=params.hardware,
+            work=work,
+            log=log,
+        )
+    return ControlCheckpoint(folder), summary
+
+
+def test_the_control_begins_at_bicubic_and_learns_what_it_is_shown(params, patches, tmp_path):
+    # Validated on the training patches: so few of them teach nothing about other scenes.
+    seen, curve = PatchStore(tmp_path / "patches"), []
+    seen.path.mkdir()
+    for split in ("train", "val"):
+        (seen.path / f"{split}.zarr").symlink_to(patches.path / "train.zarr")
+    checkpoint, summary = make_control(
+        params, seen, tmp_path / "net", lambda step, metrics: curve.append((step, metrics["val_mpsnr_db"]))
+    )
+    val = PatchArrays(seen.path / "val.zarr")
+    val = val.read(spread(len(val), 16))
+    error = np.square(upsample(val["lr"], 4).clip(0, 1) - val["hr"]).mean(axis=(2, 3))
+    assert [step for step, _ in curve] == [0, 80, 160]
+    assert curve[0][1] == pytest.approx(-10 * np.log10(error).mean(), abs=1e-3)
+    assert summary["val_mpsnr_db"] == max(value for _, value in curve) > curve[0][1]
+    model = PcaResidual.from_checkpoint(checkpoint, consistency=0)
+    assert mean_psnr_db(model, val) == pytest.approx(summary["val_mpsnr_db"], abs=1e-3)
+    assert model.components == 12  # as many as there are bands
+
+
+def test_a_control_that_goes_on_ends_with_the_same_bits(params, patches, tmp_path):
+    def interrupt(step, metrics):
+        if step == 160:  # the last resume point is that of step 80
+            raise KeyboardInterrupt
+
+    whole, _ = make_control(params, patches, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        make_control(params, patches, tmp_path / "again", interrupt)
+    steps = []
+    again, _ = make_control(params, patches, tmp_path / "again", lambda step, metrics: steps.append(step))
+    assert steps == [0, 80, 160]  # those before are told again, for the curve
+    weights = [(folder.path / "model.safetensors").read_bytes() for folder in (whole, again)]
+    assert weights[0] == weights[1]
 
 
 def test_latents_of_another_autoencoder_are_refused(params, patches, latents, tmp_path):

@@ -1,0 +1,165 @@
+"""One small experiment from the scenes to the table: two scenes cut into regions, four trainings of a few steps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsipipe.artifacts import (
+    Artifact,
+    ControlCheckpoint,
+    DegradedPairs,
+    DiffusionCheckpoint,
+    GaeCheckpoint,
+    LatentStore,
+    PatchStore,
+    RawScenes,
+    RegressionCheckpoint,
+)
+from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
+from hsipipe.evaluation.evaluate import evaluate
+from hsipipe.evaluation.rows import standard_rows
+from hsipipe.params import Params, load_params
+from hsipipe.patches.extract import extract_patches
+from hsipipe.protocols import make_protocol
+from hsipipe.storage.publish import publish
+from hsipipe.training.diffusion import train_diffusion
+from hsipipe.training.gae import train_gae
+from hsipipe.training.latents import encode_latents
+from hsipipe.training.pca_residual import train_pca_residual
+
+BANDS, SIZE, SCALE, GUARD = 12, 80, 4, 8
+
+
+@dataclass(frozen=True)
+class Training:
+    """A checkpoint, what its training logged, and where its resume point was."""
+
+    checkpoint: Any
+    summary: dict[str, float]
+    curve: list[tuple[int, dict[str, float]]]
+    work: Path
+
+
+@pytest.fixture(scope="session")
+def params(repository) -> Params:
+    """12 bands in three groups of 6, patches of 16 pixels, four steps of the sampler, tiles of 8 LR pixels."""
+    quick = {"steps": 6, "batch": 2, "warmup": 1, "validate_every": 2, "save_every": 2}
+    tree = load_params(repository / "params.yaml").model_dump()
+    tree["dataset"]["synthetic"] |= {"scenes": 2, "size": SIZE, "bands": BANDS}
+    tree["split"] |= {"by": "region", "val": 0.25, "test": 0.25, "guard": GUARD}
+    tree["degradation"]["scale"] = SCALE
+    tree["patches"] |= {"size": 16, "stride": 8, "shard": 16}
+    tree["gae"] |= {"n_subs": 6, "n_ovls": 2, "width": 8, "global_width": 8}
+    tree["diffusion"]["unet"]["width"] = 8
+    tree["control"] |= {"width": 8, "blocks": 1}
+    for group in ("gae", "diffusion", "control"):
+        tree[group]["optimizer"] |= quick
+    tree["sampling"] |= {"steps": 4, "tile": 8, "overlap": 2}
+    tree["hardware"]["accelerator"] = "cpu"
+    return Params.model_validate(tree)
+
+
+@pytest.fixture(scope="session")
+def raw(params, tmp_path_factory) -> RawScenes:
+    scenes = RawScenes(tmp_path_factory.mktemp("scenes") / "raw")
+    with publish(scenes.path) as out:
+        prepare_scenes(params.dataset, out)
+    return scenes
+
+
+@pytest.fixture(scope="session")
+def pairs(params, raw, tmp_path_factory) -> DegradedPairs:
+    """Of each scene 36 x 80 pixels for training, and 36 x 36 each for validation and test."""
+    made = DegradedPairs(tmp_path_factory.mktemp("pairs") / "pairs")
+    with publish(made.path) as out:
+        make_pairs(raw, out, split=params.split, degradation=params.degradation)
+    return made
+
+
+@pytest.fixture(scope="session")
+def patches(params, pairs, tmp_path_factory) -> PatchStore:
+    store = PatchStore(tmp_path_factory.mktemp("patches") / "patches")
+    with publish(store.path) as out:
+        extract_patches(pairs, out, patches=params.patches)
+    return store
+
+
+@pytest.fixture(scope="session")
+def train(params, tmp_path_factory):
+    """A function that trains one part of the experiment on patches (and latents)."""
+
+    def run(kind: type[Artifact], patches: PatchStore, gae: Any = None, latents: Any = None) -> Training:
+        root = tmp_path_factory.mktemp(kind.__name__)
+        work, curve = root / "work", []
+        work.mkdir()
+        how = {"hardware": params.hardware, "work": work, "log": lambda step, row: curve.append((step, dict(row)))}
+        with publish(root / "checkpoint") as out:
+            if kind is GaeCheckpoint:
+                summary = train_gae(patches, out, gae=params.gae, **how)
+            elif kind is ControlCheckpoint:
+                summary = train_pca_residual(patches, out, control=params.control, **how)
+            else:
+                one_step = kind is RegressionCheckpoint
+                summary = train_diffusion(
+                    patches, gae, latents, out, diffusion=params.diffusion, regression=one_step, **how
+                )
+        return Training(kind(root / "checkpoint"), summary, curve, work)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def latents(params, patches, gae, tmp_path_factory) -> LatentStore:
+    store = LatentStore(tmp_path_factory.mktemp("latents") / "latents")
+    with publish(store.path) as out:
+        encode_latents(patches, gae, out, hardware=params.hardware)
+    return store
+
+
+@pytest.fixture(scope="session")
+def gae_training(train, patches) -> Training:
+    return train(GaeCheckpoint, patches)
+
+
+@pytest.fixture(scope="session")
+def gae(gae_training) -> GaeCheckpoint:
+    return gae_training.checkpoint
+
+
+@pytest.fixture(scope="session")
+def trainings(train, patches, gae_training, gae, latents) -> dict[type[Artifact], Training]:
+    """Every training of the pipeline, by what it makes."""
+    return {
+        GaeCheckpoint: gae_training,
+        ControlCheckpoint: train(ControlCheckpoint, patches),
+        **{kind: train(kind, patches, gae, latents) for kind in (DiffusionCheckpoint, RegressionCheckpoint)},
+    }
+
+
+@pytest.fixture(scope="session")
+def rows(params, pairs, gae, trainings):
+    """The table that the pipeline makes."""
+    nets = (trainings[kind].checkpoint for kind in (DiffusionCheckpoint, RegressionCheckpoint, ControlCheckpoint))
+    return standard_rows(pairs, gae, *nets, sampling=params.sampling, scale=SCALE)
+
+
+@pytest.fixture(scope="session")
+def protocol(params, pairs):
+    index = pairs_index(pairs)
+    groups = {name: getattr(params, name) for name in ("dataset", "split", "degradation")}
+    return make_protocol("default", plan=index["splits"], srf=index["srf"], **groups)
+
+
+@pytest.fixture(scope="session")
+def metrics(pairs, rows, protocol, tmp_path_factory):
+    """What metrics.json would hold."""
+    return evaluate(pairs, rows, tmp_path_factory.mktemp("evaluation"), protocol=protocol)
+
+
+@pytest.fixture(scope="session")
+def tested(pairs):
+    """The test regions."""
+    return [read_pair(pairs, "test", name) for name in pair_names(pairs, "test")]
