@@ -13,6 +13,7 @@ take longer than five minutes, one step (9 of them) is timed and the rest extrap
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -58,6 +59,8 @@ def measure_quality(options: argparse.Namespace) -> dict[str, object]:
     pairs, gae = DegradedPairs.in_project(root), GaeCheckpoint.in_project(root)
     scenes = [read_pair(pairs, "val", name) for name in pair_names(pairs, "val")[: options.scenes]]
     scale, tiles = params.degradation.scale, {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
+    low, high = (np.s_[:, :edge, :edge] for edge in (options.edge // scale, options.edge // scale * scale))
+    scenes = [replace(pair, lr=pair.lr[low], hr=pair.hr[high]) for pair in scenes]
 
     def model(net, **changes):
         return Dmgasr.from_checkpoints(gae, net, sampling=params.sampling.model_copy(update=changes))
@@ -217,6 +220,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path(), help="the project whose trained model is measured")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 10, 20, 100])
     parser.add_argument("--scenes", type=int, default=2, help="validation scenes at most")
+    parser.add_argument("--edge", type=int, default=128, help="HR pixels of each scene's corner that is predicted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/sampling.json")
     options = parser.parse_args()
