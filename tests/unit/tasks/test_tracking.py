@@ -12,6 +12,7 @@ from hsipipe.errors import HsipipeError
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.ledger import PIPELINE_RUN
+from tasks.overrides import flatten
 from tasks.process import Owner
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
@@ -46,8 +47,9 @@ def test_a_stage_run_says_where_its_numbers_come_from(root, monkeypatch):
         tracker.finish(output(root), {"pairs": 2, "protocol.hash": "ffff"})
     run = tracker.client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
-    degradation = load_params(root / "params.yaml").degradation.model_dump()
-    assert run.data.params == {f"degradation.{key}": str(value) for key, value in degradation.items()}
+    degradation = flatten({"degradation": load_params(root / "params.yaml").degradation.model_dump()})
+    assert run.data.params == {key: str(value) for key, value in degradation.items()}
+    assert run.data.params["degradation.psf.kind"] == "bicubic"
     assert run.data.metrics == {"loss": 0.5, "pairs": 2.0}
     tags = run.data.tags
     assert tags["dvc.data/raw"] == "abc.dir"
