@@ -72,9 +72,7 @@ class Dmgasr(nn.Module):
     @property
     def nfe(self) -> int:
         """Network evaluations per image: samples times steps."""
-        if self.net.objective == "regression":
-            return 1
-        return self.samples * len(self.net.schedule.timesteps(self.sampling.steps))
+        return self.samples * self.net.evaluations(self.sampling)
 
     def with_samples(self, samples: int) -> "Dmgasr":
         """The same weights, not copied, with predictions that are the mean of `samples` samples.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from hsipipe.degradation.psf import Psf
-from hsipipe.diffusion.targets import diffuse, training_target
+from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import IntegrityError
 from hsipipe.models.checkpoint import save_checkpoint
 from hsipipe.models.dmgasr import Dmgasr, load_gae
@@ -22,7 +22,11 @@ from hsipipe.patches.loader import StepBatches
 from hsipipe.storage.manifest import digest
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
 from hsipipe.training.loop import Log, fit, generator_for
+from hsipipe.training.losses import gae_loss
 from hsipipe.training.validation import mean_psnr_db
+
+_SECOND_PASSES = 0.5
+"""Share of the batches that see the estimate of a first pass, where the network is conditioned on it."""
 
 
 class _Denoising:
@@ -40,7 +44,7 @@ class _Denoising:
         self._batches = StepBatches(latents.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed)
         # Of its own, so that another way of sampling needs no new training.
         self._sampling = SamplingParams(
-            sampler="ddim",
+            sampler=params.validation_sampler,
             steps=params.validation_steps,
             samples=1,
             residual_decode=True,
@@ -50,6 +54,8 @@ class _Denoising:
             seed=params.seed,
         )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
+        scale = gae.latent_std * (gae.residual_std if params.space == "residual" else 1)
+        self._shares = (scale / scale.square().mean().sqrt()) ** params.loss.channel_power
 
     def loss(self, module: LatentNet, step: int) -> Tensor:
         batch, device = self._batches.at(step), next(module.parameters()).device
@@ -57,14 +63,39 @@ class _Denoising:
         x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
         if module.objective == "regression":
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
-            return l1_loss(prediction, x0)
+            return self._distance(prediction, x0, x0_hat=prediction, module=module, z=(z_hr, z_lr))
         generator = generator_for(self.seed, step, stream=2)
-        gamma = module.schedule.draw(len(x0), generator=generator, terminal_share=self._params.terminal_share).to(
-            device
-        )
+        share = self._params.terminal_share
+        gamma = module.schedule.draw(len(x0), generator=generator, terminal_share=share).to(device)
         noise = torch.randn(x0.shape, generator=generator).to(device)
-        prediction = module(diffuse(x0, noise, gamma), z_lr, gamma)
-        return l1_loss(prediction, training_target(module.target, x0=x0, noise=noise, gamma=gamma))
+        noisy = diffuse(x0, noise, gamma)
+        # Every other batch, on average, sees the estimate of a first pass (arXiv 2208.04202, algorithm 1).
+        second = module.self_condition and float(torch.rand((), generator=generator)) < _SECOND_PASSES
+        estimate = self._first_pass(module, noisy, z_lr, gamma) if second else None
+        prediction = module(noisy, z_lr, gamma, estimate)
+        target = training_target(module.target, x0=x0, noise=noise, gamma=gamma)
+        x0_hat = to_x0(module.target, prediction, x_t=noisy, gamma=gamma)
+        return self._distance(prediction, target, x0_hat=x0_hat, module=module, z=(z_hr, z_lr))
+
+    @torch.no_grad()
+    def _first_pass(self, module: LatentNet, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
+        return to_x0(module.target, module(noisy, z_lr, gamma), x_t=noisy, gamma=gamma)
+
+    def _distance(
+        self, prediction: Tensor, target: Tensor, *, x0_hat: Tensor, module: LatentNet, z: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """The loss in latent space and between the cubes that estimate and truth decode to."""
+        weights = self._params.loss
+        distance = l1_loss if weights.norm == "l1" else mse_loss
+        share = self._shares.to(target.device)
+        total = weights.target * distance(share * prediction, share * target)
+        if not (weights.l1 or weights.sam or weights.gradient):
+            return total
+        z_hr, z_lr = z
+        gae = self._gae.to(z_hr.device)
+        with torch.no_grad():
+            truth = gae.decode(z_hr)
+        return total + gae_loss(gae.decode(module.latent(x0_hat, z_lr, gae.residual_std)), truth, weights)
 
     def validate(self, module: LatentNet) -> Mapping[str, float]:
         model = Dmgasr(self._gae.to(next(module.parameters()).device), module, sampling=self._sampling)
@@ -112,13 +143,19 @@ def train_diffusion(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.seed)
         net = LatentNet(
-            Unet(module.params.latent_channels, diffusion.unet, patch=val.shape("hr")[-1]),
+            Unet(
+                module.params.latent_channels,
+                diffusion.unet,
+                patch=val.shape("hr")[-1],
+                conditions=2 if diffusion.self_condition else 1,
+            ),
             objective="regression" if regression else "diffusion",
             schedule=diffusion.schedule,
             steps=diffusion.steps,
             space=diffusion.space,
             target=diffusion.target,
             scale_input=diffusion.scale_input,
+            self_condition=diffusion.self_condition,
             scale=int(val.attrs["scale"]),
             psf=Psf(**val.attrs["psf"]),
         )
@@ -126,7 +163,7 @@ def train_diffusion(
     result = fit(
         net,
         task,
-        params=diffusion.optimizer,
+        params=diffusion.optimizer.model_copy(update={"steps": diffusion.regression_steps} if regression else {}),
         hardware=hardware,
         work=work,
         log=log,

@@ -12,12 +12,13 @@ from hsipipe.models.base import SuperResolver
 def mean_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]) -> float:
     """MPSNR in dB of the predictions, clipped to the full range 0..1.
 
+    Errors are averaged over all patches before the logarithm is taken, as in a scene that they were cut from: a mean
+    of the patches' own PSNR would be ruled by the dark and flat ones, in which hardly anything can be gained.
+
     Args:
         model: Predicts each patch by itself.
         patches: ``lr`` (N, C, h, w) and ``hr`` (N, C, H, W).
     """
-    errors = []
-    for lr, hr in zip(patches["lr"], patches["hr"], strict=True):
-        error = np.square(model.predict(lr[None])[0].clip(0, 1) - hr).mean(axis=(1, 2))
-        errors.append(-10 * np.log10(np.maximum(error, 1e-12)).mean())
-    return float(np.mean(errors))
+    pairs = zip(patches["lr"], patches["hr"], strict=True)
+    errors = [np.square(model.predict(lr[None])[0].clip(0, 1) - hr).mean(axis=(1, 2)) for lr, hr in pairs]
+    return float(-10 * np.log10(np.maximum(np.mean(errors, axis=0), 1e-12)).mean())

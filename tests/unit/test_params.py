@@ -120,6 +120,16 @@ def test_values_that_contradict_each_other(tree, group, values, says):
     assert says in refusal(tree)
 
 
+@pytest.mark.parametrize("key", ["sampling.sampler", "diffusion.validation_sampler"])
+def test_refining_needs_a_network_that_is_given_its_estimate(tree, key):
+    change(tree, "sampling.sampler", "ddim")
+    change(tree, "diffusion.validation_sampler", "ddim")
+    change(tree, key, "refine")
+    parse_params(tree)
+    change(tree, "diffusion.self_condition", False)
+    assert f"{key} refine repeats one estimate unless the network is given it" in refusal(tree)
+
+
 @pytest.mark.parametrize(("text", "kind"), [("- a\n- b\n", "list"), ("", "NoneType"), ("4\n", "int")])
 def test_a_file_that_holds_no_groups(tmp_path, text, kind):
     path = tmp_path / "params.yaml"
