@@ -42,7 +42,7 @@ def score(
     Args:
         sr: Prediction (C, H, W); values are taken as they are, not clipped.
         hr: Ground truth (C, H, W), full range 1.0.
-        scale: Ratio of the pixel sizes, s, a whole number of 2 or more.
+        scale: Ratio of the pixel sizes, s, a whole number of 1 or more.
         lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
         psf: Of the LR sensor, for the consistency.
         ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
@@ -182,7 +182,9 @@ def cc(sr: Array, hr: Array) -> float:
 
 
 def consistency_psnr_db(sr: Array, reference: Array, *, scale: int, psf: Psf = BICUBIC) -> float:
-    """PSNR in dB between the degraded prediction and the LR input.
+    """PSNR in dB between the degraded prediction and the LR input; NaN where noise alone degrades.
+
+    In denoising it would be highest for a prediction that keeps all of the noise.
 
     Args:
         sr: Prediction (C, H, W).
@@ -190,6 +192,8 @@ def consistency_psnr_db(sr: Array, reference: Array, *, scale: int, psf: Psf = B
         scale: Ratio of the pixel sizes, s.
         psf: Of the LR sensor.
     """
+    if not psf.changes(scale):
+        return math.nan
     errors = []
     for a, b in zip(sr, reference, strict=True):
         low = psf.downsample(_f64(b), scale) if a.shape == b.shape else _f64(b)
