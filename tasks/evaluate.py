@@ -52,10 +52,8 @@ def evaluate(
     )
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
     shown = {name: row for name, row in metrics["models"].items() if row["kind"] in ("baseline", "model")}
-    numbers = {
-        **{f"{name}.{key}": row[key] for name, row in shown.items() for key in HEADLINE},
-        "gain_db": metrics["gain_db"]["dmgasr"],
-    }
+    numbers = {f"{name}.{key}": row[key] for name, row in shown.items() for key in HEADLINE}
+    numbers["gain_db"] = metrics["gain_db"]["dmgasr"]
     headline = {key: value for key, value in numbers.items() if value is not None}
     run.tracker.headline(headline)
     return run.finish(Evaluation, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})
