@@ -12,7 +12,11 @@ from tasks.catalogue import NAMES, STAGES
 from tasks.overrides import as_overrides
 from tasks.tracking.store import connect
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow says so of its own reading of the registered model; other tests run the stage in a process of its own.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")
