@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hsipipe.datasets.cave import SCENES as CAVE_SCENES
+from hsipipe.restoration import SUPER_RESOLUTION
 
 METRIC_DEFINITIONS: Mapping[str, str] = {
     "mpsnr_db": "PSNR of each band with peak 1, mean over bands (dB)",
@@ -22,7 +23,8 @@ METRIC_DEFINITIONS: Mapping[str, str] = {
     "rmse": "root of the mean squared error of the whole cube",
     "consistency_psnr_db": "PSNR of the degraded prediction against the LR input (dB)",
 }
-"""The metrics of :mod:`hsipipe.evaluation.metrics` in one sentence each."""
+"""The metrics of :mod:`hsipipe.evaluation.metrics` in one sentence each; a task may say otherwise of some
+(:data:`hsipipe.restoration.TASKS`)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def _pins(
 ) -> dict[str, Any]:
     regions = split.pop("regions", {"train": [], "val": [], "test": []})
     pins: dict[str, Any] = {f"degradation.psf.{key}": value for key, value in psf.items()}
+    pins |= {"degradation.task": SUPER_RESOLUTION}
     pins |= {"degradation.normalisation": normalisation, "degradation.snr_db.lr": None, "degradation.snr_db.msi": None}
     if srf is not None:
         pins["degradation.srf"] = srf

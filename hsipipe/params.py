@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hsipipe.errors import MissingInputError, ParamsError
+from hsipipe.restoration import TASKS
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -100,8 +101,8 @@ class SplitParams(Group):
 class PsfParams(Group):
     """Point spread function of the LR sensor, applied on the grid of the HR pixels."""
 
-    kind: Literal["bicubic", "gaussian", "average"]
-    """MATLAB's imresize, a Gaussian, or the mean of the pixels under an LR pixel."""
+    kind: Literal["bicubic", "gaussian", "average", "none"]
+    """MATLAB's imresize, a Gaussian, the mean of the pixels under an LR pixel; or none, to denoise."""
     sigma: Annotated[float, Field(gt=0)] | None
     """Standard deviation of the Gaussian in HR pixels; null: from `mtf`."""
     mtf: Fraction | None
@@ -124,8 +125,10 @@ class SnrParams(Group):
 class DegradationParams(Group):
     """How LR-HSI and HR-MSI are made out of the HR-HSI."""
 
-    scale: Annotated[int, Field(ge=2)]
-    """Ratio of the pixel sizes, s."""
+    task: Literal["super-resolution", "denoise", "deblur"]
+    """What is undone: larger pixels; noise alone; a Gaussian blur (and its noise) at pixels of the same size."""
+    scale: Positive
+    """Ratio of the pixel sizes, s; 1 to denoise and to deblur."""
     crop_remainder: bool
     """Cut rows and columns that do not fill an LR pixel; false: such a scene is an error."""
     normalisation: Literal["fixed", "scene_max", "region_minmax"]
@@ -138,6 +141,13 @@ class DegradationParams(Group):
     snr_db: SnrParams
     seed: NonNegative
     """Draws the noise."""
+
+    @model_validator(mode="after")
+    def _degradation_is_that_of_the_task(self) -> "DegradationParams":
+        said = TASKS[self.task].contradictions(scale=self.scale, psf=self.psf.kind, snr_db=self.snr_db.lr)
+        if said:
+            raise ValueError(f"with task {self.task}, {', and '.join(said)}")
+        return self
 
 
 class PatchesParams(Group):
@@ -396,6 +406,16 @@ class Params(Group):
                     f"{key} refine repeats one estimate unless the network is given it: "
                     "set diffusion.self_condition to true, or take another sampler"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _noise_is_not_put_back(self) -> "Params":
+        task = self.degradation.task
+        if self.sampling.consistency and not TASKS[task].back_projects:
+            raise ValueError(
+                f"sampling.consistency ({self.sampling.consistency}) must be 0 with degradation.task {task}: "
+                "back-projection draws the prediction to the input, noise included"
+            )
         return self
 
     @model_validator(mode="after")

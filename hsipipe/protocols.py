@@ -18,6 +18,7 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import DatasetParams, DegradationParams, SplitParams
 from hsipipe.registry import Registry
+from hsipipe.restoration import SUPER_RESOLUTION, TASKS, Task
 
 HASH_LENGTH = 16
 
@@ -46,7 +47,7 @@ class Protocol:
         plan: The regions of "train", "val" and "test", sorted, as ``balloons@0:512x0:512`` (rows, columns
             in HR pixels). A model trained on other scenes is another experiment, too.
         split: How the plan was drawn: recorded, not hashed, since another way to the same plan changes nothing.
-        degradation: How LR-HSI and HR-MSI were made (without the scale).
+        degradation: How LR-HSI and HR-MSI were made (without the scale, and without the task super-resolution).
         conventions: What the name stands for.
     """
 
@@ -73,7 +74,7 @@ class Protocol:
             "prediction_range": list(conventions.prediction_range),
             "averaging": conventions.averaging,
             "ergas_ratio": self.ergas_ratio,
-            "metrics": conventions.metrics,
+            "metrics": {**conventions.metrics, **self.task.metrics},
         }
         return dict(_flatten(tree))
 
@@ -81,6 +82,11 @@ class Protocol:
     def ergas_ratio(self) -> int:
         """The s of the factor 100/s in front of ERGAS."""
         return self.conventions.ergas_ratio or self.scale
+
+    @property
+    def task(self) -> Task:
+        """What is undone."""
+        return TASKS[self.degradation.get("task", SUPER_RESOLUTION)]
 
     @property
     def psf(self) -> Psf:
@@ -232,8 +238,12 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 def _what_happens(degradation: DegradationParams) -> dict[str, Any]:
     """The degradation without what stands for itself (the scale), shows in the plan (the crop), or draws nothing."""
-    noiseless = degradation.snr_db.lr is None and degradation.snr_db.msi is None
-    return degradation.model_dump(mode="json", exclude={"scale", "crop_remainder", *(["seed"] if noiseless else [])})
+    unsaid = {"scale", "crop_remainder"}
+    if degradation.snr_db.lr is None and degradation.snr_db.msi is None:
+        unsaid.add("seed")
+    if degradation.task == SUPER_RESOLUTION:
+        unsaid.add("task")  # hashes of super-resolution are older than the other tasks
+    return degradation.model_dump(mode="json", exclude=unsaid)
 
 
 def _shown(value: Any) -> str:

@@ -51,10 +51,9 @@ def evaluate(
         protocol=protocol,
     )
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
-    numbers = {
-        **{f"{name}.{key}": metrics["models"][name][key] for name in ("bicubic", "dmgasr") for key in HEADLINE},
-        "gain_db": metrics["gain_db"]["dmgasr"],
-    }
+    shown = {name: row for name, row in metrics["models"].items() if row["kind"] in ("baseline", "model")}
+    numbers = {f"{name}.{key}": row[key] for name, row in shown.items() for key in HEADLINE}
+    numbers["gain_db"] = metrics["gain_db"]["dmgasr"]
     headline = {key: value for key, value in numbers.items() if value is not None}
     run.tracker.headline(headline)
     return run.finish(Evaluation, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})

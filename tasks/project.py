@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hsipipe.errors import MissingInputError
 from hsipipe.params import Params
+from hsipipe.restoration import TASKS
 
 PARAMS = "params.yaml"
 METRICS = "reports/metrics.json"
@@ -43,4 +44,5 @@ def curve_path(stage: str) -> str:
 
 def model_name(params: Params) -> str:
     """Name of the registered model and of the MLflow experiment."""
-    return f"hsipipe-{params.dataset.name}-x{params.degradation.scale}"
+    degradation = params.degradation
+    return f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"

@@ -37,10 +37,13 @@ def degrade(
 ) -> Cube:
     """Reduce a cube to larger pixels: by MATLAB's imresize (antialiased bicubic), or as a sensor does it.
 
+    At scale 1 pixels keep their size: what is left are a Gaussian PSF, noise, or both.
+
     Args:
         cube: DataArray with dims y and x, or an array (..., H, W) of NumPy or Dask.
-        scale: Ratio s of the pixel sizes, 2 or more.
-        psf: Point spread function of the sensor; ``"bicubic"`` and ``"average"`` need no more than their name.
+        scale: Ratio s of the pixel sizes, 1 or more.
+        psf: Point spread function of the sensor; ``"bicubic"``, ``"average"`` and, at scale 1, ``"none"`` need no more
+            than their name.
         snr_db: Signal-to-noise ratio of each band in dB; None: no noise.
         seed: Draws the noise.
 
@@ -52,7 +55,8 @@ def degrade(
     Raises:
         DataError: The scale is no whole number or does not divide height or width, or the cube holds NaN or no real
             numbers, or has no y and x.
-        ParamsError: There is no such PSF, or it does not fit the scale; or `snr_db` or `seed` is no such number.
+        ParamsError: There is no such PSF, or it does not fit the scale; `snr_db` or `seed` is no such number; or at
+            scale 1 there is nothing to be done.
     """
     sensor = _sensor(check_scale(scale), psf, snr_db=snr_db, seed=seed)
     if isinstance(cube, xr.DataArray):
@@ -66,25 +70,30 @@ def check_scale(scale: object) -> int:
     """A ratio s of pixel sizes as an int; ``4.0`` and NumPy's numbers count as whole numbers too.
 
     Raises:
-        DataError: It is no whole number of 2 or more.
+        DataError: It is no whole number of 1 or more.
     """
-    if isinstance(scale, Real):
+    if not isinstance(scale, bool) and isinstance(scale, Real):
         number = int(scale) if isinstance(scale, Integral) else float(scale)
-        if number >= 2 and number % 1 == 0:  # of infinity, the remainder is NaN
+        if number >= 1 and number % 1 == 0:  # of infinity, the remainder is NaN
             return int(number)
-    raise DataError(f"scale must be a whole number of 2 or more, the ratio of the pixel sizes, got {scale!r}.")
+    raise DataError(f"scale must be a whole number of 1 or more, the ratio of the pixel sizes, got {scale!r}.")
 
 
 def _sensor(scale: int, psf: object, *, snr_db: object, seed: object) -> _Sensor:
     if isinstance(psf, str):
-        psf = {"bicubic": BICUBIC, "average": Psf("average")}.get(psf, psf)
+        psf = {"bicubic": BICUBIC, "average": Psf("average"), "none": Psf("none")}.get(psf, psf)
     if not isinstance(psf, Psf):
         raise ParamsError(
-            f"psf must be 'bicubic', 'average' or a hsipipe.degradation.psf.Psf, got {psf!r}; "
+            f"psf must be 'bicubic', 'average', 'none' or a hsipipe.degradation.psf.Psf, got {psf!r}; "
             "a Gaussian is Psf('gaussian', sigma=2.0) or Psf('gaussian', mtf=0.3)."
         )
     psf.check(scale)
     check_snr("snr_db", snr_db)
+    if snr_db is None and not psf.changes(scale):
+        raise ParamsError(
+            f"At scale {scale} without noise this PSF ({psf.kind}) changes nothing; give snr_db, a scale of 2 or more, "
+            "or a blur such as Psf('gaussian', sigma=1.5)."
+        )
     if not (isinstance(seed, Integral) and int(seed) >= 0):
         raise ParamsError(f"seed must be a whole number of 0 or more, got {seed!r}.")
     return _Sensor(scale, psf, None if snr_db is None else float(cast(float, snr_db)), int(seed))

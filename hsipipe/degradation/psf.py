@@ -35,7 +35,8 @@ class Psf:
     """A point spread function, on the grid of the HR pixels.
 
     Attributes:
-        kind: MATLAB's imresize, a Gaussian that is then decimated, or the mean of the pixels under an LR pixel.
+        kind: MATLAB's imresize, a Gaussian that is then decimated, the mean of the pixels under an LR pixel; or none,
+            at scale 1, where nothing but noise tells the input from the truth.
         sigma: Standard deviation of the Gaussian in HR pixels.
         mtf: Instead of `sigma`: modulation transfer of the Gaussian at the Nyquist frequency of the LR grid.
         size: Taps of the Gaussian along one axis; None: out to four standard deviations.
@@ -46,15 +47,15 @@ class Psf:
         ParamsError: The fields contradict each other.
     """
 
-    kind: Literal["bicubic", "gaussian", "average"] = "bicubic"
+    kind: Literal["bicubic", "gaussian", "average", "none"] = "bicubic"
     sigma: float | None = None
     mtf: float | None = None
     size: int | None = None
     phase: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("bicubic", "gaussian", "average"):
-            raise ParamsError(f"degradation.psf.kind must be bicubic, gaussian or average, got {self.kind!r}.")
+        if self.kind not in ("bicubic", "gaussian", "average", "none"):
+            raise ParamsError(f"degradation.psf.kind must be bicubic, gaussian, average or none, got {self.kind!r}.")
         fields = {"sigma": self.sigma, "mtf": self.mtf, "size": self.size, "phase": self.phase}
         given = {name: value for name, value in fields.items() if value is not None}
         if self.kind != "gaussian":
@@ -78,8 +79,13 @@ class Psf:
         """Check that the kernel fits an LR pixel.
 
         Raises:
-            ParamsError: `phase` lies outside of an LR pixel, or a kernel of `size` taps cannot be symmetric.
+            ParamsError: `phase` lies outside of an LR pixel, a kernel of `size` taps cannot be symmetric, or larger
+                pixels are to come from no PSF at all.
         """
+        if self.kind == "none" and scale > 1:
+            raise ParamsError(
+                f"degradation.psf.kind none is for scale 1, got scale {scale}; take bicubic, gaussian or average."
+            )
         if self.phase is not None and self.phase >= scale:
             raise ParamsError(
                 f"degradation.psf.phase must lie within an LR pixel, 0 to {scale - 1} at scale {scale}, "
@@ -99,6 +105,10 @@ class Psf:
                 f"degradation.psf.size must be {wanted} number at scale {scale}, because the kernel sits {place}, "
                 f"got {self.size}; take {self.size + 1}{also}. Otherwise the kernel would be lopsided."
             )
+
+    def changes(self, scale: int) -> bool:
+        """Whether what the sensor sees differs from the scene, noise aside."""
+        return scale > 1 or self.kind == "gaussian"
 
     def width(self, scale: int) -> float | None:
         """Standard deviation of the Gaussian in HR pixels; None for the other kinds.
@@ -151,6 +161,8 @@ class Psf:
 
     def describe(self, scale: int) -> str:
         """One line for people."""
+        if not self.changes(scale):
+            return "none"
         sigma = self.width(scale)
         if sigma is None:
             what = "bicubic, antialiased" if self.kind == "bicubic" else f"mean of {scale} x {scale} pixels"
@@ -175,6 +187,7 @@ def make_psf(params: PsfParams) -> Psf:
 
 @lru_cache(maxsize=64)
 def _operator(psf: Psf, n_in: int, scale: int) -> Banded:
+    psf.check(scale)
     n_out = n_in // scale
     if psf.kind == "bicubic":
         return bicubic_operator(n_in, n_out)
@@ -188,7 +201,6 @@ def _kernel(psf: Psf, scale: int) -> tuple[NDArray[np.int64], NDArray[np.float64
     sigma = psf.width(scale)
     if sigma is None:
         return np.arange(scale), np.full(scale, 1.0 / scale)
-    psf.check(scale)
     centre = (scale - 1) / 2 if psf.phase is None else float(psf.phase)
     # At least the pixels next to the centre, however narrow the Gaussian is.
     reach = max(_REACH * sigma, 0.5) if psf.size is None else (psf.size - 1) / 2

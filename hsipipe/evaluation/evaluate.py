@@ -24,7 +24,6 @@ from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
 from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import (
-    BICUBIC,
     AnyRow,
     Prediction,
     Row,
@@ -32,7 +31,7 @@ from hsipipe.evaluation.rows import (
     apply_with_spread,
     standard_rows,
 )
-from hsipipe.evaluation.verdicts import judge
+from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.models.device import device_for
 from hsipipe.params import HardwareParams, SamplingParams
 from hsipipe.progress import progress
@@ -54,7 +53,7 @@ def evaluate_models(
     hardware: HardwareParams,
     protocol: Protocol,
 ) -> dict[str, Any]:
-    """Score DMGASR beside bicubic, its controls and the ceilings; see :func:`evaluate`."""
+    """Score DMGASR beside the baseline, its controls and the ceilings; see :func:`evaluate`."""
     device = device_for(hardware.accelerator)
     rows = standard_rows(
         pairs, gae, diffusion, regression, control, sampling=sampling, scale=protocol.scale, device=device
@@ -73,7 +72,7 @@ def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protoco
 
     Returns:
         The tree of metrics.json, ready for strict JSON: ``models`` (means over scenes), ``scenes``,
-        ``test_set`` (name, shape and digest of each scene), ``protocol``, ``gain_db`` (MPSNR over bicubic)
+        ``test_set`` (name, shape and digest of each scene), ``protocol``, ``gain_db`` (MPSNR over the baseline)
         and ``verdicts``; with rows of several samples ``uncertainty``
         (:data:`hsipipe.evaluation.calibration.UNCERTAINTY_DEFINITIONS`). A value that is not finite is None.
 
@@ -156,14 +155,15 @@ def _assemble(
         models[row.name] = {key: float(np.mean([values[key] for values in of_row])) for key in of_row[0]}
         models[row.name]["nfe"] = row.nfe
         models[row.name]["kind"] = row.kind
+    baseline = baseline_of(models)
     tree: dict[str, Any] = finite(
         {
             "models": models,
             "scenes": scenes,
             "gain_db": {
-                name: values["mpsnr_db"] - models[BICUBIC]["mpsnr_db"]
+                name: values["mpsnr_db"] - models[baseline]["mpsnr_db"]
                 for name, values in models.items()
-                if BICUBIC in models and name != BICUBIC
+                if baseline is not None and name != baseline
             },
             "test_set": test_set,
             "protocol": protocol.as_json(),

@@ -23,7 +23,7 @@ from hsipipe.evaluation.evidence import SceneEvidence
 
 # Okabe and Ito's colours, apart for colour-blind readers as well (jfly.uni-koeln.de/color).
 _TRUTH = "#000000"
-_KNOWN = {"bicubic": "#7a7a7a", "regression": "#e69f00", "dmgasr": "#0072b2"}
+_KNOWN = {"bicubic": "#7a7a7a", "input": "#7a7a7a", "regression": "#e69f00", "dmgasr": "#0072b2"}
 _OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 WIDTH = 12.0
 _TALLEST = 14.0
@@ -45,7 +45,7 @@ def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping
         rows: Names to show, with their index in the arrays of `scene`.
         captions: Second line of a row's title.
     """
-    images = [("LR input", scene.lr_rgb)]
+    images = [("LR input" if scene.lr_rgb.shape != scene.hr_rgb.shape else "input", scene.lr_rgb)]
     images += [(f"{name}\n{captions.get(name, '')}".strip(), scene.rgb[index]) for name, index in rows.items()]
     images.append(("HR truth", scene.hr_rgb))
     height, width = scene.hr_rgb.shape[:2]
@@ -141,11 +141,12 @@ def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float
     return figure
 
 
-def gain_bars(gains: Mapping[str, Mapping[str, float]]) -> Figure:
-    """MPSNR gain over bicubic, one group of bars a scene.
+def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str) -> Figure:
+    """MPSNR gain over the baseline, one group of bars a scene.
 
     Args:
         gains: Row name to scene to dB.
+        over: Name of the baseline.
     """
     scenes = list(next(iter(gains.values())))
     thick = 0.8 / len(gains)
@@ -161,7 +162,7 @@ def gain_bars(gains: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.set_yticks(place, scenes, fontsize=9)
     axis.invert_yaxis()
     axis.margins(x=0.15, y=0.01)
-    axis.set_xlabel("MPSNR over bicubic (dB)", fontsize=9)
+    axis.set_xlabel(f"MPSNR over {over} (dB)", fontsize=9)
     figure.legend(loc="outside upper right", ncols=len(gains), fontsize=9, frameon=False)
     quiet(axis, grid="x")
     return figure

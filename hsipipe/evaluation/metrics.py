@@ -42,7 +42,7 @@ def score(
     Args:
         sr: Prediction (C, H, W); values are taken as they are, not clipped.
         hr: Ground truth (C, H, W), full range 1.0.
-        scale: Ratio of the pixel sizes, s, a whole number of 2 or more.
+        scale: Ratio of the pixel sizes, s, a whole number of 1 or more.
         lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
         psf: Of the LR sensor, for the consistency.
         ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
@@ -57,10 +57,9 @@ def score(
     scale = check_scale(scale)
     truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
     check_pair(prediction, truth, scale)
-    reference = truth
-    if lr is not None:
-        reference = as_cube(lr, "lr")
-        check_lr(reference, truth, scale)
+    given = None if lr is None else as_cube(lr, "lr")
+    if given is not None:
+        check_lr(given, truth, scale)
     mse = band_mse(prediction, truth)
     return {
         "mpsnr_db": mpsnr_db(mse),
@@ -70,7 +69,7 @@ def score(
         "ergas": ergas(mse, truth, scale=ergas_ratio or scale, wavelength_nm=band_wavelengths(hr)),
         "cc": cc(prediction, truth),
         "rmse": rmse(mse),
-        "consistency_psnr_db": consistency_psnr_db(prediction, reference, scale=scale, psf=psf),
+        "consistency_psnr_db": consistency_psnr_db(prediction, given, hr=truth, scale=scale, psf=psf),
     }
 
 
@@ -181,18 +180,23 @@ def cc(sr: Array, hr: Array) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def consistency_psnr_db(sr: Array, reference: Array, *, scale: int, psf: Psf = BICUBIC) -> float:
-    """PSNR in dB between the degraded prediction and the LR input.
+def consistency_psnr_db(sr: Array, lr: Array | None, *, hr: Array, scale: int, psf: Psf = BICUBIC) -> float:
+    """PSNR in dB between the degraded prediction and the LR input; NaN where noise alone degrades.
+
+    In denoising it would be highest for a prediction that keeps all of the noise.
 
     Args:
         sr: Prediction (C, H, W).
-        reference: LR input (C, H/s, W/s); or the truth (C, H, W), which is degraded like the prediction.
+        lr: LR input (C, H/s, W/s); None: the truth, degraded like the prediction.
+        hr: Ground truth (C, H, W).
         scale: Ratio of the pixel sizes, s.
         psf: Of the LR sensor.
     """
+    if not psf.changes(scale):
+        return math.nan
     errors = []
-    for a, b in zip(sr, reference, strict=True):
-        low = psf.downsample(_f64(b), scale) if a.shape == b.shape else _f64(b)
+    for a, b in zip(sr, hr if lr is None else lr, strict=True):
+        low = psf.downsample(_f64(b), scale) if lr is None else _f64(b)
         errors.append(np.mean(np.square(psf.downsample(_f64(a), scale) - low)))
     return psnr_db(float(np.mean(errors)))
 

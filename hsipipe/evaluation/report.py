@@ -19,9 +19,10 @@ from hsipipe.evaluation import figures, spread_figures
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
 from hsipipe.evaluation.evidence import SceneEvidence, read_index
 from hsipipe.evaluation.table import COLUMNS, MISSING, best_rows, cell
-from hsipipe.evaluation.verdicts import BASELINE, judge
+from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.progress import progress
 from hsipipe.protocols import require_same
+from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 MAX_SCENES = 6
 
@@ -120,7 +121,7 @@ def _overview(album: _Album, metrics: Mapping[str, Any], folder: Path, rows: Map
         main = gains[list(gains)[-1]]
         ranked = sorted(main, key=lambda name: (-np.nan_to_num(main[name]), name))
         ordered = {row: {name: values[name] for name in ranked} for row, values in gains.items()}
-        pictures["gain"] = album.add(figures.gain_bars(ordered), "gain")
+        pictures["gain"] = album.add(figures.gain_bars(ordered, over=str(baseline_of(metrics["models"]))), "gain")
     return pictures
 
 
@@ -171,16 +172,19 @@ def _band(scene: SceneEvidence, band: int) -> str:
 
 
 def _gains(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """MPSNR over bicubic in dB: row to scene; rows that are no ceiling, the models last."""
+    """MPSNR over the baseline in dB: row to scene; rows that are no ceiling, the models last."""
+    baseline = baseline_of(metrics["models"])
+    if baseline is None:
+        return {}
     order = {"baseline": 0, "control": 1, "model": 2}
-    names = [name for name, row in metrics["models"].items() if name != BASELINE and row["kind"] in order]
+    names = [name for name, row in metrics["models"].items() if name != baseline and row["kind"] in order]
     names.sort(key=lambda name: order[metrics["models"][name]["kind"]])
     gains: dict[str, dict[str, float]] = {name: {} for name in names}
     for scene, values in metrics["scenes"].items():
         for name in names:
-            pair = (values[name]["mpsnr_db"], values.get(BASELINE, {}).get("mpsnr_db"))
+            pair = (values[name]["mpsnr_db"], values.get(baseline, {}).get("mpsnr_db"))
             gains[name][scene] = pair[0] - pair[1] if None not in pair else math.nan
-    return gains if BASELINE in metrics["models"] else {}
+    return gains
 
 
 def _render(
@@ -194,7 +198,11 @@ def _render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     models = metrics["models"]
+    frame = dict(metrics["protocol"]["fields"])
     return template.render(
+        frame=frame,
+        task=TASKS[frame.get("degradation.task", SUPER_RESOLUTION)].title,
+        baseline=baseline_of(models),
         verdicts=judge(metrics),
         tables=[
             _table("Mean over the test scenes", models),
@@ -203,7 +211,7 @@ def _render(
         columns=COLUMNS,
         protocol=metrics["protocol"],
         test_set=metrics.get("test_set", []),
-        definitions=[(_TITLES[key], text) for key, text in METRIC_DEFINITIONS.items()],
+        definitions=[(_TITLES[key], frame.get(f"metrics.{key}", text)) for key, text in METRIC_DEFINITIONS.items()],
         overview=overview,
         uncertainty=uncertainty,
         details=details,

@@ -24,8 +24,6 @@ from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import SamplingParams
 
-BICUBIC = "bicubic"
-
 Prediction = NDArray[np.floating[Any]]
 
 
@@ -57,7 +55,7 @@ class Row:
 
     Attributes:
         name: Key in metrics.json.
-        kind: A baseline needs no training, a control is trained to judge a model by.
+        kind: The baseline needs no training, and gains are over it; a control is trained to judge a model by.
         predict: HR prediction (C, H, W) of an observation.
         nfe: Network evaluations per image.
         samples: Samples K whose mean is the prediction.
@@ -95,10 +93,10 @@ def apply(row: AnyRow, pair: Pair) -> Prediction:
     return row.reconstruct(pair) if isinstance(row, CeilingRow) else row.predict(Observation.of(pair))
 
 
-def bicubic_row(scale: int) -> Row:
-    """Bicubic interpolation of the whole scene."""
+def baseline_row(scale: int) -> Row:
+    """Bicubic interpolation of the whole scene; at scale 1 that is the input as it is, and called so."""
     model = Bicubic(scale)
-    return Row(BICUBIC, "baseline", lambda seen: model.predict(seen.lr[None])[0], model.nfe)
+    return Row(model.name, "baseline", lambda seen: model.predict(seen.lr[None])[0], model.nfe)
 
 
 def apply_with_spread(row: AnyRow, pair: Pair) -> tuple[Prediction, Prediction | None]:
@@ -141,14 +139,14 @@ def standard_rows(
     scale: int,
     device: torch.device | str = "cpu",
 ) -> list[AnyRow]:
-    """Bicubic, the ceilings, the two controls (the same network in one step, and pca-residual), and DMGASR."""
+    """The baseline, the ceilings, the two controls (the same network in one step, and pca-residual), and DMGASR."""
     model = Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device)
     one_step = Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device)
     plain = PcaResidual.from_checkpoint(control, consistency=sampling.consistency, device=device)
     latent_channels = model.gae.latent_mean.numel()
     tiles = {"tile": sampling.tile, "overlap": sampling.overlap}
     return [
-        bicubic_row(scale),
+        baseline_row(scale),
         pca_row(pairs, latent_channels),
         CeilingRow("ae-ceiling", lambda pair: model.reconstruct(pair.hr)),
         CeilingRow("latent-ceiling", lambda pair: model.ceiling(pair.lr, pair.hr)),

@@ -47,7 +47,8 @@ class _Denoising:
             sampler=params.validation_sampler,
             steps=params.validation_steps,
             samples=1,
-            residual_decode=True,
+            # Of denoising, noise that the latents do not hold would stay, and hide how good the latents are.
+            residual_decode=Psf(**val.attrs["psf"]).changes(int(val.attrs["scale"])),
             consistency=0,
             tile=val.shape("hr")[-1],
             overlap=0,

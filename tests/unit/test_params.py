@@ -79,7 +79,8 @@ def test_every_mistake_is_told_at_once(tree):
     ("key", "value"),
     [
         ("degradation.scale", "four"),
-        ("degradation.scale", 1),
+        ("degradation.scale", 0),
+        ("degradation.task", "denoising"),
         ("degradation.scale", 2.5),
         ("gae.optimizer.lr", float("nan")),
         ("gae.optimizer.lr", float("inf")),
@@ -128,6 +129,56 @@ def test_refining_needs_a_network_that_is_given_its_estimate(tree, key):
     parse_params(tree)
     change(tree, "diffusion.self_condition", False)
     assert f"{key} refine repeats one estimate unless the network is given it" in refusal(tree)
+
+
+DENOISE = {"task": "denoise", "scale": 1, "psf.kind": "none", "snr_db.lr": 20.0}
+DEBLUR = {"task": "deblur", "scale": 1, "psf.kind": "gaussian", "psf.sigma": 1.5}
+
+
+def set_task(tree, values, *, consistency=0):
+    tree["sampling"]["consistency"] = consistency
+    for key, value in values.items():
+        change(tree, f"degradation.{key}", value)
+
+
+@pytest.mark.parametrize("values", [DENOISE, DEBLUR, DEBLUR | {"snr_db.lr": 30.0}])
+def test_degradations_on_the_grid_of_the_truth(tree, values):
+    set_task(tree, values)
+    assert parse_params(tree).degradation.task == values["task"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"scale": 1}, "task super-resolution, scale must be 2 or more; input and truth with pixels of one size are"),
+        ({"psf.kind": "none"}, "task super-resolution, psf.kind must be bicubic or gaussian or average, got none"),
+        (DENOISE | {"scale": 4}, "task denoise, scale must be 1, got 4"),
+        (DENOISE | {"psf.kind": "bicubic"}, "task denoise, psf.kind must be none, got bicubic"),
+        (DENOISE | {"psf.kind": "gaussian", "psf.sigma": 1.0}, "task denoise, psf.kind must be none, got gaussian"),
+        (DENOISE | {"snr_db.lr": None}, "task denoise, snr_db.lr must be a number of dB, got null"),
+        (DEBLUR | {"scale": 2}, "task deblur, scale must be 1, got 2"),
+        (DEBLUR | {"psf.kind": "bicubic", "psf.sigma": None}, "task deblur, psf.kind must be gaussian, got bicubic"),
+        (
+            {"task": "denoise"},
+            "scale must be 1, got 4, and psf.kind must be none, got bicubic, and snr_db.lr must be a number of dB",
+        ),
+    ],
+)
+def test_a_degradation_that_is_not_that_of_the_task(tree, values, says):
+    set_task(tree, values)
+    message = refusal(tree)
+    assert message.startswith("params.yaml: degradation: with task ")
+    assert says in message
+
+
+def test_back_projection_would_put_the_noise_back(tree):
+    set_task(tree, DENOISE, consistency=2)
+    assert "sampling.consistency (2) must be 0 with degradation.task denoise: back-projection" in refusal(tree)
+
+
+def test_a_deblurred_image_may_be_drawn_to_its_input(tree):
+    set_task(tree, DEBLUR, consistency=2)
+    assert parse_params(tree).sampling.consistency == 2
 
 
 @pytest.mark.parametrize(("text", "kind"), [("- a\n- b\n", "list"), ("", "NoneType"), ("4\n", "int")])

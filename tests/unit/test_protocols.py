@@ -270,6 +270,44 @@ def test_what_the_sensors_do_changes_the_hash(change, protocol):
     assert protocol(degradation=change).hash != protocol().hash
 
 
+PLAIN = {
+    "scale": 4,
+    "normalisation": "fixed",
+    "psf": {"kind": "bicubic", "sigma": None, "mtf": None, "size": None, "phase": None},
+    "srf": None,
+    "snr_db": {"lr": None, "msi": None},
+    "seed": 0,
+}
+DENOISE = {"task": "denoise", "scale": 1, "psf": {"kind": "none"}, "snr_db": {"lr": 20.0}}
+DEBLUR = {"task": "deblur", "scale": 1, "psf": {"kind": "gaussian", "sigma": 1.5}}
+
+
+def test_the_task_counts_but_the_hashes_of_super_resolution_are_older_than_it(make_params):
+    def of(**degradation):
+        plan = {part: [{"name": part, "scene": part, "region": [0, 32, 0, 32]}] for part in ("train", "val", "test")}
+        groups = {"dataset": make_params("dataset", name="cave"), "split": make_params("split")}
+        low = make_params("degradation", **PLAIN | degradation)
+        return make_protocol("default", **groups, degradation=low, plan=plan, srf=None)
+
+    assert of().hash == "60ede070f2a9d4db"
+    assert of(snr_db={"lr": 35.0}).hash == "4300b8a4366e17e0"
+    assert of(**DENOISE).fields()["degradation.task"] == "denoise"
+    assert len({of().hash, of(**DENOISE).hash, of(**DEBLUR).hash}) == 3
+
+
+def test_consistency_with_a_noisy_input_is_said_to_be_undefined(protocol):
+    key = "metrics.consistency_psnr_db"
+    assert protocol(degradation=DENOISE).fields()[key].startswith("not defined")
+    assert protocol(degradation=DEBLUR).fields()[key] == METRIC_DEFINITIONS["consistency_psnr_db"]
+
+
+def test_published_protocols_are_of_super_resolution(published):
+    blurred = {"task": "deblur", "scale": 1, "psf.kind": "gaussian", "psf.sigma": 1.5}
+    blurred = {f"degradation.{key}": value for key, value in blurred.items()}
+    with pytest.raises(ParamsError, match=r"has the scales 2, 4, 8, got degradation.scale 1"):
+        published("sspsr", "cave", **blurred)
+
+
 def test_the_seed_counts_where_there_is_noise(protocol):
     noisy = {"snr_db": {"lr": 35.0}}
     assert protocol(degradation={"seed": 1}).hash == protocol().hash

@@ -1,4 +1,4 @@
-"""Bicubic interpolation: what every result is measured against."""
+"""Bicubic interpolation: what every result is measured against; at scale 1 that is the input itself."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,13 @@ class Bicubic:
     """
 
     scale: int
-    name: str = "bicubic"
     bands: int | None = None
     nfe: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its row in tables: at scale 1 nothing is interpolated."""
+        return "bicubic" if self.scale > 1 else "input"
 
     def predict(self, lr: Batch, *, origin: tuple[int, int] = (0, 0)) -> Batch:
         """Interpolate (B, C, h, w) to (B, C, H, W), the same everywhere in a scene."""

@@ -50,10 +50,10 @@ def test_array_in_array_out(cube):
 
 
 @pytest.mark.parametrize(
-    "scale", [1, 0, -4, 2.5, True, np.True_, "abc", "4", None, np.nan, np.inf, -np.inf, np.float32(np.inf), [4], 4j]
+    "scale", [0, 0.5, -4, 2.5, True, np.True_, "abc", "4", None, np.nan, np.inf, -np.inf, np.float32(np.inf), [4], 4j]
 )
 def test_bad_scales(cube, scale):
-    with pytest.raises(DataError, match=r"scale must be a whole number of 2 or more, .*, got"):
+    with pytest.raises(DataError, match=r"scale must be a whole number of 1 or more, .*, got"):
         degrade(cube, scale)
 
 
@@ -61,6 +61,28 @@ def test_bad_scales(cube, scale):
 def test_whole_numbers_of_any_type_are_scales(cube, scale):
     assert type(check_scale(scale)) is int
     np.testing.assert_array_equal(degrade(cube, scale), degrade(cube, 4))
+
+
+def test_at_scale_one_a_cube_keeps_its_grid_and_gets_noise(cube):
+    noisy = degrade(cube, 1, snr_db=20.0)
+    assert noisy.dims == cube.dims
+    np.testing.assert_array_equal(noisy["x"], cube["x"])
+    signal, noise = np.square(cube), np.square(noisy - cube)
+    np.testing.assert_allclose(10 * np.log10(signal.mean(("y", "x")) / noise.mean(("y", "x"))), 20, atol=0.8)
+    np.testing.assert_array_equal(degrade(cube.values, 1, psf="none", snr_db=20.0), noisy)
+
+
+def test_at_scale_one_a_gaussian_blurs(cube):
+    blurred = degrade(cube.values, 1, psf=Psf("gaussian", sigma=1.5))
+    assert blurred.shape == cube.shape
+    assert blurred.std(axis=(1, 2)).max() < 0.5 * cube.values.std(axis=(1, 2)).min()
+    np.testing.assert_allclose(blurred.mean(), cube.values.mean(), atol=0.02)
+
+
+@pytest.mark.parametrize("psf", ["bicubic", "average", "none"])
+def test_at_scale_one_nothing_to_do_is_an_error(cube, psf):
+    with pytest.raises(ParamsError, match=rf"At scale 1 without noise this PSF \({psf}\) changes nothing; give snr_db"):
+        degrade(cube, 1, psf=psf)
 
 
 @pytest.mark.parametrize("gsd", [30, 30.0, np.float32(30), np.int16(30), np.uint8(30)])
@@ -98,7 +120,7 @@ def test_other_point_spread_functions(cube):
     np.testing.assert_array_equal(degrade(cube, 4, psf="bicubic"), degrade(cube, 4))
     gaussian = Psf("gaussian", mtf=0.3)
     np.testing.assert_array_equal(degrade(cube, 4, psf=gaussian), gaussian.downsample(cube.values, 4))
-    with pytest.raises(ParamsError, match=r"psf must be 'bicubic', 'average' or .*, got 'gaussian'; a Gaussian is Psf"):
+    with pytest.raises(ParamsError, match=r"psf must be 'bicubic', .* or .*, got 'gaussian'; a Gaussian is Psf"):
         degrade(cube, 4, psf="gaussian")
     with pytest.raises(ParamsError, match="phase must lie within an LR pixel"):
         degrade(cube, 2, psf=Psf("gaussian", sigma=1.0, phase=2))

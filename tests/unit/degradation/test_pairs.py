@@ -10,7 +10,7 @@ from hsipipe.datasets.prepare import open_scene, prepare_scenes
 from hsipipe.degradation import simulate as module
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
-from hsipipe.degradation.psf import make_psf
+from hsipipe.degradation.psf import Psf, make_psf
 from hsipipe.degradation.srf import response
 from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
 from hsipipe.formats import open_cube
@@ -257,3 +257,22 @@ def test_normalisation_by_the_scene_and_by_the_region(tmp_path, make_scenes, mak
     for part in ("train", "val", "test"):
         hr = read_pair(by_region, part, "synthetic_00").hr
         assert (hr.min(), hr.max()) == (0, 1)
+
+
+def test_to_denoise_the_input_has_the_grid_of_the_truth_and_noise(tmp_path, make_scenes, make):
+    noisy = {"task": "denoise", "scale": 1, "psf": {"kind": "none"}, "snr_db": {"lr": 20.0}}
+    pairs, summary = make(make_scenes(), tmp_path / "pairs", degradation=noisy)
+    assert (summary["scale"], summary["psf"]) == (1, "none")
+    pair = read_pair(pairs, "train", pair_names(pairs, "train")[0])
+    assert pair.lr.shape == pair.hr.shape
+    snr_db = 10 * np.log10(np.square(pair.hr).mean(axis=(1, 2)) / np.square(pair.lr - pair.hr).mean(axis=(1, 2)))
+    np.testing.assert_allclose(snr_db, 20.0, atol=0.5)
+
+
+def test_to_deblur_the_input_has_the_grid_of_the_truth_and_its_blur(tmp_path, make_scenes, make):
+    blur = {"task": "deblur", "scale": 1, "psf": {"kind": "gaussian", "mtf": 0.1}}
+    pairs, _ = make(make_scenes(), tmp_path / "pairs", degradation=blur)
+    pair = read_pair(pairs, "train", pair_names(pairs, "train")[0])
+    assert pair.lr.shape == pair.hr.shape
+    np.testing.assert_allclose(pair.lr, Psf("gaussian", mtf=0.1).downsample(pair.hr, 1), atol=1e-5)
+    assert np.abs(pair.lr - pair.hr).max() > 0.01

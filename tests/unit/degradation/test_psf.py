@@ -149,7 +149,7 @@ def test_params_make_a_psf():
         ({"kind": "gaussian", "sigma": 1.0, "mtf": 0.3}, r"either sigma or mtf, got sigma 1\.0 and mtf 0\.3"),
         ({"kind": "bicubic", "sigma": 1.0}, "psf.sigma belongs to kind gaussian, but kind is bicubic; set it to null"),
         ({"kind": "average", "size": 3, "phase": 0}, "psf.size/phase belongs to kind gaussian, but kind is average"),
-        ({"kind": "box"}, "kind must be bicubic, gaussian or average, got 'box'"),
+        ({"kind": "box"}, "kind must be bicubic, gaussian, average or none, got 'box'"),
         ({"kind": "gaussian", "sigma": 0.0}, r"sigma must be a positive number of HR pixels below 1000, got 0\.0"),
         ({"kind": "gaussian", "sigma": 1e9}, r"sigma must be a positive number of HR pixels below 1000, got 1"),
         ({"kind": "gaussian", "sigma": 1.0, "size": 10**9}, "size must be a positive whole number below 10000, got 1"),
@@ -179,6 +179,27 @@ def test_kernels_that_do_not_fit_the_scale():
         Psf("gaussian", sigma=1.0, size=8).downsample(x, 3)
     with pytest.raises(DataError, match="height of 12 pixels leaves a remainder of 2 at scale 5"):
         Psf("average").downsample(x, 5)
+    with pytest.raises(ParamsError, match="kind none is for scale 1, got scale 4; take bicubic"):
+        Psf("none").downsample(x, 4)
+
+
+@pytest.mark.parametrize("psf", [BICUBIC, Psf("average"), Psf("none")])
+def test_at_scale_one_every_psf_but_a_gaussian_is_exactly_the_identity(psf):
+    x = np.random.default_rng(0).standard_normal((2, 24, 17)).astype(np.float32)
+    np.testing.assert_array_equal(psf.downsample(x, 1), x)
+    np.testing.assert_array_equal(psf.matrix(24, 1), np.eye(24))
+    assert not psf.changes(1)
+    assert psf.describe(1) == "none"
+
+
+def test_a_gaussian_blurs_at_scale_one_with_the_mtf_that_it_is_given():
+    psf = Psf("gaussian", mtf=0.1)
+    assert psf.changes(1)
+    matrix = psf.matrix(64, 1)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    np.testing.assert_allclose(matrix[32], matrix[32][::-1].take(range(-1, 63)), atol=1e-12)
+    # Half of the Nyquist frequency, where a Gaussian passes the fourth root: there, the taps do not alias yet.
+    assert matrix[32] @ np.cos(np.pi / 2 * (np.arange(64) - 32)) == pytest.approx(0.1**0.25, rel=0.02)
 
 
 def test_one_line_for_people():

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from hsipipe.degradation.bicubic import downsample, upsample
+from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 
 
@@ -29,3 +30,10 @@ def test_back_projection_makes_the_output_consistent_and_keeps_consistent_ones()
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[-1] < 1e-3 * gaps[0]
     torch.testing.assert_close(back_project(truth, lr, resampler=resampler, iterations=3), truth)
+
+
+def test_at_scale_one_interpolation_is_exactly_the_identity():
+    cube = torch.randn(3, 24, 17, generator=torch.Generator().manual_seed(0))
+    resampler = Resampler(24, 17, scale=1, like=cube, psf=Psf("gaussian", sigma=1.0))
+    assert torch.equal(resampler.up(cube), cube)
+    assert not torch.allclose(resampler.down(cube), cube, atol=0.1)

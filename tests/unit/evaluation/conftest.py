@@ -9,7 +9,7 @@ from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
-from hsipipe.evaluation.rows import CeilingRow, Row, bicubic_row
+from hsipipe.evaluation.rows import CeilingRow, Row, baseline_row
 from hsipipe.protocols import make_protocol
 
 SCALE, BANDS = 4, 13
@@ -58,7 +58,7 @@ def rows():
         return up + upsample(seen.lr - downsample(up, SCALE), SCALE)
 
     return [
-        bicubic_row(SCALE),
+        baseline_row(SCALE),
         CeilingRow("pca-3-ceiling", lambda pair: pair.hr + np.float32(1e-3)),
         CeilingRow("ae-ceiling", lambda pair: pair.hr),
         Row("regression", "control", lambda seen: sharper(seen) + 0.01, 1),

@@ -14,6 +14,7 @@ from torchmetrics.functional.image import spectral_angle_mapper as torch_sam
 
 from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import downsample
+from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation import metrics
 
@@ -164,7 +165,7 @@ def test_data_arrays_in_any_order_of_dimensions(cubes):
         (lambda sr, hr: (sr[:4], hr, 4), r"sr has shape \(4, 24, 32\), hr has \(5, 24, 32\).*crop both"),
         (lambda sr, hr: (sr[0], hr[0], 4), r"hr has shape \(24, 32\), expected three dimensions"),
         (lambda sr, hr: (sr, hr, 5), "24 x 32 pixels, which scale 5 does not divide; crop it to 20 x 30"),
-        (lambda sr, hr: (sr, hr, 1), r"scale must be a whole number of 2 or more, .*got 1\."),
+        (lambda sr, hr: (sr, hr, 0), r"scale must be a whole number of 1 or more, .*got 0\."),
         (lambda sr, hr: (sr, hr, 2.5), r"whole number .*got 2\.5\."),
         (lambda sr, hr: (sr, hr, True), r"whole number .*got True\."),
         (lambda sr, hr: (sr[:, :4, :4], hr[:, :4, :4], 4), "4 x 4 pixels, expected at least 7 x 7"),
@@ -199,3 +200,16 @@ def test_a_dead_band_is_named_with_its_wavelength(cubes):
 def test_a_wrong_lr_is_refused(cubes):
     with pytest.raises(DataError, match=r"lr has shape \(5, 24, 32\), expected \(5, 6, 8\)"):
         metrics.score(*cubes, 4, lr=cubes[1])
+
+
+def test_without_any_degradation_but_noise_consistency_is_no_merit(cubes):
+    sr, hr = cubes
+    for psf in (BICUBIC, Psf("none")):
+        assert np.isnan(metrics.score(sr, hr, 1, lr=sr, psf=psf)["consistency_psnr_db"])
+    blurred = Psf("gaussian", sigma=1.5)
+    assert metrics.score(hr, hr, 1, lr=blurred.downsample(hr, 1), psf=blurred)["consistency_psnr_db"] > 120
+
+
+def test_at_scale_one_ergas_has_the_factor_one_hundred(cubes):
+    sr, hr = cubes
+    assert metrics.score(sr, hr, 1)["ergas"] == pytest.approx(4 * metrics.score(sr, hr, 4)["ergas"])

@@ -4,17 +4,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
-from hsipipe.artifacts import Evaluation
+from hsipipe.artifacts import DegradedPairs, Evaluation, RawScenes
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import Pair
+from hsipipe.degradation.pairs import Pair, make_pairs, pairs_index
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, save, spectra, training_curves
 from hsipipe.evaluation.report import choose_scenes, write_report
-from hsipipe.evaluation.rows import apply
+from hsipipe.evaluation.rows import Row, apply, baseline_row
+from hsipipe.protocols import make_protocol
 
 
 @pytest.fixture
@@ -205,3 +208,27 @@ def test_a_row_without_finite_gain_does_not_stop_the_report(evaluation, out, nam
     metrics["models"]["dmgasr"]["mpsnr_db"] = None
     write_report(folder, metrics, out)
     assert "cannot be compared" in (out / "index.html").read_text()
+
+
+def test_a_report_on_denoising_calls_the_baseline_the_input(frame, make_params, tmp_path, out, one_scene):
+    noisy = {"task": "denoise", "scale": 1, "psf": {"kind": "none"}, "snr_db": {"lr": 5.0}}
+    groups = frame | {"degradation": make_params("degradation", **noisy)}
+    raw, pairs, folder = RawScenes(tmp_path / "raw"), DegradedPairs(tmp_path / "pairs"), tmp_path / "evaluation"
+    for path in (raw.path, pairs.path, folder):
+        path.mkdir()
+    prepare_scenes(groups["dataset"], raw.path)
+    make_pairs(raw, pairs.path, split=groups["split"], degradation=groups["degradation"])
+    index = pairs_index(pairs)
+    protocol = make_protocol("default", plan=index["splits"], srf=index["srf"], **groups)
+    model = Row("dmgasr", "model", lambda seen: uniform_filter(seen.lr, (3, 1, 1)), 4)
+    metrics = evaluate(pairs, [baseline_row(1), model], folder, protocol=protocol)
+    assert set(metrics["models"]) == {"input", "dmgasr"}
+    assert metrics["gain_db"]["dmgasr"] > 1
+    assert {row["consistency_psnr_db"] for row in metrics["models"].values()} == {None}
+    assert "above the input" in metrics["verdicts"][0]
+    write_report(Evaluation(folder), metrics, out)
+    page = (out / "index.html").read_text()
+    assert "<h1>Hyperspectral denoising: what was reached</h1>" in page
+    assert "MPSNR gain over input" in page
+    assert "not defined: noise alone degrades the input" in page
+    assert "bicubic" not in page

@@ -1,6 +1,6 @@
 import pytest
 
-from hsipipe.evaluation.verdicts import judge
+from hsipipe.evaluation.verdicts import baseline_of, judge
 
 
 def tree(*, dmgasr=34.0, regression=33.5, sam=4.0, ae=50.0, pca=45.0, nfe=4):
@@ -106,3 +106,15 @@ def test_how_far_the_models_own_decoding_moves_the_bound(pca, latent, says):
     text = judge(with_latent)[3].text
     assert "(residual decoding and consistency, as set in `sampling`)" in text
     assert text.endswith(says)
+
+
+def test_on_the_grid_of_the_truth_the_input_is_the_baseline():
+    noisy = tree()
+    for rows in (noisy["models"], *noisy["scenes"].values()):
+        rows["input"] = rows.pop("bicubic", noisy["models"].get("input"))
+    texts = [verdict.text for verdict in judge(noisy)[:2]]
+    assert texts == [
+        "dmgasr is 2.00 dB MPSNR above the input (34.00 against 32.00; above it on 1 of 2 test scenes).",
+        "The SAM of dmgasr is 0.50 degrees below the input's (4.00 against 4.50).",
+    ]
+    assert baseline_of(noisy["models"]) == "input"

@@ -15,9 +15,9 @@ from hsipipe.models.pca_residual import PcaResidual
 BANDS, SCALE = 12, 4
 
 
-def build(*, untrained=False, components=5, **changes) -> PcaResidual:
+def build(*, untrained=False, components=5, scale=SCALE, **changes) -> PcaResidual:
     torch.manual_seed(0)
-    model = PcaResidual(BANDS, components=components, width=8, blocks=2, scale=SCALE, **changes)
+    model = PcaResidual(BANDS, components=components, width=8, blocks=2, scale=scale, **changes)
     spectra = torch.rand(200, 3) @ torch.rand(3, BANDS) + 0.1 * torch.rand(200, BANDS)
     model.set_components(spectra, 0.1 * torch.randn(200, BANDS))
     if not untrained:
@@ -41,6 +41,13 @@ def test_it_is_a_super_resolver(lr):
 
 def test_untrained_it_is_bicubic_interpolation(lr):
     np.testing.assert_allclose(build(untrained=True).predict(lr), upsample(lr, SCALE), atol=1e-5)
+
+
+def test_at_scale_one_it_stays_on_the_grid_and_starts_at_the_input(lr):
+    np.testing.assert_array_equal(build(untrained=True, scale=1).predict(lr), lr)
+    sr = build(scale=1).predict(lr)
+    assert sr.shape == lr.shape
+    assert np.abs(sr - lr).max() > 1e-3
 
 
 def test_what_it_adds_lies_in_the_components(lr):

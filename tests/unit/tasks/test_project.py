@@ -1,7 +1,10 @@
 import pytest
 
 from hsipipe.errors import MissingInputError
+from hsipipe.models.presets import load_preset
 from hsipipe.params import load_params
+from tasks.ledger import changed_params
+from tasks.overrides import as_overrides
 from tasks.project import find_root, model_name
 
 
@@ -25,3 +28,9 @@ def test_outside_a_project_the_error_says_what_to_do(tmp_path):
 
 def test_the_model_is_named_after_data_and_scale(repository):
     assert model_name(load_params(repository / "params.yaml")) == "hsipipe-synthetic-x4"
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur"])
+def test_the_model_of_another_task_is_named_after_it(task, repository):
+    params, _ = changed_params(repository, as_overrides(load_preset(task)))
+    assert model_name(params) == f"hsipipe-synthetic-{task}"

@@ -26,7 +26,7 @@ from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.metrics import score
-from hsipipe.evaluation.rows import CeilingRow, Row, apply, bicubic_row
+from hsipipe.evaluation.rows import CeilingRow, Row, apply, baseline_row
 from hsipipe.inference.scene import predict_scene
 from hsipipe.models.dmgasr import Dmgasr, load_gae
 from hsipipe.params import parse_params
@@ -112,7 +112,7 @@ def test_trap_03_ergas_divides_by_the_scale(params, raw, metrics, tested, tmp_pa
         "default", dataset=params.dataset, split=params.split, degradation=at_two, plan=plan["splits"], srf=plan["srf"]
     )
     (tmp_path / "out").mkdir()
-    half = evaluate(DegradedPairs(tmp_path), [bicubic_row(2)], tmp_path / "out", protocol=protocol)
+    half = evaluate(DegradedPairs(tmp_path), [baseline_row(2)], tmp_path / "out", protocol=protocol)
     for tree, scale, of in ((metrics, SCALE, tested[0]), (half, 2, None)):
         pair = of or read_pair(DegradedPairs(tmp_path), "test", tested[0].name)
         expected = ergas_by_hand(upsample(pair.lr, scale).clip(0, 1), pair.hr, scale)
