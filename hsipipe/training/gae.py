@@ -79,9 +79,9 @@ def train_gae(
     module.start_at_principal_components(training_pixels(train, seed=gae.seed))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
-    module = module.cpu()
     module.load_state_dict(result.weights)
     module.eval().requires_grad_(False)
+    # Where it was trained: at the paper's width this is minutes of work for a CPU.
     whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
     return {
@@ -97,9 +97,9 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
 
     The residual's std is that of the whitened HR latent minus the whitened latent of the interpolated LR.
     """
-    patches = train.read(spread(len(train), 8 * VALIDATION_PATCHES))
+    patches, device = train.read(spread(len(train), 8 * VALIDATION_PATCHES)), _device(module)
     latents, low = (
-        torch.cat([module.encode(torch.from_numpy(patch[None])) for patch in cubes])
+        torch.cat([module.encode(torch.from_numpy(patch[None]).to(device)).cpu() for patch in cubes])
         for cubes in (patches["hr"], upsample(patches["lr"], train.attrs["scale"]))
     )
     mean, std = latents.mean(dim=(0, 3, 4)), latents.std(dim=(0, 3, 4)).clamp_min(1e-6)
