@@ -17,6 +17,7 @@ beside this file has the commands.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("dmgasr-fast", "dmgasr-paper")
 MORE_TO_DO = 75
+NOTHING = "Nothing was finished or saved in this piece: give it more with --budget-minutes."
 
 
 def main() -> int:
@@ -44,12 +46,22 @@ def main() -> int:
     started = time.time()
     deadline = started + 60 * options.budget_minutes
     # A process of its own: whatever it is doing then, it ends at the deadline, and resume points are whole or absent.
-    command = [sys.executable, __file__, *sys.argv[1:], "--child", str(deadline)]
+    command, earlier = [sys.executable, __file__, *sys.argv[1:], "--child", str(deadline)], pieces(options.work)
     try:
         return subprocess.run(command, timeout=deadline - started, check=False).returncode
     except subprocess.TimeoutExpired:
-        print(f"Ended at {options.budget_minutes:g} minutes in the middle of something; run the same command again.")
-        return MORE_TO_DO
+        print(f"Ended at {options.budget_minutes:g} minutes in the middle of something.")
+    if not any(piece["did"] or piece["saves"] for piece in pieces(options.work)[len(earlier) :]):
+        print(NOTHING)
+        return 1
+    print("Run the same command again.")
+    return MORE_TO_DO
+
+
+def pieces(work: Path) -> list[dict]:
+    """The pieces so far, of the record."""
+    record = work / "record.json"
+    return json.loads(record.read_text())["pieces"] if record.is_file() else []
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:

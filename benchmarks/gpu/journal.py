@@ -50,6 +50,7 @@ class Record:
             "ended": "killed at its deadline",
             "seconds": None,
             "did": [],
+            "saves": 0,
             **environment(root, commit),
             "tests": {},
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cave import MODELS, MORE_TO_DO, ROOT
+from cave import MODELS, MORE_TO_DO, NOTHING, ROOT
 from journal import Record
 from packing import SUFFIX, unpack
 from settings import settings
@@ -70,7 +70,6 @@ class Piece:
         for name in self.names:
             self.params[name], changes = settings(ROOT, name, scenes, packed=packed, tiny=self.tiny)
             self.record.model(name, changes=changes)
-        self.saves = 0
 
     def _unpacked(self, data: Path) -> Path:
         target = self.work / "scenes"
@@ -99,8 +98,8 @@ class Piece:
         if done:
             print("All is done.")
             return 0
-        if not self.record.piece["did"] and not self.saves:
-            print("Nothing was finished or saved in this piece: give it more with --budget-minutes.")
+        if not (self.record.piece["did"] or self.record.piece["saves"]):
+            print(NOTHING)
             return 1
         print("There is more to do: run the same command again.")
         return MORE_TO_DO
@@ -154,7 +153,7 @@ class Piece:
             training = self.training(name, kind)
 
             def told() -> None:
-                self.saves += 1
+                self.record.piece["saves"] += 1
                 entry["curve"] = training.curve
                 self.record.write()
 
