@@ -153,8 +153,9 @@ class Piece:
             training = self.training(name, kind)
 
             def told() -> None:
-                self.record.piece["saves"] += 1
                 entry["curve"] = training.curve
+                # The validation before the first step has no resume point.
+                self.record.piece["saves"] += int(entry["curve"][-1]["step"] > 0)
                 self.record.write()
 
             if torch.cuda.is_available():
