@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -262,12 +263,13 @@ class Piece:
     def cost(self, name: str, kind: str, steps: int) -> dict[str, float]:
         """What the training has cost when it had done so many steps."""
         entry = self.record.training(name, kind)
-        wall = [row["seconds"] for row in entry["curve"] if row["step"] <= steps]
+        rows = [row for row in entry["curve"] if row["step"] <= steps]
+        steps_s = sum((b["step"] - a["step"]) * b["seconds_per_step"] for a, b in pairwise(rows))
         return {
             "steps": steps,
             "of_steps": entry["planned"]["steps"],
-            "optimiser_seconds": round(steps * entry["planned"]["seconds_per_step"], 1),
-            "wall_seconds": wall[-1],
+            "optimiser_seconds": round(steps_s, 2),
+            "wall_seconds": rows[-1]["seconds"],
         }
 
     def row(self, name: str, kind: str, steps: int, stack: ExitStack) -> AnyRow:

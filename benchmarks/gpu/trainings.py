@@ -93,7 +93,11 @@ class Training:
 
     @property
     def curve(self) -> list[dict[str, float]]:
-        """What was logged: step, seconds since the training began without the time between pieces, metrics."""
+        """What was logged: step, metrics, and seconds.
+
+        ``seconds`` since the training began, all included but the time between pieces and what was done twice;
+        ``seconds_per_step`` of the optimiser steps before, the median.
+        """
         return json.loads(self._journal.read_text()) if self._journal.is_file() else []
 
     @property
@@ -125,6 +129,7 @@ class Training:
         """
         known = {int(row["step"]): row for row in self.curve}
         rows: list[dict[str, float]] = []
+        ends: list[float] = []
         started, base, since_save, saves = time.time(), 0.0, 0, 0
         interval_s = self._plan["save_every"] * self._plan["seconds_per_step"]
 
@@ -135,7 +140,10 @@ class Training:
                 rows.append(row)
                 base = row["seconds"]
                 return
-            rows.append({"step": step, "seconds": round(base + time.time() - started, 3), **metrics})
+            times = [b - a for a, b in itertools.pairwise(ends)] or [self._plan["seconds_per_step"]]
+            spent = {"seconds": round(base + time.time() - started, 3), "seconds_per_step": statistics.median(times)}
+            rows.append({"step": step, **spent, **metrics})
+            ends.clear()
             since_save, saves = 0, saves + (step > 0)
             write_text(self._journal, json.dumps(rows))
             told()
@@ -143,6 +151,7 @@ class Training:
         def after_step(*_: object) -> None:
             nonlocal since_save
             known.clear()
+            ends.append(time.time())
             since_save += 1
             left = deadline - time.time()
             # The step before this one was saved. Where another interval does not fit, its steps would be lost.

@@ -88,6 +88,7 @@ def test_the_curve_goes_on_over_the_pieces(tmp_path, train, optimizer):
     assert [row["step"] for row in training.curve] == list(range(0, STEPS + 1, INTERVAL))
     seconds = [row["seconds"] for row in training.curve]
     assert seconds == sorted(seconds)
+    assert all(row["seconds_per_step"] > 0 for row in training.curve)
 
 
 def test_a_row_behind_the_resume_point_is_lost_with_its_steps(tmp_path, train, optimizer):
