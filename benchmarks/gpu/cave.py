@@ -5,8 +5,8 @@
 
 The same command again goes on where the last piece stopped: it ends with 0 when all is done, with 75 when there is
 more to do. What is trained: the autoencoder, the diffusion and the regression of each model, and pca-residual. A
-diffusion takes --train-seconds of optimiser steps, its regression as many steps, its autoencoder half of that time;
-pca-residual has the time of autoencoder and diffusion together. That is far less than the paper's training, and the
+diffusion takes --train-seconds of optimiser steps, its regression the same, its autoencoder half of that; pca-residual
+has the time of autoencoder and diffusion together. That is far less than the paper's training, and the
 figures are those of a short training. Changed values of a preset are listed in the record.
 
 It imports the library alone, no prefect, dvc or mlflow. Where torch is installed with the usual scientific packages
@@ -75,6 +75,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--tiny", action="store_true", help="small networks, to try the script; its figures mean nothing"
     )
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="on a GPU")
     parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/results/gpu*.json)")
     parser.add_argument("--commit", help="of this checkout, where there is no git")
     parser.add_argument("--pack", type=Path, metavar="FOLDER", help="write the scenes of --data there, and end")

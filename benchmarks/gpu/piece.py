@@ -33,7 +33,7 @@ from hsipipe.evaluation.rows import AnyRow, bicubic_row, model_row
 from hsipipe.models.device import device_for
 from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.models.pca_residual import PcaResidual
-from hsipipe.params import Group
+from hsipipe.params import DiffusionParams, Group, OptimizerParams
 from hsipipe.patches.extract import extract_patches
 from hsipipe.protocols import make_protocol
 from hsipipe.storage.publish import atomic_folder, publish
@@ -45,8 +45,8 @@ from hsipipe.training.pca_residual import train_pca_residual
 CONTROL = "pca-residual"
 GROUPS = {"gae": "gae", "diffusion": "diffusion", "regression": "diffusion", "control": "control"}
 """A training's group of params.yaml."""
-SHARES = {"gae": 0.5, "diffusion": 1.0, "control": 1.5}
-"""A training's part of --train-seconds; the regression has the steps of the diffusion."""
+SHARES = {"gae": 0.5, "diffusion": 1.0, "regression": 1.0, "control": 1.5}
+"""A training's part of --train-seconds."""
 METRICS = ("mpsnr_db", "sam_deg", "ssim", "ergas", "seconds_per_image", "nfe")
 
 
@@ -64,12 +64,15 @@ class Piece:
         self.names = [*models[:-1], CONTROL, models[-1]] if len(models) > 1 else [*models, CONTROL]
         packed = any(options.data.glob(f"*{SUFFIX}"))
         what = {"data": options.data.name, "tiny": self.tiny, "train_seconds": self.seconds, "models": self.names}
+        what["compile"] = options.compile
         self.record = Record(self.work, options.json, root=ROOT, commit=options.commit, what=what)
         self.record.write()
         scenes = self._unpacked(options.data) if packed else options.data.resolve()
         self.params = {}
         for name in self.names:
-            self.params[name], changes = settings(ROOT, name, scenes, packed=packed, tiny=self.tiny)
+            self.params[name], changes = settings(
+                ROOT, name, scenes, packed=packed, tiny=self.tiny, compiled=options.compile
+            )
             self.record.model(name, changes=changes)
 
     def _unpacked(self, data: Path) -> Path:
@@ -170,8 +173,6 @@ class Piece:
         return self.job(f"{name}/{kind}", self.work / name / kind, fill)
 
     def planned(self, name: str, kind: str) -> dict[str, float]:
-        if kind == "regression":  # the same network, as many steps
-            return dict(self.record.training(name, "diffusion")["planned"])
         return plan(
             self.trainer(name, kind),
             getattr(self.params[name], GROUPS[kind]).optimizer,
@@ -196,8 +197,11 @@ class Piece:
     def optimizer(self, name: str, kind: str) -> Any:
         planned = self.record.training(name, kind)["planned"]
         given = getattr(self.params[name], GROUPS[kind]).optimizer
-        steps = {key: planned[key] for key in ("steps", "validate_every", "save_every")}
-        return given.model_copy(update={**steps, "warmup": min(given.warmup, planned["steps"] // 10)})
+        update = {key: planned[key] for key in ("steps", "validate_every", "save_every")}
+        update |= {"warmup": min(given.warmup, planned["steps"] // 10)}
+        # A training that stopped early would not have had the time of the others.
+        update |= {"patience": 0} if "patience" in OptimizerParams.model_fields else {}
+        return given.model_copy(update=update)
 
     def trainer(self, name: str, kind: str) -> Train:
         """The stage function with everything but what a training changes."""
@@ -205,7 +209,10 @@ class Piece:
         gae, latents = GaeCheckpoint(folder / "gae"), LatentStore(folder / "latents")
 
         def train(out: Path, optimizer: Any, work: Path, log: Any) -> dict[str, float]:
-            group: Group = getattr(params, GROUPS[kind]).model_copy(update={"optimizer": optimizer})
+            update = {"optimizer": optimizer}
+            if kind == "regression" and "regression_steps" in DiffusionParams.model_fields:
+                update["regression_steps"] = optimizer.steps
+            group: Group = getattr(params, GROUPS[kind]).model_copy(update=update)
             rest: dict[str, Any] = {GROUPS[kind]: group, "hardware": params.hardware, "work": work, "log": log}
             if kind == "gae":
                 return train_gae(store, out, **rest)

@@ -32,7 +32,9 @@ _TINY: dict[str, Any] = {
 }
 
 
-def settings(root: Path, model: str, scenes: Path, *, packed: bool, tiny: bool) -> tuple[Params, dict[str, Any]]:
+def settings(
+    root: Path, model: str, scenes: Path, *, packed: bool, tiny: bool, compiled: bool
+) -> tuple[Params, dict[str, Any]]:
     """The parameters of a model, and what differs from its preset.
 
     Args:
@@ -41,20 +43,22 @@ def settings(root: Path, model: str, scenes: Path, *, packed: bool, tiny: bool) 
         scenes: The scenes, in CAVE's layout or unpacked.
         packed: They were packed.
         tiny: Small networks.
+        compiled: With torch.compile, on a GPU and where the library offers it.
     """
+    where = hardware(compiled=compiled)
     preset = load_preset(model) if model in preset_names() else {}
     base = merged(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")), preset)
     changes = merged(_SHORTENED.get(model, {}), _TINY if tiny else {})
     # Warm-up and the steps themselves follow from the time; see trainings.plan.
-    tree = merged(merged(base, changes), {"dataset": _dataset(scenes, packed=packed), "hardware": hardware()})
-    return parse_params(tree, source=model), changes | {"hardware": hardware()}
+    tree = merged(merged(base, changes), {"dataset": _dataset(scenes, packed=packed), "hardware": where})
+    return parse_params(tree, source=model), changes | {"hardware": where}
 
 
-def hardware() -> dict[str, Any]:
+def hardware(*, compiled: bool) -> dict[str, Any]:
     """bf16 and, where the library offers it, torch.compile on a GPU; plain float32 on a CPU."""
     gpu = torch.cuda.is_available()
     found: dict[str, Any] = {"accelerator": "auto", "precision": "bf16-mixed" if gpu else "32-true"}
-    return found | ({"compile": gpu} if "compile" in HardwareParams.model_fields else {})
+    return found | ({"compile": gpu and compiled} if "compile" in HardwareParams.model_fields else {})
 
 
 def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

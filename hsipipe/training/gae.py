@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.models.checkpoint import save_checkpoint
+from hsipipe.models.device import device_for
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
@@ -79,9 +80,10 @@ def train_gae(
     module.start_at_principal_components(training_pixels(train, seed=gae.seed))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
+    # At the paper's width whitening is minutes of work for a CPU.
+    module = module.to(device_for(hardware.accelerator))
     module.load_state_dict(result.weights)
     module.eval().requires_grad_(False)
-    # Where it was trained: at the paper's width this is minutes of work for a CPU.
     whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
     return {
