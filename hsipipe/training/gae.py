@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.models.checkpoint import save_checkpoint
+from hsipipe.models.device import device_for
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
@@ -79,7 +80,8 @@ def train_gae(
     module.start_at_principal_components(training_pixels(train, seed=gae.seed))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
-    module = module.cpu()
+    # At the paper's width whitening is minutes of work for a CPU.
+    module = module.to(device_for(hardware.accelerator))
     module.load_state_dict(result.weights)
     module.eval().requires_grad_(False)
     whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
@@ -97,9 +99,9 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
 
     The residual's std is that of the whitened HR latent minus the whitened latent of the interpolated LR.
     """
-    patches = train.read(spread(len(train), 8 * VALIDATION_PATCHES))
+    patches, device = train.read(spread(len(train), 8 * VALIDATION_PATCHES)), _device(module)
     latents, low = (
-        torch.cat([module.encode(torch.from_numpy(patch[None])) for patch in cubes])
+        torch.cat([module.encode(torch.from_numpy(patch[None]).to(device)).cpu() for patch in cubes])
         for cubes in (patches["hr"], upsample(patches["lr"], train.attrs["scale"]))
     )
     mean, std = latents.mean(dim=(0, 3, 4)), latents.std(dim=(0, 3, 4)).clamp_min(1e-6)
