@@ -51,18 +51,17 @@ class _Denoising:
         )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
-    def loss(self, module: LatentNet, step: int) -> Tensor:
-        batch, device = self._batches.at(step), next(module.parameters()).device
+    def loss(self, module: LatentNet, step: int, part: slice) -> Tensor:
+        batch, device = self._batches.at(step, part), next(module.parameters()).device
         z_hr, z_lr = batch["hr"].to(device), batch["lr"].to(device)
         x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
         if module.objective == "regression":
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
             return l1_loss(prediction, x0)
-        generator = generator_for(self.seed, step, stream=2)
-        gamma = module.schedule.draw(len(x0), generator=generator, terminal_share=self._params.terminal_share).to(
-            device
-        )
-        noise = torch.randn(x0.shape, generator=generator).to(device)
+        generator, total = generator_for(self.seed, step, stream=2), self._params.optimizer.batch
+        gamma = module.schedule.draw(total, generator=generator, terminal_share=self._params.terminal_share)
+        gamma = gamma[part].to(device)
+        noise = torch.randn(total, *x0.shape[1:], generator=generator)[part].to(device)
         prediction = module(diffuse(x0, noise, gamma), z_lr, gamma)
         return l1_loss(prediction, training_target(module.target, x0=x0, noise=noise, gamma=gamma))
 
@@ -97,7 +96,7 @@ def train_diffusion(
         regression: Train the control instead.
 
     Returns:
-        Validation MPSNR of the best step, that step, parameter count.
+        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count.
 
     Raises:
         IntegrityError: The latents belong to another autoencoder.
@@ -136,5 +135,7 @@ def train_diffusion(
     return {
         "val_mpsnr_db": result.best_value,
         "best_step": result.best_step,
+        "steps": result.steps,
+        "train_seconds": round(result.seconds, 3),
         "parameters": sum(p.numel() for p in net.parameters()),
     }

@@ -15,8 +15,8 @@ from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.training.loop import fit, generator_for, learning_rate
 from hsipipe.training.state import RESUME
 
-PARAMS = OptimizerParams(steps=12, batch=4, lr=0.01, warmup=2, ema=0.9, validate_every=3, save_every=4)
-HARDWARE = HardwareParams(accelerator="cpu", precision="32-true")
+PARAMS = OptimizerParams(steps=12, batch=4, lr=0.01, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4)
+HARDWARE = HardwareParams(accelerator="cpu", precision="32-true", compile=False, devices=1)
 
 
 class Line:
@@ -27,7 +27,7 @@ class Line:
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
 
-    def loss(self, module, step):
+    def loss(self, module, step, part):
         if step == self.stop_at:
             os.kill(os.getpid(), signal.SIGKILL)
         x = torch.randn(8, 4, generator=generator_for(self.seed, step))
@@ -106,8 +106,8 @@ def test_a_training_that_only_harms_keeps_its_start(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_resume_point(tmp_path):
     class Exploding(Line):
-        def loss(self, module, step):
-            return super().loss(module, step) * (float("nan") if step == 6 else 1)
+        def loss(self, module, step, part):
+            return super().loss(module, step, part) * (float("nan") if step == 6 else 1)
 
     with pytest.raises(TrainingError, match=r"loss is nan at step 7; lower optimizer.lr"):
         train(tmp_path, Exploding())
@@ -145,6 +145,6 @@ def test_without_any_finite_validation_nothing_comes_out(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_a_clear_error(tmp_path):
-    hardware = HardwareParams(accelerator="cuda", precision="32-true")
+    hardware = HardwareParams(accelerator="cuda", precision="32-true", compile=False, devices=1)
     with pytest.raises(ParamsError, match="torch sees no GPU here; set it to auto or cpu"):
         fit(network(), Line(), params=PARAMS, hardware=hardware, work=tmp_path, log=print, description="line")
