@@ -193,8 +193,6 @@ class _Training(Generic[M]):
             # The start is a candidate, too: training need not improve on it.
             self._judge({})
         over = self._is_over()
-        if self._fabric.world_size > 1 and not over:
-            self._settle()
         while state.step < params.steps and not over:
             loss = self._step()
             if state.step % params.validate_every == 0 or state.step == params.steps:
@@ -213,11 +211,6 @@ class _Training(Generic[M]):
     def _is_over(self) -> bool:
         """Whether patience has ended; the first process alone validates and knows."""
         return bool(self._fabric.broadcast(0 < self._params.patience <= self.state.stale()))
-
-    def _settle(self) -> None:
-        """One pass for nothing: DDP then lays out its sums as it does in all later passes, also after a resume."""
-        self._fabric.backward(self._loss())
-        self._optimizer.zero_grad(set_to_none=True)
 
     def _judge(self, measured: Mapping[str, float]) -> None:
         """Validate, keep the weights if they are the best so far, and tell the metrics."""

@@ -13,19 +13,18 @@ from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.training.loop import fit, generator_for
 
 BATCH = 12
-PARAMS = OptimizerParams(
-    steps=12, batch=BATCH, lr=0.01, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4
-)
+PARAMS = OptimizerParams(steps=12, batch=BATCH, lr=0.01, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4)
 
 
 @dataclass
 class Line:
-    """Fit y = 2 x; on demand a process dies or fails in a step, or the loss is no number."""
+    """Fit y = 2 x; on demand a process dies, fails or stands still in a step, or the loss is no number."""
 
     die_at: int | None = None
     die_in: int = 0
     bad_data_at: int | None = None
     nan_at: int | None = None
+    stop_at: int | None = None
     seed: int = 5
 
     def loss(self, module, step, part):
@@ -33,6 +32,8 @@ class Line:
         number = part.start // len(x)
         if (step, number) == (self.die_at, self.die_in):
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == self.stop_at:
+            signal.pause()
         if (step, number) == (self.bad_data_at, 1):
             raise DataError("Dead band.")
         loss = (module(x) - 2 * x).square().mean()
