@@ -13,7 +13,7 @@ import torch
 from hsipipe.errors import DataError, ParamsError, TrainingError
 from hsipipe.training.state import RESUME
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
