@@ -182,6 +182,8 @@ class OptimizerParams(Group):
     """Decay of the exponential moving average of the weights; 0 switches it off."""
     validate_every: Positive
     """Steps between two validations; the best one is the checkpoint."""
+    patience: NonNegative
+    """Validations without a new best after which training stops; 0: never."""
     save_every: Positive
     """Steps between two resume points; they survive a kill."""
 
@@ -368,6 +370,10 @@ class HardwareParams(Group):
     """auto takes the GPU if there is one."""
     precision: Literal["32-true", "bf16-mixed"]
     """Lightning Fabric's name of the precision."""
+    compile: bool
+    """Compile the network for its training steps (torch.compile): minutes once, faster steps after."""
+    devices: Positive
+    """Processes that share each batch of a training, one a GPU; `batch` must be a multiple."""
 
 
 class Params(Group):

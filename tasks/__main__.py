@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from hsipipe.errors import HsipipeError
+from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
 from tasks.exits import guarded
 from tasks.project import METRICS, find_root, model_name
@@ -29,11 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_stage(name: str) -> None:
     """Run one stage; it ends when whoever started it ends, and leaves its error behind for the ledger."""
     from tasks.ledger import error_path
-    from tasks.process import die_with, die_with_parent, dvc_ancestor
+    from tasks.process import die_with, dvc_ancestor
 
     stage = STAGES[name]
     signal.signal(signal.SIGTERM, _terminate)
-    die_with_parent()
+    end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
         die_with(dvc)
     try:

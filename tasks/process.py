@@ -5,7 +5,6 @@ SIGKILL. DVC alone leaves its stage running when it is killed, and the next run 
 beside it.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,7 +17,8 @@ from pathlib import Path
 
 import psutil
 
-PR_SET_PDEATHSIG = 1
+from hsipipe.processes import end_with_parent
+
 GRACE_S = 15.0
 """How long a child may take to end in good order: a stage closes its MLflow run."""
 POLL_S = 0.5
@@ -68,20 +68,11 @@ def dvc_ancestor() -> Owner | None:
     return None
 
 
-def die_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent dies.
-
-    Linux alone can do it; elsewhere :func:`die_with` is what remains.
-    """
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the kernel knew
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def die_with(owner: Owner) -> None:
-    """End this process by SIGTERM when `owner` is gone; for an ancestor with a shell in between."""
+    """End this process by SIGTERM when `owner` is gone; for an ancestor with a shell in between.
+
+    Where the kernel does not tell a child that its parent died, this is what remains.
+    """
 
     def watch() -> None:
         while owner.is_alive():
@@ -153,5 +144,5 @@ def _members(group: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    end_with_parent(signal.SIGTERM)
     os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])

@@ -1,10 +1,7 @@
 """Batches of patches as tensors, through torch's DataLoader, from any step on."""
 
-import ctypes
 import multiprocessing
-import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
@@ -16,11 +13,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.sampler import batch_samples
+from hsipipe.processes import end_with_parent
 
 Batch = dict[str, Tensor]
 Key = tuple[int, int]
 """Patch number and code of its symmetry."""
-_PR_SET_PDEATHSIG = 1
+ALL = slice(None)
+"""The whole of a batch."""
 
 
 class PatchDataset(Dataset[Batch]):
@@ -50,9 +49,17 @@ class StepSampler(Sampler[list[Key]]):
     """The keys of the batches of steps ``first_step``, ``first_step + 1``, ...; endless where `steps` is None."""
 
     def __init__(
-        self, n: int, batch: int, *, seed: int, first_step: int = 0, steps: int | None = None, augment: bool = True
+        self,
+        n: int,
+        batch: int,
+        *,
+        seed: int,
+        first_step: int = 0,
+        steps: int | None = None,
+        augment: bool = True,
+        part: slice = ALL,
     ) -> None:
-        self._n, self._batch, self._seed, self._augment = n, batch, seed, augment
+        self._n, self._batch, self._seed, self._augment, self._part = n, batch, seed, augment, part
         self._first, self._steps = first_step, steps
 
     def __iter__(self) -> Iterator[list[Key]]:
@@ -60,7 +67,7 @@ class StepSampler(Sampler[list[Key]]):
         for step in endless if self._steps is None else islice(endless, self._steps):
             samples = batch_samples(self._n, self._batch, seed=self._seed, step=step)
             codes = samples.code.tolist() if self._augment else [0] * self._batch
-            yield list(zip(samples.index.tolist(), codes, strict=True))
+            yield list(zip(samples.index.tolist(), codes, strict=True))[self._part]
 
     def __len__(self) -> int:
         if self._steps is None:
@@ -78,6 +85,7 @@ def make_loader(
     steps: int | None = None,
     workers: int = 0,
     augment: bool = True,
+    part: slice = ALL,
 ) -> DataLoader[Batch]:
     """A loader of batches; the batch of a step depends on the seed and the step, not on the workers.
 
@@ -90,12 +98,15 @@ def make_loader(
         steps: How many batches; None: without end.
         workers: Processes that read ahead; 0: this process reads. They end with this process, however it ends.
         augment: Flip and turn the patches.
+        part: Which patches of each batch are read; the others are another process's.
 
     Returns:
         Yields array name -> (B, band, y, x), contiguous.
     """
     dataset = PatchDataset(path, arrays)
-    sampler = StepSampler(len(dataset), batch, seed=seed, first_step=first_step, steps=steps, augment=augment)
+    sampler = StepSampler(
+        len(dataset), batch, seed=seed, first_step=first_step, steps=steps, augment=augment, part=part
+    )
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -123,12 +134,12 @@ class StepBatches:
 
     def __init__(self, path: Path, arrays: Sequence[str], *, batch: int, seed: int, workers: int = 0) -> None:
         self._path, self._arrays, self._batch, self._seed, self._workers = path, tuple(arrays), batch, seed, workers
-        self._next: int | None = None
+        self._next: tuple[int, slice] | None = None
         self._batches: Iterator[Batch] = iter(())
 
-    def at(self, step: int) -> Batch:
-        """The batch of a step, turned at random."""
-        if step != self._next:
+    def at(self, step: int, part: slice = ALL) -> Batch:
+        """The batch of a step, or a part of it, turned at random."""
+        if (step, part) != self._next:
             loader = make_loader(
                 self._path,
                 self._arrays,
@@ -136,9 +147,10 @@ class StepBatches:
                 seed=self._seed,
                 first_step=step,
                 workers=self._workers,
+                part=part,
             )
             self._batches = iter(loader)
-        self._next = step + 1
+        self._next = (step + 1, part)
         return next(self._batches)
 
 
@@ -147,9 +159,7 @@ def _as_it_is(batch: Any) -> Any:  # torch's type has lists of samples in mind
 
 
 def _end_with_parent(worker: int) -> None:
-    # Linux alone can do it; elsewhere torch's own watch of the parent is what remains, some seconds later.
+    # Where the kernel cannot do it, torch's own watch of the parent is what remains, some seconds later.
     parent = multiprocessing.parent_process()
-    if sys.platform == "linux" and parent is not None:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent.pid:  # it died before the kernel knew
-            os.kill(os.getpid(), signal.SIGKILL)
+    if parent is not None:
+        end_with_parent(signal.SIGKILL, parent=parent.pid)

@@ -58,17 +58,17 @@ class _Denoising:
         scale = gae.latent_std * (gae.residual_std if params.space == "residual" else 1)
         self._shares = (scale / scale.square().mean().sqrt()) ** params.loss.channel_power
 
-    def loss(self, module: LatentNet, step: int) -> Tensor:
-        batch, device = self._batches.at(step), next(module.parameters()).device
+    def loss(self, module: LatentNet, step: int, part: slice) -> Tensor:
+        batch, device = self._batches.at(step, part), next(module.parameters()).device
         z_hr, z_lr = batch["hr"].to(device), batch["lr"].to(device)
         x0 = module.clean(z_hr, z_lr, self._gae.residual_std.to(device))
         if module.objective == "regression":
             prediction = module(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
             return self._distance(prediction, x0, x0_hat=prediction, module=module, z=(z_hr, z_lr))
-        generator = generator_for(self.seed, step, stream=2)
-        share = self._params.terminal_share
-        gamma = module.schedule.draw(len(x0), generator=generator, terminal_share=share).to(device)
-        noise = torch.randn(x0.shape, generator=generator).to(device)
+        generator, total = generator_for(self.seed, step, stream=2), self._params.optimizer.batch
+        gamma = module.schedule.draw(total, generator=generator, terminal_share=self._params.terminal_share)
+        gamma = gamma[part].to(device)
+        noise = torch.randn(total, *x0.shape[1:], generator=generator)[part].to(device)
         noisy = diffuse(x0, noise, gamma)
         # Every other batch, on average, sees the estimate of a first pass (arXiv 2208.04202, algorithm 1).
         second = module.self_condition and float(torch.rand((), generator=generator)) < _SECOND_PASSES
@@ -129,7 +129,7 @@ def train_diffusion(
         regression: Train the control instead.
 
     Returns:
-        Validation MPSNR of the best step, that step, parameter count.
+        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count.
 
     Raises:
         IntegrityError: The latents belong to another autoencoder.
@@ -174,5 +174,7 @@ def train_diffusion(
     return {
         "val_mpsnr_db": result.best_value,
         "best_step": result.best_step,
+        "steps": result.steps,
+        "train_seconds": round(result.seconds, 3),
         "parameters": sum(p.numel() for p in net.parameters()),
     }

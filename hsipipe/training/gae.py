@@ -33,8 +33,8 @@ class _Reconstruction:
         self._val = torch.from_numpy(val.read(spread(len(val), VALIDATION_PATCHES))["hr"])
         self._perceptual = PerceptualLoss() if params.loss.perceptual else None
 
-    def loss(self, module: GroupAutoencoder, step: int) -> Tensor:
-        hr = self._batches.at(step)["hr"].to(_device(module))
+    def loss(self, module: GroupAutoencoder, step: int, part: slice) -> Tensor:
+        hr = self._batches.at(step, part)["hr"].to(_device(module))
         sr = module(hr)
         total = gae_loss(sr, hr, self._params.loss)
         if self._perceptual is not None:
@@ -67,7 +67,7 @@ def train_gae(
         log: Gets the metrics of each logged step.
 
     Returns:
-        Validation PSNR of the reconstruction, its step, parameter count.
+        Validation PSNR of the reconstruction, its step, steps and seconds of the training, parameter count.
 
     Raises:
         DataError: The patches have fewer bands than a group.
@@ -89,6 +89,8 @@ def train_gae(
     return {
         "val_psnr_db": result.best_value,
         "best_step": result.best_step,
+        "steps": result.steps,
+        "train_seconds": round(result.seconds, 3),
         "parameters": sum(p.numel() for p in module.parameters()),
         "groups": module.plan.count,
     }

@@ -1,26 +1,29 @@
-"""The training loop on Lightning Fabric: exact resume, EMA, best checkpoint on validation.
+"""The training loop on Lightning Fabric: exact resume, EMA, best checkpoint on validation, early stop.
 
 Whatever happens in step k is a function of the state before it and of (seed, k): batches, augmentation
 and noise come from generators that are seeded by both. So a training that was killed and started again
-ends with the same bits, on the CPU, as one that was not disturbed.
+ends with the same bits, on the CPU, as one that was not disturbed. Several processes share each batch and
+make the same step as one, up to the rounding of sums.
 """
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from hsipipe.errors import TrainingError
-from hsipipe.models.device import device_for
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.progress import progress
+from hsipipe.training.parallel import Audience, check_devices, run
 from hsipipe.training.state import Progress, load_resume, restore_optimizer, save_resume
 
 logger = logging.getLogger(__name__)
@@ -28,6 +31,9 @@ logger = logging.getLogger(__name__)
 Log = Callable[[int, Mapping[str, float]], None]
 """Takes a step and its metrics."""
 
+_RUNNING_STEPS = 20
+"""Steps over which the loss on the progress bar is averaged."""
+_STREAMS_BETWEEN_PROCESSES = 10
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
@@ -38,8 +44,12 @@ class Task(Protocol[M_contra]):
 
     seed: int
 
-    def loss(self, module: M_contra, step: int) -> Tensor:
-        """The loss of step `step`."""
+    def loss(self, module: M_contra, step: int, part: slice) -> Tensor:
+        """The loss of step `step` on a part of its batch; the mean over equal parts is that of the whole.
+
+        Whatever is drawn for the batch is drawn for all of it and then cut. The network is called as
+        ``module(...)``: what other methods compute has no gradient that several processes would share.
+        """
 
     def validate(self, module: M_contra) -> Mapping[str, float]:
         """Metrics of the module on the validation split; the first is the one to maximise."""
@@ -50,12 +60,16 @@ class Fit:
     """The outcome of a training.
 
     Attributes:
+        steps: Optimiser steps done.
+        seconds: Wall time of these steps and their validations.
         weights: State dict of the best validation.
         best_step: Its step.
         best_value: Its first validation metric.
         resumed_at: The step at which this process went on; 0 for a fresh start.
     """
 
+    steps: int
+    seconds: float
     weights: dict[str, Tensor]
     best_step: int
     best_value: float
@@ -88,94 +102,164 @@ def fit(
     """Train `module` on `task` and return the weights of the best validation.
 
     Args:
-        module: Trained in place.
+        module: The start. What it holds afterwards means nothing, take the weights that are returned.
         task: Loss and validation.
-        params: Steps, learning rate, EMA.
-        hardware: Device and precision.
+        params: Steps, learning rate, EMA, early stop.
+        hardware: Device, precision, number of processes.
         work: Folder of the resume point; a resume point in it is continued.
-        log: Gets the metrics of each logged step.
+        log: Gets the metrics of each logged step, in this process and as they come.
         description: Shown on the progress bar.
 
     Raises:
-        TrainingError: The loss is not finite, or no validation is.
-        ParamsError: The accelerator is not there.
+        TrainingError: The loss is not finite, or no validation is, or a process died.
+        ParamsError: The accelerator is not there, or the batch cannot be shared by the processes.
     """
-    fabric = Fabric(accelerator=device_for(hardware.accelerator).type, devices=1, precision=hardware.precision)
-    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=params.lr)
-    # Moved to its device before anything is restored: the optimiser's state follows its parameters there.
-    wrapped, optimizer = fabric.setup(module, optimizer)
-    ema = deepcopy(module).eval().requires_grad_(False)
-    state, best = Progress(), {}
-    resumed = load_resume(work)
-    if resumed is not None:
-        state, tensors, slots = resumed
-        module.load_state_dict(tensors["model"])
-        ema.load_state_dict(tensors["ema"])
-        best = tensors.get("best", {})
-        restore_optimizer(optimizer, slots)
-        for row in state.rows:
-            log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
-        logger.info("%s: going on at step %d of %d", description, state.step, params.steps)
-    resumed_at = state.step
+    check_devices(hardware, batch=params.batch)
+    job = partial(_train, module=module, task=task, params=params, hardware=hardware, work=work)
+    with progress(description, params.steps) as advance:
+        audience = Audience(log, advance, lambda line: logger.info("%s: %s", description, line))
+        fitted = run(job, hardware=hardware, audience=audience)
+    if not fitted.weights:
+        raise TrainingError(f"{description}: no validation gave a finite value; lower the learning rate.")
+    return fitted
 
-    def judge(measured: Mapping[str, float]) -> str:
+
+def _train(
+    fabric: Fabric,
+    audience: Audience,
+    *,
+    module: M,
+    task: Task[M],
+    params: OptimizerParams,
+    hardware: HardwareParams,
+    work: Path,
+) -> Fit:
+    training = _Training(fabric, audience, module=module, task=task, params=params, compiled=hardware.compile)
+    resumed_at = training.go_on_from(work)
+    training.go(work)
+    state = training.state
+    return Fit(state.step, state.seconds, training.best, state.best_step, state.best_value or 0.0, resumed_at)
+
+
+class _Training(Generic[M]):
+    """A training in one of its processes."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        audience: Audience,
+        *,
+        module: M,
+        task: Task[M],
+        params: OptimizerParams,
+        compiled: bool,
+    ) -> None:
+        self.state = Progress()
+        self.best: dict[str, Tensor] = {}
+        self._fabric, self._audience, self._task, self._params = fabric, audience, task, params
+        self._module = module
+        optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=params.lr)
+        # Moved to its device before anything is restored: the optimiser's state follows its parameters there.
+        # Fabric puts what several processes need inside of what is compiled. The module itself stays as it is.
+        network = cast(nn.Module, torch.compile(module)) if compiled else module
+        self._wrapped, self._optimizer = fabric.setup(network, optimizer)
+        self._ema = deepcopy(module).eval().requires_grad_(False)
+        share = params.batch // fabric.world_size
+        self._part = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+        self._running: float | None = None
+        self._judged = ""
+
+    def go_on_from(self, work: Path) -> int:
+        """Continue the resume point in `work`, if there is one; the step at which it was."""
+        resumed = load_resume(work)
+        if resumed is None:
+            return 0
+        self.state, tensors, slots = resumed
+        self._module.load_state_dict(tensors["model"])
+        self._ema.load_state_dict(tensors["ema"])
+        self.best = tensors.get("best", {})
+        restore_optimizer(self._optimizer, slots)
+        for row in self.state.rows:
+            self._audience.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+        self._audience.say(f"going on at step {self.state.step} of {self._params.steps}")
+        return self.state.step
+
+    def go(self, work: Path) -> None:
+        """Train to the last step, or until validations have had no new best for too long."""
+        state, params = self.state, self._params
+        begun = time.perf_counter() - state.seconds
+        self._audience.advance(state.step, "")
+        if state.step == 0:
+            # The start is a candidate, too: training need not improve on it.
+            self._judge({})
+        over = self._is_over()
+        while state.step < params.steps and not over:
+            loss = self._step()
+            if state.step % params.validate_every == 0 or state.step == params.steps:
+                self._judge({"loss": loss})
+                over = self._is_over()
+            state.seconds = time.perf_counter() - begun
+            if state.step % params.save_every == 0 and self._fabric.is_global_zero:
+                parts = {"model": self._module.state_dict(), "ema": self._ema.state_dict(), "best": self.best}
+                save_resume(work, progress=state, tensors=parts, opt=self._optimizer)
+            self._audience.advance(1, self._note(loss))
+        if state.step < params.steps:
+            self._audience.say(
+                f"stopped at step {state.step} of {params.steps}, {params.patience} validations after the best one"
+            )
+
+    def _is_over(self) -> bool:
+        """Whether patience has ended; the first process alone validates and knows."""
+        return bool(self._fabric.broadcast(0 < self._params.patience <= self.state.stale()))
+
+    def _judge(self, measured: Mapping[str, float]) -> None:
         """Validate, keep the weights if they are the best so far, and tell the metrics."""
-        nonlocal best
-        validation = _validate(task, ema)
-        value = next(iter(validation.values()))
+        if not self._fabric.is_global_zero:
+            return
+        state = self.state
+        with torch.inference_mode():
+            validation = dict(self._task.validate(self._ema))
+        name, value = next(iter(validation.items()))
         if math.isfinite(value) and (state.best_value is None or value > state.best_value):
             state.best_step, state.best_value = state.step, value
-            best = {name: t.detach().cpu().clone() for name, t in ema.state_dict().items()}
+            self.best = {name: t.detach().cpu().clone() for name, t in self._ema.state_dict().items()}
         metrics = {**measured, **validation}
         state.rows.append({"step": state.step, **metrics})
-        log(state.step, metrics)
-        return " ".join(f"{name} {number:.4g}" for name, number in metrics.items())
+        self._audience.log(state.step, metrics)
+        best = "none" if state.best_value is None else f"{state.best_value:.4g} at step {state.best_step}"
+        self._judged = f"{name} {value:.4g} (best {best})"
 
-    with progress(description, params.steps) as advance:
-        advance(state.step)
-        # The start is a candidate, too: training need not improve on it.
-        note = judge({}) if state.step == 0 else ""
-        while state.step < params.steps:
-            loss = _step(fabric, cast(M, wrapped), optimizer, task, step=state.step, params=params)
-            state.step += 1
-            _update_ema(ema, module, decay=_ema_decay(params.ema, state.step))
-            if state.step % params.validate_every == 0 or state.step == params.steps:
-                note = judge({"loss": loss})
-            if state.step % params.save_every == 0:
-                parts = {"model": module.state_dict(), "ema": ema.state_dict(), "best": best}
-                save_resume(work, progress=state, tensors=parts, opt=optimizer)
-            advance(1, note=note)
-    if state.best_value is None:
-        raise TrainingError(f"{description}: no validation gave a finite value; lower the learning rate.")
-    return Fit(best, state.best_step, state.best_value, resumed_at)
+    def _note(self, loss: float) -> str:
+        self._running = loss if self._running is None else self._running + (loss - self._running) / _RUNNING_STEPS
+        return f"loss {self._running:.4g} {self._judged}"
 
+    def _step(self) -> float:
+        """One step of the optimiser; the loss before it, over all processes."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.state.step, self._params)
+        loss = self._loss()
+        value = float(cast(Tensor, self._fabric.all_reduce(loss.detach().clone(), reduce_op="mean")))
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The loss is {value} at step {self.state.step + 1}; lower optimizer.lr (now {self._params.lr}) or "
+                "check the data. Nothing was published; the last resume point is kept."
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        self._fabric.backward(loss)
+        self._optimizer.step()
+        self.state.step += 1
+        _update_ema(self._ema, self._module, decay=_ema_decay(self._params.ema, self.state.step))
+        return value
 
-def _step(
-    fabric: Fabric,
-    module: M,
-    optimizer: torch.optim.Optimizer,
-    task: Task[M],
-    *,
-    step: int,
-    params: OptimizerParams,
-) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, params)
-    module.train()
-    with torch.random.fork_rng():
-        # Dropout draws from the global generator; seeding it per step makes it a function of the step.
-        torch.manual_seed(generator_for(task.seed, step, stream=1).initial_seed())
-        loss = task.loss(module, step)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"The loss is {value} at step {step + 1}; lower optimizer.lr (now {params.lr}) or check the data. "
-            "Nothing was published; the last resume point is kept."
-        )
-    optimizer.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    optimizer.step()
-    return value
+    def _loss(self) -> Tensor:
+        self._wrapped.train()
+        device = self._fabric.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # Dropout draws from the global generator; seeding it per step makes it a function of the step. Processes
+            # must not drop the same units.
+            stream = 1 + _STREAMS_BETWEEN_PROCESSES * self._fabric.global_rank
+            torch.manual_seed(generator_for(self._task.seed, self.state.step, stream=stream).initial_seed())
+            return self._task.loss(cast(M, self._wrapped), self.state.step, self._part)
 
 
 def _ema_decay(decay: float, step: int) -> float:
@@ -189,8 +273,3 @@ def _update_ema(ema: nn.Module, module: nn.Module, *, decay: float) -> None:
         slow.lerp_(fast.detach(), 1 - decay)
     for kept, current in zip(ema.buffers(), module.buffers(), strict=True):
         kept.copy_(current)
-
-
-def _validate(task: Task[M], module: M) -> dict[str, float]:
-    with torch.inference_mode():
-        return dict(task.validate(module))

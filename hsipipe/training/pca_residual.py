@@ -30,8 +30,8 @@ class _SuperResolution:
         self._batches = StepBatches(train.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed)
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
-    def loss(self, module: PcaResidual, step: int) -> Tensor:
-        batch, device = self._batches.at(step), module.basis.device
+    def loss(self, module: PcaResidual, step: int, part: slice) -> Tensor:
+        batch, device = self._batches.at(step, part), module.basis.device
         hr, lr = batch["hr"].to(device), batch["lr"].to(device)
         # Outside the module: in mixed precision its inside has fewer digits than the image.
         resampler = Resampler(*hr.shape[2:], scale=module.scale, like=lr, psf=module.psf)
@@ -63,7 +63,7 @@ def train_pca_residual(
         log: Gets the metrics of each logged step.
 
     Returns:
-        Validation MPSNR of the best step, that step, parameter count.
+        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -78,6 +78,8 @@ def train_pca_residual(
     return {
         "val_mpsnr_db": result.best_value,
         "best_step": result.best_step,
+        "steps": result.steps,
+        "train_seconds": round(result.seconds, 3),
         "parameters": sum(p.numel() for p in module.parameters()),
     }
 

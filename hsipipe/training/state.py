@@ -23,12 +23,18 @@ class Progress:
         best_step: Step of the best validation so far.
         best_value: Its value; higher is better.
         rows: History, one dict per logged step.
+        seconds: Wall time that these steps took, over all processes that worked on them one after another.
     """
 
     step: int = 0
     best_step: int = 0
     best_value: float | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def stale(self) -> int:
+        """Validations since the best one."""
+        return sum(row["step"] > self.best_step for row in self.rows)
 
 
 def save_resume(work: Path, *, progress: Progress, tensors: dict[str, dict[str, Tensor]], opt: Optimizer) -> None:

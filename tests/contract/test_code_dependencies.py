@@ -12,13 +12,14 @@ from tasks.catalogue import NAMES
 ROOT = Path(__file__).resolve().parents[2]
 
 # Modules that say no result by themselves: params.yaml is complete, so params.py holds no value; the
-# others name, report and import.
+# others name, report, import and end.
 NEUTRAL = {
     "hsipipe",
     "hsipipe.artifacts",
     "hsipipe.bands",
     "hsipipe.errors",
     "hsipipe.params",
+    "hsipipe.processes",
     "hsipipe.progress",
     "hsipipe.registry",
 }

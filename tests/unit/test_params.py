@@ -54,7 +54,7 @@ def test_params_cannot_be_changed():
         ("degradation.scal", "did you mean 'scale'?"),
         ("gae.optimizer.step", "did you mean 'steps'?"),
         ("samplng", "did you mean 'sampling'?"),
-        ("hardware.colour", "known here: accelerator, precision"),
+        ("hardware.colour", "known here: accelerator, compile, devices, precision"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(tree, key, nearest):

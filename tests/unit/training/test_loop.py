@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.training.loop import fit, generator_for, learning_rate
 from hsipipe.training.state import RESUME
 
-PARAMS = OptimizerParams(steps=12, batch=4, lr=0.01, warmup=2, ema=0.9, validate_every=3, save_every=4)
-HARDWARE = HardwareParams(accelerator="cpu", precision="32-true")
+PARAMS = OptimizerParams(steps=12, batch=4, lr=0.01, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4)
+HARDWARE = HardwareParams(accelerator="cpu", precision="32-true", compile=False, devices=1)
 
 
 class Line:
@@ -27,7 +28,7 @@ class Line:
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
 
-    def loss(self, module, step):
+    def loss(self, module, step, part):
         if step == self.stop_at:
             os.kill(os.getpid(), signal.SIGKILL)
         x = torch.randn(8, 4, generator=generator_for(self.seed, step))
@@ -38,13 +39,29 @@ class Line:
         return {"val_db": -float((module(x) - 2 * x).square().mean())}
 
 
+class Told(Line):
+    """Validations that are known beforehand."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self._values = iter(values)
+
+    def validate(self, module):
+        return {"val_db": next(self._values)}
+
+
 def network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.3), nn.Linear(16, 4))
 
 
-def train(work: Path, task: Line, log=lambda step, metrics: None):
-    return fit(network(), task, params=PARAMS, hardware=HARDWARE, work=work, log=log, description="line")
+def still_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 4))
+
+
+def train(work: Path, task: Line, log=lambda step, metrics: None, *, params=PARAMS, hardware=HARDWARE, module=None):
+    return fit(module or network(), task, params=params, hardware=hardware, work=work, log=log, description="line")
 
 
 def test_killed_training_ends_with_the_same_bits(tmp_path):
@@ -82,32 +99,20 @@ def test_a_broken_resume_point_means_a_fresh_start(tmp_path):
 
 
 def test_the_best_validation_is_kept(tmp_path):
-    class Worsening(Line):
-        values = iter([0.5, 1.0, 3.0, 2.0, 0.0])
-
-        def validate(self, module):
-            return {"val_db": next(self.values)}
-
-    result = train(tmp_path, Worsening())
+    result = train(tmp_path, Told(0.5, 1.0, 3.0, 2.0, 0.0))
     assert (result.best_step, result.best_value) == (6, 3.0)
 
 
 def test_a_training_that_only_harms_keeps_its_start(tmp_path):
-    class Falling(Line):
-        values = iter([5.0, 4.0, 3.0, 2.0, 1.0])
-
-        def validate(self, module):
-            return {"val_db": next(self.values)}
-
-    result = train(tmp_path, Falling())
+    result = train(tmp_path, Told(5.0, 4.0, 3.0, 2.0, 1.0))
     assert result.best_step == 0
     assert all(torch.equal(result.weights[name], tensor) for name, tensor in network().state_dict().items())
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_resume_point(tmp_path):
     class Exploding(Line):
-        def loss(self, module, step):
-            return super().loss(module, step) * (float("nan") if step == 6 else 1)
+        def loss(self, module, step, part):
+            return super().loss(module, step, part) * (float("nan") if step == 6 else 1)
 
     with pytest.raises(TrainingError, match=r"loss is nan at step 7; lower optimizer.lr"):
         train(tmp_path, Exploding())
@@ -121,17 +126,86 @@ def test_learning_rate_warms_up_and_falls_to_nothing():
     assert rates[-1] < 0.1 * PARAMS.lr
 
 
+IMPATIENT = PARAMS.model_copy(update={"patience": 2})
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "best"),
+    [
+        ([1.0, 3.0, 2.0, 2.5], 9, 3),
+        ([1.0, 3.0, 2.0, 4.0, 0.0], 12, 9),
+        ([float("nan"), 1.0, 0.0, float("nan")], 9, 3),
+    ],
+)
+def test_training_stops_when_validations_have_no_new_best_for_too_long(tmp_path, values, steps, best):
+    result = train(tmp_path, Told(*values), params=IMPATIENT)
+    assert (result.steps, result.best_step) == (steps, best)
+
+
+def test_a_killed_training_stops_where_it_would_have_stopped(tmp_path):
+    def interrupt(step, metrics):
+        if step == 9:  # the last resume point is that of step 8
+            raise KeyboardInterrupt
+
+    undisturbed, killed = tmp_path / "a", tmp_path / "b"
+    undisturbed.mkdir()
+    killed.mkdir()
+    expected = train(undisturbed, Told(1.0, 3.0, 2.0, 2.5), params=IMPATIENT)
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, Told(1.0, 3.0, 2.0, 2.5), interrupt, params=IMPATIENT)
+    resumed = train(killed, Told(2.5), params=IMPATIENT)
+    assert resumed.resumed_at == 8
+    assert (resumed.steps, resumed.best_step) == (expected.steps, expected.best_step) == (9, 3)
+    assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in expected.weights.items())
+
+
+def test_a_training_that_was_over_takes_no_further_step(tmp_path):
+    params = IMPATIENT.model_copy(update={"save_every": 3})
+    first = train(tmp_path, Told(1.0, 3.0, 2.0, 2.5), params=params)
+    again = train(tmp_path, Told(), params=params)
+    assert (again.resumed_at, again.steps, again.best_step) == (9, 9, 3)
+    # The time of the steps is that of all who worked on them, and nobody did a second time.
+    assert again.seconds == first.seconds > 0
+
+
+def test_the_bar_shows_loss_and_validations_at_each_step(tmp_path, monkeypatch):
+    notes = []
+
+    @contextmanager
+    def bar(description, total):
+        yield lambda n=1, note="": notes.append((n, note))
+
+    monkeypatch.setattr("hsipipe.training.loop.progress", bar)
+    train(tmp_path, Told(1.0, 3.0, 2.0, 2.5, 0.5))
+    assert [n for n, _ in notes] == [0, *[1] * 12]
+    assert {note.split()[0] for _, note in notes[1:]} == {"loss"}
+    assert len({note.split()[1] for _, note in notes[1:]}) == 12
+    assert notes[1][1].endswith("val_db 1 (best 1 at step 0)")
+    assert notes[7][1].endswith("val_db 2 (best 3 at step 3)")
+
+
+# torch's own compiler imports what torch calls deprecated.
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+@pytest.mark.slow
+def test_compiled_steps_are_those_of_the_network(tmp_path):
+    plain, compiled = tmp_path / "a", tmp_path / "b"
+    plain.mkdir()
+    compiled.mkdir()
+    expected = train(plain, Line(), module=still_network())
+    hardware = HARDWARE.model_copy(update={"compile": True})
+    result = train(compiled, Line(), module=still_network(), hardware=hardware)
+    assert list(result.weights) == list(expected.weights)
+    for name, tensor in expected.weights.items():
+        torch.testing.assert_close(result.weights[name], tensor, rtol=0, atol=1e-5)
+    resumed = train(compiled, Line(), module=still_network(), hardware=hardware)
+    assert resumed.resumed_at == 12
+
+
 @pytest.mark.parametrize(
     ("values", "best"), [([float("nan"), 1.0, 3.0, 2.0, 2.0], 3.0), ([1.0, 2.0, float("nan"), 1.0, 0.5], 2.0)]
 )
 def test_a_validation_that_is_not_finite_is_never_the_best(tmp_path, values, best):
-    class Shaky(Line):
-        told = iter(values)
-
-        def validate(self, module):
-            return {"val_db": next(self.told)}
-
-    assert train(tmp_path, Shaky()).best_value == best
+    assert train(tmp_path, Told(*values)).best_value == best
 
 
 def test_without_any_finite_validation_nothing_comes_out(tmp_path):
@@ -145,6 +219,6 @@ def test_without_any_finite_validation_nothing_comes_out(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_a_clear_error(tmp_path):
-    hardware = HardwareParams(accelerator="cuda", precision="32-true")
+    hardware = HardwareParams(accelerator="cuda", precision="32-true", compile=False, devices=1)
     with pytest.raises(ParamsError, match="torch sees no GPU here; set it to auto or cpu"):
         fit(network(), Line(), params=PARAMS, hardware=hardware, work=tmp_path, log=print, description="line")

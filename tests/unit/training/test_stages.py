@@ -20,6 +20,7 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import DataError, IntegrityError
+from hsipipe.models.checkpoint import read_weights
 from hsipipe.models.dmgasr import Dmgasr, load_gae
 from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import DiffusionLossParams, Params, load_params
@@ -148,6 +149,8 @@ def test_both_trainings_give_a_model_that_predicts(params, patches, gae, latents
     assert model.predict(np.full((1, 12, 5, 7), 0.3, np.float32)).shape == (1, 12, 20, 28)
     assert [step for step, _ in curve] == [0, 3, 6, 9][: 4 if regression else 3]
     assert summary["val_mpsnr_db"] == max(value for _, value in curve)
+    assert summary["steps"] == 6
+    assert summary["train_seconds"] > 0
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,31 @@ def test_a_control_that_goes_on_ends_with_the_same_bits(params, patches, tmp_pat
     assert steps == [0, 80, 160]  # those before are told again, for the curve
     weights = [(folder.path / "model.safetensors").read_bytes() for folder in (whole, again)]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gae", "diffusion", "control"])
+def test_two_processes_train_what_one_trains(params, patches, gae, latents, tmp_path, name):
+    def train(devices):
+        work, folder = tmp_path / f"work-{devices}", tmp_path / f"net-{devices}"
+        work.mkdir()
+        folder.mkdir()
+        hardware = params.hardware.model_copy(update={"devices": devices})
+        common = {"hardware": hardware, "work": work, "log": ignore}
+        if name == "gae":
+            train_gae(patches, folder, gae=params.gae, **common)
+        elif name == "diffusion":
+            train_diffusion(patches, gae, latents, folder, diffusion=params.diffusion, **common)
+        else:
+            optimizer = params.control.optimizer.model_copy(update={"steps": 6, "validate_every": 3})
+            control = params.control.model_copy(update={"optimizer": optimizer})
+            train_pca_residual(patches, folder, control=control, **common)
+        return read_weights(folder)
+
+    alone, shared = train(1), train(2)
+    assert alone.keys() == shared.keys()
+    for key, tensor in alone.items():
+        torch.testing.assert_close(shared[key], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_latents_of_another_autoencoder_are_refused(params, patches, latents, tmp_path):
