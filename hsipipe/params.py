@@ -197,9 +197,9 @@ class GaeParams(Group):
     """The group autoencoder (arXiv 2402.17285, section 3.1)."""
 
     n_subs: Positive
-    """Bands in a group."""
+    """Bands in a group, or nodes of a window."""
     n_ovls: NonNegative
-    """Bands that a group shares with the next."""
+    """Bands that a group shares with the next; of a window, the share n_ovls / n_subs of its width."""
     window_nm: Annotated[float, Field(gt=0)] | None
     """Groups are windows of this width in nm, each resampled to `n_subs` nodes, so that other sensors can be served;
     null: groups of bands by their number."""
