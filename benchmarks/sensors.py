@@ -10,8 +10,7 @@ model of params.yaml as it is (groups by band number, global decoder) is trained
 
 import argparse
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from record import ROOT, environment, write_record  # isort: skip
@@ -20,7 +19,15 @@ import numpy as np
 import torch
 
 import hsipipe
-from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, LatentStore, PatchStore, RawScenes
+from hsipipe.artifacts import (
+    Artifact,
+    DegradedPairs,
+    DiffusionCheckpoint,
+    GaeCheckpoint,
+    LatentStore,
+    PatchStore,
+    RawScenes,
+)
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import Pair, make_pairs, pair_names, read_pair
@@ -69,32 +76,32 @@ def gaussians(middles: np.ndarray, nm: np.ndarray) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+def once(artifact: Artifact, make: Callable[[Path], object]) -> None:
+    """What an earlier run left in --work is not made again."""
+    if not artifact.path.exists():
+        with publish(artifact.path) as out:
+            make(out)
+
+
 def prepare(params: Params, root: Path) -> None:
-    with publish(RawScenes.in_project(root).path) as out:
-        prepare_scenes(params.dataset, out)
-    with publish(DegradedPairs.in_project(root).path) as out:
-        make_pairs(RawScenes.in_project(root), out, split=params.split, degradation=params.degradation)
-    with publish(PatchStore.in_project(root).path) as out:
-        extract_patches(DegradedPairs.in_project(root), out, patches=params.patches)
+    scenes, pairs = RawScenes.in_project(root), DegradedPairs.in_project(root)
+    once(scenes, lambda out: prepare_scenes(params.dataset, out))
+    once(pairs, lambda out: make_pairs(scenes, out, split=params.split, degradation=params.degradation))
+    once(PatchStore.in_project(root), lambda out: extract_patches(pairs, out, patches=params.patches))
 
 
 def train(params: Params, root: Path, folder: Path) -> Dmgasr:
     patches = PatchStore.in_project(root)
-    gae, latents, net = (
-        GaeCheckpoint(folder / "gae"),
-        LatentStore(folder / "latents"),
-        DiffusionCheckpoint(folder / "net"),
-    )
+    gae, latents = GaeCheckpoint(folder / "gae"), LatentStore(folder / "latents")
+    net = DiffusionCheckpoint(folder / "net")
     works = [folder / "work-gae", folder / "work-net"]
     for work in works:
-        work.mkdir(parents=True)
+        work.mkdir(parents=True, exist_ok=True)
     common = {"hardware": params.hardware, "log": lambda step, metrics: None}
-    with publish(gae.path) as out:
-        train_gae(patches, out, gae=params.gae, work=works[0], **common)
-    with publish(latents.path) as out:
-        encode_latents(patches, gae, out, hardware=params.hardware)
-    with publish(net.path) as out:
-        train_diffusion(patches, gae, latents, out, diffusion=params.diffusion, work=works[1], **common)
+    once(gae, lambda out: train_gae(patches, out, gae=params.gae, work=works[0], **common))
+    once(latents, lambda out: encode_latents(patches, gae, out, hardware=params.hardware))
+    settings = {"diffusion": params.diffusion, "work": works[1], **common}
+    once(net, lambda out: train_diffusion(patches, gae, latents, out, **settings))
     print(f"trained {folder.name}", flush=True)
     return Dmgasr.from_checkpoints(gae, net, sampling=params.sampling)
 
@@ -139,6 +146,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="folder with <scene>_ms folders")
     parser.add_argument("--steps", type=int, help="of the diffusion; default: as in params.yaml")
     parser.add_argument("--plain", action="store_true", help="also train without windows, for the trained sensor")
+    parser.add_argument("--work", type=Path, help="keep data and trainings here, and go on with what is there")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -148,9 +156,8 @@ def main() -> None:
         params = changed(params, diffusion={"optimizer": optimizer})
     windows = changed(params, gae={"window_nm": WINDOW_NM, "global_decoder": False})
     tiles = {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        root = options.work or Path(folder)
         prepare(params, root)
         pairs = DegradedPairs.in_project(root)
         test = [read_pair(pairs, "test", name) for name in pair_names(pairs, "test")]
@@ -161,9 +168,8 @@ def main() -> None:
             table[OWN]["groups by number, as in params.yaml"] = means(
                 [score(predict_scene(plain, pair.lr, **tiles), pair.hr, plain.scale) for pair in test]
             )
-    seconds = round(time.perf_counter() - start)
     names = [pair.name for pair in test]
-    print(f"mean of {', '.join(names)}, x{params.degradation.scale}; {seconds} s in all")
+    print(f"mean of {', '.join(names)}, x{params.degradation.scale}")
     for sensor, rows in table.items():
         for row, values in rows.items():
             print(f"| {sensor:34} | {row:36} | {values['mpsnr_db']:6.2f} | {values['sam_deg']:5.2f} |")
@@ -175,7 +181,6 @@ def main() -> None:
             "scale": params.degradation.scale,
             "window_nm": WINDOW_NM,
             "diffusion_steps": params.diffusion.optimizer.steps,
-            "seconds": seconds,
             "rows": table,
         }
         write_record(options.json, record)

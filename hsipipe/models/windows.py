@@ -118,7 +118,10 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
     windows = _spanned(plan, nm)
     used = range(plan.count)[windows]
     to_nodes = np.concatenate([_interpolation(nm, plan.nodes_nm(window)) for window in used])
-    holds = np.stack([_inside(plan, window, nm) for window in used], axis=1)
+    # Beyond its outer nodes a window can but repeat them, so it holds a band there only if no other does it better.
+    between = np.stack([_inside(nm, plan.nodes_nm(window)) for window in used], axis=1)
+    within = np.stack([_inside(nm, plan.edges_nm[window]) for window in used], axis=1)
+    holds = np.where(between.any(axis=1, keepdims=True), between, within)
     shares = holds / holds.sum(axis=1, keepdims=True)
     parts = [_interpolation(plan.nodes_nm(window), nm) * shares[:, [at]] for at, window in enumerate(used)]
     return Resampling(tuple(nm.tolist()), windows, to_nodes, np.concatenate(parts, axis=1))
@@ -156,9 +159,9 @@ def _spanned(plan: WindowPlan, nm: Nm) -> slice:
     return slice(used[0], used[-1] + 1) if used else slice(0, 0)
 
 
-def _inside(plan: WindowPlan, window: int, nm: Nm) -> NDArray[np.bool_]:
-    low, high = plan.edges_nm[window]
-    result: NDArray[np.bool_] = (low - _SAME_NM <= nm) & (nm <= high + _SAME_NM)
+def _inside(nm: Nm, interval: Sequence[float] | Nm) -> NDArray[np.bool_]:
+    """Which bands lie between the first and the last value of an interval."""
+    result: NDArray[np.bool_] = (interval[0] - _SAME_NM <= nm) & (nm <= interval[-1] + _SAME_NM)
     return result
 
 
@@ -170,7 +173,7 @@ def _usable(plan: WindowPlan, nm: Nm) -> tuple[int, int]:
         used = range(plan.count)[_spanned(plan, kept)]
         held = np.zeros(len(kept), dtype=bool)
         for window in used:
-            held |= _inside(plan, window, kept)
+            held |= _inside(kept, plan.edges_nm[window])
         if held.all():
             break
         # Fewer bands may span fewer windows, hence again.
