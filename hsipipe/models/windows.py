@@ -79,7 +79,7 @@ def plan_windows(wavelength_nm: Sequence[float], *, width_nm: float, n_subs: int
     Raises:
         DataError: The centres are unknown or do not increase, or a window is narrower than two bands.
     """
-    nm = _checked(wavelength_nm, remedy="set dataset.folder.wavelength_nm, or gae.window_nm: null")
+    nm = _checked(wavelength_nm, remedy="set dataset.folder.wavelength_nm or drop_bands, or gae.window_nm: null")
     low, high = _range(nm)
     if len(nm) < 2:
         raise DataError(f"gae.window_nm is {width_nm:g}, but there is one band and no spectrum; set it to null.")
@@ -111,7 +111,7 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
         DataError: The centres are unknown or do not increase.
         ModelInputError: A band lies in no window in use; the message names such bands and how to leave them out.
     """
-    nm = _checked(wavelength_nm, remedy="sort the bands, and drop those that lie between others of a second detector")
+    nm = _checked(wavelength_nm, remedy="give every band its centre in nm and sort them")
     first, last = _usable(plan, nm)
     if (first, last) != (0, len(nm)):
         raise ModelInputError(_refusal(plan, nm, first, last))
