@@ -117,7 +117,7 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
         raise ModelInputError(_refusal(plan, nm, first, last))
     windows = _spanned(plan, nm)
     used = range(plan.count)[windows]
-    to_nodes = np.concatenate([_interpolation(nm, plan.nodes_nm(window)) for window in used])
+    to_nodes = _interpolation(nm, np.concatenate([plan.nodes_nm(window) for window in used]))
     # Beyond its outer nodes a window can but repeat them, so it holds a band there only if no other does it better.
     between = np.stack([_inside(nm, plan.nodes_nm(window)) for window in used], axis=1)
     within = np.stack([_inside(nm, plan.edges_nm[window]) for window in used], axis=1)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsipipe.errors import DataError, ModelInputError
@@ -29,6 +29,7 @@ def sensors(draw, least=2, most=60):
     return 400.0 + np.concatenate([[0.0], np.cumsum(steps)])
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     bands=st.integers(8, 150),
     spacing=st.floats(1.0, 30.0),
@@ -46,6 +47,7 @@ def test_where_bands_are_even_the_windows_are_the_groups_by_number(bands, spacin
     np.testing.assert_allclose(round_trip(plan_resampling(plan, nm)), np.eye(bands), atol=1e-5)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(nm=sensors(), share=st.floats(0.05, 3.0), n_subs=st.integers(1, 9), overlap=st.integers(0, 8))
 def test_any_sensor_is_served_by_its_own_windows(nm, share, n_subs, overlap):
     width = max(2 * np.median(np.diff(nm)), share * (nm[-1] - nm[0]))
@@ -62,6 +64,7 @@ def test_any_sensor_is_served_by_its_own_windows(nm, share, n_subs, overlap):
         assert matrix.min() >= 0
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(steps=st.lists(st.floats(1.0, 20.0), min_size=4, max_size=60), n_ovls=st.integers(1, 7))
 def test_a_straight_spectrum_survives_on_any_sensor_of_the_same_range(steps, n_ovls):
     """Linear resampling keeps it, as long as no window repeats its last node where another goes on."""
@@ -119,6 +122,7 @@ def test_bands_that_no_window_holds_are_named_and_how_to_leave_them_out(nm, mess
         plan_resampling(plan_cave(), nm)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(nm=sensors(least=1), start=st.floats(-200.0, 200.0))
 def test_the_bands_that_a_refusal_keeps_are_served(nm, start):
     try:
