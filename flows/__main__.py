@@ -167,6 +167,8 @@ def predict(
     With --samples the result is the mean of K samples from independent noise, and high_std.nc beside high.nc holds
     their standard deviation for each pixel and band, in the units of the result: the uncertainty of the prediction.
 
+    A cube of other bands than the model was trained on needs known wavelengths and a model with gae.window_nm.
+
     [bold]Examples[/bold]
 
       hsipipe predict low.nc high.nc --model models:/hsipipe-synthetic-x4@challenger

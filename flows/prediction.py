@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.georeference import refine
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.models.base import SpreadResolver, SuperResolver
+from hsipipe.models.base import SensorResolver, SpreadResolver, SuperResolver
 from hsipipe.models.catalogue import load_model
+from hsipipe.models.windows import same_centres
 
 PLAUSIBLE = 4.0
 """Largest input value that is still taken for a reflectance; a bright glint is above 1."""
@@ -41,6 +43,8 @@ def predict_file(
         samples: The result is the mean of so many; from two on their standard deviation, in the units of the result,
             is written beside it (:func:`spread_path`). None: as many as the model was saved with, the mean alone.
 
+    A cube of another sensor is served where its wavelengths are known and the model was trained with spectral windows.
+
     Returns:
         What was written, the result first.
 
@@ -63,6 +67,7 @@ def predict_file(
     writer(target)  # a name that cannot be written should not cost a prediction
     resolver = _load(model)
     cube = open_cube(source, variable=variable, bands=resolver.bands)
+    resolver = _bind(resolver, cube)
     lr = np.ascontiguousarray(cube.to_numpy() / np.float32(full_scale), dtype=np.float32)
     if np.nanmax(lr, initial=0.0) > PLAUSIBLE:
         raise DataError(
@@ -100,6 +105,22 @@ def _sample(resolver: SuperResolver, lr: np.ndarray, *, samples: int, tile: int,
     )
     mean = predict_scene(resolver, lr, tile=tile, overlap=overlap)
     return [mean, np.zeros_like(mean)]
+
+
+def _bind(resolver: SuperResolver, cube: xr.DataArray) -> SuperResolver:
+    """The model for the cube's bands, where it knows bands by their wavelengths and these are others."""
+    if not isinstance(resolver, SensorResolver) or "wavelength_nm" not in cube.coords:
+        return resolver
+    mine, its = resolver.wavelength_nm, cube["wavelength_nm"].to_numpy()
+    if mine is None or same_centres(mine, its):
+        return resolver
+    bound = resolver.for_wavelengths(its.tolist())
+    print(
+        f"note: the cube has {len(its)} bands from {its[0]:g} to {its[-1]:g} nm, the model was trained on {len(mine)} "
+        f"from {mine[0]:g} to {mine[-1]:g} nm; it is applied in its spectral windows, by wavelength.",
+        file=sys.stderr,
+    )
+    return bound
 
 
 def _load(model: str) -> SuperResolver:

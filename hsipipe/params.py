@@ -225,9 +225,12 @@ class GaeParams(Group):
     """The group autoencoder (arXiv 2402.17285, section 3.1)."""
 
     n_subs: Positive
-    """Bands in a group."""
+    """Bands in a group, or nodes of a window."""
     n_ovls: NonNegative
-    """Bands that a group shares with the next."""
+    """Bands that a group shares with the next; of a window, the share n_ovls / n_subs of its width."""
+    window_nm: Annotated[float, Field(gt=0)] | None
+    """Groups are windows of this width in nm, each resampled to `n_subs` nodes, so that other sensors can be served;
+    null: groups of bands by their number."""
     latent_channels: Positive
     """Latent channels of a group."""
     width: Positive
@@ -251,6 +254,15 @@ class GaeParams(Group):
     def _overlap_is_smaller(self) -> "GaeParams":
         if self.n_ovls >= self.n_subs:
             raise ValueError(f"n_ovls ({self.n_ovls}) must be smaller than n_subs ({self.n_subs})")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_know_no_band_count(self) -> "GaeParams":
+        if self.window_nm is not None and self.global_decoder:
+            raise ValueError(
+                f"window_nm ({self.window_nm:g}) needs global_decoder: false, because the global decoder is made for "
+                "one number of bands"
+            )
         return self
 
     @model_validator(mode="after")

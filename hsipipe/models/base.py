@@ -1,5 +1,6 @@
 """What every super-resolver is, and the one check of what it is given."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -73,12 +74,29 @@ class SpreadResolver(SuperResolver, Protocol):
         """
 
 
-def check_input(lr: NDArray[np.generic], *, bands: int | None) -> None:
+@runtime_checkable
+class SensorResolver(SuperResolver, Protocol):
+    """A super-resolver that may serve sensors of other bands than those it was trained on."""
+
+    @property
+    def wavelength_nm(self) -> tuple[float, ...] | None:
+        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+
+    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "SensorResolver":
+        """The same weights for a sensor of these band centres (C,).
+
+        Raises:
+            ModelInputError: It cannot; the message says why.
+        """
+
+
+def check_input(lr: NDArray[np.generic], *, bands: int | None, remedy: str | None = None) -> None:
     """Check a batch before a model touches it.
 
     Args:
         lr: Should be (B, C, h, w) float32 without NaN or Inf.
         bands: Bands that the model was made for; None: any number.
+        remedy: What mends another number of bands, if it is not a choice of bands.
 
     Raises:
         ModelInputError: What was got, what was expected, how to mend it.
@@ -95,7 +113,7 @@ def check_input(lr: NDArray[np.generic], *, bands: int | None) -> None:
     if bands is not None and lr.shape[1] != bands:
         raise ModelInputError(
             f"Got {lr.shape[1]} bands in shape {lr.shape}, expected {bands}; "
-            "select the bands that the model was trained on, in their order (axis 1)."
+            f"{remedy or 'select the bands that the model was trained on, in their order (axis 1)'}."
         )
     if lr.dtype != np.float32:
         raise ModelInputError(

@@ -65,6 +65,11 @@ class Dmgasr(nn.Module):
         return self.gae.bands
 
     @property
+    def wavelength_nm(self) -> tuple[float, ...] | None:
+        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+        return self.gae.wavelength_nm
+
+    @property
     def samples(self) -> int:
         """Samples K of which a prediction is the mean; 1 where they would all be the same."""
         return self.sampling.samples if self.net.varies(self.sampling) else 1
@@ -83,6 +88,25 @@ class Dmgasr(nn.Module):
         if samples < 1:
             raise ParamsError(f"Got {samples} samples, expected at least 1.")
         return Dmgasr(self.gae, self.net, sampling=self.sampling.model_copy(update={"samples": samples}))
+
+    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "Dmgasr":
+        """The same weights, not copied, for the cubes of another sensor; what is saved serves the trained one.
+
+        Args:
+            wavelength_nm: Band centres (C,), strictly increasing.
+
+        Raises:
+            ModelInputError: The model knows bands by their number, or its windows do not cover every band.
+            DataError: The centres are unknown or do not increase.
+            ParamsError: The output is decoded plainly and would lack what the resampling loses.
+        """
+        gae = self.gae.for_wavelengths(wavelength_nm)
+        if gae.wavelength_nm != self.gae.wavelength_nm and not self.sampling.residual_decode:
+            raise ParamsError(
+                "Another sensor's bands are resampled to the windows of the model and back, and what that loses "
+                "cancels in residual decoding alone; this model has sampling.residual_decode: false, set it to true."
+            )
+        return Dmgasr(gae, self.net, sampling=self.sampling)
 
     @classmethod
     def from_checkpoints(
@@ -162,7 +186,8 @@ class Dmgasr(nn.Module):
         Raises:
             ModelInputError: Wrong rank, band count or type, or NaN.
         """
-        check_input(lr, bands=self.bands)
+        remedy = "give the cube its wavelengths, which bind the model to it: model.for_wavelengths(wavelength_nm)"
+        check_input(lr, bands=self.bands, remedy=remedy if self.wavelength_nm else None)
         with torch.inference_mode():
             means, stds = zip(*(self._predict(self._tensor(image), origin=origin) for image in lr), strict=True)
         return _as_batch(means), _as_batch(stds)
@@ -198,7 +223,7 @@ class Dmgasr(nn.Module):
         # Welford's running moments (10.1080/00401706.1962.10490022): K samples in the memory of one.
         for number in range(self.samples):
             x0 = self.net.sample(given.z_lr, sampling=self.sampling, origin=place, number=number)
-            sr = self._finish(self.net.latent(x0, given.z_lr, self.gae.residual_std), given)
+            sr = self._finish(self.net.latent(x0, given.z_lr, self.gae.residual_std[self.gae.groups]), given)
             away = sr - mean
             mean = mean + away / (number + 1)
             squares = squares + away * (sr - mean)

@@ -1,12 +1,16 @@
 """The group autoencoder (arXiv 2402.17285, section 3.1), optionally with a linear path of our own."""
 
+from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.models.groups import GroupPlan, plan_groups
 from hsipipe.models.layers import Trunk
+from hsipipe.models.windows import Resampling, WindowPlan, plan_resampling, same_centres
 from hsipipe.params import GaeParams
 
 
@@ -16,19 +20,34 @@ class GroupAutoencoder(nn.Module):
     The groups lie in the batch dimension. Latents come out whitened per group and channel; the
     statistics are buffers, so that they travel in the checkpoint (:meth:`set_whitening`).
 
+    Where the groups are spectral windows, the cube's bands are resampled to the windows' nodes and back, the networks
+    know no band count, and :meth:`for_wavelengths` serves other sensors.
+
     Args:
         bands: Band count C of the cubes.
         params: Sizes; see :class:`hsipipe.params.GaeParams`.
+        windows: The spectral windows, where `params.window_nm` asks for them.
+
+    Raises:
+        DataError: The cubes have fewer bands than a group.
+        ParamsError: Windows are missing, or not asked for.
     """
 
     latent_mean: Tensor
     latent_std: Tensor
     residual_std: Tensor
+    to_nodes: Tensor
+    to_bands: Tensor
 
-    def __init__(self, bands: int, params: GaeParams) -> None:
+    def __init__(self, bands: int, params: GaeParams, *, windows: WindowPlan | None = None) -> None:
         super().__init__()
+        if (windows is None) != (params.window_nm is None):
+            raise ParamsError(
+                f"gae.window_nm is {params.window_nm}, and windows were {'not ' if windows is None else ''}given; "
+                "plan them with plan_windows where it is a number, and leave them out where it is null."
+            )
         self.params = params
-        self.plan: GroupPlan = plan_groups(bands, n_subs=params.n_subs, n_ovls=params.n_ovls)
+        self.plan: GroupPlan | WindowPlan = windows or plan_groups(bands, n_subs=params.n_subs, n_ovls=params.n_ovls)
         k, n = params.latent_channels, params.n_subs
         self.encoder = Trunk(n, k, width=params.width, blocks=params.blocks)
         self.local_decoder = Trunk(k, n, width=params.width, blocks=params.blocks)
@@ -44,20 +63,70 @@ class GroupAutoencoder(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(shape))
         self.register_buffer("latent_std", torch.ones(shape))
         self.register_buffer("residual_std", torch.ones(shape))
+        self._sensor: Resampling | None = None
+        if windows is not None:
+            self._bind(plan_resampling(windows, windows.wavelength_nm))
 
     @property
     def bands(self) -> int:
         """Band count C."""
-        return self.plan.bands
+        return self.plan.bands if self._sensor is None else len(self._sensor.wavelength_nm)
+
+    @property
+    def wavelength_nm(self) -> tuple[float, ...] | None:
+        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+        return None if self._sensor is None else self._sensor.wavelength_nm
+
+    @property
+    def groups(self) -> slice:
+        """Which of the groups that have statistics are in use: all, except where a sensor spans some windows only."""
+        return slice(None) if self._sensor is None else self._sensor.windows
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
-        return {"bands": self.bands, "params": self.params.model_dump(mode="json")}
+        """What :meth:`from_config` needs to build the same module, serving the sensor that it was trained on."""
+        config: dict[str, Any] = {"bands": self.plan.bands, "params": self.params.model_dump(mode="json")}
+        if isinstance(self.plan, WindowPlan):
+            config |= {"wavelength_nm": self.plan.wavelength_nm, "edges_nm": self.plan.edges_nm}
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "GroupAutoencoder":
         """Build an autoencoder without trained weights."""
-        return cls(int(config["bands"]), GaeParams.model_validate(config["params"]))
+        # One that was saved without the width has groups of bands by their number.
+        params = GaeParams.model_validate({"window_nm": None, **config["params"]})
+        windows = None
+        if params.window_nm is not None:
+            edges = tuple((float(low), float(high)) for low, high in config["edges_nm"])
+            windows = WindowPlan(tuple(map(float, config["wavelength_nm"])), edges, params.n_subs)
+        return cls(int(config["bands"]), params, windows=windows)
+
+    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "GroupAutoencoder":
+        """The same weights, not copied, for the cubes of another sensor.
+
+        Args:
+            wavelength_nm: Band centres (C,), strictly increasing.
+
+        Raises:
+            ModelInputError: The groups are no windows, or do not cover every band.
+            DataError: The centres are unknown or do not increase.
+        """
+        if not isinstance(self.plan, WindowPlan):
+            raise ModelInputError(
+                f"This model knows its {self.bands} bands by their number and serves no other sensor; train one with "
+                "gae.window_nm, a width in nm, and gae.global_decoder: false."
+            )
+        other = copy(self)
+        # A table of its own for the two matrices; the tensors of the others are shared.
+        other._buffers = dict(self._buffers)
+        trained = self.plan.wavelength_nm
+        same = same_centres(trained, wavelength_nm)
+        other._bind(plan_resampling(self.plan, trained if same else wavelength_nm))
+        return other
+
+    def _bind(self, sensor: Resampling) -> None:
+        self._sensor = sensor
+        for name, matrix in (("to_nodes", sensor.to_nodes), ("to_bands", sensor.to_bands)):
+            self.register_buffer(name, torch.from_numpy(matrix).to(self.latent_mean), persistent=False)
 
     def encode(self, cube: Tensor) -> Tensor:
         """Whitened latents (B, G, k, H, W) of a cube (B, C, H, W)."""
@@ -65,14 +134,14 @@ class GroupAutoencoder(nn.Module):
         latent = self.encoder(groups)
         if self.linear_encoder is not None:
             latent = latent + self.linear_encoder(groups)
-        latent = latent.reshape(cube.shape[0], self.plan.count, -1, *cube.shape[2:])
-        whitened: Tensor = (latent - self.latent_mean) / self.latent_std
+        latent = latent.reshape(cube.shape[0], -1, self.params.latent_channels, *cube.shape[2:])
+        whitened: Tensor = (latent - self.latent_mean[self.groups]) / self.latent_std[self.groups]
         return whitened
 
     def decode(self, latent: Tensor) -> Tensor:
         """The cube (B, C, H, W) of whitened latents (B, G, k, H, W)."""
         batch, groups = latent.shape[:2]
-        flat = (latent * self.latent_std + self.latent_mean).flatten(0, 1)
+        flat = (latent * self.latent_std[self.groups] + self.latent_mean[self.groups]).flatten(0, 1)
         decoded = self.local_decoder(flat)
         if self.linear_decoder is not None:
             decoded = decoded + self.linear_decoder(flat)
@@ -86,12 +155,18 @@ class GroupAutoencoder(nn.Module):
         return self.decode(self.encode(cube))
 
     def _split(self, cube: Tensor) -> Tensor:
+        """The groups (B * G, n_subs, H, W) of a cube (B, C, H, W)."""
         n = self.plan.n_subs
+        if isinstance(self.plan, WindowPlan):
+            nodes = torch.einsum("nc,bchw->bnhw", self.to_nodes, cube)
+            return nodes.reshape(-1, n, *cube.shape[2:])
         groups = torch.stack([cube[:, start : start + n] for start in self.plan.starts], dim=1)
         return groups.flatten(0, 1)
 
     def _merge(self, groups: Tensor) -> Tensor:
         """Average the groups (B, G, n_subs, H, W) where their bands overlap."""
+        if isinstance(self.plan, WindowPlan):
+            return torch.einsum("cn,bnhw->bchw", self.to_bands, groups.flatten(1, 2))
         n = self.plan.n_subs
         cube = groups.new_zeros(groups.shape[0], self.bands, *groups.shape[3:])
         weight = groups.new_zeros(self.bands, 1, 1)
@@ -113,7 +188,8 @@ class GroupAutoencoder(nn.Module):
         if self.linear_encoder is None or self.linear_decoder is None:
             return
         n, k = self.plan.n_subs, self.params.latent_channels
-        rows = torch.cat([spectra[:, start : start + n] for start in self.plan.starts]).double()
+        groups = self._split(spectra.T[None, :, :, None]).squeeze(-1)
+        rows = groups.transpose(1, 2).reshape(-1, n).double()
         # Not centred: a dark pixel then stays dark, and with it its spectral angle stays defined.
         _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
         basis = vectors.flip(1)[:, :k].T

@@ -12,6 +12,7 @@ from hsipipe.degradation.bicubic import upsample
 from hsipipe.models.checkpoint import save_checkpoint
 from hsipipe.models.device import device_for
 from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.windows import WindowPlan, plan_windows
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches
@@ -70,13 +71,13 @@ def train_gae(
         Validation PSNR of the reconstruction, its step, steps and seconds of the training, parameter count.
 
     Raises:
-        DataError: The patches have fewer bands than a group.
+        DataError: The patches have fewer bands than a group, or no wavelengths for its windows.
         TrainingError: The loss is not finite.
     """
     train, val = (PatchArrays(patches.path / f"{split}.zarr", arrays=("hr",)) for split in ("train", "val"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(gae.seed)
-        module = GroupAutoencoder(train.shape("hr")[0], gae)
+        module = GroupAutoencoder(train.shape("hr")[0], gae, windows=_windows(train, gae))
     module.start_at_principal_components(training_pixels(train, seed=gae.seed))
     task = _Reconstruction(train, val, gae)
     result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
@@ -122,6 +123,14 @@ def training_pixels(train: PatchArrays, *, seed: int) -> Tensor:
     pixels = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
     chosen = torch.randperm(len(pixels), generator=generator_for(seed, 0))[:PCA_PIXELS]
     return pixels[chosen]
+
+
+def _windows(train: PatchArrays, gae: GaeParams) -> WindowPlan | None:
+    """The spectral windows, where there are any: fixed by the centres of the training bands."""
+    if gae.window_nm is None:
+        return None
+    nm = train.attrs["wavelength_nm"]
+    return plan_windows(nm, width_nm=gae.window_nm, n_subs=gae.n_subs, n_ovls=gae.n_ovls)
 
 
 def _device(module: nn.Module) -> torch.device:

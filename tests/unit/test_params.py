@@ -111,6 +111,7 @@ def test_patches_are_multiples_of_the_scale(tree, name, value):
     ("group", "values", "says"),
     [
         ("gae", {"n_subs": 4, "n_ovls": 4}, "gae: n_ovls (4) must be smaller than n_subs (4)"),
+        ("gae", {"window_nm": 80.0, "global_decoder": True}, "gae: window_nm (80) needs global_decoder: false"),
         ("sampling", {"tile": 16, "overlap": 8}, "sampling: overlap (8) must be less than half of tile (16)"),
         ("split", {"val": 0.5, "test": 0.5}, "split: val (0.5) and test (0.5) together must be less than 1"),
         ("patches", {"size": 24, "stride": 32}, "patches: stride (32) must not exceed size (24)"),

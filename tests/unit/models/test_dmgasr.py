@@ -8,14 +8,16 @@ import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError, ParamsError
-from hsipipe.models.base import SpreadResolver, SuperResolver
+from hsipipe.models.base import SensorResolver, SpreadResolver, SuperResolver
 from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.latent_net import LatentNet
 from hsipipe.models.unet import Unet
+from hsipipe.models.windows import plan_windows
 from hsipipe.storage.manifest import write_manifest
 
 BANDS, SCALE = 12, 4
+CENTRES = [500.0 + 20.0 * band for band in range(BANDS)]
 
 
 NOISY = sorted(set(SAMPLERS) - {"refine"})
@@ -23,10 +25,19 @@ NOISY = sorted(set(SAMPLERS) - {"refine"})
 
 
 def build(
-    params, *, objective="diffusion", space="residual", scale_input=True, self_condition=False, **sampling
+    params,
+    *,
+    objective="diffusion",
+    space="residual",
+    scale_input=True,
+    self_condition=False,
+    window_nm=None,
+    **sampling,
 ) -> Dmgasr:
     torch.manual_seed(0)
-    gae = GroupAutoencoder(BANDS, params.gae.model_copy(update={"width": 8, "global_width": 8}))
+    sizes = {"width": 8, "global_width": 8, "window_nm": window_nm, "global_decoder": window_nm is None}
+    windows = window_nm and plan_windows(CENTRES, width_nm=window_nm, n_subs=8, n_ovls=2)
+    gae = GroupAutoencoder(BANDS, params.gae.model_copy(update=sizes), windows=windows)
     spectra = torch.rand(200, 3) @ torch.rand(3, BANDS)
     gae.start_at_principal_components(spectra)
     net = LatentNet(
@@ -251,6 +262,68 @@ def test_a_model_saved_before_samples_were_counted_takes_one(params, tmp_path):
 def test_wrong_input_is_refused(params, lr, change, message):
     with pytest.raises(ModelInputError, match=message):
         build(params).predict(change(lr))
+
+
+OTHERS = ([505.0, 523.0, *range(540, 700, 13), 712.0], CENTRES[::2], CENTRES[:8])
+
+
+@pytest.mark.parametrize("objective", ["diffusion", "regression"])
+@pytest.mark.parametrize("centres", OTHERS)
+def test_a_model_with_windows_serves_another_sensor(params, objective, centres):
+    model = build(params, objective=objective, window_nm=160.0, steps=2, samples=2)
+    assert isinstance(model, SensorResolver)
+    bound = model.for_wavelengths(centres)
+    smooth = np.sin(np.asarray(centres)[:, None, None] / 60 + np.arange(30).reshape(5, 6) / 10)
+    lr = (0.5 + 0.3 * smooth[None]).astype(np.float32)
+    sr = bound.predict(lr)
+    assert sr.shape == (1, len(centres), 20, 24)
+    assert np.abs(sr - upsample(lr, SCALE)).max() > 1e-3  # the network has its say
+    np.testing.assert_array_equal(bound.with_samples(2).predict(lr), sr)
+    with pytest.raises(ModelInputError, match=r"expected 12; give the cube its wavelengths, .*for_wavelengths"):
+        model.predict(lr)
+
+
+def test_bound_to_its_own_sensor_it_predicts_the_same_bits(params, lr):
+    model = build(params, window_nm=160.0)
+    expected = model.predict(lr)
+    np.testing.assert_array_equal(model.for_wavelengths(CENTRES).predict(lr), expected)
+    there_and_back = model.for_wavelengths(CENTRES[::2]).for_wavelengths(CENTRES)
+    np.testing.assert_array_equal(there_and_back.predict(lr), expected)
+    np.testing.assert_array_equal(model.predict(lr), expected)
+
+
+@pytest.mark.parametrize("centres", OTHERS)
+def test_residual_decoding_of_no_change_keeps_any_spectrum(params, centres):
+    model = build(params, window_nm=160.0, consistency=0, steps=1)
+    for parameter in model.net.unet.tail.parameters():
+        parameter.data.zero_()
+    lr = np.random.default_rng(2).random((1, len(centres), 5, 6), dtype=np.float32)
+    np.testing.assert_allclose(model.for_wavelengths(centres).predict(lr), upsample(lr, SCALE), atol=1e-4)
+
+
+def test_plain_decoding_would_lose_what_resampling_loses(params, lr):
+    model = build(params, window_nm=160.0, residual_decode=False)
+    with pytest.raises(ParamsError, match="set it to true"):
+        model.for_wavelengths(CENTRES[::2])
+    np.testing.assert_array_equal(model.for_wavelengths(CENTRES).predict(lr), model.predict(lr))
+
+
+def test_saved_with_windows_it_serves_the_trained_sensor_and_others(params, lr, tmp_path):
+    model = build(params, window_nm=160.0)
+    model.for_wavelengths(CENTRES[::2]).save(tmp_path)
+    loaded = hsipipe.load_model(tmp_path)
+    assert loaded.wavelength_nm == tuple(CENTRES)
+    np.testing.assert_array_equal(loaded.predict(lr), model.predict(lr))
+    other = np.ascontiguousarray(lr[:, ::2])
+    expected = model.for_wavelengths(CENTRES[::2]).predict(other)
+    np.testing.assert_array_equal(loaded.for_wavelengths(CENTRES[::2]).predict(other), expected)
+
+
+def test_a_model_of_bands_by_number_says_how_to_get_one_for_any_sensor(params):
+    model = build(params)
+    assert model.wavelength_nm is None
+    with pytest.raises(ModelInputError, match=r"train one with gae.window_nm, .*gae.global_decoder: false"):
+        model.for_wavelengths(CENTRES)
 
 
 def _truncate(folder):

@@ -1,7 +1,13 @@
+import json
+
 import pytest
 import torch
 
+from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.windows import plan_windows
+
+CAVE = [400.0 + 10.0 * band for band in range(31)]
 
 
 @pytest.fixture
@@ -68,6 +74,85 @@ def test_overlapping_bands_are_averaged(gae):
     assert cube[0, 0, 0, 0] == 0
     assert cube[0, 6, 0, 0] == 0.5  # bands 6 and 7 belong to groups 0 and 1
     assert cube[0, 30, 0, 0] == 4
+
+
+@pytest.fixture
+def by_window(params, spectra):
+    """Its windows are the groups of the one by number; the whitening differs from group to group."""
+    torch.manual_seed(0)
+    sizes = params.gae.model_copy(update={"window_nm": 80.0, "global_decoder": False})
+    module = GroupAutoencoder(31, sizes, windows=plan_windows(CAVE, width_nm=80.0, n_subs=8, n_ovls=2))
+    module.start_at_principal_components(spectra)
+    statistics = torch.rand(3, 5, 3) + 0.5
+    module.set_whitening(mean=statistics[0], std=statistics[1], residual_std=statistics[2])
+    return module.eval().requires_grad_(False)
+
+
+def test_windows_as_wide_as_the_groups_are_the_groups(params, spectra, by_window):
+    by_number = GroupAutoencoder(31, params.gae.model_copy(update={"global_decoder": False})).requires_grad_(False)
+    by_number.start_at_principal_components(spectra)
+    torch.testing.assert_close(by_window.linear_encoder.weight, by_number.linear_encoder.weight, atol=1e-4, rtol=0)
+    by_number.load_state_dict(by_window.state_dict())
+    cube = torch.rand(2, 31, 8, 8)
+    torch.testing.assert_close(by_window.encode(cube), by_number.encode(cube), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(by_window(cube), by_number(cube), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("centres", "groups"), [(CAVE[::2], 5), ([402.5, *range(417, 690, 13), 695.0], 5), (CAVE[6:26], 3)]
+)
+def test_another_sensor_shares_the_weights_and_gets_its_own_bands(by_window, centres, groups):
+    other = by_window.for_wavelengths(centres)
+    cube = torch.rand(2, len(centres), 6, 7)
+    latent = other.encode(cube)
+    assert latent.shape == (2, groups, 3, 6, 7)
+    assert other.decode(latent).shape == cube.shape
+    assert (other.bands, by_window.bands) == (len(centres), 31)
+    assert other.wavelength_nm == tuple(centres)
+    for mine, shared in zip(by_window.parameters(), other.parameters(), strict=True):
+        assert mine is shared
+    assert by_window(torch.rand(1, 31, 4, 4)).shape == (1, 31, 4, 4)
+
+
+def test_windows_in_use_have_the_statistics_of_their_place_in_the_spectrum(by_window):
+    part = by_window.for_wavelengths(CAVE[6:26])
+    cube = torch.rand(1, 31, 6, 6)
+    torch.testing.assert_close(part.encode(cube[:, 6:26]), by_window.encode(cube)[:, 1:4])
+
+
+def test_what_is_saved_serves_the_sensor_of_the_training(by_window):
+    other = by_window.for_wavelengths(CAVE[6:26])
+    config = json.loads(json.dumps(other.config()))
+    assert len(config["wavelength_nm"]) == 31
+    assert config["edges_nm"][0] == [395.0, 475.0]
+    loaded = GroupAutoencoder.from_config(config)
+    loaded.load_state_dict(other.state_dict())
+    cube = torch.rand(1, 31, 6, 6)
+    torch.testing.assert_close(loaded.eval()(cube), by_window(cube), atol=0, rtol=0)
+
+
+def test_the_weights_in_a_checkpoint_do_not_depend_on_the_sensor(by_window, params):
+    by_number = GroupAutoencoder(31, params.gae.model_copy(update={"global_decoder": False}))
+    assert by_window.state_dict().keys() == by_number.state_dict().keys()
+
+
+def test_one_that_was_saved_before_there_were_windows_has_none(gae):
+    config = gae.config()
+    del config["params"]["window_nm"]
+    assert GroupAutoencoder.from_config(config).wavelength_nm is None
+
+
+def test_groups_by_number_serve_no_other_sensor(gae):
+    with pytest.raises(ModelInputError, match=r"31 bands by their number.*train one with gae.window_nm"):
+        gae.for_wavelengths(CAVE[::2])
+
+
+@pytest.mark.parametrize("width", [None, 80.0])
+def test_windows_are_given_where_they_are_asked_for(params, width):
+    sizes = params.gae.model_copy(update={"window_nm": width, "global_decoder": False})
+    windows = plan_windows(CAVE, width_nm=80.0, n_subs=8, n_ovls=2) if width is None else None
+    with pytest.raises(ParamsError, match=r"gae.window_nm is"):
+        GroupAutoencoder(31, sizes, windows=windows)
 
 
 def test_paper_size_has_about_two_million_parameters(params):

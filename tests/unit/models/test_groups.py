@@ -20,6 +20,7 @@ def test_every_band_is_in_a_group_and_no_group_leaves_the_cube(bands, n_subs, ov
     plan = plan_groups(bands, n_subs=n_subs, n_ovls=n_ovls)
     covered = {band for start in plan.starts for band in range(start, start + n_subs)}
     assert covered == set(range(bands))
+    assert plan.starts[-1] + n_subs == bands
     assert plan.count == max(1, math.ceil((bands - n_ovls) / (n_subs - n_ovls)))
     assert len(set(plan.starts)) == plan.count
 

@@ -1,10 +1,12 @@
 """The trainings and the latents on a tiny store of patches, through the library alone."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from hsipipe.artifacts import (
     ControlCheckpoint,
@@ -114,6 +116,28 @@ def test_more_bands_in_a_group_than_in_the_cube_is_an_error(params, patches, tmp
     with pytest.raises(DataError, match=r"has 12 bands, a group needs 16"):
         make_gae(params, patches, tmp_path / "gae", n_subs=16, n_ovls=4)
     assert not (tmp_path / "gae").exists()
+
+
+WINDOWS = {"window_nm": 330.0, "global_decoder": False}  # 12 bands from 400 to 1000 nm
+
+
+def test_windows_lie_where_the_bands_of_the_training_patches_are(params, patches, tmp_path):
+    checkpoint, summary = make_gae(params, patches, tmp_path / "gae", **WINDOWS)
+    module = load_gae(checkpoint.path)
+    train = PatchArrays(patches.path / "train.zarr", arrays=("hr",))
+    assert module.wavelength_nm == tuple(train.attrs["wavelength_nm"])
+    assert summary["groups"] == module.plan.count == 3
+    hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
+    assert float((module(hr) - hr).square().mean()) < 1e-3
+    latent = module.encode(hr)
+    torch.testing.assert_close(latent.std(dim=(0, 3, 4)), torch.ones(latent.shape[1:3]), atol=0.05, rtol=0)
+
+
+def test_windows_without_wavelengths_are_an_error_that_says_what_to_set(params, patches, tmp_path):
+    unknown = PatchStore(shutil.copytree(patches.path, tmp_path / "patches"))
+    zarr.open_group(unknown.path / "train.zarr", mode="a").attrs["wavelength_nm"] = []
+    with pytest.raises(DataError, match=r"are unknown.*dataset.folder.wavelength_nm or drop_bands, or gae.window_nm"):
+        make_gae(params, unknown, tmp_path / "gae", **WINDOWS)
 
 
 def test_latents_are_those_of_the_patches(patches, gae, latents):
