@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsipipe.errors import DataError
 from hsipipe.models.groups import GroupPlan, plan_groups
 from hsipipe.models.layers import Trunk
 from hsipipe.params import GaeParams
@@ -16,9 +17,17 @@ class GroupAutoencoder(nn.Module):
     The groups lie in the batch dimension. Latents come out whitened per group and channel; the
     statistics are buffers, so that they travel in the checkpoint (:meth:`set_whitening`).
 
+    With `params.encoder` ``identity`` there is no network: latents are the whitened bands themselves.
+
     Args:
         bands: Band count C of the cubes.
         params: Sizes; see :class:`hsipipe.params.GaeParams`.
+
+    Attributes:
+        latent_channels: Latent channels k of a group.
+
+    Raises:
+        DataError: The cubes have too few bands.
     """
 
     latent_mean: Tensor
@@ -29,9 +38,15 @@ class GroupAutoencoder(nn.Module):
         super().__init__()
         self.params = params
         self.plan: GroupPlan = plan_groups(bands, n_subs=params.n_subs, n_ovls=params.n_ovls)
-        k, n = params.latent_channels, params.n_subs
-        self.encoder = Trunk(n, k, width=params.width, blocks=params.blocks)
-        self.local_decoder = Trunk(k, n, width=params.width, blocks=params.blocks)
+        n = self.plan.n_subs
+        k = self.latent_channels = n if params.latent_channels == "all" else params.latent_channels
+        if params.linear_path and k > n:
+            raise DataError(f"A group has {n} bands, too few for {k} components (gae.latent_channels) of a linear path.")
+        self.encoder: Trunk | nn.Identity = nn.Identity()
+        self.local_decoder: Trunk | nn.Identity = nn.Identity()
+        if params.encoder == "network":
+            self.encoder = Trunk(n, k, width=params.width, blocks=params.blocks)
+            self.local_decoder = Trunk(k, n, width=params.width, blocks=params.blocks)
         self.global_decoder: Trunk | None = None
         if params.global_decoder:
             self.global_decoder = Trunk(bands, bands, width=params.global_width, blocks=params.global_blocks)
@@ -57,7 +72,8 @@ class GroupAutoencoder(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "GroupAutoencoder":
         """Build an autoencoder without trained weights."""
-        return cls(int(config["bands"]), GaeParams.model_validate(config["params"]))
+        # One that was saved without the word has networks.
+        return cls(int(config["bands"]), GaeParams.model_validate({"encoder": "network", **config["params"]}))
 
     def encode(self, cube: Tensor) -> Tensor:
         """Whitened latents (B, G, k, H, W) of a cube (B, C, H, W)."""
@@ -112,15 +128,14 @@ class GroupAutoencoder(nn.Module):
         """
         if self.linear_encoder is None or self.linear_decoder is None:
             return
-        n, k = self.plan.n_subs, self.params.latent_channels
-        rows = torch.cat([spectra[:, start : start + n] for start in self.plan.starts]).double()
+        rows = torch.cat([spectra[:, start : start + self.plan.n_subs] for start in self.plan.starts]).double()
         # Not centred: a dark pixel then stays dark, and with it its spectral angle stays defined.
         _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-        basis = vectors.flip(1)[:, :k].T
+        basis = vectors.flip(1)[:, : self.latent_channels].T
         self.linear_encoder.weight.copy_(basis[:, :, None, None])
         self.linear_decoder.weight.copy_(basis.T[:, :, None, None])
         for trunk in (self.encoder, self.local_decoder, self.global_decoder):
-            if trunk is not None:
+            if isinstance(trunk, Trunk):
                 trunk.start_at_zero()
 
     @torch.no_grad()

@@ -112,7 +112,7 @@ def train_diffusion(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.seed)
         net = LatentNet(
-            Unet(module.params.latent_channels, diffusion.unet, patch=val.shape("hr")[-1]),
+            Unet(module.latent_channels, diffusion.unet, patch=val.shape("hr")[-1]),
             objective="regression" if regression else "diffusion",
             schedule=diffusion.schedule,
             steps=diffusion.steps,

@@ -57,6 +57,8 @@ def train_gae(
 ) -> dict[str, float]:
     """Train the autoencoder on the HR patches and write its checkpoint into `out`.
 
+    With encoder `identity` nothing is trained; the whitening of the bands is all that there is to find.
+
     Args:
         patches: Train and validation patches.
         out: Existing empty folder.
@@ -66,7 +68,7 @@ def train_gae(
         log: Gets the metrics of each logged step.
 
     Returns:
-        Validation PSNR of the reconstruction, its step, parameter count.
+        Parameter count, number of groups and, where it was trained, validation PSNR of the reconstruction and its step.
 
     Raises:
         DataError: The patches have fewer bands than a group.
@@ -76,17 +78,19 @@ def train_gae(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(gae.seed)
         module = GroupAutoencoder(train.shape("hr")[0], gae)
-    module.start_at_principal_components(training_pixels(train, seed=gae.seed))
-    task = _Reconstruction(train, val, gae)
-    result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
-    module = module.cpu()
-    module.load_state_dict(result.weights)
+    summary: dict[str, float] = {}
+    if gae.encoder == "network":
+        module.start_at_principal_components(training_pixels(train, seed=gae.seed))
+        task = _Reconstruction(train, val, gae)
+        result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
+        module = module.cpu()
+        module.load_state_dict(result.weights)
+        summary = {"val_psnr_db": result.best_value, "best_step": result.best_step}
     module.eval().requires_grad_(False)
     whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
     return {
-        "val_psnr_db": result.best_value,
-        "best_step": result.best_step,
+        **summary,
         "parameters": sum(p.numel() for p in module.parameters()),
         "groups": module.plan.count,
     }
