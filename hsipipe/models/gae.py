@@ -41,7 +41,9 @@ class GroupAutoencoder(nn.Module):
         n = self.plan.n_subs
         k = self.latent_channels = n if params.latent_channels == "all" else params.latent_channels
         if params.linear_path and k > n:
-            raise DataError(f"A group has {n} bands, too few for {k} components (gae.latent_channels) of a linear path.")
+            raise DataError(
+                f"A group has {n} bands, too few for the {k} components of a linear path (gae.latent_channels)."
+            )
         self.encoder: Trunk | nn.Identity = nn.Identity()
         self.local_decoder: Trunk | nn.Identity = nn.Identity()
         if params.encoder == "network":

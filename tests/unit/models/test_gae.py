@@ -110,7 +110,7 @@ def test_one_group_of_all_bands_keeps_its_latent_channels(params):
 
 
 def test_a_linear_path_needs_as_many_bands_as_components(params):
-    with pytest.raises(DataError, match="has 2 bands, too few for 3 components"):
+    with pytest.raises(DataError, match="has 2 bands, too few for the 3 components of a linear path"):
         GroupAutoencoder(2, params.gae.model_copy(update={"n_subs": "all", "n_ovls": 0}))
 
 

@@ -114,6 +114,20 @@ def test_more_bands_in_a_group_than_in_the_cube_is_an_error(params, patches, tmp
     assert not (tmp_path / "gae").exists()
 
 
+@pytest.mark.parametrize(("n_subs", "groups"), [(3, 4), ("all", 1)])
+def test_without_networks_whitening_is_all_that_is_found(params, patches, tmp_path, n_subs, groups):
+    plain = {"encoder": "identity", "latent_channels": "all", "global_decoder": False, "linear_path": False}
+    checkpoint, summary = make_gae(params, patches, tmp_path / "gae", n_subs=n_subs, n_ovls=0, **plain)
+    assert summary == {"parameters": 0, "groups": groups}
+    module = load_gae(checkpoint.path)
+    train = PatchArrays(patches.path / "train.zarr", arrays=("hr", "lr"))
+    hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
+    latent = module.encode(hr)
+    assert latent.shape[1:3] == (groups, 12 // groups)
+    torch.testing.assert_close(latent.std(dim=(0, 3, 4)), torch.ones(latent.shape[1:3]), atol=0.05, rtol=0)
+    torch.testing.assert_close(module.decode(latent), hr)
+
+
 def test_latents_are_those_of_the_patches(patches, gae, latents):
     module = load_gae(gae.path)
     for split in ("train", "val"):
