@@ -63,6 +63,63 @@ def pipeline(
 
 
 @app.command()
+def sweep(
+    name: Annotated[str | None, typer.Argument(help="A sweep, or a .yaml file with one; left out: list them.")] = None,
+    set_param: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--set-param", metavar="GROUP.KEY=VALUE", help="Another parameter of all points."),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A named configuration; -S goes on top of it.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Minutes after which the sweep is ended.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop at the first point that fails.")] = False,
+) -> None:
+    """Run the pipeline at several points, one after another, and compare them in one table and one figure.
+
+    Each point is a `dvc exp run` in this checkout, which nothing else may use meanwhile; `dvc exp show` lists them.
+    What a point shares with an earlier run comes out of DVC's cache. Started again after an interruption, finished
+    points are skipped. A failing point is told and the others go on; the exit code is then 1.
+
+    Afterwards params.yaml, dvc.lock, outputs and uncommitted changes are what they were before, after a kill at the
+    next start of this command, of `hsipipe pipeline` or `make repro`. Models of points do not go into the registry.
+    Table and figure are in reports/sweeps/NAME.
+
+    [bold]Examples[/bold]
+
+      hsipipe sweep ablations
+
+      hsipipe sweep steps -S dataset.name=cave -S dataset.root=/data/cave
+
+      hsipipe sweep groups --preset dmgasr-paper --timeout 600
+    """
+    from flows.environment import prepare, require_server
+    from flows.sweep_listing import sweep_table
+    from tasks.ledger import session
+    from tasks.project import find_root
+    from tasks.sweeps import plan_sweep, refuse_swept, shown
+
+    if name is None:
+        _print(sweep_table())
+        return
+    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {timeout}.")
+    root = find_root()
+    overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
+    refuse_swept(name, set_param or [])
+    with session(root):  # puts right what a killed sweep has left; a wrong key should not cost the start of Prefect
+        plan = plan_sweep(root, name, overrides)
+    prepare(root)
+    require_server()
+    from flows.sweep import sweep as run
+
+    try:
+        run(name, overrides, timeout, stop)
+    finally:
+        if (table := shown(plan)) is not None:
+            _print(table)
+            typer.echo(f"table and figure: {plan.out}")
+
+
+@app.command()
 def serve(
     interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
     cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,

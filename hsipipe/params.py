@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.restoration import TASKS
@@ -15,6 +15,16 @@ Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Sampler = Literal["ddim", "ancestral", "dpmpp_2m", "refine"]
+
+
+def _count_or_all(value: Any) -> Any:
+    # One message: a union would complain once for each of its members.
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError(f"expected a positive number or the word all, got {value!r}")
+
+
+CountOrAll = Annotated[int | Literal["all"], PlainValidator(_count_or_all)]
 
 
 class Group(BaseModel):
@@ -224,15 +234,18 @@ class GaeLossParams(LossParams):
 class GaeParams(Group):
     """The group autoencoder (arXiv 2402.17285, section 3.1)."""
 
-    n_subs: Positive
-    """Bands in a group, or nodes of a window."""
+    encoder: Literal["network", "identity"]
+    """`identity`: the bands of a group are its latent, so that the diffusion works on pixels; nothing is trained."""
+    n_subs: CountOrAll
+    """Bands in a group, or nodes of a window; all: one group of all bands, however many there are."""
     n_ovls: NonNegative
-    """Bands that a group shares with the next; of a window, the share n_ovls / n_subs of its width."""
+    """Bands that a group shares with the next, 0 where there is one group of all bands; of a window, the share
+    n_ovls / n_subs of its width."""
     window_nm: Annotated[float, Field(gt=0)] | None
     """Groups are windows of this width in nm, each resampled to `n_subs` nodes, so that other sensors can be served;
     null: groups of bands by their number."""
-    latent_channels: Positive
-    """Latent channels of a group."""
+    latent_channels: CountOrAll
+    """Latent channels of a group; all: as many as it has bands."""
     width: Positive
     """Features of encoder and local decoder."""
     blocks: Positive
@@ -252,8 +265,20 @@ class GaeParams(Group):
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> "GaeParams":
-        if self.n_ovls >= self.n_subs:
+        if self.n_subs == "all":
+            if self.n_ovls:
+                raise ValueError(f"n_ovls ({self.n_ovls}) must be 0 with n_subs: all, a single group has no neighbour")
+        elif self.n_ovls >= self.n_subs:
             raise ValueError(f"n_ovls ({self.n_ovls}) must be smaller than n_subs ({self.n_subs})")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_have_nodes(self) -> "GaeParams":
+        if self.window_nm is not None and (self.n_subs == "all" or self.encoder == "identity"):
+            raise ValueError(
+                f"window_nm ({self.window_nm:g}) resamples bands to nodes: it needs a number for n_subs "
+                f"(got {self.n_subs}) and encoder: network (got {self.encoder})"
+            )
         return self
 
     @model_validator(mode="after")
@@ -267,10 +292,22 @@ class GaeParams(Group):
 
     @model_validator(mode="after")
     def _linear_path_has_enough_components(self) -> "GaeParams":
-        if self.linear_path and self.latent_channels > self.n_subs:
+        channels, bands = self.latent_channels, self.n_subs
+        if self.linear_path and channels != "all" and bands != "all" and channels > bands:
+            raise ValueError(f"latent_channels ({channels}) must not exceed n_subs ({bands}) with linear_path")
+        return self
+
+    @model_validator(mode="after")
+    def _identity_changes_nothing(self) -> "GaeParams":
+        if self.encoder != "identity":
+            return self
+        if self.latent_channels not in (self.n_subs, "all"):
             raise ValueError(
-                f"latent_channels ({self.latent_channels}) must not exceed n_subs ({self.n_subs}) with linear_path"
+                f"encoder: identity keeps every band of a group, so latent_channels ({self.latent_channels}) must be "
+                f"n_subs ({self.n_subs}) or all"
             )
+        if self.global_decoder or self.linear_path:
+            raise ValueError("encoder: identity has no decoder: set global_decoder and linear_path to false")
         return self
 
 

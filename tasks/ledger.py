@@ -5,16 +5,17 @@ One pipeline at a time runs in a checkout, behind a lock of ours; DVC's own woul
 a stage runs.
 """
 
+import logging
 import re
 import shutil
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import yaml
 
 from hsipipe.errors import ParamsError, StageFailedError
 from hsipipe.params import Params, load_params, parse_params
+from tasks import workspace
 from tasks.locks import hold
 from tasks.names import check_names
 from tasks.process import end_group, start
@@ -30,6 +32,10 @@ from tasks.project import PARAMS, locks
 
 PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
 """Environment variable that tells the stages to which pipeline run they belong."""
+SWEEP_RUN = "HSIPIPE_SWEEP_RUN"
+"""Environment variable with the MLflow run of the sweep that this pipeline run is a point of."""
+
+logger = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
@@ -54,18 +60,24 @@ class Session:
     key: str
     deadline: float | None
 
+    def is_over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
 
 _session: ContextVar[Session | None] = ContextVar("session", default=None)
 
 
 @contextmanager
 def session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
-    """Hold the checkout for one run of the pipeline.
+    """Hold the checkout for one run of the pipeline; what a killed sweep has left in it is put right first.
 
     Raises:
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
     with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
+        for sentence in workspace.restore(root):
+            logger.warning(sentence)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         mine = Session(root, f"run-{uuid.uuid4().hex}", deadline)
         token = _session.set(mine)
@@ -93,8 +105,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object]) -> Outcom
         lines.append(line)
         on_line(line)
 
-    running = _session.get()
-    with session(root) if running is None or running.root != root else nullcontext(running) as current:
+    with _joined(root) as current:
         code = _run_dvc(current, "repro", "--single-item", stage, on_line=keep)
     if code:
         raise StageFailedError(f"Stage {stage} failed: {_own_message(root, lines)}")
@@ -120,6 +131,60 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
         code = _run_dvc(current, *command, *targets, on_line=None)
     if code:
         raise StageFailedError(f"The pipeline stopped: {_own_message(root, [])}")
+
+
+def experiment(
+    root: Path,
+    name: str,
+    *,
+    overrides: Sequence[str],
+    env: Mapping[str, str],
+    on_line: Callable[[str], object],
+) -> None:
+    """Run everything in the workspace as an experiment of DVC: ``dvc exp run``, never queued.
+
+    All stages, not a target: DVC fails at the end of an experiment with a target when dvc.lock names outputs of other
+    stages that are not in its cache, as in a fresh clone.
+
+    Args:
+        root: The project, whose workspace is saved (:mod:`tasks.workspace`).
+        name: Name of the experiment; DVC refuses one that there is.
+        overrides: ``group.key=value``.
+        env: Variables for the stages.
+        on_line: Gets each line of the output as it comes.
+
+    Raises:
+        ParamsError: An override does not fit; nothing was changed.
+        StageFailedError: With the failing stage's own message.
+        AlreadyRunningError: Another pipeline runs in this checkout.
+    """
+    lines: list[str] = []
+
+    def keep(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    _, text = changed_params(root, overrides)
+    workspace.expect(root, text)
+    settings = [f"--set-param={item}" for item in overrides]
+    with _joined(root) as current:
+        if current.is_over():
+            raise StageFailedError("The time limit has passed before this began.")
+        own = replace(current, key=f"{current.key}-{name}")
+        code = _run_dvc(own, "exp", "run", "--name", name, *settings, on_line=keep, env=env)
+    if code:
+        raise StageFailedError(_own_message(root, lines))
+
+
+def checkout(root: Path, *, on_line: Callable[[str], object]) -> bool:
+    """Bring the outputs to what dvc.lock says; those that DVC's cache lacks are removed.
+
+    Returns:
+        Whether DVC managed.
+    """
+    with _joined(root) as current:
+        own = replace(current, deadline=None)
+        return _run_dvc(own, "checkout", "--quiet", "--force", "--allow-missing", on_line=on_line) == 0
 
 
 def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
@@ -186,11 +251,23 @@ def error_path(root: Path) -> Path:
     return root / ".hsipipe" / "last_error.txt"
 
 
-def _run_dvc(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
+def _joined(root: Path) -> AbstractContextManager[Session]:
+    """The session that goes on in `root`, or one of its own."""
+    running = _session.get()
+    return session(root) if running is None or running.root != root else nullcontext(running)
+
+
+def _run_dvc(
+    current: Session,
+    *arguments: str,
+    on_line: Callable[[str], object] | None,
+    env: Mapping[str, str] | None = None,
+) -> int:
     """Run dvc to its end; on an exception, a signal or the deadline the whole group is ended."""
     root = current.root
     error_path(root).unlink(missing_ok=True)
-    child = start("dvc", *arguments, cwd=root, env={PIPELINE_RUN: current.key}, capture=on_line is not None)
+    variables = {PIPELINE_RUN: current.key, **(env or {})}
+    child = start("dvc", *arguments, cwd=root, env=variables, capture=on_line is not None)
     overdue = threading.Event()
     timer = None
     if current.deadline is not None:

@@ -28,4 +28,5 @@ def register(
     tags = {key: scores[key] for key in ("mpsnr_db", "sam_deg")}
     tags |= {"protocol.name": metrics["protocol"]["name"], "protocol.hash": metrics["protocol"]["hash"]}
     version = register_model(run.root, folder, tracker=run.tracker, bands=model.bands, tags=tags)
-    return run.finish(RegisteredModel, {"version": version, "name": run.tracker.experiment})
+    number = {} if version is None else {"version": version}
+    return run.finish(RegisteredModel, {**number, "name": run.tracker.experiment})

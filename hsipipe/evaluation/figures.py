@@ -8,7 +8,7 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -210,9 +210,9 @@ def _curves(axis: Axes, steps: NDArray[np.float64], panel: Mapping[str, NDArray[
     quiet(axis)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, target: Path | BinaryIO) -> None:
     """Write as PNG; the same figure gives the same bytes."""
-    figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None})
+    figure.savefig(target, format="png", dpi=100, facecolor="white", metadata={"Software": None})
 
 
 def new_figure(width: float, height: float, *, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:

@@ -8,7 +8,8 @@ from typing import Any
 _CALLED = {"input": "the input"}
 """Rows that a sentence does not call by their name."""
 # An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5): nothing was lost.
-_LOSSLESS_DB = 120.0
+LOSSLESS_DB = 120.0
+"""MPSNR of a ceiling above which nothing was lost."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _one_evaluation(name: str, controls: Sequence[str]) -> Verdict:
 def _ceilings(rows: Mapping[str, Any], pca: str) -> Verdict:
     ae, linear = _number(rows["ae-ceiling"]["mpsnr_db"]), _number(rows[pca]["mpsnr_db"])
     # Without an error the PSNR is infinite, which is None in JSON.
-    if math.isnan(linear) or linear > _LOSSLESS_DB:
+    if math.isnan(linear) or linear > LOSSLESS_DB:
         return Verdict(
             False,
             f"{pca} is lossless: the truth needs no more components than the latents have channels, so there is "

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hsipipe.errors import ModelInputError, ParamsError
+from hsipipe.errors import DataError, ModelInputError, ParamsError
 from hsipipe.models.groups import GroupPlan, plan_groups
 from hsipipe.models.layers import Trunk
 from hsipipe.models.windows import Resampling, WindowPlan, plan_resampling, same_centres
@@ -23,13 +23,18 @@ class GroupAutoencoder(nn.Module):
     Where the groups are spectral windows, the cube's bands are resampled to the windows' nodes and back, the networks
     know no band count, and :meth:`for_wavelengths` serves other sensors.
 
+    With `params.encoder` ``identity`` there is no network: latents are the whitened bands themselves.
+
     Args:
         bands: Band count C of the cubes.
         params: Sizes; see :class:`hsipipe.params.GaeParams`.
         windows: The spectral windows, where `params.window_nm` asks for them.
 
+    Attributes:
+        latent_channels: Latent channels k of a group.
+
     Raises:
-        DataError: The cubes have fewer bands than a group.
+        DataError: The cubes have too few bands.
         ParamsError: Windows are missing, or not asked for.
     """
 
@@ -48,9 +53,17 @@ class GroupAutoencoder(nn.Module):
             )
         self.params = params
         self.plan: GroupPlan | WindowPlan = windows or plan_groups(bands, n_subs=params.n_subs, n_ovls=params.n_ovls)
-        k, n = params.latent_channels, params.n_subs
-        self.encoder = Trunk(n, k, width=params.width, blocks=params.blocks)
-        self.local_decoder = Trunk(k, n, width=params.width, blocks=params.blocks)
+        n = self.plan.n_subs
+        k = self.latent_channels = n if params.latent_channels == "all" else params.latent_channels
+        if params.linear_path and k > n:
+            raise DataError(
+                f"A group has {n} bands, too few for the {k} components of a linear path (gae.latent_channels)."
+            )
+        self.encoder: Trunk | nn.Identity = nn.Identity()
+        self.local_decoder: Trunk | nn.Identity = nn.Identity()
+        if params.encoder == "network":
+            self.encoder = Trunk(n, k, width=params.width, blocks=params.blocks)
+            self.local_decoder = Trunk(k, n, width=params.width, blocks=params.blocks)
         self.global_decoder: Trunk | None = None
         if params.global_decoder:
             self.global_decoder = Trunk(bands, bands, width=params.global_width, blocks=params.global_blocks)
@@ -92,12 +105,14 @@ class GroupAutoencoder(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "GroupAutoencoder":
         """Build an autoencoder without trained weights."""
-        # One that was saved without the width has groups of bands by their number.
-        params = GaeParams.model_validate({"window_nm": None, **config["params"]})
+        # One that was saved before these keys were there has networks, and groups of bands by their number.
+        saved = {"encoder": "network", "window_nm": None, **config["params"]}
+        saved["optimizer"] = {"patience": 0, **saved["optimizer"]}
+        params = GaeParams.model_validate(saved)
         windows = None
         if params.window_nm is not None:
             edges = tuple((float(low), float(high)) for low, high in config["edges_nm"])
-            windows = WindowPlan(tuple(map(float, config["wavelength_nm"])), edges, params.n_subs)
+            windows = WindowPlan(tuple(map(float, config["wavelength_nm"])), edges, int(params.n_subs))
         return cls(int(config["bands"]), params, windows=windows)
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "GroupAutoencoder":
@@ -130,12 +145,12 @@ class GroupAutoencoder(nn.Module):
 
     def encode(self, cube: Tensor) -> Tensor:
         """Whitened latents (B, G, k, H, W) of a cube (B, C, H, W)."""
-        # In this order of memory the narrow convolutions of a CPU need no copies around them (benchmarks/gae_groups.py).
+        # In this order of memory a CPU's narrow convolutions need no copies around them (benchmarks/gae_groups.py).
         groups = self._split(cube).contiguous(memory_format=torch.channels_last)
         latent = self.encoder(groups)
         if self.linear_encoder is not None:
             latent = latent + self.linear_encoder(groups)
-        latent = latent.reshape(cube.shape[0], -1, self.params.latent_channels, *cube.shape[2:])
+        latent = latent.reshape(cube.shape[0], -1, self.latent_channels, *cube.shape[2:])
         whitened: Tensor = (latent - self.latent_mean[self.groups]) / self.latent_std[self.groups]
         return whitened
 
@@ -188,16 +203,15 @@ class GroupAutoencoder(nn.Module):
         """
         if self.linear_encoder is None or self.linear_decoder is None:
             return
-        n, k = self.plan.n_subs, self.params.latent_channels
         groups = self._split(spectra.T[None, :, :, None]).squeeze(-1)
-        rows = groups.transpose(1, 2).reshape(-1, n).double()
+        rows = groups.transpose(1, 2).reshape(-1, self.plan.n_subs).double()
         # Not centred: a dark pixel then stays dark, and with it its spectral angle stays defined.
         _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-        basis = vectors.flip(1)[:, :k].T
+        basis = vectors.flip(1)[:, : self.latent_channels].T
         self.linear_encoder.weight.copy_(basis[:, :, None, None])
         self.linear_decoder.weight.copy_(basis.T[:, :, None, None])
         for trunk in (self.encoder, self.local_decoder, self.global_decoder):
-            if trunk is not None:
+            if isinstance(trunk, Trunk):
                 trunk.start_at_zero()
 
     @torch.no_grad()

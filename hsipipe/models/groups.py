@@ -1,6 +1,7 @@
 """Which bands belong to which group: index arithmetic only (arXiv 2402.17285, section 3.1)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from hsipipe.errors import DataError
 
@@ -25,12 +26,14 @@ class GroupPlan:
         return len(self.starts)
 
 
-def plan_groups(bands: int, *, n_subs: int, n_ovls: int) -> GroupPlan:
-    """Cut `bands` into G = ceil((C - n_ovls) / (n_subs - n_ovls)) groups.
+def plan_groups(bands: int, *, n_subs: int | Literal["all"], n_ovls: int) -> GroupPlan:
+    """Cut `bands` into G = ceil((C - n_ovls) / (n_subs - n_ovls)) groups; with `all` there is one, of all bands.
 
     Raises:
         DataError: The cube has fewer bands than a group.
     """
+    if n_subs == "all":
+        n_subs, n_ovls = bands, 0
     if bands < n_subs:
         raise DataError(
             f"The cube has {bands} bands, a group needs {n_subs} (gae.n_subs); "

@@ -145,7 +145,7 @@ def train_diffusion(
         torch.manual_seed(diffusion.seed)
         net = LatentNet(
             Unet(
-                module.params.latent_channels,
+                module.latent_channels,
                 diffusion.unet,
                 patch=val.shape("hr")[-1],
                 conditions=2 if diffusion.self_condition else 1,

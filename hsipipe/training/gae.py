@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
@@ -59,6 +59,8 @@ def train_gae(
 ) -> dict[str, float]:
     """Train the autoencoder on the HR patches and write its checkpoint into `out`.
 
+    With encoder `identity` nothing is trained; the whitening of the bands is all that there is to find.
+
     Args:
         patches: Train and validation patches.
         out: Existing empty folder.
@@ -68,7 +70,8 @@ def train_gae(
         log: Gets the metrics of each logged step.
 
     Returns:
-        Validation PSNR of the reconstruction, its step, steps and seconds of the training, parameter count.
+        Parameter count, number of groups and, where it was trained, validation PSNR of the reconstruction, its step,
+        steps and seconds of the training.
 
     Raises:
         DataError: The patches have fewer bands than a group, or no wavelengths for its windows.
@@ -78,20 +81,25 @@ def train_gae(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(gae.seed)
         module = GroupAutoencoder(train.shape("hr")[0], gae, windows=_windows(train, gae))
-    module.start_at_principal_components(training_pixels(train, seed=gae.seed))
-    task = _Reconstruction(train, val, gae)
-    result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
+    summary: dict[str, float] = {}
+    if gae.encoder == "network":
+        module.start_at_principal_components(training_pixels(train, seed=gae.seed))
+        task = _Reconstruction(train, val, gae)
+        result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
+        module.load_state_dict(result.weights)
+        summary = {
+            "val_psnr_db": result.best_value,
+            "best_step": result.best_step,
+            "steps": result.steps,
+            "train_seconds": round(result.seconds, 3),
+        }
     # At the paper's width whitening is minutes of work for a CPU.
     module = module.to(device_for(hardware.accelerator))
-    module.load_state_dict(result.weights)
     module.eval().requires_grad_(False)
     whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
     return {
-        "val_psnr_db": result.best_value,
-        "best_step": result.best_step,
-        "steps": result.steps,
-        "train_seconds": round(result.seconds, 3),
+        **summary,
         "parameters": sum(p.numel() for p in module.parameters()),
         "groups": module.plan.count,
     }
@@ -130,8 +138,8 @@ def _windows(train: PatchArrays, gae: GaeParams) -> WindowPlan | None:
     if gae.window_nm is None:
         return None
     nm = train.attrs["wavelength_nm"]
-    return plan_windows(nm, width_nm=gae.window_nm, n_subs=gae.n_subs, n_ovls=gae.n_ovls)
+    return plan_windows(nm, width_nm=gae.window_nm, n_subs=int(gae.n_subs), n_ovls=gae.n_ovls)
 
 
-def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+def _device(module: GroupAutoencoder) -> torch.device:
+    return module.latent_mean.device  # there are no parameters without networks

@@ -44,7 +44,7 @@ def encode_latents(
 def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: str) -> dict[str, float]:
     arrays = PatchArrays(source, arrays=("hr", "lr"))
     scale, size = int(arrays.attrs["scale"]), arrays.shape("hr")[-1]
-    shape = (len(arrays), module.plan.count, module.params.latent_channels, size, size)
+    shape = (len(arrays), module.plan.count, module.latent_channels, size, size)
     step = _patches_per_shard(source)
     spec = ArraySpec(
         shape=shape,

@@ -1,18 +1,21 @@
 """What happened, recorded in MLflow. This package is the only importer of mlflow.
 
-One parent run for each run of the pipeline, one nested run for each stage that had work to do. mlflow costs
-seconds to import, so it is imported inside the functions.
+One parent run for each run of the pipeline, one nested run for each stage that had work to do; a sweep is a run above
+those of its points. mlflow costs seconds to import, so it is imported inside the functions.
 """
 
 from tasks.tracking.models import load_registered, register_model, registered_uri
 from tasks.tracking.runs import StageTracker, stage_run
 from tasks.tracking.store import tracking_uri
+from tasks.tracking.sweeps import log_point, sweep_run
 
 __all__ = [
     "StageTracker",
     "load_registered",
+    "log_point",
     "register_model",
     "registered_uri",
     "stage_run",
+    "sweep_run",
     "tracking_uri",
 ]

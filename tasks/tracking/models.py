@@ -1,5 +1,6 @@
 """The model registry: the same content is registered once, and what is loaded is what was registered."""
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.models.base import SuperResolver
 from hsipipe.storage.manifest import digest, verify
+from tasks.ledger import SWEEP_RUN
 from tasks.locks import wait_for
 from tasks.project import locks
 from tasks.tracking.runs import StageTracker
@@ -26,8 +28,12 @@ EXAMPLE = 8
 REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")
 
 
-def register_model(root: Path, folder: Path, *, tracker: StageTracker, bands: int, tags: Mapping[str, object]) -> int:
+def register_model(
+    root: Path, folder: Path, *, tracker: StageTracker, bands: int, tags: Mapping[str, object]
+) -> int | None:
     """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
+
+    The points of a sweep are not registered: they are there to be compared, and the challenger is to be used.
 
     Args:
         root: The project.
@@ -37,8 +43,10 @@ def register_model(root: Path, folder: Path, *, tracker: StageTracker, bands: in
         tags: What people want to know of the version: its scores, its protocol.
 
     Returns:
-        The version: a new one, or the one that holds the same bytes already.
+        The version: a new one, or the one that holds the same bytes already; None in a sweep.
     """
+    if os.environ.get(SWEEP_RUN):
+        return None
     client, name, sha256 = tracker.client, tracker.experiment, digest(folder)
     with wait_for(locks(root) / "registry.lock"):
         number = _version_with(client, name, sha256)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
-from tasks.ledger import PIPELINE_RUN, out_hashes
+from tasks.ledger import PIPELINE_RUN, SWEEP_RUN, out_hashes
 from tasks.locks import wait_for
 from tasks.overrides import flatten
 from tasks.process import Owner, dvc_ancestor
@@ -149,9 +149,9 @@ def stage_run(
     name = model_name(params)
     experiment = experiment_id(client, root, name)
     with wait_for(locks(root) / "pipeline_run.lock"):
-        _reconcile(client)
+        reconcile(client)
         parent_id = _open_parent(client, root, experiment, params)
-        tags = {**_common_tags(root), "mlflow.parentRunId": parent_id, "hsipipe.stage": stage}
+        tags = {**common_tags(root), "mlflow.parentRunId": parent_id, "hsipipe.stage": stage}
         run = client.create_run(experiment, run_name=stage, tags=tags)
     tracker = StageTracker(client, run.info.run_id, parent_id=parent_id, experiment=name, dataset=params.dataset.name)
     _record_inputs(tracker, root, visible=visible, digests=digests)
@@ -192,12 +192,14 @@ def _open_parent(client: "MlflowClient", root: Path, experiment: str, params: Pa
         known = {}
     if {key: known.get(key) for key in mine} == mine:
         parent_id = str(known["run_id"])
-        for key, value in _owner_tags().items():
+        for key, value in owner_tags().items():
             client.set_tag(parent_id, key, value)
         client.update_run(parent_id, status="RUNNING")
         return parent_id
     name = f"pipeline {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    tags = {**_common_tags(root), "hsipipe.pipeline": mine["key"]}
+    tags = {**common_tags(root), "hsipipe.pipeline": mine["key"]}
+    if sweep := os.environ.get(SWEEP_RUN):
+        tags["mlflow.parentRunId"] = sweep
     run = client.create_run(experiment, run_name=name, tags=tags)
     client.log_batch(run.info.run_id, params=_as_params(params.model_dump(mode="json")))
     write_text(path, json.dumps({**mine, "run_id": run.info.run_id}) + "\n")
@@ -220,7 +222,7 @@ def _record_inputs(
     tracker.datasets({root / path: value for path, value in digests.items()})
 
 
-def _reconcile(client: "MlflowClient") -> None:
+def reconcile(client: "MlflowClient") -> None:
     """Close the runs of this machine whose process is gone."""
     everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
     mine = f"attributes.status = 'RUNNING' and tags.`hsipipe.host` = '{socket.gethostname()}'"
@@ -231,7 +233,8 @@ def _reconcile(client: "MlflowClient") -> None:
             client.set_terminated(run.info.run_id, status="KILLED")
 
 
-def _owner_tags() -> dict[str, str]:
+def owner_tags() -> dict[str, str]:
+    """Who runs it: what :func:`reconcile` tells a living run from a dead one by."""
     me = Owner.me()
     return {
         "hsipipe.host": socket.gethostname(),
@@ -240,8 +243,9 @@ def _owner_tags() -> dict[str, str]:
     }
 
 
-def _common_tags(root: Path) -> dict[str, str]:
-    return {**_owner_tags(), **git_tags(root)}
+def common_tags(root: Path) -> dict[str, str]:
+    """Tags of every run: who runs it and from which code."""
+    return {**owner_tags(), **git_tags(root)}
 
 
 def _as_params(tree: Mapping[str, Any]) -> list[Any]:

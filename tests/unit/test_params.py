@@ -112,6 +112,15 @@ def test_patches_are_multiples_of_the_scale(tree, name, value):
     [
         ("gae", {"n_subs": 4, "n_ovls": 4}, "gae: n_ovls (4) must be smaller than n_subs (4)"),
         ("gae", {"window_nm": 80.0, "global_decoder": True}, "gae: window_nm (80) needs global_decoder: false"),
+        ("gae", {"n_subs": "all", "n_ovls": 2}, "gae: n_ovls (2) must be 0 with n_subs: all"),
+        (
+            "gae",
+            {"encoder": "identity", "n_subs": 4, "global_decoder": False, "linear_path": False},
+            "latent_channels (3) must be n_subs (4) or all",
+        ),
+        ("gae", {"encoder": "identity", "latent_channels": "all"}, "set global_decoder and linear_path to false"),
+        ("gae", {"n_subs": "al"}, "gae.n_subs: expected a positive number or the word all, got 'al'"),
+        ("gae", {"latent_channels": 0}, "gae.latent_channels: expected a positive number or the word all, got 0"),
         ("sampling", {"tile": 16, "overlap": 8}, "sampling: overlap (8) must be less than half of tile (16)"),
         ("split", {"val": 0.5, "test": 0.5}, "split: val (0.5) and test (0.5) together must be less than 1"),
         ("patches", {"size": 24, "stride": 32}, "patches: stride (32) must not exceed size (24)"),

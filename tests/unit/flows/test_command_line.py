@@ -37,7 +37,7 @@ def cube(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["pipeline"], ["serve"], ["datasets"], ["download"], ["info"], ["predict"], ["preset"]]
+    "command", [[], ["pipeline"], ["serve"], ["datasets"], ["download"], ["info"], ["predict"], ["preset"], ["sweep"]]
 )
 def test_every_command_has_help(invoke, command):
     result = invoke(*command, "--help")
@@ -134,11 +134,28 @@ def test_a_preset_fits_the_params(repository, tmp_path, invoke):
         ["serve", "--interval", "0"],
         ["serve", "--interval", "nan"],
         ["pipeline", "--timeout", "0"],
+        ["sweep", "steps", "--timeout", "0"],
         ["nonsense"],
     ],
 )
 def test_a_wrong_use_is_a_usage_error(invoke, arguments):
     assert invoke(*arguments).exit_code == 2
+
+
+def test_the_sweeps_are_listed_with_their_points(invoke):
+    output = " ".join(invoke("sweep").output.split())
+    for text in ("ablations", "Diff-PB", "groups", "16/4", "seeds", "steps", "dpmpp_2m 100"):
+        assert text in output
+
+
+def test_a_sweep_is_checked_before_prefect_is_started(invoke, copy_project, tmp_path, monkeypatch):
+    monkeypatch.chdir(copy_project(tmp_path / "project"))
+    with pytest.raises(UnknownNameError, match="Did you mean 'steps'"):
+        invoke("sweep", "step")
+    with pytest.raises(ParamsError, match=r"sweep steps set sampling\.steps themselves"):
+        invoke("sweep", "steps", "-S", "sampling.steps=3")
+    with pytest.raises(ParamsError, match=r"unknown key 'sampling\.tiles', did you mean 'tile'"):
+        invoke("sweep", "steps", "-S", "sampling.tiles=3")
 
 
 class Doubler(Bicubic):

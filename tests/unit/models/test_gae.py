@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from hsipipe.errors import ModelInputError, ParamsError
+from hsipipe.errors import DataError, ModelInputError, ParamsError
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.windows import plan_windows
 
@@ -163,3 +163,42 @@ def test_paper_size_has_about_two_million_parameters(params):
         p.numel() for p in GroupAutoencoder(102, paper.model_copy(update={"n_subs": 16, "n_ovls": 4})).parameters()
     )
     assert 1.8e6 < count < 2.3e6
+
+
+def identity(params, **sizes):
+    plain = {"encoder": "identity", "latent_channels": "all", "global_decoder": False, "linear_path": False}
+    return GroupAutoencoder(31, params.gae.model_copy(update={**plain, **sizes})).eval()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups", "channels"), [({"n_subs": 3, "n_ovls": 0}, 11, 3), ({"n_subs": "all", "n_ovls": 0}, 1, 31)]
+)
+def test_without_networks_the_bands_are_the_latents(params, sizes, groups, channels):
+    module, cube = identity(params, **sizes), torch.rand(2, 31, 6, 5)
+    latent = module.encode(cube)
+    assert latent.shape == (2, groups, channels, 6, 5)
+    assert module.latent_channels == channels
+    assert torch.equal(latent[:, -1], cube[:, -channels:])
+    assert not list(module.parameters())
+    shape = (groups, channels)
+    module.set_whitening(mean=torch.full(shape, 0.3), std=torch.full(shape, 0.1), residual_std=torch.ones(shape))
+    torch.testing.assert_close(module(cube), cube)
+    assert not torch.equal(module.encode(cube), latent)
+
+
+def test_one_group_of_all_bands_keeps_its_latent_channels(params):
+    module = GroupAutoencoder(31, params.gae.model_copy(update={"n_subs": "all", "n_ovls": 0}))
+    cube = torch.rand(1, 31, 4, 4)
+    assert module.encode(cube).shape == (1, 1, 3, 4, 4)
+    assert module(cube).shape == cube.shape
+
+
+def test_a_linear_path_needs_as_many_bands_as_components(params):
+    with pytest.raises(DataError, match="has 2 bands, too few for the 3 components of a linear path"):
+        GroupAutoencoder(2, params.gae.model_copy(update={"n_subs": "all", "n_ovls": 0}))
+
+
+def test_a_checkpoint_without_the_word_encoder_has_networks(gae):
+    config = gae.config()
+    del config["params"]["encoder"]
+    GroupAutoencoder.from_config(config).load_state_dict(gae.state_dict())

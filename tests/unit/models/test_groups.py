@@ -25,6 +25,12 @@ def test_every_band_is_in_a_group_and_no_group_leaves_the_cube(bands, n_subs, ov
     assert len(set(plan.starts)) == plan.count
 
 
+@pytest.mark.parametrize("bands", [1, 31, 102])
+def test_the_word_all_makes_one_group_of_every_band(bands):
+    plan = plan_groups(bands, n_subs="all", n_ovls=0)
+    assert (plan.count, plan.n_subs, plan.starts) == (1, bands, (0,))
+
+
 def test_too_few_bands_say_what_to_set():
     with pytest.raises(DataError, match=r"has 5 bands, a group needs 8 \(gae.n_subs\)"):
         plan_groups(5, n_subs=8, n_ovls=2)

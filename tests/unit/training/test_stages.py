@@ -140,6 +140,20 @@ def test_windows_without_wavelengths_are_an_error_that_says_what_to_set(params, 
         make_gae(params, unknown, tmp_path / "gae", **WINDOWS)
 
 
+@pytest.mark.parametrize(("n_subs", "groups"), [(3, 4), ("all", 1)])
+def test_without_networks_whitening_is_all_that_is_found(params, patches, tmp_path, n_subs, groups):
+    plain = {"encoder": "identity", "latent_channels": "all", "global_decoder": False, "linear_path": False}
+    checkpoint, summary = make_gae(params, patches, tmp_path / "gae", n_subs=n_subs, n_ovls=0, **plain)
+    assert summary == {"parameters": 0, "groups": groups}
+    module = load_gae(checkpoint.path)
+    train = PatchArrays(patches.path / "train.zarr", arrays=("hr", "lr"))
+    hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
+    latent = module.encode(hr)
+    assert latent.shape[1:3] == (groups, 12 // groups)
+    torch.testing.assert_close(latent.std(dim=(0, 3, 4)), torch.ones(latent.shape[1:3]), atol=0.05, rtol=0)
+    torch.testing.assert_close(module.decode(latent), hr)
+
+
 def test_latents_are_those_of_the_patches(patches, gae, latents):
     module = load_gae(gae.path)
     for split in ("train", "val"):
