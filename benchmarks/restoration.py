@@ -1,0 +1,87 @@
+"""What the switches of sampling do to denoising and deblurring, on validation scenes.
+
+    dvc exp run $(hsipipe preset denoise)         # or deblur; then
+    python benchmarks/restoration.py --root PROJECT
+
+MPSNR of the trained model with residual decoding on and off and with more and more back-projection, and of
+back-projection of the input alone, without any model. With --snr-db the input is given noise of its own: what a model
+that was trained without it makes of that. The test scenes are left alone: what is chosen is chosen on validation.
+"""
+
+import argparse
+from pathlib import Path
+
+from record import ROOT, environment, read_record, write_record  # isort: skip
+
+import numpy as np
+import torch
+
+from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint
+from hsipipe.degradation.noise import add_noise, band_power
+from hsipipe.degradation.pairs import Pair, pair_names, read_pair
+from hsipipe.degradation.psf import make_psf
+from hsipipe.diffusion.consistency import Resampler, back_project
+from hsipipe.evaluation.metrics import band_mse, mpsnr_db
+from hsipipe.models.dmgasr import Dmgasr
+from hsipipe.params import load_params
+
+
+def measure(root: Path, *, iterations: list[int], snr_db: float | None) -> dict[str, list[float]]:
+    """MPSNR in dB, mean over the validation scenes, one value for each number of iterations."""
+    params = load_params(root / "params.yaml")
+    degradation, pairs = params.degradation, DegradedPairs.in_project(root)
+    scenes = [seen(read_pair(pairs, "val", name), snr_db) for name in pair_names(pairs, "val")]
+    psf = make_psf(degradation.psf)
+
+    def projected(lr: np.ndarray, count: int) -> np.ndarray:
+        tensor = torch.from_numpy(lr)
+        size = (lr.shape[1] * degradation.scale, lr.shape[2] * degradation.scale)
+        resampler = Resampler(*size, scale=degradation.scale, like=tensor, psf=psf)
+        return back_project(resampler.up(tensor), tensor, resampler=resampler, iterations=count).numpy()
+
+    def model(decode: bool, count: int) -> Dmgasr:
+        sampling = params.sampling.model_copy(update={"residual_decode": decode, "consistency": count})
+        parts = (GaeCheckpoint.in_project(root), DiffusionCheckpoint.in_project(root))
+        return Dmgasr.from_checkpoints(*parts, sampling=sampling)
+
+    predictors = {
+        "input alone": projected,
+        "dmgasr, residual decoding": lambda lr, count: model(True, count).predict(lr[None])[0],
+        "dmgasr, plain decoding": lambda lr, count: model(False, count).predict(lr[None])[0],
+    }
+    return {
+        name: [float(np.mean([quality(predict(lr, count), hr) for lr, hr in scenes])) for count in iterations]
+        for name, predict in predictors.items()
+    }
+
+
+def seen(pair: Pair, snr_db: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Input and truth of a scene, the input with more noise where that is asked for."""
+    if snr_db is None:
+        return pair.lr, pair.hr
+    power = band_power(pair.lr) / pair.lr[0].size
+    return add_noise(pair.lr, snr_db=snr_db, power=power, seed=(0, 2)), pair.hr
+
+
+def quality(sr: np.ndarray, hr: np.ndarray) -> float:
+    return mpsnr_db(band_mse(sr.clip(0, 1), hr))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path(), help="the project whose trained model is measured")
+    parser.add_argument("--iterations", type=int, nargs="+", default=[0, 2, 5, 20, 100], help="of back-projection")
+    parser.add_argument("--snr-db", type=float, help="of noise that is added to the input")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/restoration.json")
+    options = parser.parse_args()
+    task = load_params(options.root / "params.yaml").degradation.task
+    key = task if options.snr_db is None else f"{task}, noise of {options.snr_db:g} dB added"
+    values = measure(options.root, iterations=options.iterations, snr_db=options.snr_db)
+    print(key, options.iterations, *(f"{name}: {row}" for name, row in values.items()), sep="\n")
+    record = read_record(options.json)
+    record[key] = {**environment("torch", "numpy"), "iterations": options.iterations, "mpsnr_db": values}
+    write_record(options.json, record)
+
+
+if __name__ == "__main__":
+    main()
