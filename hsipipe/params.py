@@ -14,7 +14,7 @@ from hsipipe.restoration import TASKS
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Sampler = Literal["ddim", "ancestral", "dpmpp_2m", "refine"]
+Sampler = Literal["ddim", "ancestral", "dpmpp_2m"]
 
 
 def _count_or_all(value: Any) -> Any:
@@ -217,11 +217,9 @@ class DiffusionLossParams(LossParams):
 
     target: Annotated[float, Field(ge=0)]
     """Error of what the network predicts, in latent space: the loss of the papers."""
-    norm: Literal["l1", "l2"]
-    """Whether that error is the mean absolute or the mean squared one."""
-    channel_power: Annotated[float, Field(ge=0, le=1)]
-    """Errors of the channels of x_0 count by this power of their scale in the cube: 0 all the same, as in the
-    papers; 1 as in the cube."""
+    norm: Literal["l1", "l2", "huber"]
+    """Mean absolute or mean squared error, or Huber's loss: squared up to half of a standard deviation, absolute
+    beyond. Where most of x_0 is zero, the absolute error alone holds a network at zero for long."""
 
 
 class GaeLossParams(LossParams):
@@ -345,14 +343,10 @@ class DiffusionParams(Group):
     """Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it."""
     terminal_share: Annotated[float, Field(ge=0, lt=1)]
     """Share of the training images at the last noise level, where sampling starts; few steps need it."""
-    self_condition: bool
-    """Give the network its own estimate of the step before (arXiv 2208.04202); half of the training does without."""
     validation_sampler: Sampler
     """How a checkpoint is chosen; `sampling` does not matter for that."""
     validation_steps: Positive
     """Network evaluations per image when a checkpoint is chosen."""
-    regression_steps: Positive
-    """Optimiser steps of the control `regression`: as many as take the training time of the diffusion."""
     unet: UnetParams
     loss: DiffusionLossParams
     optimizer: OptimizerParams
@@ -388,8 +382,7 @@ class SamplingParams(Group):
     """How a prediction is made; changes here need no new training."""
 
     sampler: Sampler
-    """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on;
-    the mean, made anew from its own estimate, which needs diffusion.self_condition."""
+    """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on."""
     steps: Positive
     """Network evaluations per sample."""
     samples: Positive
@@ -447,20 +440,6 @@ class Params(Group):
                 "degradation.normalisation region_minmax scales each test region by its own ground truth, which nobody "
                 f"has in use; it is for protocol dmgasr alone, not for {self.protocol}: set it to fixed"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _what_is_refined_is_seen(self) -> "Params":
-        samplers = {
-            "sampling.sampler": self.sampling.sampler,
-            "diffusion.validation_sampler": self.diffusion.validation_sampler,
-        }
-        for key, sampler in samplers.items():
-            if sampler == "refine" and not self.diffusion.self_condition:
-                raise ValueError(
-                    f"{key} refine repeats one estimate unless the network is given it: "
-                    "set diffusion.self_condition to true, or take another sampler"
-                )
         return self
 
     @model_validator(mode="after")

@@ -101,36 +101,7 @@ def dpmpp_2m(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps:
     return x
 
 
-def refine(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
-    """The estimate of x_0 from noise alone, made anew `steps` times.
-
-    For a denoiser that is given its estimate of the call before (self-conditioning, arXiv 2208.04202): it corrects
-    its own mean without ever drawing a sample, which is what PSNR and spectral angle reward. Other denoisers
-    repeat themselves.
-
-    Args:
-        denoise: Estimates x_0; remembers what it said before.
-        noise: Its first image is x_T (B, ...).
-        schedule: The gammas of the training.
-        steps: Network evaluations.
-
-    Returns:
-        x_0 (B, ...).
-    """
-    x = noise(0)
-    gamma = _at(schedule, schedule.steps, x)
-    x0 = denoise(x, gamma)
-    for _ in range(steps - 1):
-        x0 = denoise(x, gamma)
-    return x0
-
-
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ddim": ddim,
-    "ancestral": ancestral,
-    "dpmpp_2m": dpmpp_2m,
-    "refine": refine,
-}
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ancestral": ancestral, "dpmpp_2m": dpmpp_2m}
 
 
 def _log_snr(gamma: float) -> float:

@@ -77,7 +77,9 @@ class Dmgasr(nn.Module):
     @property
     def nfe(self) -> int:
         """Network evaluations per image: samples times steps."""
-        return self.samples * self.net.evaluations(self.sampling)
+        if self.net.objective == "regression":
+            return 1
+        return self.samples * len(self.net.schedule.timesteps(self.sampling.steps))
 
     def with_samples(self, samples: int) -> "Dmgasr":
         """The same weights, not copied, with predictions that are the mean of `samples` samples.

@@ -35,7 +35,6 @@ class LatentNet(nn.Module):
         target: What the network predicts.
         scale_input: Multiply the noisy image by sqrt(gamma). Where there is only noise left, the network then
             sees nothing of it and acts as a regression, instead of spending capacity on ignoring it.
-        self_condition: The network is given its estimate of the step before, too (arXiv 2208.04202, section 3.2).
         scale: Ratio s that it was trained for.
         psf: PSF of the LR images that it was trained for.
     """
@@ -51,7 +50,6 @@ class LatentNet(nn.Module):
         target: Target,
         scale_input: bool,
         scale: int,
-        self_condition: bool = False,
         psf: Psf = BICUBIC,
     ) -> None:
         super().__init__()
@@ -60,7 +58,7 @@ class LatentNet(nn.Module):
         self.schedule_name, self.steps = schedule, steps
         self.schedule: NoiseSchedule = make_schedule(schedule, steps)
         self.space, self.target, self.scale = space, target, scale
-        self.scale_input, self.self_condition = scale_input, self_condition
+        self.scale_input = scale_input
         self.psf = psf
 
     def config(self) -> dict[str, Any]:
@@ -73,7 +71,6 @@ class LatentNet(nn.Module):
             "space": self.space,
             "target": self.target,
             "scale_input": self.scale_input,
-            "self_condition": self.self_condition,
             "scale": self.scale,
             "psf": asdict(self.psf),
         }
@@ -92,14 +89,13 @@ class LatentNet(nn.Module):
         """The HR latent of x_0; inverse of :meth:`clean`."""
         return z_lr + x0 * residual_std if self.space == "residual" else x0
 
-    def forward(self, noisy: Tensor, z_lr: Tensor, gamma: Tensor, estimate: Tensor | None = None) -> Tensor:
+    def forward(self, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
         """The network's raw prediction.
 
         Args:
             noisy: (B, G, k, H, W).
             z_lr: (B, G, k, H, W).
             gamma: (B,).
-            estimate: x_0 of the step before (B, G, k, H, W), for `self_condition`; None: there is none yet.
 
         Returns:
             (B, G, k, H, W).
@@ -109,28 +105,17 @@ class LatentNet(nn.Module):
         x = noisy.flatten(0, 1)
         if self.scale_input:
             x = x * level[:, None, None, None]
-        condition = z_lr.flatten(0, 1)
-        if self.self_condition:
-            before = torch.zeros_like(x) if estimate is None else estimate.flatten(0, 1)
-            condition = torch.cat([condition, before], dim=1)
-        out = self.unet(x, condition, level)
+        out = self.unet(x, z_lr.flatten(0, 1), level)
         return cast(Tensor, out.reshape(noisy.shape))
 
     def varies(self, sampling: SamplingParams) -> bool:
         """Whether samples differ from each other.
 
-        A regression has no noise. Nor have evaluations at the last noise level alone with `scale_input`, under a
-        schedule that ends in pure noise: the network sees that noise multiplied by sqrt(gamma_T), which is almost zero.
+        A regression has no noise. Nor has one evaluation with `scale_input` under a schedule that ends in pure noise:
+        the network sees that noise multiplied by sqrt(gamma_T), which is almost zero.
         """
         hidden = self.scale_input and float(self.schedule.gammas[-1]) < _SILENT
-        only_noise = sampling.sampler == "refine" or sampling.steps == 1
-        return self.objective == "diffusion" and not (hidden and only_noise)
-
-    def evaluations(self, sampling: SamplingParams) -> int:
-        """Network evaluations of one sample."""
-        if self.objective == "regression":
-            return 1
-        return sampling.steps if sampling.sampler == "refine" else len(self.schedule.timesteps(sampling.steps))
+        return self.objective == "diffusion" and not (hidden and len(self.schedule.timesteps(sampling.steps)) == 1)
 
     def sample(
         self, z_lr: Tensor, *, sampling: SamplingParams, origin: tuple[int, int] = (0, 0), number: int = 0
@@ -149,12 +134,8 @@ class LatentNet(nn.Module):
         if self.objective == "regression":
             return cast(Tensor, self(torch.zeros_like(z_lr), z_lr, z_lr.new_zeros(len(z_lr))))
 
-        estimate: Tensor | None = None
-
         def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
-            nonlocal estimate
-            estimate = to_x0(self.target, self(x_t, z_lr, gamma, estimate), x_t=x_t, gamma=gamma)
-            return estimate
+            return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
 
         groups, channels, height, width = z_lr.shape[1:]
 

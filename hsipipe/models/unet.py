@@ -93,16 +93,15 @@ class Unet(nn.Module):
     """Predicts the target from the noisy image, the condition and the noise level.
 
     Args:
-        channels: Channels of the noisy image, of each condition and of the output.
+        channels: Channels of the noisy image, of the condition and of the output.
         params: Sizes; see :class:`hsipipe.params.UnetParams`.
         patch: Training patch in pixels; tells at which level a feature map size of
             `params.attention` occurs.
-        conditions: Images of `channels` channels that it is conditioned on.
     """
 
-    def __init__(self, channels: int, params: UnetParams, *, patch: int, conditions: int = 1) -> None:
+    def __init__(self, channels: int, params: UnetParams, *, patch: int) -> None:
         super().__init__()
-        self.channels, self.params, self.patch, self.conditions = channels, params, patch, conditions
+        self.channels, self.params, self.patch = channels, params, patch
         fold = params.unshuffle**2
         widths = [params.width * m for m in params.multipliers]
         attended = [patch // params.unshuffle // 2**level in params.attention for level in range(len(widths))]
@@ -113,7 +112,7 @@ class Unet(nn.Module):
             block = ResidualBlock(inputs, outputs, embedding=params.width, norm=params.norm, dropout=params.dropout)
             return _Stage(block, SelfAttention(outputs, norm=params.norm) if attention else None)
 
-        self.head = nn.Conv2d((1 + conditions) * channels * fold, params.width, 3, padding=1)
+        self.head = nn.Conv2d(2 * channels * fold, params.width, 3, padding=1)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         width, skips = params.width, [params.width]
         for level, target in enumerate(widths):
@@ -144,22 +143,20 @@ class Unet(nn.Module):
             "channels": self.channels,
             "params": self.params.model_dump(mode="json"),
             "patch": self.patch,
-            "conditions": self.conditions,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Unet":
         """Build a network without trained weights."""
         params = UnetParams.model_validate(config["params"])
-        sizes = {"patch": int(config["patch"]), "conditions": int(config.get("conditions", 1))}
-        return cls(int(config["channels"]), params, **sizes)
+        return cls(int(config["channels"]), params, patch=int(config["patch"]))
 
     def forward(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """Predict the target.
 
         Args:
             noisy: (B, channels, H, W).
-            condition: (B, conditions * channels, H, W).
+            condition: (B, channels, H, W).
             level: (B,) square root of gamma.
 
         Returns:

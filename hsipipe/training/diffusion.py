@@ -1,11 +1,12 @@
 """Training of the latent network: the diffusion, or the same network as a one-step regression."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import l1_loss, mse_loss, smooth_l1_loss
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from hsipipe.degradation.psf import Psf
@@ -25,8 +26,7 @@ from hsipipe.training.loop import Log, fit, generator_for
 from hsipipe.training.losses import gae_loss
 from hsipipe.training.validation import mean_psnr_db
 
-_SECOND_PASSES = 0.5
-"""Share of the batches that see the estimate of a first pass, where the network is conditioned on it."""
+_NORMS = {"l1": l1_loss, "l2": mse_loss, "huber": partial(smooth_l1_loss, beta=0.5)}
 
 
 class _Denoising:
@@ -55,8 +55,6 @@ class _Denoising:
             seed=params.seed,
         )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
-        scale = gae.latent_std * (gae.residual_std if params.space == "residual" else 1)
-        self._shares = (scale / scale.square().mean().sqrt()) ** params.loss.channel_power
 
     def loss(self, module: LatentNet, step: int, part: slice) -> Tensor:
         batch, device = self._batches.at(step, part), next(module.parameters()).device
@@ -70,26 +68,17 @@ class _Denoising:
         gamma = gamma[part].to(device)
         noise = torch.randn(total, *x0.shape[1:], generator=generator)[part].to(device)
         noisy = diffuse(x0, noise, gamma)
-        # Every other batch, on average, sees the estimate of a first pass (arXiv 2208.04202, algorithm 1).
-        second = module.self_condition and float(torch.rand((), generator=generator)) < _SECOND_PASSES
-        estimate = self._first_pass(module, noisy, z_lr, gamma) if second else None
-        prediction = module(noisy, z_lr, gamma, estimate)
+        prediction = module(noisy, z_lr, gamma)
         target = training_target(module.target, x0=x0, noise=noise, gamma=gamma)
         x0_hat = to_x0(module.target, prediction, x_t=noisy, gamma=gamma)
         return self._distance(prediction, target, x0_hat=x0_hat, module=module, z=(z_hr, z_lr))
-
-    @torch.no_grad()
-    def _first_pass(self, module: LatentNet, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
-        return to_x0(module.target, module(noisy, z_lr, gamma), x_t=noisy, gamma=gamma)
 
     def _distance(
         self, prediction: Tensor, target: Tensor, *, x0_hat: Tensor, module: LatentNet, z: tuple[Tensor, Tensor]
     ) -> Tensor:
         """The loss in latent space and between the cubes that estimate and truth decode to."""
         weights = self._params.loss
-        distance = l1_loss if weights.norm == "l1" else mse_loss
-        share = self._shares.to(target.device)
-        total = weights.target * distance(share * prediction, share * target)
+        total = weights.target * _NORMS[weights.norm](prediction, target)
         if not (weights.l1 or weights.sam or weights.gradient):
             return total
         z_hr, z_lr = z
@@ -144,19 +133,13 @@ def train_diffusion(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(diffusion.seed)
         net = LatentNet(
-            Unet(
-                module.latent_channels,
-                diffusion.unet,
-                patch=val.shape("hr")[-1],
-                conditions=2 if diffusion.self_condition else 1,
-            ),
+            Unet(module.latent_channels, diffusion.unet, patch=val.shape("hr")[-1]),
             objective="regression" if regression else "diffusion",
             schedule=diffusion.schedule,
             steps=diffusion.steps,
             space=diffusion.space,
             target=diffusion.target,
             scale_input=diffusion.scale_input,
-            self_condition=diffusion.self_condition,
             scale=int(val.attrs["scale"]),
             psf=Psf(**val.attrs["psf"]),
         )
@@ -164,7 +147,7 @@ def train_diffusion(
     result = fit(
         net,
         task,
-        params=diffusion.optimizer.model_copy(update={"steps": diffusion.regression_steps} if regression else {}),
+        params=diffusion.optimizer,
         hardware=hardware,
         work=work,
         log=log,

@@ -35,7 +35,6 @@ TINY = (
     "diffusion.optimizer.validate_every=2",
     "diffusion.optimizer.save_every=2",
     "diffusion.validation_steps=1",
-    "diffusion.regression_steps=4",
     "control.width=8",
     "control.blocks=1",
     "control.optimizer.steps=4",

@@ -131,16 +131,6 @@ def test_values_that_contradict_each_other(tree, group, values, says):
     assert says in refusal(tree)
 
 
-@pytest.mark.parametrize("key", ["sampling.sampler", "diffusion.validation_sampler"])
-def test_refining_needs_a_network_that_is_given_its_estimate(tree, key):
-    change(tree, "sampling.sampler", "ddim")
-    change(tree, "diffusion.validation_sampler", "ddim")
-    change(tree, key, "refine")
-    parse_params(tree)
-    change(tree, "diffusion.self_condition", False)
-    assert f"{key} refine repeats one estimate unless the network is given it" in refusal(tree)
-
-
 DENOISE = {"task": "denoise", "scale": 1, "psf.kind": "none", "snr_db.lr": 20.0}
 DEBLUR = {"task": "deblur", "scale": 1, "psf.kind": "gaussian", "psf.sigma": 1.5}
 

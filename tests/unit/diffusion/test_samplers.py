@@ -60,20 +60,7 @@ def test_a_perfect_denoiser_gives_the_image(name, steps):
     assert len(calls) == steps
 
 
-def test_refining_asks_at_the_last_noise_level_alone():
-    asked = []
-
-    def denoise(x, gamma):
-        asked.append((x.clone(), float(gamma[0])))
-        return torch.full_like(x, len(asked))
-
-    result = _sample("refine", denoise, steps=3)
-    assert float(result[0, 0, 0, 0]) == 3
-    assert {gamma for _, gamma in asked} == {float(SCHEDULE.gammas[-1])}
-    assert all(torch.equal(x, asked[0][0]) for x, _ in asked)
-
-
-@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"refine"}))  # which gives the mean
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_samples_have_the_moments_of_the_data(name):
     samples = _sample(name, _posterior_mean, steps=200, shape=(1, 1, 200, 200))
     assert float(samples.mean()) == pytest.approx(MEAN, abs=0.02)

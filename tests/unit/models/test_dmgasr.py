@@ -20,17 +20,12 @@ BANDS, SCALE = 12, 4
 CENTRES = [500.0 + 20.0 * band for band in range(BANDS)]
 
 
-NOISY = sorted(set(SAMPLERS) - {"refine"})
-"""Samplers whose samples differ from each other."""
-
-
 def build(
     params,
     *,
     objective="diffusion",
     space="residual",
     scale_input=True,
-    self_condition=False,
     window_nm=None,
     **sampling,
 ) -> Dmgasr:
@@ -41,19 +36,13 @@ def build(
     spectra = torch.rand(200, 3) @ torch.rand(3, BANDS)
     gae.start_at_principal_components(spectra)
     net = LatentNet(
-        Unet(
-            3,
-            params.diffusion.unet.model_copy(update={"width": 8}),
-            patch=16,
-            conditions=2 if self_condition else 1,
-        ),
+        Unet(3, params.diffusion.unet.model_copy(update={"width": 8}), patch=16),
         objective=objective,
         schedule="cosine",
         steps=1000,
         space=space,
         target="x0",
         scale_input=scale_input,
-        self_condition=self_condition,
         scale=SCALE,
     )
     for parameter in net.parameters():
@@ -94,7 +83,7 @@ def test_groups_in_the_batch_equal_groups_one_by_one(params, lr):
     torch.testing.assert_close(together, torch.cat(one_by_one, dim=1), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("sampler", NOISY)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("samples", [1, 2])
 def test_a_piece_of_a_scene_gets_the_noise_of_its_place(params, sampler, samples):
     model = build(params, sampler=sampler, steps=3, samples=samples, residual_decode=False, consistency=0)
@@ -126,7 +115,7 @@ def test_nfe_counts_the_network_evaluations(params, lr, steps, samples):
     assert len(calls) == model.nfe == steps * samples
 
 
-@pytest.mark.parametrize("sampler", NOISY)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_prediction_is_the_mean_of_samples_and_comes_with_their_deviation(params, lr, sampler):
     model = build(params, sampler=sampler, steps=3)
     means, stds = zip(*(model.with_samples(count).predict_with_spread(lr[:1]) for count in (1, 2, 3)), strict=True)
@@ -170,38 +159,6 @@ def test_regression_takes_one_evaluation(params, lr):
     model = build(params, objective="regression", steps=4)
     assert (model.name, model.nfe) == ("regression", 1)
     assert model.predict(lr).shape == (3, BANDS, 24, 20)
-
-
-def test_refining_corrects_the_own_estimate_and_draws_nothing(params, lr):
-    first, second = (build(params, self_condition=True, sampler="refine", steps=n, samples=4) for n in (1, 2))
-    assert (second.samples, second.nfe) == (1, 2)
-    once, twice = first.predict(lr[:1]), second.predict(lr[:1])
-    assert np.abs(once - twice).max() > 1e-4
-    other = build(params, self_condition=True, sampler="refine", steps=2, seed=1)
-    np.testing.assert_allclose(other.predict(lr[:1]), twice, atol=1e-4)
-    repeated = build(params, sampler="refine", steps=2)
-    np.testing.assert_array_equal(repeated.predict(lr[:1]), build(params, steps=1).predict(lr[:1]))
-
-
-def test_the_estimate_of_the_step_before_reaches_the_network(params, lr):
-    model = build(params, self_condition=True, sampler="ddim", steps=3)
-    seen = []
-    model.net.unet.register_forward_pre_hook(lambda _, given: seen.append(given[1][:, 3:]))
-    outputs = []
-    model.net.unet.register_forward_hook(lambda *call: outputs.append(call[2]))
-    model.predict(lr[:1])
-    assert not seen[0].any()
-    for estimate, output in zip(seen[1:], outputs, strict=False):
-        torch.testing.assert_close(estimate, output)
-
-
-def test_a_network_saved_before_it_was_given_its_estimate_loads(params, lr, tmp_path):
-    model = build(params)
-    model.save(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    del config["net"]["self_condition"], config["net"]["unet"]["conditions"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    np.testing.assert_array_equal(hsipipe.load_model(tmp_path).predict(lr), model.predict(lr))
 
 
 def test_residual_decoding_of_no_change_is_the_interpolation(params, lr):
