@@ -405,6 +405,13 @@ class SamplingParams(Group):
         return self
 
 
+class RegistryParams(Group):
+    """What may be shipped."""
+
+    candidates: Annotated[list[Literal["dmgasr", "regression", "pca-residual"]], Field(min_length=1)]
+    """The one with the highest MPSNR on the validation split is registered; of equal ones the first."""
+
+
 class HardwareParams(Group):
     """Where training runs."""
 
@@ -429,6 +436,7 @@ class Params(Group):
     diffusion: DiffusionParams
     control: ControlParams
     sampling: SamplingParams
+    registry: RegistryParams
     hardware: HardwareParams
     protocol: str
     """A name of `hsipipe.protocols`."""

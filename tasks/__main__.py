@@ -51,6 +51,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
 
     from hsipipe.artifacts import RegisteredModel, Report
     from hsipipe.evaluation.table import print_table
+    from hsipipe.models.catalogue import saved_name
     from hsipipe.params import load_params
     from tasks import ledger
     from tasks.project import PARAMS
@@ -64,9 +65,10 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     print_table(json.loads((root / METRICS).read_text(encoding="utf-8")), console)
     name = model_name(load_params(root / PARAMS))
     uri = registered_uri(root, name)
+    model = RegisteredModel.in_project(root).path
     places = {
         "report": Report.in_project(root).path / "index.html",
-        "model": RegisteredModel.in_project(root).path,
+        "model": f"{model} ({saved_name(model)}, which validated best)" if model.is_dir() else "none is registered yet",
         "registry": uri or f"no {name} in it; run: dvc repro --force --single-item register",
     }
     for what, place in places.items():

@@ -33,7 +33,7 @@ from hsipipe.evaluation.rows import AnyRow, bicubic_row, model_row
 from hsipipe.models.device import device_for
 from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.models.pca_residual import PcaResidual
-from hsipipe.params import DiffusionParams, Group, OptimizerParams
+from hsipipe.params import Group
 from hsipipe.patches.extract import extract_patches
 from hsipipe.protocols import make_protocol
 from hsipipe.storage.publish import atomic_folder, publish
@@ -198,9 +198,8 @@ class Piece:
         planned = self.record.training(name, kind)["planned"]
         given = getattr(self.params[name], GROUPS[kind]).optimizer
         update = {key: planned[key] for key in ("steps", "validate_every", "save_every")}
-        update |= {"warmup": min(given.warmup, planned["steps"] // 10)}
         # A training that stopped early would not have had the time of the others.
-        update |= {"patience": 0} if "patience" in OptimizerParams.model_fields else {}
+        update |= {"warmup": min(given.warmup, planned["steps"] // 10), "patience": 0}
         return given.model_copy(update=update)
 
     def trainer(self, name: str, kind: str) -> Train:
@@ -209,10 +208,7 @@ class Piece:
         gae, latents = GaeCheckpoint(folder / "gae"), LatentStore(folder / "latents")
 
         def train(out: Path, optimizer: Any, work: Path, log: Any) -> dict[str, float]:
-            update = {"optimizer": optimizer}
-            if kind == "regression" and "regression_steps" in DiffusionParams.model_fields:
-                update["regression_steps"] = optimizer.steps
-            group: Group = getattr(params, GROUPS[kind]).model_copy(update=update)
+            group: Group = getattr(params, GROUPS[kind]).model_copy(update={"optimizer": optimizer})
             rest: dict[str, Any] = {GROUPS[kind]: group, "hardware": params.hardware, "work": work, "log": log}
             if kind == "gae":
                 return train_gae(store, out, **rest)

@@ -10,7 +10,7 @@ from packing import FULL_SCALE
 
 from hsipipe.formats.cave_png import WAVELENGTH_NM
 from hsipipe.models.presets import load_preset, preset_names
-from hsipipe.params import HardwareParams, Params, parse_params
+from hsipipe.params import Params, parse_params
 
 _SHORTENED: dict[str, dict[str, Any]] = {
     # Weights of VGG19 would have to be fetched; and 1e-5 is the step of a fine-tuning of 200,000 steps.
@@ -43,7 +43,7 @@ def settings(
         scenes: The scenes, in CAVE's layout or unpacked.
         packed: They were packed.
         tiny: Small networks.
-        compiled: With torch.compile, on a GPU and where the library offers it.
+        compiled: With torch.compile, on a GPU.
     """
     where = hardware(compiled=compiled)
     preset = load_preset(model) if model in preset_names() else {}
@@ -55,10 +55,10 @@ def settings(
 
 
 def hardware(*, compiled: bool) -> dict[str, Any]:
-    """bf16 and, where the library offers it, torch.compile on a GPU; plain float32 on a CPU."""
+    """bf16 and, if it is wanted, torch.compile on a GPU; plain float32 on a CPU."""
     gpu = torch.cuda.is_available()
-    found: dict[str, Any] = {"accelerator": "auto", "precision": "bf16-mixed" if gpu else "32-true"}
-    return found | ({"compile": gpu and compiled} if "compile" in HardwareParams.model_fields else {})
+    precision = "bf16-mixed" if gpu else "32-true"
+    return {"accelerator": "auto", "precision": precision, "compile": gpu and compiled}
 
 
 def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,18 @@ MODELS: Registry[Any] = Registry(
 )
 
 
+def saved_name(folder: Path) -> str:
+    """The name in tables of the model saved in a folder, without loading its weights.
+
+    Raises:
+        MissingInputError: The folder holds no model.
+        IntegrityError: Its configuration is not JSON.
+    """
+    config = read_config(folder)
+    objective = config.get("net", {}).get("objective")
+    return "regression" if objective == "regression" else str(config.get("kind", "(none)"))
+
+
 def load_model(folder: str | Path, *, device: str = "cpu") -> SuperResolver:
     """Load a super-resolver that was trained and saved by this project; needs no MLflow.
 

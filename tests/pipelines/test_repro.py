@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
+import hsipipe
+from hsipipe.models.catalogue import saved_name
 from tasks import ledger
 from tasks.catalogue import NAMES
 from tasks.tracking.store import connect
@@ -94,7 +96,8 @@ def test_mlflow_holds_one_parent_and_one_run_a_stage(project):
     figures = [file.path for file in client.list_artifacts(nested["report"].info.run_id, "figures")]
     assert "figures/index.html" in figures
     version = client.get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
-    assert float(version.tags["mpsnr_db"]) == parent.data.metrics["dmgasr.mpsnr_db"]
+    rows = json.loads((project / "reports/metrics.json").read_text(encoding="utf-8"))["models"]
+    assert float(version.tags["mpsnr_db"]) == rows[version.tags["model"]]["mpsnr_db"]
     assert client.list_artifacts(training.info.run_id, "figures")
 
 
@@ -163,16 +166,34 @@ def test_the_registered_model_predicts_in_another_process_and_folder(project, ru
     assert done.returncode == 0, done.stderr
     sr = np.load(tmp_path / "sr.npy")
     assert (sr.shape, sr.dtype) == ((2, 8, 24, 20), np.float32)
-    import hsipipe
-
     direct = hsipipe.load_model(project / "models/superresolver").predict(lr)
     np.testing.assert_array_equal(sr, direct)
     assert "NaN" in done.stdout
 
 
-def test_predict_on_the_command_line_takes_the_model_out_of_the_registry(project, run, tmp_path, lr):
-    import hsipipe
+def test_what_validated_best_is_registered(project):
+    folders = {"dmgasr": "diffusion", "regression": "regression", "pca-residual": "control"}
+    values = {
+        name: json.loads((project / f"models/{folder}/validation.json").read_text(encoding="utf-8"))["mpsnr_db"]
+        for name, folder in folders.items()
+    }
+    version = connect(project).get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
+    assert version.tags["model"] == max(values, key=values.get)
+    assert saved_name(project / "models/superresolver") == version.tags["model"]
 
+
+@pytest.mark.parametrize("name", ["dmgasr", "regression", "pca-residual"])
+def test_every_candidate_can_be_registered_and_loaded(own_project, run, lr, name):
+    ledger.set_params(own_project, [f"registry.candidates=[{name}]"])
+    done = run("-m", "dvc", "repro", "register", cwd=own_project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {"register"}
+    model = hsipipe.load_model(own_project / "models/superresolver")
+    assert model.name == saved_name(own_project / "models/superresolver") == name
+    assert model.predict(lr).shape == (2, 8, 24, 20)
+
+
+def test_predict_on_the_command_line_takes_the_model_out_of_the_registry(project, run, tmp_path, lr):
     np.save(tmp_path / "lr.npy", lr[0])
     done = run("-m", "flows", "predict", tmp_path / "lr.npy", tmp_path / "sr.npy", "--model", MODEL, cwd=project)
     assert done.returncode == 0, done.stderr

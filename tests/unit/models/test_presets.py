@@ -26,6 +26,17 @@ def test_the_papers_preset_is_there():
     assert load_preset("dmgasr-paper")["diffusion"]["unet"]["multipliers"] == [1, 2, 4, 8, 8]
 
 
+def _parts(tree, pattern):
+    """What `tree` says of the keys of `pattern`."""
+    return {key: _parts(tree[key], value) if isinstance(value, dict) else tree[key] for key, value in pattern.items()}
+
+
+def test_the_fast_preset_is_the_default_of_params_yaml():
+    fast = load_preset("dmgasr-fast")
+    assert _parts(yaml.safe_load(PARAMS.read_text()), fast) == fast
+    assert fast["diffusion"].keys() | {"seed"} == yaml.safe_load(PARAMS.read_text())["diffusion"].keys()
+
+
 def test_unknown_preset_names_the_closest():
     with pytest.raises(UnknownNameError, match="Did you mean 'dmgasr-paper'"):
         load_preset("dmgasr-papr")
