@@ -11,10 +11,9 @@ The target of 1.5 is MISSED on a CPU. All ways do the same arithmetic, most of i
 convolution of G images takes G times that of one. What a loop pays and a batch does not is the calls: the row `loop:
 convolutions' share` is measured with torch.profiler, and a batch that paid nothing for all else would be faster by the
 inverse of it, no more. Against that stands the cache: the feature maps of one group (1 MB for 4 patches of 64 at width
-16) fit into it and those of all groups do not, so the batch is slower where groups are many or patches large, and
-faster where patches are small. The way `batch, channels last` keeps the features of a pixel together, which the
-convolutions of few channels run faster on; that wins back what the cache cost. It comes from the layout and not from
-the batch, so the target is not judged by it.
+16) fit into it and those of all groups do not, so the batch gains least where groups are many or patches large. The
+autoencoder keeps the features of a pixel together in memory (channels last), which convolutions of few channels run
+faster on. The published loop does not; `loop, channels last` does, and the ratio to it is what the batch alone gives.
 """
 
 import argparse
@@ -39,10 +38,12 @@ TARGET = 1.5
 class LoopedGae(GroupAutoencoder):
     """The same autoencoder, one group after the other through the encoder and through the local decoder."""
 
+    layout = torch.contiguous_format
+
     def encode(self, cube: Tensor) -> Tensor:
         latents = []
         for start in self.plan.starts:
-            group = cube[:, start : start + self.plan.n_subs]
+            group = cube[:, start : start + self.plan.n_subs].contiguous(memory_format=self.layout)
             latent = self.encoder(group)
             if self.linear_encoder is not None:
                 latent = latent + self.linear_encoder(group)
@@ -61,11 +62,10 @@ class LoopedGae(GroupAutoencoder):
         return cube if self.global_decoder is None else cube + self.global_decoder(cube)
 
 
-class ChannelsLastGae(GroupAutoencoder):
-    """The groups in the batch, with the features of a pixel side by side in memory."""
+class ChannelsLastLoop(LoopedGae):
+    """The same loop, with the features of a pixel side by side in memory, as the autoencoder itself keeps them."""
 
-    def _split(self, cube: Tensor) -> Tensor:
-        return super()._split(cube).contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last
 
 
 def configurations() -> dict[str, tuple[int, GaeParams, int, int]]:
@@ -87,7 +87,7 @@ def configurations() -> dict[str, tuple[int, GaeParams, int, int]]:
 
 def measure(name: str, bands: int, params: GaeParams, *, batch: int, size: int, rounds: int) -> list[Row]:
     torch.manual_seed(0)
-    ways = {"batch": GroupAutoencoder, "loop": LoopedGae, "batch, channels last": ChannelsLastGae}
+    ways = {"batch": GroupAutoencoder, "loop": LoopedGae, "loop, channels last": ChannelsLastLoop}
     first = GroupAutoencoder(bands, params)
     cube = torch.rand(batch, bands, size, size)
     losses, steps = {}, {}
@@ -112,7 +112,9 @@ def measure(name: str, bands: int, params: GaeParams, *, batch: int, size: int, 
     return [
         *(row(f"{name}: {way}", batch / median(seconds[way]), "images/s") for way in ways),
         row(f"{name}: ratio", ratio, "x", target=f">= {TARGET}", met=ratio >= TARGET),
-        row(f"{name}: channels last, ratio", median_ratio(seconds, "loop", "batch, channels last"), "x"),
+        row(
+            f"{name}: ratio to the loop in the same layout", median_ratio(seconds, "loop, channels last", "batch"), "x"
+        ),
         row(f"{name}: loop: convolutions' share", share, ""),
         row(f"{name}: bound of the ratio by that", 1 / share, "x"),
         row(f"{name}: relative difference of the loss", difference, ""),

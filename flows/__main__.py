@@ -116,7 +116,8 @@ def sweep(
     finally:
         if (table := shown(plan)) is not None:
             _print(table)
-            typer.echo(f"table and figure: {plan.out}")
+            if (plan.out / "table.md").is_file():
+                typer.echo(f"table and figure: {plan.out}")
 
 
 @app.command()

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hsipipe.errors import ParamsError
+from hsipipe.artifacts import RawScenes
+from hsipipe.errors import ParamsError, StageFailedError
 from hsipipe.evaluation.sweep_table import (
     PointResult,
     as_csv,
@@ -31,14 +32,16 @@ from hsipipe.evaluation.sweep_table import (
 from hsipipe.params import Params
 from hsipipe.sweeps import Sweep, load_sweep, select
 from tasks import ledger, workspace
-from tasks.overrides import as_overrides
-from tasks.project import METRICS, summary_path
+from tasks.overrides import as_overrides, flatten
+from tasks.project import METRICS, PARAMS, summary_path
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = 2
+"""Raised where results of before must not be taken for finished ones."""
 _PROTOCOL = ("dataset", "split", "degradation", "protocol")
 """Groups of params.yaml that a protocol is made of."""
 
@@ -51,13 +54,15 @@ class Point:
         label: Its name in the table.
         settings: What it sets, by dotted names.
         overrides: All of its ``group.key=value``, those of every point included.
-        key: Hash of its name, parameters and code.
+        key: Hash of its name, parameters, code and scenes.
+        params: What it runs with.
     """
 
     label: str
     settings: dict[str, Any]
     overrides: tuple[str, ...]
     key: str
+    params: Params
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,15 @@ def plan_sweep(root: Path, name: str, overrides: Sequence[str] = ()) -> Plan:
     selection = select(sweep, _bands(params))
     if not selection.points:
         raise ParamsError(f"No point of the sweep {sweep.name} fits the data: {' '.join(selection.skipped)}")
-    code, points = _code_digest(root), []
+    # DVC leaves params.yaml as the point before has it, so each point says what any of them sets.
+    swept = {key for point in selection.points for key in flatten(point.set)}
+    before = {key: value for key, value in flatten(params.model_dump(mode="json")).items() if key in swept}
+    decides, points = [_FORMAT, sweep.name, _code_digest(root), ledger.out_hashes(root).get(RawScenes.LOCATION)], []
     for point in selection.points:
-        every = (*overrides, *as_overrides(point.set))
+        every = (*overrides, *as_overrides({**before, **flatten(point.set)}))
         effective, _ = ledger.changed_params(root, every)
-        identity = [sweep.name, point.label, effective.model_dump(mode="json"), code]
-        points.append(Point(point.label, dict(point.set), every, _hash(identity)))
+        identity = [*decides, point.label, effective.model_dump(mode="json")]
+        points.append(Point(point.label, dict(point.set), every, _hash(identity), effective))
     return Plan(root, sweep, params, tuple(points), selection.skipped)
 
 
@@ -154,6 +162,7 @@ def run_point(plan: Plan, point: Point, *, sweep_run_id: str, on_line: Callable[
 
     Raises:
         StageFailedError: With the failing stage's own message.
+        ParamsError: params.yaml no longer says what the sweep was planned with.
     """
     from hsipipe.storage.publish import write_text
 
@@ -162,7 +171,18 @@ def run_point(plan: Plan, point: Point, *, sweep_run_id: str, on_line: Callable[
         return known
     # DVC refuses a name that there is, and one of a run that was killed at its end may be there.
     name = f"sweep-{plan.sweep.name}-{_slug(point.label)}-{uuid.uuid4().hex[:6]}"
-    ledger.experiment(plan.root, name, overrides=point.overrides, env={ledger.SWEEP_RUN: sweep_run_id}, on_line=on_line)
+    if ledger.changed_params(plan.root, point.overrides)[0] != point.params:
+        raise ParamsError(f"{PARAMS} was changed since the sweep began; start the sweep again to run {point.label}.")
+    try:
+        ledger.experiment(
+            plan.root, name, overrides=point.overrides, env={ledger.SWEEP_RUN: sweep_run_id}, on_line=on_line
+        )
+    except StageFailedError:
+        # DVC may have died in the middle of it; the next point must not start in what that left.
+        for sentence in workspace.restore(plan.root):
+            logger.warning(sentence)
+        workspace.save(plan.root)
+        raise
     metrics = json.loads((plan.root / METRICS).read_text(encoding="utf-8"))
     gae = json.loads((plan.root / summary_path("train_gae")).read_text(encoding="utf-8"))
     tree = {

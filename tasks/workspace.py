@@ -41,6 +41,7 @@ def save(root: Path) -> None:
     """
     from hsipipe.storage.publish import atomic_folder
 
+    root = root.resolve()
     top, commit = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
     if top is None or commit is None:
         raise HsipipeError(
@@ -80,11 +81,11 @@ def restore(root: Path) -> list[str]:
     """
     if not is_saved(root):
         return []
+    root = root.resolve()
     folder = _folder(root)
     state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     base, said = Path(state["top"]), []
-    if _git(base, "symbolic-ref", "HEAD") is None and state["head"] and _tip(base, state) == _git(base, *_HEAD):
-        _git(base, "symbolic-ref", "HEAD", state["head"])
+    said += _attach_head(base, state)
     for name, copy in state["files"].items():
         said += _put_back(root, base / name, folder / copy if copy else None, committed=_committed(base, name))
     if (folder / _INDEX).is_file() and _git(base, *_HEAD) == state["commit"]:
@@ -97,6 +98,17 @@ def restore(root: Path) -> list[str]:
 
 
 _HEAD = ("rev-parse", "HEAD")
+
+
+def _attach_head(base: Path, state: dict[str, str]) -> list[str]:
+    """Back to the branch, if DVC has left it: it commits an experiment there before it goes back by itself."""
+    if not state["head"] or _git(base, "symbolic-ref", "HEAD") is not None:
+        return []
+    left = (_git(base, *_HEAD), _git(base, "rev-parse", "--verify", "--quiet", "HEAD^"))
+    if _tip(base, state) == state["commit"] and state["commit"] in left:
+        _git(base, "symbolic-ref", "HEAD", state["head"])
+        return []
+    return [f"HEAD is detached, and was on {state['head']} before the sweep; git switch brings it back."]
 
 
 def _put_back(root: Path, path: Path, copy: Path | None, *, committed: bytes | None) -> list[str]:

@@ -29,7 +29,7 @@ from hsipipe.artifacts import (
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs, pairs_index
 from hsipipe.evaluation.evaluate import evaluate
-from hsipipe.evaluation.rows import AnyRow, bicubic_row, model_row
+from hsipipe.evaluation.rows import AnyRow, baseline_row, model_row
 from hsipipe.models.device import device_for
 from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.models.pca_residual import PcaResidual
@@ -237,7 +237,7 @@ class Piece:
             plan=index["splits"],
             srf=index["srf"],
         )
-        rows: list[AnyRow] = [bicubic_row(params.degradation.scale)]
+        rows: list[AnyRow] = [baseline_row(params.degradation.scale)]
         with ExitStack() as stack:
             rows += [self.row(name, kind, count, stack) for kind, count in steps.items()]
             out = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.work)))

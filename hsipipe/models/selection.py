@@ -17,7 +17,8 @@ def write_validation(folder: Path, *, mpsnr_db: float) -> None:
 
     Args:
         folder: Of the checkpoint.
-        mpsnr_db: MPSNR in dB without back-projection, of :func:`hsipipe.training.validation.mean_psnr_db`.
+        mpsnr_db: MPSNR in dB without back-projection, of :func:`hsipipe.training.validation.mean_psnr_db`, sampled as
+            the training validates, whatever `sampling` says.
     """
     (folder / VALIDATION).write_text(json.dumps({_KEY: mpsnr_db}) + "\n", encoding="utf-8")
 

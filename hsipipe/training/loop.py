@@ -217,7 +217,8 @@ class _Training(Generic[M]):
         if not self._fabric.is_global_zero:
             return
         state = self.state
-        with torch.inference_mode():
+        # Not inference_mode: what a task moves to the GPU in it could take no part in the next step.
+        with torch.no_grad():
             validation = dict(self._task.validate(self._ema))
         name, value = next(iter(validation.items()))
         if math.isfinite(value) and (state.best_value is None or value > state.best_value):

@@ -4,6 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +134,9 @@ def prefect_api(environment, tmp_path_factory):
     """The API of the server that `hsipipe serve` starts where there is none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", environment["PREFECT_HOME"])
-        with server(tmp_path_factory.mktemp("server")) as api:
+        with ExitStack() as stack:
+            # Two workers that look for a free port at once find the same one, and one server would serve both.
+            with wait_for(Path(tempfile.gettempdir()) / "hsipipe-tests-prefect.lock"):
+                api = stack.enter_context(server(tmp_path_factory.mktemp("server")))
             assert api.startswith("http://127.0.0.1:")
             yield api

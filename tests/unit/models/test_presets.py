@@ -6,6 +6,7 @@ import yaml
 from hsipipe.errors import UnknownNameError
 from hsipipe.models.presets import load_preset, preset_names
 from hsipipe.params import parse_params
+from tasks.overrides import flatten
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
@@ -34,6 +35,8 @@ def _parts(tree, pattern):
 def test_the_fast_preset_is_the_default_of_params_yaml():
     fast = load_preset("dmgasr-fast")
     assert _parts(yaml.safe_load(PARAMS.read_text()), fast) == fast
+    paper = load_preset("dmgasr-paper")
+    assert set(flatten(paper)) <= set(flatten(fast))  # nothing of the paper's stays behind
     assert fast["diffusion"].keys() | {"seed"} == yaml.safe_load(PARAMS.read_text())["diffusion"].keys()
 
 

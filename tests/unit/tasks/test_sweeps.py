@@ -31,11 +31,12 @@ pathlib.Path("reports/stages/train_gae.json").write_text(json.dumps({"groups": 5
 """
 EVALUATE = """
 import json, os, pathlib, sys, yaml
-steps = yaml.safe_load(open("params.yaml"))["sampling"]["steps"]
+sampling = yaml.safe_load(open("params.yaml"))["sampling"]
+steps = sampling["steps"]
 if steps == 13:
     pathlib.Path(".hsipipe/last_error.txt").write_text("band 7 is dead")
     sys.exit(1)
-row = {"mpsnr_db": 30.0 + steps, "nfe": steps, "seconds_per_image": 0.1}
+row = {"mpsnr_db": 30.0 + steps + sampling["seed"], "nfe": steps, "seconds_per_image": 0.1}
 models = {"bicubic": {"kind": "baseline", "mpsnr_db": 28.0}, "dmgasr": {"kind": "model", **row},
           "regression": {"kind": "control", "mpsnr_db": 31.0}}
 protocol = {"name": "default", "hash": "ab", "fields": []}
@@ -130,6 +131,26 @@ def test_points_run_once_and_the_project_is_as_before(root):
     assert (first.groups, second.settings) == (5, {"sampling.steps": 2})
 
 
+def test_what_one_point_sets_does_not_stay_for_the_next(root):
+    mixed = (
+        SWEEP.replace("one, set: {sampling.steps: 1}", "one, set: {}") + "  - {label: three, set: {sampling.seed: 5}}\n"
+    )
+    (root / "steps.yaml").write_text(mixed, encoding="utf-8")
+    ledger.set_params(root, ["sampling.steps=1", "sampling.seed=0"])
+    plan = sweeps.plan_sweep(root, "steps.yaml")
+    run_all(plan)
+    rows = [result.metrics["models"]["dmgasr"] for result in sweeps.results(plan)]
+    assert [(row["nfe"], row["mpsnr_db"]) for row in rows] == [(1, 31.0), (2, 32.0), (1, 36.0)]
+
+
+def test_parameters_that_change_under_a_sweep_stop_it(root):
+    plan = sweeps.plan_sweep(root, "steps.yaml")
+    ledger.set_params(root, ["gae.seed=9"])
+    with pytest.raises(ParamsError, match=r"params\.yaml was changed since the sweep began"):
+        run_all(plan)
+    assert sweeps.results(plan) == []
+
+
 def test_outputs_of_before_come_back(root):
     ledger.set_params(root, ["sampling.steps=5"])
     (root / ".hsipipe").mkdir(exist_ok=True)
@@ -208,21 +229,24 @@ def test_outside_of_git_it_is_said_what_is_missing(root):
         workspace.save(root)
 
 
-def as_killed(root, *, params=None):
-    """What a `dvc exp run` leaves that is killed while a stage runs."""
+def as_killed(root, *, params=None, committed=False):
+    """What a `dvc exp run` leaves that is killed while a stage runs, or after DVC has committed the experiment."""
     text = ledger.changed_params(root, ["sampling.steps=9"])[1]
     workspace.expect(root, text)
     git(root, "checkout", "--quiet", "--detach")
     write_params(root, params or text)
     (root / "dvc.lock").write_text("half", encoding="utf-8")
     git(root, "add", "--all")
+    if committed:
+        git(root, "commit", "--quiet", "--message", "experiment")
 
 
-def test_the_next_pipeline_puts_right_what_a_kill_has_left(root, caplog):
+@pytest.mark.parametrize("committed", [False, True])
+def test_the_next_pipeline_puts_right_what_a_kill_has_left(root, caplog, committed):
     (root / "notes.txt").write_text("changed\n", encoding="utf-8")
     before, status = params_text(root), git(root, "status", "--porcelain")
     workspace.save(root)
-    as_killed(root)
+    as_killed(root, committed=committed)
     with ledger.session(root):
         pass
     assert params_text(root) == before

@@ -117,4 +117,11 @@ def test_a_batch_that_cannot_be_shared_is_a_clear_error(lines, tmp_path):
 def training_processes():
     """Children of this process that a training has spawned."""
     children = psutil.Process().children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if "spawn_main" in _command(child)]
+
+
+def _command(child):
+    try:
+        return " ".join(child.cmdline())
+    except psutil.Error:  # it has ended since, and nobody has asked for its exit code yet
+        return ""
