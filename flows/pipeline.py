@@ -40,4 +40,4 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
         control = train_control(store)
         evaluation = evaluate(pairs, gae, diffusion, regression, control)
         report(evaluation)
-        return register(gae, diffusion, regression, control, evaluation)
+        return register(pairs, gae, diffusion, regression, control, evaluation)

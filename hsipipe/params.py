@@ -409,7 +409,7 @@ class RegistryParams(Group):
     """What may be shipped."""
 
     candidates: Annotated[list[Literal["dmgasr", "regression", "pca-residual"]], Field(min_length=1)]
-    """The one with the highest MPSNR on the validation split is registered; of equal ones the first."""
+    """The one with the highest MPSNR on the validation scenes is registered; of equal ones the first."""
 
 
 class HardwareParams(Group):

@@ -5,6 +5,7 @@ import shutil
 
 from hsipipe.artifacts import (
     ControlCheckpoint,
+    DegradedPairs,
     DiffusionCheckpoint,
     Evaluation,
     GaeCheckpoint,
@@ -15,9 +16,10 @@ from tasks.project import METRICS
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("dataset", "degradation", "registry", "sampling"))
+@stage(reads=("dataset", "degradation", "hardware", "registry", "sampling"))
 def register(
     run: StageRun,
+    pairs: DegradedPairs,
     gae: GaeCheckpoint,
     diffusion: DiffusionCheckpoint,
     regression: RegressionCheckpoint,
@@ -25,20 +27,23 @@ def register(
     evaluation: Evaluation,
 ) -> RegisteredModel:
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
+    from hsipipe.evaluation.selection import validate_models
+    from hsipipe.models.device import device_for
     from hsipipe.models.dmgasr import Dmgasr
     from hsipipe.models.pca_residual import PcaResidual
-    from hsipipe.models.selection import best_on_validation
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
 
-    sampling = run.params.sampling
-    checkpoints = {"dmgasr": diffusion, "regression": regression, "pca-residual": control}
-    best = best_on_validation({name: checkpoints[name].path for name in run.params.registry.candidates})
-    model: Dmgasr | PcaResidual
-    if best == "pca-residual":
-        model = PcaResidual.from_checkpoint(control, consistency=sampling.consistency)
-    else:
-        model = Dmgasr.from_checkpoints(gae, diffusion if best == "dmgasr" else regression, sampling=sampling)
+    sampling, device = run.params.sampling, device_for(run.params.hardware.accelerator)
+    trained = {
+        "dmgasr": Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device),
+        "regression": Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device),
+        "pca-residual": PcaResidual.from_checkpoint(control, consistency=sampling.consistency, device=device),
+    }
+    candidates = {name: trained[name] for name in run.params.registry.candidates}
+    validated = validate_models(candidates, pairs, sampling=sampling)
+    best = max(validated, key=lambda name: validated[name])
+    model = candidates[best]
     folder = run.work / "superresolver"
     with publish(folder) as fresh:
         model.save(fresh)
@@ -50,4 +55,5 @@ def register(
     tags |= {"protocol.name": metrics["protocol"]["name"], "protocol.hash": metrics["protocol"]["hash"]}
     version = register_model(run.root, folder, tracker=run.tracker, bands=model.bands, tags=tags)
     number = {} if version is None else {"version": version}
-    return run.finish(RegisteredModel, {**number, "name": run.tracker.experiment, "model": best})
+    summary = {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
+    return run.finish(RegisteredModel, {**number, **summary, "name": run.tracker.experiment, "model": best})

@@ -16,7 +16,6 @@ from hsipipe.models.checkpoint import save_checkpoint
 from hsipipe.models.dmgasr import Dmgasr, load_gae
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.latent_net import LatentNet
-from hsipipe.models.selection import write_validation
 from hsipipe.models.unet import Unet
 from hsipipe.params import DiffusionParams, HardwareParams, SamplingParams
 from hsipipe.patches.dataset import PatchArrays
@@ -155,7 +154,6 @@ def train_diffusion(
         description="train_baseline" if regression else "train_diffusion",
     )
     save_checkpoint(out, weights=result.weights, config=net.config())
-    write_validation(out, mpsnr_db=result.best_value)
     return {
         "val_mpsnr_db": result.best_value,
         "best_step": result.best_step,

@@ -12,7 +12,6 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler
 from hsipipe.models.checkpoint import save_checkpoint
 from hsipipe.models.pca_residual import PcaResidual
-from hsipipe.models.selection import write_validation
 from hsipipe.params import ControlParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches
@@ -76,7 +75,6 @@ def train_pca_residual(
         module, task, params=control.optimizer, hardware=hardware, work=work, log=log, description="train_control"
     )
     save_checkpoint(out, weights=result.weights, config=module.config())
-    write_validation(out, mpsnr_db=result.best_value)
     return {
         "val_mpsnr_db": result.best_value,
         "best_step": result.best_step,

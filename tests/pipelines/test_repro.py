@@ -172,11 +172,8 @@ def test_the_registered_model_predicts_in_another_process_and_folder(project, ru
 
 
 def test_what_validated_best_is_registered(project):
-    folders = {"dmgasr": "diffusion", "regression": "regression", "pca-residual": "control"}
-    values = {
-        name: json.loads((project / f"models/{folder}/validation.json").read_text(encoding="utf-8"))["mpsnr_db"]
-        for name, folder in folders.items()
-    }
+    summary = json.loads((project / "reports/stages/register.json").read_text(encoding="utf-8"))
+    values = {name: summary[f"val_mpsnr_db.{name}"] for name in ("dmgasr", "regression", "pca-residual")}
     version = connect(project).get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
     assert version.tags["model"] == max(values, key=values.get)
     assert saved_name(project / "models/superresolver") == version.tags["model"]
