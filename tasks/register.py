@@ -28,6 +28,7 @@ def register(
 ) -> RegisteredModel:
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
     from hsipipe.evaluation.selection import validate_models
+    from hsipipe.models.base import SuperResolver
     from hsipipe.models.device import device_for
     from hsipipe.models.dmgasr import Dmgasr
     from hsipipe.models.pca_residual import PcaResidual
@@ -35,15 +36,15 @@ def register(
     from tasks.tracking import register_model
 
     sampling, device = run.params.sampling, device_for(run.params.hardware.accelerator)
-    trained = {
+    trained: dict[str, Dmgasr | PcaResidual] = {
         "dmgasr": Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device),
         "regression": Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device),
         "pca-residual": PcaResidual.from_checkpoint(control, consistency=sampling.consistency, device=device),
     }
-    candidates = {name: trained[name] for name in run.params.registry.candidates}
+    candidates: dict[str, SuperResolver] = {name: trained[name] for name in run.params.registry.candidates}
     validated = validate_models(candidates, pairs, sampling=sampling)
     best = max(validated, key=lambda name: validated[name])
-    model = candidates[best]
+    model = trained[best]
     folder = run.work / "superresolver"
     with publish(folder) as fresh:
         model.save(fresh)

@@ -1,6 +1,6 @@
 """Training of the latent network: the diffusion, or the same network as a one-step regression."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,11 @@ from hsipipe.training.loop import Log, fit, generator_for
 from hsipipe.training.losses import gae_loss
 from hsipipe.training.validation import mean_psnr_db
 
-_NORMS = {"l1": l1_loss, "l2": mse_loss, "huber": partial(smooth_l1_loss, beta=0.5)}
+_NORMS: dict[str, Callable[..., Tensor]] = {
+    "l1": l1_loss,
+    "l2": mse_loss,
+    "huber": partial(smooth_l1_loss, beta=0.5),
+}
 
 
 class _Denoising:
