@@ -8,12 +8,13 @@ A step is forward, loss, backward and Adam, without reading patches. All ways ha
 loss, which is checked before anything is measured. They take turns in each round; the ratio is the median over rounds.
 
 The target of 1.5 is met where patches are small and MISSED otherwise. All ways do the same arithmetic, most of it in
-convolutions, and on one core a convolution of G images takes G times that of one. What a loop pays and a batch does not is the calls: the row `loop:
-convolutions' share` is measured with torch.profiler, and a batch that paid nothing for all else would be faster by the
-inverse of it, no more. Against that stands the cache: the feature maps of one group (1 MB for 4 patches of 64 at width
-16) fit into it and those of all groups do not, so the batch gains least where groups are many or patches large. The
-autoencoder keeps the features of a pixel together in memory (channels last), which convolutions of few channels run
-faster on. The published loop does not; `loop, channels last` does, and the ratio to it is what the batch alone gives.
+convolutions, and on one core a convolution of G images takes G times that of one. What a loop pays and a batch does
+not is the calls: the row `loop: convolutions' share` is measured with torch.profiler, and a batch that paid nothing
+for all else would be faster by the inverse of it, no more. Against that stands the cache: the feature maps of one
+group (1 MB for 4 patches of 64 at width 16) fit into it and those of all groups do not, so the batch gains least
+where groups are many or patches large. The autoencoder keeps the features of a pixel together in memory (channels
+last), which convolutions of few channels run faster on. The published loop does not; `loop, channels last` does, and
+the ratio to it is what the batch alone gives.
 """
 
 import argparse
