@@ -14,7 +14,7 @@ from tasks.tracking.store import connect
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 180.0
+PATIENCE_S = 60.0
 
 # Takes the place of the download: says that it has begun, then takes for ever.
 ENDLESS = """
