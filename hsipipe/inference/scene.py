@@ -1,16 +1,20 @@
 """Whole scenes through a super-resolver, in overlapping tiles that blend without a seam."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
+from typing import Any, cast
 
 import numpy as np
 
 from hsipipe.errors import ModelInputError
-from hsipipe.models.base import SpreadResolver, SuperResolver
+from hsipipe.models.base import SceneResolver, SpreadResolver, SuperResolver, check_input, check_msi
 from hsipipe.progress import progress
 
 
-def predict_scene(model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: int) -> np.ndarray:
+def predict_scene(
+    model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: int, msi: np.ndarray | None = None
+) -> np.ndarray:
     """Super-resolve a scene of any size.
 
     Neighbouring tiles share `2 * overlap` LR pixels, in which their weights ramp linearly, so that each
@@ -21,6 +25,7 @@ def predict_scene(model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: i
         lr: (C, h, w) float32.
         tile: Edge of a tile in LR pixels.
         overlap: LR pixels of context on each side of a tile's core.
+        msi: HR-MSI (c, H, W) float32, for a model that fuses.
 
     Returns:
         (C, H, W) float32.
@@ -28,16 +33,17 @@ def predict_scene(model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: i
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
+    bound = _bind(model, lr, msi)
 
-    def predict(piece: np.ndarray, origin: tuple[int, int]) -> Sequence[np.ndarray]:
-        return [model.predict(piece, origin=origin)]
+    def predict(piece: _Piece) -> Sequence[np.ndarray]:
+        return [bound.predict(piece.lr, **piece.beside())]
 
-    (scene,) = _blend(predict, lr, count=1, scale=model.scale, tile=tile, overlap=overlap)
+    (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, tile=tile, overlap=overlap)
     return scene
 
 
 def predict_scene_with_spread(
-    model: SpreadResolver, lr: np.ndarray, *, tile: int, overlap: int
+    model: SpreadResolver, lr: np.ndarray, *, tile: int, overlap: int, msi: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`predict_scene`, and with it the standard deviation of the model's samples.
 
@@ -52,6 +58,7 @@ def predict_scene_with_spread(
         lr: (C, h, w) float32.
         tile: Edge of a tile in LR pixels.
         overlap: LR pixels of context on each side of a tile's core.
+        msi: HR-MSI (c, H, W) float32, for a model that fuses.
 
     Returns:
         Mean and standard deviation, each (C, H, W) float32.
@@ -59,24 +66,49 @@ def predict_scene_with_spread(
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
+    bound = cast(SpreadResolver, _bind(model, lr, msi))
 
-    def predict(piece: np.ndarray, origin: tuple[int, int]) -> Sequence[np.ndarray]:
-        return model.predict_with_spread(piece, origin=origin)
+    def predict(piece: _Piece) -> Sequence[np.ndarray]:
+        return bound.predict_with_spread(piece.lr, **piece.beside())
 
-    mean, std = _blend(predict, lr, count=2, scale=model.scale, tile=tile, overlap=overlap)
+    mean, std = _blend(predict, lr, msi, count=2, scale=model.scale, tile=tile, overlap=overlap)
     return mean, std
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A tile as a batch of one: LR-HSI (1, C, h, w), its HR-MSI (1, c, H, W) or None, its LR row and column."""
+
+    lr: np.ndarray
+    msi: np.ndarray | None
+    origin: tuple[int, int]
+
+    def beside(self) -> dict[str, Any]:
+        """What a model is told beside the LR-HSI."""
+        return {"origin": self.origin} | ({} if self.msi is None else {"msi": self.msi})
+
+
+def _bind(model: SuperResolver, lr: np.ndarray, msi: np.ndarray | None) -> SuperResolver:
+    """The model with what it learns of the whole scene, if it does."""
+    if not isinstance(model, SceneResolver):
+        return model
+    whole = np.ascontiguousarray(lr, dtype=np.float32)
+    check_input(whole[None], bands=model.bands)
+    fine = None if msi is None else np.ascontiguousarray(msi, dtype=np.float32)[None]
+    return model.for_scene(whole, check_msi(fine, whole[None], scale=model.scale, bands=model.msi_bands)[0])
+
+
 def _blend(
-    predict: Callable[[np.ndarray, tuple[int, int]], Sequence[np.ndarray]],
+    predict: Callable[[_Piece], Sequence[np.ndarray]],
     lr: np.ndarray,
+    msi: np.ndarray | None,
     *,
     count: int,
     scale: int,
     tile: int,
     overlap: int,
 ) -> list[np.ndarray]:
-    """`count` images of a scene, of the batches of one that `predict` makes of each tile and its origin."""
+    """`count` images of a scene, of the batches of one that `predict` makes of each tile."""
     if lr.ndim != 3:
         raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} of them: {lr.shape}.")
     height, width = lr.shape[1:]
@@ -91,7 +123,8 @@ def _blend(
                 _ramp(x0, x1, n=width, overlap=overlap, scale=scale),
             )
             window = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
-            for total, (image,) in zip(totals, predict(piece, (y0, x0)), strict=True):
+            fine = None if msi is None else np.ascontiguousarray(msi[(None, slice(None), *window)], dtype=np.float32)
+            for total, (image,) in zip(totals, predict(_Piece(piece, fine, (y0, x0))), strict=True):
                 total[(slice(None), *window)] += image * ramp
             weight[window] += ramp
             advance()

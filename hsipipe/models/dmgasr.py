@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.errors import ParamsError
-from hsipipe.models.base import check_input
+from hsipipe.models.base import check_input, refuse_msi
 from hsipipe.models.checkpoint import load_module, save_checkpoint
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.latent_net import LatentNet
@@ -63,6 +63,11 @@ class Dmgasr(nn.Module):
     def bands(self) -> int:
         """Band count C."""
         return self.gae.bands
+
+    @property
+    def msi_bands(self) -> int:
+        """It super-resolves the LR-HSI alone."""
+        return 0
 
     @property
     def wavelength_nm(self) -> tuple[float, ...] | None:
@@ -157,22 +162,25 @@ class Dmgasr(nn.Module):
         }
         save_checkpoint(folder, weights=self.state_dict(), config=config)
 
-    def predict(self, lr: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Super-resolve a batch: the mean of the samples.
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
+            msi: Refused.
             origin: LR row and column of the images in their scene.
 
         Returns:
             (B, C, H, W) float32.
 
         Raises:
-            ModelInputError: Wrong rank, band count or type, or NaN.
+            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
-        return self.predict_with_spread(lr, origin=origin)[0]
+        return self.predict_with_spread(lr, msi=msi, origin=origin)[0]
 
-    def predict_with_spread(self, lr: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+    def predict_with_spread(
+        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`predict`, and with it the standard deviation of the samples.
 
         It is zero where all samples would be the same, in which case there is but one: a regression, or
@@ -180,14 +188,16 @@ class Dmgasr(nn.Module):
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
+            msi: Refused.
             origin: LR row and column of the images in their scene.
 
         Returns:
             Mean and standard deviation (K - 1 in its denominator) of the samples, each (B, C, H, W) float32.
 
         Raises:
-            ModelInputError: Wrong rank, band count or type, or NaN.
+            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
+        refuse_msi(msi, name=self.name)
         remedy = "give the cube its wavelengths, which bind the model to it: model.for_wavelengths(wavelength_nm)"
         check_input(lr, bands=self.bands, remedy=remedy if self.wavelength_nm else None)
         with torch.inference_mode():

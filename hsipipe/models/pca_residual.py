@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hsipipe.artifacts import ControlCheckpoint
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
-from hsipipe.models.base import check_input
+from hsipipe.models.base import check_input, refuse_msi
 from hsipipe.models.checkpoint import load_module, save_checkpoint
 
 KIND = "pca-residual"
@@ -96,6 +96,11 @@ class PcaResidual(nn.Module):
         return self._bands
 
     @property
+    def msi_bands(self) -> int:
+        """It super-resolves the LR-HSI alone."""
+        return 0
+
+    @property
     def nfe(self) -> int:
         """Network evaluations per image."""
         return 1
@@ -154,19 +159,21 @@ class PcaResidual(nn.Module):
         missing = self.shuffle(self.tail(features + self.body(features))) * self.residual_rms
         return torch.einsum("kc,bkhw->bchw", self.basis, missing)
 
-    def predict(self, lr: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Super-resolve a batch.
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training.
+            msi: Refused.
             origin: Not needed: there is no noise.
 
         Returns:
             (B, C, H, W) float32.
 
         Raises:
-            ModelInputError: Wrong rank, band count or type, or NaN.
+            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
+        refuse_msi(msi, name=self.name)
         check_input(lr, bands=self.bands)
         with torch.inference_mode():
             # One by one, so that a prediction does not depend on its neighbours in the batch.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.models.base import Batch, check_input
+from hsipipe.models.base import Batch, check_input, refuse_msi
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Bicubic:
 
     scale: int
     bands: int | None = None
+    msi_bands: int = 0
     nfe: int = 0
 
     @property
@@ -25,8 +26,9 @@ class Bicubic:
         """Name of its row in tables: at scale 1 nothing is interpolated."""
         return "bicubic" if self.scale > 1 else "input"
 
-    def predict(self, lr: Batch, *, origin: tuple[int, int] = (0, 0)) -> Batch:
+    def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
         """Interpolate (B, C, h, w) to (B, C, H, W), the same everywhere in a scene."""
         del origin
+        refuse_msi(msi, name=self.name)
         check_input(lr, bands=self.bands)
         return np.asarray(upsample(lr, self.scale), dtype=np.float32)
