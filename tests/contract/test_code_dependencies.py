@@ -11,7 +11,7 @@ from tasks.catalogue import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Modules that say no result by themselves: params.yaml is complete, so params.py holds no value; the
+# Modules that say no result by themselves: params.yaml is complete, so hsipipe.params holds no value; the
 # others name, report, import and end.
 NEUTRAL = {
     "hsipipe",
@@ -50,7 +50,7 @@ def library_modules(graph, stage):
     found, waiting = set(), sorted(start)
     while waiting:
         module = waiting.pop()
-        if module in found or module in NEUTRAL:
+        if module in found or module in NEUTRAL or module.startswith("hsipipe.params."):
             continue
         found.add(module)
         waiting += [m for m in graph.find_modules_directly_imported_by(module) if m.startswith("hsipipe")]

@@ -1,4 +1,4 @@
-"""params.yaml and params.py say the same keys."""
+"""params.yaml and hsipipe.params say the same keys."""
 
 from pathlib import Path
 

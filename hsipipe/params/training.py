@@ -1,0 +1,65 @@
+"""Groups of params.yaml on every training: optimiser, losses, hardware."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hsipipe.params.base import Group, NonNegative, Positive
+
+
+class OptimizerParams(Group):
+    """Adam and its schedule, for one training."""
+
+    steps: Positive
+    """Optimiser steps."""
+    batch: Positive
+    """Patches in a batch (each of them brings all its groups)."""
+    lr: Annotated[float, Field(gt=0)]
+    """Peak learning rate of Adam."""
+    warmup: NonNegative
+    """Steps of linear warm-up; then a cosine to zero."""
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the exponential moving average of the weights; 0 switches it off."""
+    validate_every: Positive
+    """Steps between two validations; the best one is the checkpoint."""
+    patience: NonNegative
+    """Validations without a new best after which training stops; 0: never."""
+    save_every: Positive
+    """Steps between two resume points; they survive a kill."""
+
+
+class LossParams(Group):
+    """Weights of the terms of a loss between cubes."""
+
+    l1: Annotated[float, Field(ge=0)]
+    """Mean absolute error."""
+    sam: Annotated[float, Field(ge=0)]
+    """Spectral angle over pi."""
+    gradient: Annotated[float, Field(ge=0)]
+    """L1 of the finite differences along x, y and band."""
+
+
+class DiffusionLossParams(LossParams):
+    """Weights of the terms of the diffusion's loss.
+
+    Those between cubes compare what the estimate of x_0 and the true x_0 decode to.
+    """
+
+    target: Annotated[float, Field(ge=0)]
+    """Error of what the network predicts, in latent space: the loss of the papers."""
+    norm: Literal["l1", "l2", "huber"]
+    """Mean absolute or mean squared error, or Huber's loss: squared up to half of a standard deviation, absolute
+    beyond. Where most of x_0 is zero, the absolute error alone holds a network at zero for long."""
+
+
+class HardwareParams(Group):
+    """Where training runs."""
+
+    accelerator: Literal["auto", "cpu", "cuda"]
+    """auto takes the GPU if there is one."""
+    precision: Literal["32-true", "bf16-mixed"]
+    """Lightning Fabric's name of the precision."""
+    compile: bool
+    """Compile the network for its training steps (torch.compile): minutes once, faster steps after."""
+    devices: Positive
+    """Processes that share each batch of a training, one a GPU; `batch` must be a multiple."""
