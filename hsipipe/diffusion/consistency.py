@@ -1,10 +1,18 @@
-"""Observation consistency: the degraded output must equal the LR input."""
+"""Observation consistency: what a prediction must look like to the sensors that saw the scene."""
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hsipipe.degradation.bicubic import resize_matrix
 from hsipipe.degradation.psf import BICUBIC, Psf
+
+_LEAST_SINGULAR = 1e-2
+"""Share of the largest singular value of a PSF below which a pattern counts as unseen; it would be amplified."""
+_RIDGE = 1e-6
+"""Share of the mean power of the HR-MSI's bands that keeps bands of one colour apart."""
 
 
 class Resampler:
@@ -36,6 +44,16 @@ class Resampler:
         """(..., h, w) to (..., H, W)."""
         return self._up[0] @ x @ self._up[1].T
 
+    def back(self, x: Tensor) -> Tensor:
+        """The smallest image (..., H, W) that degrades to `x` (..., h, w): the pseudo-inverse of :meth:`down`."""
+        rows, columns = self._inverse
+        return rows @ x @ columns.T
+
+    @cached_property
+    def _inverse(self) -> tuple[Tensor, Tensor]:
+        rows, columns = (torch.linalg.pinv(m.double(), rtol=_LEAST_SINGULAR).to(m) for m in self._down)
+        return rows, columns
+
 
 def back_project(sr: Tensor, lr: Tensor, *, resampler: Resampler, iterations: int) -> Tensor:
     """Iterative back-projection: sr + up(lr - down(sr)), repeated.
@@ -51,3 +69,53 @@ def back_project(sr: Tensor, lr: Tensor, *, resampler: Resampler, iterations: in
     for _ in range(iterations):
         sr = sr + resampler.up(lr - resampler.down(sr))
     return sr
+
+
+@dataclass(frozen=True, eq=False)
+class PairObservation:
+    """What two sensors saw of a batch of scenes, and the projection onto all cubes that would look so.
+
+    Attributes:
+        lr: LR-HSI (B, C, h, w).
+        msi: HR-MSI (B, c, H, W).
+        resampler: Of the LR sensor.
+        response: Spectral response R of the MSI's sensor (c, C).
+        gain: R's inverse for the spectra of the scene, (B, C, c), see :func:`spectral_gain`.
+    """
+
+    lr: Tensor
+    msi: Tensor
+    resampler: Resampler
+    response: Tensor
+    gain: Tensor
+
+    def project(self, sr: Tensor) -> Tensor:
+        """The cube nearest to `sr` (B, C, H, W) that both sensors would have seen as they did.
+
+        The PSF mixes pixels and the response mixes bands, so the two corrections commute: after the second one, the
+        first still holds where the observations agree, as they do without noise. One pass is exact then.
+        """
+        sr = sr + self.resampler.back(self.lr - self.resampler.down(sr))
+        seen = torch.einsum("kc,bchw->bkhw", self.response, sr)
+        return sr + torch.einsum("bck,bkhw->bchw", self.gain, self.msi - seen)
+
+
+def spectral_gain(response: Tensor, covariance: Tensor) -> Tensor:
+    """S R' (R S R')^-1, by which a difference seen in broad bands is shared out among narrow ones.
+
+    The best linear estimate of a spectrum of covariance S from its broad bands (Wiener; Kay 1993, Fundamentals of
+    Statistical Signal Processing, eq. 11.1): it distributes what is missing as the scene's own spectra vary.
+
+    Args:
+        response: R (c, C).
+        covariance: S (B, C, C) of the scene's spectra.
+
+    Returns:
+        (B, C, c).
+    """
+    wide = response.double()
+    cross = covariance.double() @ wide.T
+    inner = wide @ cross
+    power = inner.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-12)
+    inner = inner + _RIDGE * power[:, None, None] * torch.eye(len(wide), dtype=inner.dtype, device=inner.device)
+    return torch.linalg.solve(inner, cross, left=False).to(response)

@@ -32,6 +32,28 @@ def scene_noise(channels: int, *, window: tuple[int, int, int, int], seed: int, 
     return torch.cat(rows, dim=1)[:, top : top + height, left : left + width]
 
 
+def noise_of_sample(like: Tensor, *, origin: tuple[int, int], seed: int, number: int, draws: int) -> Noise:
+    """The noise images of one sample of a batch, the same for each of its images: that of their place in the scene.
+
+    So a prediction depends neither on its neighbours in the batch nor on how a scene was cut.
+
+    Args:
+        like: Gives shape (B, ..., H, W), dtype and device.
+        origin: Row and column of the images in their scene.
+        seed: Names the scene's noise.
+        number: Which of the independent samples, from 0.
+        draws: More than any sample draws, so that no two share an image.
+    """
+    height, width = like.shape[-2:]
+    channels = like[0].numel() // (height * width)
+
+    def noise(draw: int) -> Tensor:
+        drawn = scene_noise(channels, window=(*origin, height, width), seed=seed, draw=draw + number * draws)
+        return drawn.reshape(like.shape[1:]).to(like).expand_as(like)
+
+    return noise
+
+
 def _blocks(start: int, length: int) -> range:
     return range(start // BLOCK, (start + length - 1) // BLOCK + 1)
 

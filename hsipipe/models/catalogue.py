@@ -12,6 +12,10 @@ MODELS: Registry[Any] = Registry(
     {
         "dmgasr": "hsipipe.models.dmgasr:Dmgasr",
         "pca-residual": "hsipipe.models.pca_residual:PcaResidual",
+        "fusion-fast": "hsipipe.models.fusion_fast:FusionFast",
+        "ddpmfus": "hsipipe.models.ddpmfus:DdpmFus",
+        "hsrdiff": "hsipipe.models.hsrdiff:HsrDiff",
+        "residual-fusion": "hsipipe.models.residual_fusion:ResidualFusion",
     },
 )
 

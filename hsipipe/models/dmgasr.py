@@ -15,6 +15,7 @@ from hsipipe.models.base import check_input, refuse_msi
 from hsipipe.models.checkpoint import load_module, save_checkpoint
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.latent_net import LatentNet
+from hsipipe.models.moments import moments
 from hsipipe.params import SamplingParams
 
 KIND = "dmgasr"
@@ -231,15 +232,12 @@ class Dmgasr(nn.Module):
         given = self._start(lr)
         row, column = origin
         place = (row * self.scale, column * self.scale)
-        mean, squares = torch.zeros_like(given.up), torch.zeros_like(given.up)
-        # Welford's running moments (10.1080/00401706.1962.10490022): K samples in the memory of one.
-        for number in range(self.samples):
-            x0 = self.net.sample(given.z_lr, sampling=self.sampling, origin=place, number=number)
-            sr = self._finish(self.net.latent(x0, given.z_lr, self.gae.residual_std[self.gae.groups]), given)
-            away = sr - mean
-            mean = mean + away / (number + 1)
-            squares = squares + away * (sr - mean)
-        return mean, (squares / max(1, self.samples - 1)).sqrt()
+        draws = (
+            self.net.sample(given.z_lr, sampling=self.sampling, origin=place, number=number)
+            for number in range(self.samples)
+        )
+        std = self.gae.residual_std[self.gae.groups]
+        return moments(self._finish(self.net.latent(x0, given.z_lr, std), given) for x0 in draws)
 
     def _start(self, lr: Tensor) -> _Input:
         height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale

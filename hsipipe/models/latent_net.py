@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hsipipe.degradation.psf import BICUBIC, Psf
-from hsipipe.diffusion.noise import scene_noise
+from hsipipe.diffusion.noise import noise_of_sample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import NoiseSchedule, make_schedule
 from hsipipe.diffusion.targets import Target, to_x0
@@ -137,13 +137,6 @@ class LatentNet(nn.Module):
         def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
             return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
 
-        groups, channels, height, width = z_lr.shape[1:]
-
-        def noise(draw: int) -> Tensor:
-            window = (*origin, height, width)
-            # No sample draws more often than there are noise levels, so no two share an image.
-            draw += number * self.schedule.steps
-            drawn = scene_noise(groups * channels, window=window, seed=sampling.seed, draw=draw)
-            return drawn.reshape(z_lr.shape[1:]).to(z_lr).expand_as(z_lr)
-
+        # No sample draws more often than there are noise levels.
+        noise = noise_of_sample(z_lr, origin=origin, seed=sampling.seed, number=number, draws=self.schedule.steps)
         return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)

@@ -66,3 +66,18 @@ class Trunk(nn.Module):
         nn.init.zeros_(self.tail.weight)
         if self.tail.bias is not None:
             nn.init.zeros_(self.tail.bias)
+
+
+class PlainResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity, without normalisation (EDSR, arXiv 1707.02921, figure 2c)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, h, w) to (B, F, h, w)."""
+        result: Tensor = x + self.body(x)
+        return result

@@ -13,23 +13,9 @@ from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.models.base import check_input, refuse_msi
 from hsipipe.models.checkpoint import load_module, save_checkpoint
+from hsipipe.models.layers import PlainResidualBlock
 
 KIND = "pca-residual"
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity, without normalisation (EDSR, arXiv 1707.02921, figure 2c)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F, h, w) to (B, F, h, w)."""
-        result: Tensor = x + self.body(x)
-        return result
 
 
 class PcaResidual(nn.Module):
@@ -70,7 +56,7 @@ class PcaResidual(nn.Module):
         self.components, self.width, self.blocks = min(components, bands), width, blocks
         self.psf, self.consistency = psf, consistency
         self.head = nn.Conv2d(self.components, width, 3, padding=1)
-        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(blocks)))
         self.tail = nn.Conv2d(width, self.components * scale**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(scale)
         nn.init.zeros_(self.tail.weight)

@@ -28,6 +28,10 @@ class FusionParams(Group):
     (as it always is with `degradation.srf: measured`)."""
     steps: FusionStepsParams
 
+    def steps_of(self, model: str) -> int:
+        """Network evaluations per sample of the model of this name."""
+        return int(getattr(self.steps, model.replace("-", "_")))
+
 
 class FusionDiffusionParams(Group):
     """The diffusion of a fusion model and its training."""

@@ -11,15 +11,17 @@ from pydantic import BaseModel, ValidationError, model_validator
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params.base import Group
 from hsipipe.params.data import DatasetParams, DegradationParams, PatchesParams, SplitParams
+from hsipipe.params.fusion import DdpmfusParams, FusionFastParams, FusionParams, HsrdiffParams, ResidualFusionParams
 from hsipipe.params.single import ControlParams, DiffusionParams, GaeParams
 from hsipipe.params.training import HardwareParams
-from hsipipe.params.use import RegistryParams, SamplingParams
-from hsipipe.restoration import TASKS
+from hsipipe.params.use import ModelParams, RegistryParams, SamplingParams
+from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 
 class Params(Group):
     """Everything that params.yaml says."""
 
+    model: ModelParams
     dataset: DatasetParams
     split: SplitParams
     degradation: DegradationParams
@@ -27,6 +29,11 @@ class Params(Group):
     gae: GaeParams
     diffusion: DiffusionParams
     control: ControlParams
+    fusion: FusionParams
+    fusion_fast: FusionFastParams
+    ddpmfus: DdpmfusParams
+    hsrdiff: HsrdiffParams
+    residual_fusion: ResidualFusionParams
     sampling: SamplingParams
     registry: RegistryParams
     hardware: HardwareParams
@@ -49,6 +56,22 @@ class Params(Group):
             raise ValueError(
                 f"sampling.consistency ({self.sampling.consistency}) must be 0 with degradation.task {task}: "
                 "back-projection draws the prediction to the input, noise included"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_something_to_fuse(self) -> "Params":
+        if not self.model.fuses:
+            return self
+        if self.degradation.srf is None:
+            raise ValueError(
+                f"model.name {self.model.name} fuses the LR-HSI with an HR-MSI, but degradation.srf is null: set it to "
+                "a sensor, a table, or measured; or take model.name dmgasr"
+            )
+        if self.degradation.task != SUPER_RESOLUTION:
+            raise ValueError(
+                f"model.name {self.model.name} is for degradation.task super-resolution, got {self.degradation.task}; "
+                "take model.name dmgasr"
             )
         return self
 

@@ -54,6 +54,11 @@ class PatchArrays:
         """Attributes of the store: dataset, scale, srf, wavelength_nm, scenes, among others."""
         return dict(self._open().attrs)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Arrays that the store has, whether they are read or not."""
+        return tuple(sorted(self._open().array_keys()))
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one patch of an array, (band, y, x)."""
         return tuple(self._array(name).shape[1:])

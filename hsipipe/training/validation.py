@@ -17,8 +17,10 @@ def mean_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]) -> f
 
     Args:
         model: Predicts each patch by itself.
-        patches: ``lr`` (N, C, h, w) and ``hr`` (N, C, H, W).
+        patches: ``lr`` (N, C, h, w) and ``hr`` (N, C, H, W); ``msi`` (N, c, H, W) for a model that fuses.
     """
-    pairs = zip(patches["lr"], patches["hr"], strict=True)
-    errors = [np.square(model.predict(lr[None])[0].clip(0, 1) - hr).mean(axis=(1, 2)) for lr, hr in pairs]
+    errors = []
+    for number, (lr, hr) in enumerate(zip(patches["lr"], patches["hr"], strict=True)):
+        beside = {"msi": patches["msi"][number][None]} if "msi" in patches else {}
+        errors.append(np.square(model.predict(lr[None], **beside)[0].clip(0, 1) - hr).mean(axis=(1, 2)))
     return float(-10 * np.log10(np.maximum(np.mean(errors, axis=0), 1e-12)).mean())

@@ -1,0 +1,384 @@
+"""What all models that fuse an LR-HSI with an HR-MSI share: sampling, consistency, scenes, saving."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hsipipe.degradation.estimate import estimate_response
+from hsipipe.degradation.psf import Psf
+from hsipipe.diffusion.consistency import PairObservation, Resampler, spectral_gain
+from hsipipe.diffusion.noise import noise_of_sample
+from hsipipe.diffusion.samplers import SAMPLERS
+from hsipipe.diffusion.schedules import make_schedule
+from hsipipe.diffusion.targets import Target, to_x0
+from hsipipe.errors import ParamsError
+from hsipipe.models.base import check_input, check_msi
+from hsipipe.models.checkpoint import load_module, save_checkpoint
+from hsipipe.models.moments import moments
+from hsipipe.models.subspace import Subspace, estimate_subspace
+from hsipipe.params import SamplingParams
+
+Objective = Literal["diffusion", "regression"]
+_SILENT = 1e-6
+"""Share of the signal's power below which a network that scales its input sees nothing of the noise either."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The sensors that a model was trained for.
+
+    Attributes:
+        bands: Bands C of the HSI.
+        msi_bands: Bands c of the MSI.
+        scale: Ratio s of their pixel sizes.
+        psf: Of the HSI's sensor, on the grid of the MSI.
+        response: Which spectral response a prediction works with: the one that the model holds, or one estimated
+            from each scene's own pair.
+    """
+
+    bands: int
+    msi_bands: int
+    scale: int
+    psf: Psf
+    response: Literal["given", "estimated"] = "given"
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """What a network does, apart from what it is made of.
+
+    Attributes:
+        objective: `regression` is the control: one evaluation on zeros instead of noise, which gives x_0.
+        schedule: Name of the noise schedule.
+        steps: T.
+        target: What the network predicts.
+        scale_input: Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it.
+    """
+
+    objective: Objective
+    schedule: str
+    steps: int
+    target: Target
+    scale_input: bool
+
+
+class Scene(NamedTuple):
+    """What is learnt of a whole scene: the response (c, C), and the subspace of its spectra (of a batch of one)."""
+
+    response: Tensor
+    subspace: Subspace
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a network is conditioned on, and what turns its x_0 into a cube.
+
+    Attributes:
+        pair: The two images.
+        start: The cube (B, C, H, W) that an x_0 of zeros would stand for, or what the network starts from.
+        condition: (B, k, H, W).
+        subspace: Of the scenes' spectra.
+    """
+
+    pair: PairObservation
+    start: Tensor
+    condition: Tensor
+    subspace: Subspace
+
+
+class FusionModel(nn.Module, ABC):
+    """A super-resolver of an image pair around a network that denoises; what is diffused is up to the subclass.
+
+    Args:
+        pairing: The sensors.
+        denoising: What the network does.
+        channels: Channels of x_0.
+        response: Spectral response R (c, C) of the training pairs.
+        sampling: How predictions are made.
+    """
+
+    KIND: ClassVar[str]
+    components: int = 1
+    """Directions of the scene's subspace that the model works in."""
+    response: Tensor
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        denoising: Denoising,
+        *,
+        channels: int,
+        response: NDArray[np.floating[Any]] | None = None,
+        sampling: SamplingParams | None = None,
+    ) -> None:
+        super().__init__()
+        self.pairing, self.denoising, self.channels = pairing, denoising, channels
+        self.schedule = make_schedule(denoising.schedule, denoising.steps)
+        self.sampling = sampling
+        self._scene: Scene | None = None
+        start = np.zeros((pairing.msi_bands, pairing.bands)) if response is None else response
+        self.register_buffer("response", torch.from_numpy(np.asarray(start, dtype=np.float32)))
+
+    @abstractmethod
+    def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
+        """What the network is told of a pair."""
+
+    @abstractmethod
+    def clean(self, hr: Tensor, given: Given) -> Tensor:
+        """x_0 (B, channels, H, W) of the truth (B, C, H, W)."""
+
+    @abstractmethod
+    def cube(self, x0: Tensor, given: Given) -> Tensor:
+        """The cube (B, C, H, W) of x_0; inverse of :meth:`clean` within what x_0 can hold."""
+
+    @abstractmethod
+    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """The network: x_t (B, channels, H, W), condition (B, k, H, W) and sqrt(gamma) (B,) to its target."""
+
+    @abstractmethod
+    def net_config(self) -> dict[str, Any]:
+        """What :meth:`build` needs beside the sensors and the denoising."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
+        """A model without trained weights; inverse of :meth:`net_config`."""
+
+    @property
+    def name(self) -> str:
+        """Name of its row in tables."""
+        return self.KIND if self.denoising.objective == "diffusion" else "regression"
+
+    @property
+    def scale(self) -> int:
+        """Ratio s."""
+        return self.pairing.scale
+
+    @property
+    def bands(self) -> int | None:
+        """Bands C that it was made for; None: any number."""
+        return self.pairing.bands
+
+    @property
+    def msi_bands(self) -> int | None:
+        """Bands c of the HR-MSI that it fuses; None: any number."""
+        return self.pairing.msi_bands
+
+    @property
+    def psf(self) -> Psf:
+        """Of the LR-HSI's sensor."""
+        return self.pairing.psf
+
+    @property
+    def samples(self) -> int:
+        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+        return self._sampling.samples if self._varies else 1
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image: samples times steps."""
+        if self.denoising.objective == "regression":
+            return 1
+        return self.samples * len(self.schedule.timesteps(self._sampling.steps))
+
+    def with_samples(self, samples: int) -> Self:
+        """The same weights, not copied, with predictions that are the mean of `samples` samples.
+
+        Raises:
+            ParamsError: It is not a positive number.
+        """
+        if samples < 1:
+            raise ParamsError(f"Got {samples} samples, expected at least 1.")
+        return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
+
+    def with_sampling(
+        self, sampling: SamplingParams, *, response: Literal["given", "estimated"] | None = None
+    ) -> Self:
+        """The same weights, not copied, with predictions made in another way.
+
+        Args:
+            sampling: Steps, samples, consistency.
+            response: Which spectral response they work with; None: as before. One that was estimated for the training
+                itself stays so.
+        """
+        other = copy(self)
+        other.sampling = sampling
+        if response is not None and self.pairing.response == "given":
+            other.pairing = Pairing(**{**vars(self.pairing), "response": response})
+        return other
+
+    def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
+        """The same weights, not copied, bound to a scene: its tiles then share one subspace and one response.
+
+        Args:
+            lr: (C, h, w).
+            msi: (c, H, W).
+        """
+        other = copy(self)
+        other._scene = self._learn(self._tensor(lr), self._tensor(msi))
+        return other
+
+    def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:
+        """The network's raw prediction.
+
+        Args:
+            noisy: x_t (B, channels, H, W).
+            condition: (B, k, H, W).
+            gamma: (B,).
+
+        Returns:
+            (B, channels, H, W).
+        """
+        level = gamma.sqrt()
+        if self.denoising.scale_input:
+            noisy = noisy * level[:, None, None, None]
+        return self.network(noisy, condition, level)
+
+    def given(self, lr: Tensor, msi: Tensor) -> Given:
+        """What the network is told of a batch of pairs (B, C, h, w) and (B, c, H, W)."""
+        scene = self._scene or self._learn(lr, msi)
+        resampler = Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=lr, psf=self.psf)
+        gain = spectral_gain(scene.response, scene.subspace.covariance)
+        pair = PairObservation(lr, msi, resampler, scene.response, gain)
+        return self.condition(pair, scene.subspace)
+
+    def predict(
+        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> np.ndarray:
+        """Super-resolve a batch of pairs: the mean of the samples.
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training.
+            msi: (B, c, H, W) float32, the same scale and places.
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
+        """
+        return self.predict_with_spread(lr, msi=msi, origin=origin)[0]
+
+    def predict_with_spread(
+        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`predict`, and with it the standard deviation of the samples, zero where there is but one.
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training.
+            msi: (B, c, H, W) float32, the same scale and places.
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            Mean and standard deviation (K - 1 in its denominator) of the samples, each (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
+        """
+        check_input(lr, bands=self.bands)
+        fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
+        place = (origin[0] * self.scale, origin[1] * self.scale)
+        with torch.inference_mode():
+            # One by one, so that a prediction does not depend on its neighbours in the batch.
+            both = [
+                self._predict(self._tensor(low), self._tensor(high), origin=place)
+                for low, high in zip(lr, fine, strict=True)
+            ]
+        means, stds = zip(*both, strict=True)
+        return _as_batch(means), _as_batch(stds)
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs to build the same module."""
+        return {
+            "kind": self.KIND,
+            "objective": self.denoising.objective,
+            "pairing": asdict(self.pairing),
+            "denoising": asdict(self.denoising),
+            "net": self.net_config(),
+            "sampling": self._sampling.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a model without trained weights."""
+        pairing = Pairing(**{**config["pairing"], "psf": Psf(**config["pairing"]["psf"])})
+        model = cls.build(pairing, Denoising(**config["denoising"]), config["net"])
+        model.sampling = SamplingParams.model_validate(config["sampling"])
+        return model
+
+    @classmethod
+    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
+        """Read what :meth:`save` wrote, onto a device.
+
+        Raises:
+            MissingInputError: The folder holds no model.
+            IntegrityError: A file is corrupt.
+        """
+        return load_module(folder, cls.from_config).to(device)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into the existing `folder`."""
+        save_checkpoint(folder, weights=self.state_dict(), config=self.config())
+
+    @property
+    def _sampling(self) -> SamplingParams:
+        if self.sampling is None:
+            raise ParamsError(f"{self.KIND} was not told how to predict; give it one by with_sampling(sampling).")
+        return self.sampling
+
+    @property
+    def _varies(self) -> bool:
+        """Whether samples differ from each other; see :meth:`hsipipe.models.latent_net.LatentNet.varies`."""
+        hidden = self.denoising.scale_input and float(self.schedule.gammas[-1]) < _SILENT
+        one = len(self.schedule.timesteps(self._sampling.steps)) == 1
+        return self.denoising.objective == "diffusion" and not (hidden and one)
+
+    def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
+        return Scene(self._response_for(lr, msi), estimate_subspace(lr, self.components))
+
+    def _response_for(self, lr: Tensor, msi: Tensor) -> Tensor:
+        fits = self.response.shape == (msi.shape[1], lr.shape[1])
+        if fits and (self.training or self.pairing.response == "given"):
+            return self.response
+        low, high = (image[0].double().cpu().numpy() for image in (lr, msi))
+        estimated = estimate_response(low, high, scale=self.scale, psf=self.psf)
+        return torch.from_numpy(estimated).to(lr)
+
+    def _tensor(self, image: np.ndarray) -> Tensor:
+        # A copy: torch takes neither read-only nor turned arrays.
+        return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.response.device)
+
+    def _predict(self, lr: Tensor, msi: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        given = self.given(lr, msi)
+        return moments(self._finish(self._sample(given, origin, number), given) for number in range(self.samples))
+
+    def _finish(self, x0: Tensor, given: Given) -> Tensor:
+        sr = self.cube(x0, given)
+        return given.pair.project(sr) if self._sampling.consistency else sr
+
+    def _sample(self, given: Given, origin: tuple[int, int], number: int) -> Tensor:
+        batch, _, height, width = given.condition.shape
+        zeros = given.condition.new_zeros(batch, self.channels, height, width)
+        if self.denoising.objective == "regression":
+            return cast(Tensor, self(zeros, given.condition, zeros.new_zeros(batch)))
+
+        def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
+            prediction = self(x_t, given.condition, gamma)
+            return to_x0(self.denoising.target, prediction, x_t=x_t, gamma=gamma)
+
+        sampling = self._sampling
+        noise = noise_of_sample(zeros, origin=origin, seed=sampling.seed, number=number, draws=self.schedule.steps)
+        return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)
+
+
+def _as_batch(images: Sequence[Tensor]) -> np.ndarray:
+    return np.concatenate([image.float().cpu().numpy() for image in images])

@@ -1,0 +1,55 @@
+"""Interpolation of an LR image with a finer image as its guide: local linear regression.
+
+The guided filter (He, Sun and Tang 2013, DOI 10.1109/TPAMI.2012.213, eq. 19 to 21 for a guide of several channels) with
+its coefficients found on the coarse grid, as in the fast guided filter (arXiv 1505.00996), and drawn towards those of
+the whole scene instead of towards zero where a window says too little.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_RIDGE = 1e-5
+"""Variance of the guide, in units of the full range squared, that a window must exceed to be believed."""
+
+
+def guided_upsample(z: Tensor, coarse: Tensor, fine: Tensor, *, radius: int, prior: Tensor) -> Tensor:
+    """Bring `z` to the grid of the guide.
+
+    Args:
+        z: (B, L, h, w).
+        coarse: The guide as the sensor of `z` sees it, (B, c, h, w).
+        fine: The guide (B, c, H, W).
+        radius: The windows have 2 radius + 1 pixels of `z` on a side.
+        prior: Coefficients (B, L, c) that hold where a window does not say otherwise.
+
+    Returns:
+        (B, L, H, W).
+    """
+    guides, channels = coarse.shape[1], z.shape[1]
+    mean_guide, mean_z = _mean(coarse, radius), _mean(z, radius)
+    within = _products(coarse, coarse, radius) - mean_guide[:, :, None] * mean_guide[:, None]
+    between = _products(coarse, z, radius) - mean_guide[:, :, None] * mean_z[:, None]
+    ridge = _RIDGE * torch.eye(guides, dtype=z.dtype, device=z.device)
+    slopes = torch.linalg.solve(
+        within.permute(0, 3, 4, 1, 2) + ridge,
+        between.permute(0, 3, 4, 1, 2) + _RIDGE * prior.transpose(1, 2)[:, None, None],
+    )
+    offsets = mean_z - torch.einsum("bhwkl,bkhw->blhw", slopes, mean_guide)
+    # A pixel lies in several windows; the mean of what they say is smoother than any of them.
+    slopes = _mean(slopes.flatten(3).permute(0, 3, 1, 2), 1)
+    size = (fine.shape[2], fine.shape[3])
+    a = F.interpolate(slopes, size=size, mode="bilinear").unflatten(1, (guides, channels))
+    b = F.interpolate(_mean(offsets, 1), size=size, mode="bilinear")
+    return torch.einsum("bklhw,bkhw->blhw", a, fine) + b
+
+
+def _mean(x: Tensor, radius: int) -> Tensor:
+    """Mean over the part of each pixel's window that lies in the image."""
+    return F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
+
+
+def _products(x: Tensor, y: Tensor, radius: int) -> Tensor:
+    """Means over windows of the products of channels, (B, channels of x, channels of y, h, w)."""
+    both = (x[:, :, None] * y[:, None]).flatten(1, 2)
+    return _mean(both, radius).unflatten(1, (x.shape[1], y.shape[1]))
