@@ -93,15 +93,18 @@ class Unet(nn.Module):
     """Predicts the target from the noisy image, the condition and the noise level.
 
     Args:
-        channels: Channels of the noisy image, of the condition and of the output.
+        channels: Channels of the noisy image and of the output.
         params: Sizes; see :class:`hsipipe.params.UnetParams`.
         patch: Training patch in pixels; tells at which level a feature map size of
             `params.attention` occurs.
+        condition_channels: Channels of the condition, by default as many. With those of an interpolated LR-HSI
+            and an HR-MSI this is the network of DDPM-Fus (arXiv 2307.03423).
     """
 
-    def __init__(self, channels: int, params: UnetParams, *, patch: int) -> None:
+    def __init__(self, channels: int, params: UnetParams, *, patch: int, condition_channels: int | None = None) -> None:
         super().__init__()
         self.channels, self.params, self.patch = channels, params, patch
+        self.condition_channels = channels if condition_channels is None else condition_channels
         fold = params.unshuffle**2
         widths = [params.width * m for m in params.multipliers]
         attended = [patch // params.unshuffle // 2**level in params.attention for level in range(len(widths))]
@@ -112,7 +115,7 @@ class Unet(nn.Module):
             block = ResidualBlock(inputs, outputs, embedding=params.width, norm=params.norm, dropout=params.dropout)
             return _Stage(block, SelfAttention(outputs, norm=params.norm) if attention else None)
 
-        self.head = nn.Conv2d(2 * channels * fold, params.width, 3, padding=1)
+        self.head = nn.Conv2d((channels + self.condition_channels) * fold, params.width, 3, padding=1)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         width, skips = params.width, [params.width]
         for level, target in enumerate(widths):
@@ -143,20 +146,24 @@ class Unet(nn.Module):
             "channels": self.channels,
             "params": self.params.model_dump(mode="json"),
             "patch": self.patch,
+            "condition_channels": self.condition_channels,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Unet":
         """Build a network without trained weights."""
         params = UnetParams.model_validate(config["params"])
-        return cls(int(config["channels"]), params, patch=int(config["patch"]))
+        channels = int(config["channels"])
+        # Checkpoints from before there was such a key have a condition like the noisy image.
+        condition = int(config.get("condition_channels", channels))
+        return cls(channels, params, patch=int(config["patch"]), condition_channels=condition)
 
     def forward(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """Predict the target.
 
         Args:
             noisy: (B, channels, H, W).
-            condition: (B, channels, H, W).
+            condition: (B, condition_channels, H, W).
             level: (B,) square root of gamma.
 
         Returns:

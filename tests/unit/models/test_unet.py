@@ -45,3 +45,31 @@ def test_without_normalisation_a_tile_sees_what_the_scene_sees():
     level = torch.tensor([0.5])
     whole, tile = net(x, x, level), net(x[..., :64, :64], x[..., :64, :64], level)
     torch.testing.assert_close(whole[..., :24, :24], tile[..., :24, :24], atol=1e-5, rtol=1e-5)
+
+
+def test_the_condition_may_have_channels_of_its_own():
+    torch.manual_seed(0)
+    net = Unet(5, SMALL, patch=16, condition_channels=8).eval()
+    noisy, condition, level = torch.randn(2, 5, 10, 13), torch.randn(2, 8, 10, 13), torch.rand(2)
+    before = net(noisy, condition, level)
+    assert before.shape == noisy.shape
+    for channel in (0, 7):
+        changed = condition.clone()
+        changed[:, channel] += 1
+        assert not torch.equal(net(noisy, changed, level), before)
+
+
+@pytest.mark.parametrize("condition_channels", [None, 8])
+def test_a_network_from_its_config_gives_the_same(condition_channels):
+    net = Unet(5, SMALL, patch=16, condition_channels=condition_channels).eval()
+    other = Unet.from_config(net.config()).eval()
+    other.load_state_dict(net.state_dict())
+    x, condition, level = torch.randn(1, 5, 16, 16), torch.randn(1, condition_channels or 5, 16, 16), torch.rand(1)
+    torch.testing.assert_close(other(x, condition, level), net(x, condition, level), rtol=0, atol=0)
+
+
+def test_a_config_from_before_conditions_had_channels_of_their_own_still_works():
+    net = Unet(5, SMALL, patch=16)
+    config = net.config()
+    del config["condition_channels"]
+    Unet.from_config(config).load_state_dict(net.state_dict())
