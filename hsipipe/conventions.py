@@ -26,6 +26,16 @@ METRIC_DEFINITIONS: Mapping[str, str] = {
 """The metrics of :mod:`hsipipe.evaluation.metrics` in one sentence each; a task may say otherwise of some
 (:data:`hsipipe.restoration.TASKS`)."""
 
+FUSION_METRIC_DEFINITIONS: Mapping[str, str] = {
+    "msi_consistency_psnr_db": "PSNR of the prediction, as the sensor of the HR-MSI sees it, against the HR-MSI (dB)",
+    "d_lambda": "mean over pairs of bands of the change of their Q index from the LR-HSI to the prediction",
+    "d_s": "mean over pairs of an HSI and an MSI band of the change of their Q index from low to high resolution",
+    "qnr": "(1 - D_lambda) (1 - D_s)",
+}
+"""The metrics that need an HR-MSI, of :mod:`hsipipe.evaluation.metrics` and :mod:`hsipipe.evaluation.fusion_metrics`.
+
+They enter no hash: protocols are older, and these judge a row by its input, not by the truth that a protocol fixes."""
+
 
 @dataclass(frozen=True)
 class Setup:

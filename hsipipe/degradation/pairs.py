@@ -84,7 +84,7 @@ def make_pairs(
             entry = {"name": name, "scene": region.scene, "region": box, "low": low, "span": span}
             entries[part].append(entry | digests.get(region.scene, {}))
             advance(note=f"{part}/{name}")
-    _write_index(out, index, entries, degradation)
+    _write_index(out, index, entries, degradation, sensors.response)
     return _summary(parts, degradation, index)
 
 
@@ -102,6 +102,17 @@ def pairs_index(pairs: DegradedPairs) -> dict[str, Any]:
         raise MissingInputError(f"No {INDEX} in {pairs.path}. Run the stage degrade (dvc repro degrade).") from error
     except ValueError as error:
         raise IntegrityError(f"{path} is damaged ({error}). Run the stage degrade again.") from error
+
+
+def pair_response(pairs: DegradedPairs) -> NDArray[np.float64] | None:
+    """The spectral response (c, C) that the HR-MSI was simulated with; None: there is none, or it was measured.
+
+    Raises:
+        MissingInputError: The pairs were not published.
+        IntegrityError: Their index is damaged.
+    """
+    matrix = pairs_index(pairs).get("response")
+    return None if matrix is None else np.asarray(matrix, dtype=np.float64)
 
 
 def pair_names(pairs: DegradedPairs, split: str) -> list[str]:
@@ -220,7 +231,11 @@ def _usable(entry: dict[str, Any], degradation: DegradationParams) -> tuple[int,
 
 
 def _write_index(
-    out: Path, index: Mapping[str, Any], entries: Mapping[str, Any], degradation: DegradationParams
+    out: Path,
+    index: Mapping[str, Any],
+    entries: Mapping[str, Any],
+    degradation: DegradationParams,
+    matrix: NDArray[np.float64] | None,
 ) -> None:
     srf = degradation.srf
     tree = {
@@ -229,6 +244,7 @@ def _write_index(
         "scale": degradation.scale,
         "psf": degradation.psf.model_dump(mode="json"),
         "srf": srf if srf in (None, MEASURED) else srf_identity(srf),
+        "response": None if matrix is None else matrix.tolist(),
         "normalisation": degradation.normalisation,
         "splits": entries,
     }

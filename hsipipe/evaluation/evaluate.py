@@ -18,7 +18,7 @@ from hsipipe.artifacts import (
     GaeCheckpoint,
     RegressionCheckpoint,
 )
-from hsipipe.degradation.pairs import Pair, pair_names, read_pair
+from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
@@ -58,10 +58,17 @@ def evaluate_models(
     rows = standard_rows(
         pairs, gae, diffusion, regression, control, sampling=sampling, scale=protocol.scale, device=device
     )
-    return evaluate(pairs, rows, out, protocol=protocol)
+    return evaluate(pairs, rows, out, protocol=protocol, response=pair_response(pairs))
 
 
-def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protocol: Protocol) -> dict[str, Any]:
+def evaluate(
+    pairs: DegradedPairs,
+    rows: Sequence[AnyRow],
+    out: Path,
+    *,
+    protocol: Protocol,
+    response: NDArray[np.float64] | None = None,
+) -> dict[str, Any]:
     """Predict and score the test scenes.
 
     Args:
@@ -69,6 +76,8 @@ def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protoco
         rows: What is compared.
         out: Existing empty folder; gets one .npz a scene and an index, for the report.
         protocol: The frame that the pairs were made in.
+        response: Spectral response (c, C) that the HR-MSI of the pairs was made with; with it every row has
+            ``msi_consistency_psnr_db``.
 
     Returns:
         The tree of metrics.json, ready for strict JSON: ``models`` (means over scenes), ``scenes``,
@@ -88,12 +97,12 @@ def evaluate(pairs: DegradedPairs, rows: Sequence[AnyRow], out: Path, *, protoco
         for name in names:
             pair = read_pair(pairs, "test", name)
             if not scenes:
-                _warm_up(rows, pair, scale=protocol.scale)
+                _warm_up(rows, pair, scale=protocol.scale, response=response)
             scenes[name] = {}
             predictions: list[Prediction] = []
             spreads: dict[int, Prediction] = {}
             for row in rows:
-                prediction, spread, scenes[name][row.name] = _score_row(row, pair, protocol)
+                prediction, spread, scenes[name][row.name] = _score_row(row, pair, protocol, response)
                 if spread is not None:
                     spreads[len(predictions)] = spread
                 if row.kind != "ceiling":
@@ -115,7 +124,7 @@ def _uncertainty(rows: Sequence[AnyRow], calibration: NDArray[np.float64]) -> di
     return {"uncertainty": finite(numbers)} if numbers else {}
 
 
-def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int) -> None:
+def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int, response: NDArray[np.float64] | None = None) -> None:
     """Each row once on a corner: a first call allocates and picks kernels, and is no scene's time."""
     if min(pair.lr.shape[1:]) < _WARM_UP:
         return
@@ -123,19 +132,28 @@ def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int) -> None:
     msi = None if pair.msi is None else pair.msi[high]
     corner = replace(pair, hr=pair.hr[high], lr=pair.lr[low], msi=msi)
     for row in rows:
-        apply(row, corner)
+        apply(row, corner, response)
 
 
-def _score_row(row: AnyRow, pair: Pair, protocol: Protocol) -> tuple[Prediction, Prediction | None, dict[str, float]]:
+def _score_row(
+    row: AnyRow, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None
+) -> tuple[Prediction, Prediction | None, dict[str, float]]:
     """The row's prediction of a scene, what it says of the prediction's error, and its metrics."""
     started = time.perf_counter()
-    prediction, spread = apply_with_spread(row, pair)
+    prediction, spread = apply_with_spread(row, pair, response)
     seconds = time.perf_counter() - started
     low, high = protocol.conventions.prediction_range
     prediction = np.clip(prediction, low, high)
     try:
         values = score(
-            prediction, pair.hr, protocol.scale, lr=pair.lr, psf=protocol.psf, ergas_ratio=protocol.ergas_ratio
+            prediction,
+            pair.hr,
+            protocol.scale,
+            lr=pair.lr,
+            psf=protocol.psf,
+            ergas_ratio=protocol.ergas_ratio,
+            msi=pair.msi,
+            response=response,
         )
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error

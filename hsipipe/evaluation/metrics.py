@@ -36,6 +36,8 @@ def score(
     lr: "NDArray[Any] | xr.DataArray | None" = None,
     psf: Psf = BICUBIC,
     ergas_ratio: int | None = None,
+    msi: "NDArray[Any] | xr.DataArray | None" = None,
+    response: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, float]:
     """All metrics of a prediction.
 
@@ -46,10 +48,13 @@ def score(
         lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
         psf: Of the LR sensor, for the consistency.
         ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
+        msi: HR-MSI (c, H, W) of the scene, and
+        response: the spectral response (c, C) that it was made with, for the consistency with it; where one of the two
+            is unknown, it is left out.
 
     Returns:
-        The keys of :data:`hsipipe.conventions.METRIC_DEFINITIONS`. PSNR of identical images is ``inf``; an
-        undefined value is NaN.
+        The keys of :data:`hsipipe.conventions.METRIC_DEFINITIONS`, and ``msi_consistency_psnr_db`` with an HR-MSI and
+        its response. PSNR of identical images is ``inf``; an undefined value is NaN.
 
     Raises:
         DataError: Scale, shapes, ranks, NaN, extents or a band without signal; the message says what to do.
@@ -60,8 +65,9 @@ def score(
     given = None if lr is None else as_cube(lr, "lr")
     if given is not None:
         check_lr(given, truth, scale)
+    fine = None if msi is None or response is None else as_cube(msi, "msi")
     mse = band_mse(prediction, truth)
-    return {
+    values = {
         "mpsnr_db": mpsnr_db(mse),
         "cube_psnr_db": cube_psnr_db(mse),
         "mssim": mssim(prediction, truth),
@@ -71,6 +77,9 @@ def score(
         "rmse": rmse(mse),
         "consistency_psnr_db": consistency_psnr_db(prediction, given, hr=truth, scale=scale, psf=psf),
     }
+    if fine is not None and response is not None:
+        values["msi_consistency_psnr_db"] = msi_consistency_psnr_db(prediction, fine, response)
+    return values
 
 
 def band_mse(sr: Array, hr: Array) -> NDArray[np.float64]:
@@ -199,6 +208,29 @@ def consistency_psnr_db(sr: Array, lr: Array | None, *, hr: Array, scale: int, p
         low = psf.downsample(_f64(b), scale) if lr is None else _f64(b)
         errors.append(np.mean(np.square(psf.downsample(_f64(a), scale) - low)))
     return psnr_db(float(np.mean(errors)))
+
+
+def msi_consistency_psnr_db(sr: Array, msi: Array, response: NDArray[np.floating[Any]]) -> float:
+    """PSNR in dB between the prediction, as the sensor of the HR-MSI would see it, and the HR-MSI.
+
+    Args:
+        sr: Prediction (C, H, W).
+        msi: HR-MSI (c, H, W).
+        response: Spectral response (c, C).
+
+    Raises:
+        DataError: The three do not belong together.
+    """
+    expected = (len(response), *sr.shape[1:])
+    if response.shape[1:] != sr.shape[:1] or msi.shape != expected:
+        raise DataError(
+            f"msi has shape {msi.shape}, response {response.shape}, sr {sr.shape}: expected (c, H, W), (c, C) and "
+            "(C, H, W); give the response that the HR-MSI was made with, and crop both images to the same region."
+        )
+    matrix, total = _f64(response), 0.0
+    for row in range(sr.shape[1]):  # a row at a time: no copy of the scene
+        total += float(np.square(matrix @ _f64(sr[:, row]) - _f64(msi[:, row])).sum())
+    return psnr_db(total / msi.size)
 
 
 def _f64(plane: NDArray[Any]) -> NDArray[np.float64]:

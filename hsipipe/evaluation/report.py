@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hsipipe.artifacts import Evaluation
 from hsipipe.bands import band_label
-from hsipipe.conventions import METRIC_DEFINITIONS
+from hsipipe.conventions import FUSION_METRIC_DEFINITIONS, METRIC_DEFINITIONS
 from hsipipe.errors import DataError
 from hsipipe.evaluation import figures, spread_figures
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
@@ -35,6 +35,10 @@ _TITLES = {
     "cc": "CC",
     "rmse": "RMSE",
     "consistency_psnr_db": "Consistency",
+    "msi_consistency_psnr_db": "Consistency with the HR-MSI",
+    "d_lambda": "D_lambda",
+    "d_s": "D_s",
+    "qnr": "QNR",
 }
 
 
@@ -211,13 +215,20 @@ def _render(
         columns=COLUMNS,
         protocol=metrics["protocol"],
         test_set=metrics.get("test_set", []),
-        definitions=[(_TITLES[key], frame.get(f"metrics.{key}", text)) for key, text in METRIC_DEFINITIONS.items()],
+        definitions=_definitions(frame, models),
         overview=overview,
         uncertainty=uncertainty,
         details=details,
         training=training,
         scenes=len(metrics["scenes"]),
     )
+
+
+def _definitions(frame: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Title and definition of every metric, as the protocol has it; those of fusion where they occur."""
+    occurring = {key for row in models.values() for key, value in row.items() if value is not None}
+    fusion = {key: text for key, text in FUSION_METRIC_DEFINITIONS.items() if key in occurring}
+    return [(_TITLES[key], frame.get(f"metrics.{key}", text)) for key, text in {**METRIC_DEFINITIONS, **fusion}.items()]
 
 
 def _table(

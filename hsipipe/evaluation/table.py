@@ -38,11 +38,12 @@ COLUMNS = (
     Column("cc", "CC", "", 4, 1),
     Column("rmse", "RMSE", "", 4, -1),
     Column("consistency_psnr_db", "Consist", "dB", 2, 1),
+    Column("msi_consistency_psnr_db", "MSI", "dB", 2, 1),
     Column("seconds_per_image", "Time", "s/img", 2, 0),
     Column("nfe", "NFE", "", 0, 0),
 )
 """Everything that is measured, in the order of the tables."""
-_TERMINAL = tuple(column for column in COLUMNS if column.key not in {"cc", "rmse"})
+_REPORT_ONLY = {"cc", "rmse"}
 MISSING = "n/a"
 """Stands where a number is not finite or not there."""
 
@@ -50,23 +51,24 @@ MISSING = "n/a"
 def render(metrics: Mapping[str, Any]) -> Table:
     """The means over the test scenes; ceilings apart and dimmed, the best of the others in bold.
 
-    CC and RMSE, which say little beside PSNR, are left to the report: 80 columns do not hold them.
+    CC and RMSE, which say little beside PSNR, are left to the report: 80 columns do not hold them. Where there is
+    an HR-MSI, the consistency with it takes the place of the cube's PSNR, unless the protocol reports that.
     """
     rows: Mapping[str, Mapping[str, Any]] = metrics["models"]
-    best = best_rows(rows)
+    best, columns = best_rows(rows), _terminal(metrics)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=_title(metrics))
     table.add_column("", no_wrap=True)
-    for column in _TERMINAL:
+    for column in columns:
         table.add_column(f"{column.title}\n{column.unit}", justify="right", no_wrap=True)
     results = [name for name, row in rows.items() if row.get("kind") != "ceiling"]
     for name in results:
         cells = [
             Text(cell(rows[name].get(column.key), column), style="bold" if best.get(column.key) == name else "")
-            for column in _TERMINAL
+            for column in columns
         ]
         table.add_row(name, *cells, end_section=name == results[-1])
     for name in (name for name in rows if name not in results):
-        cells = [Text(cell(rows[name].get(column.key), column)) for column in _TERMINAL]
+        cells = [Text(cell(rows[name].get(column.key), column)) for column in columns]
         table.add_row(Text(name), *cells, style="dim")
     return table
 
@@ -102,6 +104,14 @@ def cell(value: float | None, column: Column) -> str:
         return MISSING
     least = 10.0**-column.digits
     return f"<{least:.{column.digits}f}" if 0 < value < least / 2 else f"{value:.{column.digits}f}"
+
+
+def _terminal(metrics: Mapping[str, Any]) -> list[Column]:
+    """What 80 columns hold."""
+    fused = any(row.get("msi_consistency_psnr_db") is not None for row in metrics["models"].values())
+    headline = dict(metrics.get("protocol", {}).get("fields", [])).get("headline")
+    hidden = "cube_psnr_db" if fused and headline != "cube_psnr_db" else "msi_consistency_psnr_db"
+    return [column for column in COLUMNS if column.key not in {*_REPORT_ONLY, hidden}]
 
 
 def _title(metrics: Mapping[str, Any]) -> str | None:

@@ -51,7 +51,7 @@ class PatchArrays:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """Attributes of the store: dataset, scale, srf, wavelength_nm, scenes, among others."""
+        """Attributes of the store: dataset, scale, srf, response, wavelength_nm, scenes, among others."""
         return dict(self._open().attrs)
 
     @property

@@ -83,7 +83,8 @@ def _plan(pairs: DegradedPairs, part: str, scale: int, patches: PatchesParams) -
 def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], advance: Any) -> None:
     count = len(plan.origins)
     shard = min(shard, count)
-    attrs = {key: index[key] for key in ("dataset", "scale", "psf", "srf", "wavelength_nm")} | {"scenes": plan.names}
+    kept = ("dataset", "scale", "psf", "srf", "response", "wavelength_nm")
+    attrs = {key: index.get(key) for key in kept} | {"scenes": plan.names}
     group = create_store(path, _layout(plan, shard), attrs=attrs)
     get_array(group, "origin")[...] = plan.origins.astype(np.int32)
 

@@ -9,7 +9,7 @@ from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import open_scene, prepare_scenes
 from hsipipe.degradation import simulate as module
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
+from hsipipe.degradation.pairs import make_pairs, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import Psf, make_psf
 from hsipipe.degradation.srf import response
 from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
@@ -60,6 +60,23 @@ def test_the_index(tmp_path, make_scenes, make):
         part: [{"name": "synthetic_00", "scene": "synthetic_00", "region": region, "low": 0.0, "span": 1.0}]
         for part, region in (("train", [0, 36, 0, 64]), ("val", [40, 64, 0, 28]), ("test", [40, 64, 32, 64]))
     }
+
+
+@pytest.mark.parametrize("srf", ["rgb", None])
+def test_the_index_knows_the_response(tmp_path, make_scenes, make, srf):
+    pairs, _ = make(make_scenes(), tmp_path / "pairs", degradation={"srf": srf})
+    matrix = pair_response(pairs)
+    if srf is None:
+        assert matrix is None
+        return
+    pair = read_pair(pairs, "val", pair_names(pairs, "val")[0])
+    np.testing.assert_array_equal(matrix, response(srf, pair.wavelength_nm))
+    np.testing.assert_allclose(np.tensordot(matrix, pair.hr, 1), pair.msi, atol=1e-6)
+
+
+def test_an_older_index_knows_no_response(tmp_path):
+    (tmp_path / "pairs.json").write_text('{"splits": {}}')
+    assert pair_response(DegradedPairs(tmp_path)) is None
 
 
 def test_a_region_is_degraded_as_if_there_were_nothing_around_it(tmp_path, make_scenes, make):

@@ -8,7 +8,7 @@ import pytest
 from hsipipe.artifacts import ControlCheckpoint, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.degradation.pairs import pair_names, read_pair
+from hsipipe.degradation.pairs import pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.evaluate import evaluate, evaluate_models
 from hsipipe.evaluation.evidence import SceneEvidence, choose_detail, choose_pixels, display_bands, read_index
@@ -70,11 +70,24 @@ def test_protocol_test_set_gain_and_verdicts_are_recorded(metrics, protocol, nam
 
 
 def test_models_are_given_no_truth(pair):
-    assert {entry.name for entry in fields(Observation)} == {"name", "lr", "msi", "wavelength_nm"}
+    assert {entry.name for entry in fields(Observation)} == {"name", "lr", "msi", "wavelength_nm", "response"}
     seen = []
     apply(Row("spy", "model", lambda given: seen.append(given), 0), pair)
     assert type(seen[0]) is Observation
     assert not hasattr(seen[0], "hr")
+
+
+def test_with_a_response_every_row_is_held_against_the_msi(pairs, rows, protocol, tmp_path, pair):
+    response, seen = pair_response(pairs), []
+    spy = Row("spy", "model", lambda given: seen.append(given.response) or upsample(given.lr, 4), 0)
+    metrics = evaluate(pairs, [*rows, spy], tmp_path, protocol=protocol, response=response)
+    assert all(set(values) == MODEL_KEYS | {"msi_consistency_psnr_db"} for values in metrics["models"].values())
+    assert len(seen) == 3  # the first call, and two scenes
+    assert all(given is response for given in seen)
+    sr = np.clip(upsample(pair.lr, 4), 0, 1)
+    by_hand = -10 * np.log10(np.mean((np.tensordot(response, sr, 1) - pair.msi) ** 2))
+    assert metrics["scenes"][pair.name]["bicubic"]["msi_consistency_psnr_db"] == pytest.approx(by_hand, abs=1e-4)
+    assert metrics["models"]["ae-ceiling"]["msi_consistency_psnr_db"] > 100
 
 
 def test_the_pca_row_is_fitted_on_training_scenes_and_named_after_k(pairs, pair):
@@ -216,6 +229,7 @@ def test_trained_models_stand_beside_bicubic_their_controls_and_the_ceilings(pai
         hardware=params.hardware.model_copy(update={"accelerator": "cpu"}),
         protocol=protocol,
     )
+    assert all(row["msi_consistency_psnr_db"] > 0 for row in metrics["models"].values())
     kinds = {name: row["kind"] for name, row in metrics["models"].items()}
     assert kinds == {
         "bicubic": "baseline",

@@ -12,7 +12,7 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.functional.image import spectral_angle_mapper as torch_sam
 
-from hsipipe.conventions import METRIC_DEFINITIONS
+from hsipipe.conventions import FUSION_METRIC_DEFINITIONS, METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
@@ -81,6 +81,41 @@ def test_consistency_is_against_the_given_input(cubes):
     sr, hr = cubes
     lr = downsample(sr, 4)
     assert metrics.score(sr, hr, 4, lr=lr)["consistency_psnr_db"] > 250
+
+
+RESPONSE = np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0.2, 0.3, 0.5]])
+
+
+def test_consistency_with_the_msi_by_brute_force(cubes):
+    sr, hr = cubes
+    seen, msi = (np.einsum("kc,cyx->kyx", RESPONSE, cube) for cube in cubes)
+    values = metrics.score(sr, hr, msi=msi, response=RESPONSE)
+    assert set(values) - set(METRIC_DEFINITIONS) == {"msi_consistency_psnr_db"} <= set(FUSION_METRIC_DEFINITIONS)
+    reference = peak_signal_noise_ratio(msi, seen, data_range=1)
+    assert values["msi_consistency_psnr_db"] == pytest.approx(reference, abs=1e-10)
+    assert {key: values[key] for key in METRIC_DEFINITIONS} == metrics.score(sr, hr)
+    labelled = xr.DataArray(msi.transpose(1, 2, 0), dims=("y", "x", "band"))
+    assert metrics.score(sr, hr, msi=labelled, response=RESPONSE) == values
+    assert metrics.msi_consistency_psnr_db(sr, seen, RESPONSE) > 250
+
+
+@pytest.mark.parametrize("given", [{"msi": np.zeros((2, 24, 32))}, {"response": RESPONSE}])
+def test_without_msi_or_response_there_is_no_consistency_with_it(cubes, given):
+    assert set(metrics.score(*cubes, **given)) == set(METRIC_DEFINITIONS)
+
+
+@pytest.mark.parametrize(
+    ("msi", "response", "message"),
+    [
+        (np.zeros((3, 24, 32)), RESPONSE, r"msi has shape \(3, 24, 32\), response \(2, 5\), sr \(5, 24, 32\)"),
+        (np.zeros((2, 24, 31)), RESPONSE, "crop both images"),
+        (np.zeros((2, 24, 32)), RESPONSE[:, :4], "give the response that the HR-MSI was made with"),
+        (np.full((2, 24, 32), np.nan), RESPONSE, "msi has 768 NaN"),
+    ],
+)
+def test_an_msi_that_does_not_belong_is_refused(cubes, msi, response, message):
+    with pytest.raises(DataError, match=message):
+        metrics.score(*cubes, msi=msi, response=response)
 
 
 def test_a_constant_error_by_hand():

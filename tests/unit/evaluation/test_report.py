@@ -7,9 +7,10 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from hsipipe.artifacts import DegradedPairs, Evaluation, RawScenes
+from hsipipe.conventions import FUSION_METRIC_DEFINITIONS
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import Pair, make_pairs, pairs_index
+from hsipipe.degradation.pairs import Pair, make_pairs, pair_response, pairs_index
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
 from hsipipe.evaluation.evaluate import evaluate
@@ -99,6 +100,21 @@ def test_the_spread_of_samples_stands_beside_the_error(pairs, sampled_rows, prot
 def test_without_samples_the_report_says_nothing_of_uncertainty(evaluation, out):
     write_report(*evaluation, out)
     assert "Uncertainty" not in (out / "index.html").read_text()
+
+
+def test_a_metric_of_fusion_is_defined_where_it_occurs(pairs, rows, protocol, tmp_path, out, one_scene, evaluation):
+    definition = FUSION_METRIC_DEFINITIONS["msi_consistency_psnr_db"]
+    write_report(*evaluation, out)
+    without = (out / "index.html").read_text()
+    folders = [tmp_path / name for name in ("fused", "fused-report")]
+    for folder in folders:
+        folder.mkdir()
+    metrics = evaluate(pairs, rows, folders[0], protocol=protocol, response=pair_response(pairs))
+    write_report(Evaluation(folders[0]), metrics, folders[1])
+    page = (folders[1] / "index.html").read_text()
+    assert (definition in without, definition in page) == (False, True)
+    assert f"{metrics['models']['dmgasr']['msi_consistency_psnr_db']:.2f}" in page
+    assert all(FUSION_METRIC_DEFINITIONS[key] not in page for key in ("d_lambda", "d_s", "qnr"))
 
 
 def test_error_maps_share_one_colour_scale(evaluation, names):

@@ -34,9 +34,15 @@ METRICS = {
 }
 
 
-def text(width=80, **options):
+FUSED = {
+    **METRICS,
+    "models": {name: {**values, "msi_consistency_psnr_db": 104.25} for name, values in METRICS["models"].items()},
+}
+
+
+def text(width=80, metrics=METRICS, **options):
     console = Console(width=width, file=io.StringIO(), **options)
-    print_table(METRICS, console)
+    print_table(metrics, console)
     return console.file.getvalue()
 
 
@@ -48,6 +54,29 @@ def test_it_fits_eighty_columns_uncut():
     assert "50.00" in line
     assert "101.50" in line
     assert "123.46" in line
+
+
+def test_consistency_with_an_msi_takes_the_place_of_the_cube_psnr():
+    lines = text(metrics=FUSED).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in text(metrics=FUSED)
+    assert "104.25" in next(line for line in lines if "pca-15-ceiling" in line)
+    assert ("MSI" in text(metrics=FUSED), "cube" in text(metrics=FUSED)) == (True, False)
+    assert ("MSI" in text(), "cube" in text()) == (False, True)
+
+
+def test_a_protocol_that_reports_the_cube_psnr_keeps_it():
+    protocol = {**METRICS["protocol"], "fields": [["headline", "cube_psnr_db"]]}
+    shown = text(metrics={**FUSED, "protocol": protocol})
+    assert ("MSI" in shown, "cube" in shown) == (False, True)
+
+
+def test_one_row_with_a_consistency_is_enough_and_the_others_are_marked():
+    models = {**METRICS["models"], "dmgasr": FUSED["models"]["dmgasr"]}
+    lines = text(metrics={**METRICS, "models": models}).splitlines()
+    assert "104.25" in next(line for line in lines if "dmgasr" in line)
+    assert "n/a" in next(line for line in lines if "pca-residual" in line)
+    assert best_rows(models)["msi_consistency_psnr_db"] == "dmgasr"
 
 
 def test_ceilings_stand_last_and_cannot_be_the_best():

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import pair_names, read_pair
+from hsipipe.degradation.pairs import pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
 from hsipipe.params import PatchesParams
 from hsipipe.patches.dataset import PatchArrays
@@ -48,6 +48,7 @@ def test_the_store_describes_itself(tmp_path, pairs):
     assert dataset.attrs["scale"] == 4
     assert dataset.attrs["scenes"] == pair_names(pairs, "train")
     assert len(dataset.attrs["wavelength_nm"]) == 6
+    np.testing.assert_array_equal(dataset.attrs["response"], pair_response(pairs))
 
 
 def test_one_file_a_shard(tmp_path, pairs):

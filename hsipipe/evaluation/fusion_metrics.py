@@ -1,0 +1,209 @@
+"""What can be said of a fused cube without its ground truth: D_lambda, D_s and QNR.
+
+Alparone et al. 2008, DOI 10.14358/PERS.74.2.193, with the exponents p = q = 1 and alpha = beta = 1. They ask whether
+the bands relate to each other, and to the HR-MSI, in the fused cube as they do at the low resolution. The relation of
+two bands is the Q index of Wang & Bovik 2002, DOI 10.1109/97.995823: over a block with means m, variances v and
+covariance c, ``Q = 4 c m_x m_y / ((v_x + v_y) (m_x^2 + m_y^2))``, and its mean over blocks.
+
+Implementations differ in what follows, and their numbers with it:
+
+- Blocks do not overlap and cover the same ground at both resolutions: :data:`BLOCK` LR pixels, s times as many HR
+  pixels (at s = 4 the common 32), and all of a scene: where they do not fill it, they are larger, up to twice.
+- As in Wang & Bovik's own program, two constant bands have ``Q = 2 m_x m_y / (m_x^2 + m_y^2)``, and bands that are
+  both zero, or both of zero mean, have 1.
+- A pair of bands whose Q is negative counts as unrelated, Q = 0: no distortion is then above 1.
+- An HR-MSI of several bands stands in for the panchromatic one band after the other: D_s is the mean over all pairs
+  of an HSI band and an MSI band.
+
+D_lambda alone is no merit: the LR-HSI with every pixel repeated has none.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.degradation.api import check_scale
+from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.errors import DataError
+from hsipipe.evaluation.cubes import Array, as_cube, check_lr
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+BLOCK = 8
+"""Edge in LR pixels of the blocks of the Q index: the window of Wang & Bovik."""
+
+_CONSTANT = 1e-20
+"""Variance over squared mean below which a block is constant: rounding leaves 1e-31 of it."""
+
+_Box = tuple[slice, slice]
+
+
+def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray", *, block: int = BLOCK) -> float:
+    """Spectral distortion: 0 is best, 1 is worst.
+
+    The mean over all pairs of bands of ``|Q(sr_i, sr_j) - Q(lr_i, lr_j)|``; none is left out.
+
+    Args:
+        sr: Fused cube (C, H, W).
+        lr: LR-HSI (C, h, w), H = s h and W = s w.
+        block: Edge of a block in LR pixels.
+
+    Returns:
+        0 to 1; NaN for a single band, which has no pair.
+
+    Raises:
+        DataError: Ranks, NaN, bands or extents; the message says what to do.
+    """
+    fused, low = as_cube(sr, "sr"), as_cube(lr, "lr")
+    scale = _ratio(fused, low)
+    bands = len(low)
+    if bands < 2:
+        return float("nan")
+    q_low = _q_index(low, low, _blocks(low, block, scale=1))
+    q_high = _q_index(fused, fused, _blocks(low, block, scale=scale))
+    # The diagonal is Q of a band with itself, and adds nothing.
+    return float(np.abs(q_high - q_low).sum() / (bands * (bands - 1)))
+
+
+def d_s(
+    sr: "NDArray[Any] | xr.DataArray",
+    lr: "NDArray[Any] | xr.DataArray",
+    msi: "NDArray[Any] | xr.DataArray",
+    *,
+    scale: int,
+    psf: Psf = BICUBIC,
+    block: int = BLOCK,
+) -> float:
+    """Spatial distortion: 0 is best, 1 is worst.
+
+    The mean over all pairs of an HSI band i and an MSI band k of ``|Q(sr_i, msi_k) - Q(lr_i, low_k)|``, where `low`
+    is the HR-MSI as the LR sensor would see it.
+
+    Args:
+        sr: Fused cube (C, H, W).
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W).
+        scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor; reduces the HR-MSI.
+        block: Edge of a block in LR pixels.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        DataError: Ranks, NaN, bands, extents or scale; the message says what to do.
+        ParamsError: The PSF does not fit the scale.
+    """
+    scale = check_scale(scale)
+    fused, low, fine = as_cube(sr, "sr"), as_cube(lr, "lr"), as_cube(msi, "msi")
+    check_lr(low, fused, scale)
+    if fine.shape[1:] != fused.shape[1:]:
+        raise DataError(
+            f"msi has shape {fine.shape}, expected {fused.shape[1]} x {fused.shape[2]} pixels as sr; "
+            "crop both to the same region."
+        )
+    reduced = np.stack([psf.downsample(band.astype(np.float64), scale) for band in fine])
+    q_low = _q_index(low, reduced, _blocks(low, block, scale=1))
+    q_high = _q_index(fused, fine, _blocks(low, block, scale=scale))
+    return float(np.abs(q_high - q_low).mean())
+
+
+def without_truth(
+    sr: "NDArray[Any] | xr.DataArray",
+    lr: "NDArray[Any] | xr.DataArray",
+    msi: "NDArray[Any] | xr.DataArray",
+    *,
+    scale: int,
+    psf: Psf = BICUBIC,
+    block: int = BLOCK,
+) -> dict[str, float]:
+    """All three: ``d_lambda``, ``d_s`` and ``qnr``, see :func:`d_lambda`, :func:`d_s` and :func:`qnr`."""
+    spatial = d_s(sr, lr, msi, scale=scale, psf=psf, block=block)
+    spectral = d_lambda(sr, lr, block=block)
+    return {"d_lambda": spectral, "d_s": spatial, "qnr": (1 - spectral) * (1 - spatial)}
+
+
+def qnr(
+    sr: "NDArray[Any] | xr.DataArray",
+    lr: "NDArray[Any] | xr.DataArray",
+    msi: "NDArray[Any] | xr.DataArray",
+    *,
+    scale: int,
+    psf: Psf = BICUBIC,
+    block: int = BLOCK,
+) -> float:
+    """Quality with no reference: ``(1 - D_lambda) (1 - D_s)``, 1 is best.
+
+    Args:
+        sr: Fused cube (C, H, W).
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W).
+        scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor; reduces the HR-MSI.
+        block: Edge of a block in LR pixels.
+
+    Returns:
+        0 to 1; NaN for a single band.
+
+    Raises:
+        DataError: See :func:`d_s`.
+        ParamsError: The PSF does not fit the scale.
+    """
+    return without_truth(sr, lr, msi, scale=scale, psf=psf, block=block)["qnr"]
+
+
+def _ratio(fused: Array, low: Array) -> int:
+    """The scale that the shapes say."""
+    ratios = [high / size if size else 0.0 for high, size in zip(fused.shape[1:], low.shape[1:], strict=True)]
+    if len(fused) != len(low) or ratios[0] != ratios[1] or ratios[0] < 1 or ratios[0] % 1:
+        raise DataError(
+            f"sr has shape {fused.shape}, lr has {low.shape}: expected the same bands and s times its rows and columns "
+            "for one whole number s; give the LR cube that sr was made from."
+        )
+    return int(ratios[0])
+
+
+def _blocks(low: Array, block: int, *, scale: int) -> list[_Box]:
+    """Blocks of at least `block` LR pixels that cover the ground of `low`, in pixels that are `scale` times finer."""
+    if block < 2:
+        raise DataError(f"A block of the Q index has an edge of 2 LR pixels or more, got {block}.")
+    return [
+        (rows, columns) for rows in _cuts(low.shape[1], block, scale) for columns in _cuts(low.shape[2], block, scale)
+    ]
+
+
+def _cuts(size: int, block: int, scale: int) -> Iterator[slice]:
+    count = max(1, size // block)
+    edges = [size * number // count * scale for number in range(count + 1)]
+    return (slice(start, stop) for start, stop in pairwise(edges))
+
+
+def _q_index(a: Array, b: Array, boxes: list[_Box]) -> NDArray[np.float64]:
+    """Q of each band of `a` (A, y, x) with each of `b` (B, y, x), mean over blocks, not below zero: (A, B)."""
+    total = np.zeros((len(a), len(b)))
+    for rows, columns in boxes:
+        centred_a, mean_a, var_a = _moments(a[:, rows, columns])
+        centred_b, mean_b, var_b = (centred_a, mean_a, var_a) if b is a else _moments(b[:, rows, columns])
+        covariance = centred_a @ centred_b.T / centred_a.shape[1]
+        spread = var_a[:, None] + var_b
+        level = np.square(mean_a)[:, None] + np.square(mean_b)
+        # Each factor is 1 where it would be 0 / 0.
+        contrast = np.divide(2 * covariance, spread, out=np.ones_like(spread), where=spread > 0)
+        luminance = np.divide(2 * np.outer(mean_a, mean_b), level, out=np.ones_like(level), where=level > 0)
+        total += np.where((spread > 0) & (level == 0), 1.0, contrast * luminance)
+    return np.maximum(total / len(boxes), 0.0)
+
+
+def _moments(block: Array) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Values less their mean (C, n), means (C,) and variances (C,); those of a constant band are exactly zero."""
+    values = np.array(block, dtype=np.float64).reshape(len(block), -1)
+    mean = values.mean(axis=1)
+    values -= mean[:, None]
+    variance = np.square(values).mean(axis=1)
+    constant = variance <= _CONSTANT * np.square(mean)
+    values[constant], variance[constant] = 0.0, 0.0
+    return values, mean, variance
