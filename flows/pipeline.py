@@ -15,6 +15,9 @@ from tasks.report import report
 from tasks.train_baseline import train_baseline
 from tasks.train_control import train_control
 from tasks.train_diffusion import train_diffusion
+from tasks.train_fusion import train_fusion
+from tasks.train_fusion_baseline import train_fusion_baseline
+from tasks.train_fusion_control import train_fusion_control
 from tasks.train_gae import train_gae
 
 
@@ -38,6 +41,10 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
         diffusion = train_diffusion(store, gae, whitened)
         regression = train_baseline(store, gae, whitened)
         control = train_control(store)
-        evaluation = evaluate(pairs, gae, diffusion, regression, control)
+        fusion = train_fusion(store)
+        fusion_regression = train_fusion_baseline(store)
+        fusion_control = train_fusion_control(store)
+        single, pair = (gae, diffusion, regression, control), (fusion, fusion_regression, fusion_control)
+        evaluation = evaluate(pairs, *single, *pair)
         report(evaluation)
-        return register(pairs, gae, diffusion, regression, control, evaluation)
+        return register(pairs, *single, *pair, evaluation)

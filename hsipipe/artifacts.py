@@ -3,10 +3,12 @@
     RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore
     LatentStore -> DiffusionCheckpoint, RegressionCheckpoint (a control)
     PatchStore -> ControlCheckpoint (the other control)
+    PatchStore -> FusionCheckpoint, FusionRegressionCheckpoint, FusionControlCheckpoint (of an image pair)
     DegradedPairs + checkpoints -> Evaluation -> Report, RegisteredModel
 
 An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
 (:mod:`hsipipe.storage.publish`) and carries a ``MANIFEST.json`` with the sha256 of every file in it.
+What ``model.name`` does not need holds a note and nothing else.
 The stages' type annotations name the edges of the graph; ``dvc.yaml`` names the same ones as paths.
 """
 
@@ -86,6 +88,27 @@ class ControlCheckpoint(Artifact):
     """EMA weights of the control pca-residual, a super-resolver by itself."""
 
     LOCATION: ClassVar[str] = "models/control"
+
+
+@dataclass(frozen=True)
+class FusionCheckpoint(Artifact):
+    """EMA weights of the diffusion that fuses LR-HSI and HR-MSI, a super-resolver by itself."""
+
+    LOCATION: ClassVar[str] = "models/fusion"
+
+
+@dataclass(frozen=True)
+class FusionRegressionCheckpoint(Artifact):
+    """EMA weights of a control of the fusion: the same network trained as a one-step regression."""
+
+    LOCATION: ClassVar[str] = "models/fusion_regression"
+
+
+@dataclass(frozen=True)
+class FusionControlCheckpoint(Artifact):
+    """EMA weights of the other control of the fusion, residual-fusion."""
+
+    LOCATION: ClassVar[str] = "models/fusion_control"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Stage: score the model, its controls, the baseline and the ceilings on whole test scenes."""
+"""Stage: score the model, its controls, the baselines and the ceilings on whole test scenes."""
 
 import json
 
@@ -7,6 +7,9 @@ from hsipipe.artifacts import (
     DegradedPairs,
     DiffusionCheckpoint,
     Evaluation,
+    FusionCheckpoint,
+    FusionControlCheckpoint,
+    FusionRegressionCheckpoint,
     GaeCheckpoint,
     RegressionCheckpoint,
 )
@@ -16,7 +19,7 @@ from tasks.stage import StageRun, stage
 HEADLINE = ("mpsnr_db", "sam_deg")
 
 
-@stage(reads=("dataset", "split", "degradation", "sampling", "protocol", "hardware"))
+@stage(reads=("model", "dataset", "split", "degradation", "sampling", "fusion", "protocol", "hardware"))
 def evaluate(
     run: StageRun,
     pairs: DegradedPairs,
@@ -24,36 +27,31 @@ def evaluate(
     diffusion: DiffusionCheckpoint,
     regression: RegressionCheckpoint,
     control: ControlCheckpoint,
+    fusion: FusionCheckpoint,
+    fusion_regression: FusionRegressionCheckpoint,
+    fusion_control: FusionControlCheckpoint,
 ) -> Evaluation:
     """Write predictions and errors for the report, and the numbers for everybody."""
-    from hsipipe.degradation.pairs import pairs_index
-    from hsipipe.evaluation.evaluate import evaluate_models
+    from hsipipe.degradation.pairs import pair_response, pairs_index
+    from hsipipe.evaluation.evaluate import evaluate as score
+    from hsipipe.evaluation.fusion_rows import rows_for
+    from hsipipe.models.device import device_for
+    from hsipipe.models.trained import Checkpoints, load_trained
     from hsipipe.protocols import make_protocol
 
-    params, index = run.params, pairs_index(pairs)
-    protocol = make_protocol(
-        params.protocol,
-        dataset=params.dataset,
-        split=params.split,
-        degradation=params.degradation,
-        plan=index["splits"],
-        srf=index["srf"],
-    )
-    metrics = evaluate_models(
-        pairs,
-        gae,
-        diffusion,
-        regression,
-        control,
-        run.out,
-        sampling=params.sampling,
-        hardware=params.hardware,
-        protocol=protocol,
-    )
+    params, index, response = run.params, pairs_index(pairs), pair_response(pairs)
+    frame = {"dataset": params.dataset, "split": params.split, "degradation": params.degradation}
+    protocol = make_protocol(params.protocol, plan=index["splits"], srf=index["srf"], **frame)
+    how = {"sampling": params.sampling, "fusion": params.fusion}
+    checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
+    device = device_for(params.hardware.accelerator)
+    trained = load_trained(checkpoints, fuses=params.model.fuses, device=device, **how)
+    rows = rows_for(pairs, trained, psf=protocol.psf, response=response, **how)
+    metrics = score(pairs, rows, run.out, protocol=protocol, response=response)
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
     shown = {name: row for name, row in metrics["models"].items() if row["kind"] in ("baseline", "model")}
     numbers = {f"{name}.{key}": row[key] for name, row in shown.items() for key in HEADLINE}
-    numbers["gain_db"] = metrics["gain_db"]["dmgasr"]
+    numbers["gain_db"] = metrics["gain_db"][params.model.name]
     headline = {key: value for key, value in numbers.items() if value is not None}
     run.tracker.headline(headline)
     return run.finish(Evaluation, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})

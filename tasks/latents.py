@@ -4,7 +4,7 @@ from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("hardware",))
+@stage(reads=("model", "hardware"), fuses=False)
 def latents(run: StageRun, store: PatchStore, gae: GaeCheckpoint) -> LatentStore:
     """Write whitened latents of HR and interpolated LR patches, keyed by the autoencoder's digest."""
     from hsipipe.training.latents import encode_latents

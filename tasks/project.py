@@ -45,4 +45,6 @@ def curve_path(stage: str) -> str:
 def model_name(params: Params) -> str:
     """Name of the registered model and of the MLflow experiment."""
     degradation = params.degradation
-    return f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
+    name = f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
+    # Of its own: who loads a model of single images has no HR-MSI to give.
+    return f"{name}-fusion" if params.model.fuses else name

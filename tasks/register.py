@@ -8,6 +8,9 @@ from hsipipe.artifacts import (
     DegradedPairs,
     DiffusionCheckpoint,
     Evaluation,
+    FusionCheckpoint,
+    FusionControlCheckpoint,
+    FusionRegressionCheckpoint,
     GaeCheckpoint,
     RegisteredModel,
     RegressionCheckpoint,
@@ -16,7 +19,7 @@ from tasks.project import METRICS
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("dataset", "degradation", "hardware", "registry", "sampling"))
+@stage(reads=("model", "dataset", "degradation", "hardware", "registry", "sampling", "fusion"))
 def register(
     run: StageRun,
     pairs: DegradedPairs,
@@ -24,37 +27,34 @@ def register(
     diffusion: DiffusionCheckpoint,
     regression: RegressionCheckpoint,
     control: ControlCheckpoint,
+    fusion: FusionCheckpoint,
+    fusion_regression: FusionRegressionCheckpoint,
+    fusion_control: FusionControlCheckpoint,
     evaluation: Evaluation,
 ) -> RegisteredModel:
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
     from hsipipe.evaluation.selection import validate_models
-    from hsipipe.models.base import SuperResolver
     from hsipipe.models.device import device_for
-    from hsipipe.models.dmgasr import Dmgasr
-    from hsipipe.models.pca_residual import PcaResidual
+    from hsipipe.models.trained import Checkpoints, load_trained
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
 
-    sampling, device = run.params.sampling, device_for(run.params.hardware.accelerator)
-    trained: dict[str, Dmgasr | PcaResidual] = {
-        "dmgasr": Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device),
-        "regression": Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device),
-        "pca-residual": PcaResidual.from_checkpoint(control, consistency=sampling.consistency, device=device),
-    }
-    candidates: dict[str, SuperResolver] = {name: trained[name] for name in run.params.registry.candidates}
-    validated = validate_models(candidates, pairs, sampling=sampling)
+    params, device = run.params, device_for(run.params.hardware.accelerator)
+    how = {"sampling": params.sampling, "fusion": params.fusion}
+    checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
+    trained = load_trained(checkpoints, fuses=params.model.fuses, device=device, **how)
+    models = {trained[role].name: trained[role] for role in params.registry.candidates}
+    validated = validate_models(models, pairs, sampling=params.sampling)
     best = max(validated, key=lambda name: validated[name])
-    model = trained[best]
     folder = run.work / "superresolver"
     with publish(folder) as fresh:
-        model.save(fresh)
+        models[best].save(fresh)
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
 
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
-    scores = metrics["models"][best]
-    tags = {"model": best, **{key: scores[key] for key in ("mpsnr_db", "sam_deg")}}
-    tags |= {"protocol.name": metrics["protocol"]["name"], "protocol.hash": metrics["protocol"]["hash"]}
-    version = register_model(run.root, folder, tracker=run.tracker, bands=model.bands, tags=tags)
-    number = {} if version is None else {"version": version}
+    tags = {"model": best, **{key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")}}
+    tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
+    version = register_model(run.root, folder, tracker=run.tracker, model=models[best], tags=tags)
     summary = {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
+    number = {} if version is None else {"version": version}
     return run.finish(RegisteredModel, {**number, **summary, "name": run.tracker.experiment, "model": best})

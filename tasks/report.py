@@ -6,7 +6,15 @@ from hsipipe.artifacts import Evaluation, Report
 from tasks.project import METRICS, curve_path
 from tasks.stage import StageRun, stage
 
-TRAININGS = ("train_gae", "train_diffusion", "train_baseline", "train_control")
+TRAININGS = (
+    "train_gae",
+    "train_diffusion",
+    "train_baseline",
+    "train_control",
+    "train_fusion",
+    "train_fusion_baseline",
+    "train_fusion_control",
+)
 
 
 @stage(reads=())

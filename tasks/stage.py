@@ -12,6 +12,7 @@ no other. dvc.yaml says both once more for DVC, and a contract test compares the
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R", bound=Artifact)
 A = TypeVar("A", bound=Artifact)
+LEFT_OUT = "left_out.txt"
+"""The only file of an output that the model does not need."""
 Summary = Mapping[str, float | int | str]
 
 
@@ -98,12 +101,18 @@ class Stage(Generic[P, R]):
     """One stage of the pipeline; see :func:`stage`."""
 
     def __init__(
-        self, function: Callable[Concatenate[StageRun, P], R], *, reads: tuple[str, ...], trains: bool
+        self,
+        function: Callable[Concatenate[StageRun, P], R],
+        *,
+        reads: tuple[str, ...],
+        trains: bool,
+        fuses: bool | None,
     ) -> None:
         hints = get_type_hints(function)
         self.name = function.__name__
         self.reads = reads
         self.trains = trains
+        self.fuses = fuses
         self.output = cast(type[R], hints.pop("return"))
         self.inputs: dict[str, type[Artifact]] = {name: hint for name, hint in hints.items() if hint is not StageRun}
         self.__doc__ = function.__doc__
@@ -148,6 +157,9 @@ class Stage(Generic[P, R]):
         view = ParamsView(params, reads=self.reads, stage=self.name)
         with ExitStack() as stack:
             stack.enter_context(hold(locks(root) / f"{self.name}.lock", what=f"Stage {self.name}"))
+            if self.fuses not in (None, params.model.fuses):
+                self._leave_out(root, params.model.name)
+                return
             inputs, digests = self._find_inputs(root)
             work = root / ".hsipipe" / "work" / self.name / _key(view, digests)
             work.mkdir(parents=True, exist_ok=True)
@@ -170,6 +182,17 @@ class Stage(Generic[P, R]):
             self._write_numbers(run)
             tracker.finish(target, run.summary)
         shutil.rmtree(work, ignore_errors=True)
+
+    def _leave_out(self, root: Path, model: str) -> None:
+        """Publish an output that says that there is none: DVC's graph is one, whatever the model."""
+        from hsipipe.storage.publish import publish, write_text
+
+        with publish(self.output.in_project(root).path) as out:
+            (out / LEFT_OUT).write_text("The model does not need this stage.\n", encoding="utf-8")
+        write_text(root / summary_path(self.name), "{}\n")
+        if self.trains:
+            write_text(root / curve_path(self.name), Curve().csv())
+        print(f"{self.name}: left out, {model} does not need it", file=sys.stderr)
 
     def _find_inputs(self, root: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
         from hsipipe.storage.manifest import verify
@@ -203,17 +226,19 @@ class Stage(Generic[P, R]):
 
 
 def stage(
-    *, reads: tuple[str, ...], trains: bool = False
+    *, reads: tuple[str, ...], trains: bool = False, fuses: bool | None = None
 ) -> Callable[[Callable[Concatenate[StageRun, P], R]], Stage[P, R]]:
     """Make a function a stage of the pipeline, under the function's name.
 
     Args:
         reads: Groups of params.yaml that it sees.
         trains: It logs a curve, and its use of CPU and GPU is recorded.
+        fuses: It belongs to the models that fuse an image pair, or to those of a single image; where ``model.name`` is
+            one of the others it does nothing. None: every model needs it.
     """
 
     def decorate(function: Callable[Concatenate[StageRun, P], R]) -> Stage[P, R]:
-        return Stage(function, reads=reads, trains=trains)
+        return Stage(function, reads=reads, trains=trains, fuses=fuses)
 
     return decorate
 

@@ -4,7 +4,7 @@ from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, Regression
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("diffusion", "hardware"), trains=True)
+@stage(reads=("model", "diffusion", "hardware"), trains=True, fuses=False)
 def train_baseline(run: StageRun, store: PatchStore, gae: GaeCheckpoint, latents: LatentStore) -> RegressionCheckpoint:
     """Train the network with the budget of the diffusion, without noise."""
     from hsipipe.training.diffusion import train_diffusion as train

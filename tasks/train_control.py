@@ -4,7 +4,7 @@ from hsipipe.artifacts import ControlCheckpoint, PatchStore
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("control", "hardware"), trains=True)
+@stage(reads=("model", "control", "hardware"), trains=True, fuses=False)
 def train_control(run: StageRun, store: PatchStore) -> ControlCheckpoint:
     """Train pca-residual, which shares nothing with the diffusion but the patches."""
     from hsipipe.training.pca_residual import train_pca_residual

@@ -4,7 +4,7 @@ from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, LatentStore, P
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("diffusion", "hardware"), trains=True)
+@stage(reads=("model", "diffusion", "hardware"), trains=True, fuses=False)
 def train_diffusion(run: StageRun, store: PatchStore, gae: GaeCheckpoint, latents: LatentStore) -> DiffusionCheckpoint:
     """Train the network; the step that validates best is kept."""
     from hsipipe.training.diffusion import train_diffusion as train

@@ -4,7 +4,7 @@ from hsipipe.artifacts import GaeCheckpoint, PatchStore
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("gae", "hardware"), trains=True)
+@stage(reads=("model", "gae", "hardware"), trains=True, fuses=False)
 def train_gae(run: StageRun, store: PatchStore) -> GaeCheckpoint:
     """Train the autoencoder and measure the whitening of its latents."""
     from hsipipe.training.gae import train_gae as train

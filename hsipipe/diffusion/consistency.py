@@ -118,4 +118,5 @@ def spectral_gain(response: Tensor, covariance: Tensor) -> Tensor:
     inner = wide @ cross
     power = inner.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-12)
     inner = inner + _RIDGE * power[:, None, None] * torch.eye(len(wide), dtype=inner.dtype, device=inner.device)
-    return torch.linalg.solve(inner, cross, left=False).to(response)
+    gain: Tensor = torch.linalg.solve(inner, cross, left=False)
+    return gain.to(response)

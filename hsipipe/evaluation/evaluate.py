@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import (
-    ControlCheckpoint,
-    DegradedPairs,
-    DiffusionCheckpoint,
-    GaeCheckpoint,
-    RegressionCheckpoint,
-)
-from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
+from hsipipe.artifacts import DegradedPairs
+from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
@@ -29,36 +23,13 @@ from hsipipe.evaluation.rows import (
     Row,
     apply,
     apply_with_spread,
-    standard_rows,
 )
 from hsipipe.evaluation.verdicts import baseline_of, judge
-from hsipipe.models.device import device_for
-from hsipipe.params import HardwareParams, SamplingParams
 from hsipipe.progress import progress
 from hsipipe.protocols import Protocol
 
 _WARM_UP = 8
 """Edge in LR pixels of the corner that nothing is measured on."""
-
-
-def evaluate_models(
-    pairs: DegradedPairs,
-    gae: GaeCheckpoint,
-    diffusion: DiffusionCheckpoint,
-    regression: RegressionCheckpoint,
-    control: ControlCheckpoint,
-    out: Path,
-    *,
-    sampling: SamplingParams,
-    hardware: HardwareParams,
-    protocol: Protocol,
-) -> dict[str, Any]:
-    """Score DMGASR beside the baseline, its controls and the ceilings; see :func:`evaluate`."""
-    device = device_for(hardware.accelerator)
-    rows = standard_rows(
-        pairs, gae, diffusion, regression, control, sampling=sampling, scale=protocol.scale, device=device
-    )
-    return evaluate(pairs, rows, out, protocol=protocol, response=pair_response(pairs))
 
 
 def evaluate(

@@ -1,20 +1,13 @@
 """What stands in the table: each row makes a prediction of a scene, and only ceilings are shown the truth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import (
-    ControlCheckpoint,
-    DegradedPairs,
-    DiffusionCheckpoint,
-    GaeCheckpoint,
-    RegressionCheckpoint,
-)
+from hsipipe.artifacts import DegradedPairs
 from hsipipe.degradation.pairs import Pair
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.models.base import SpreadResolver, SuperResolver
@@ -118,13 +111,19 @@ def apply_with_spread(
 
 def model_row(model: SuperResolver, kind: Literal["baseline", "control", "model"], *, tile: int, overlap: int) -> Row:
     """A trained super-resolver on whole scenes, tile by tile (sizes in LR pixels)."""
-    row = Row(model.name, kind, lambda seen: predict_scene(model, seen.lr, tile=tile, overlap=overlap), model.nfe)
+    fuses = model.msi_bands != 0
+
+    def predict(seen: Observation) -> Prediction:
+        return predict_scene(model, seen.lr, tile=tile, overlap=overlap, msi=seen.msi if fuses else None)
+
+    row = Row(model.name, kind, predict, model.nfe)
     if not isinstance(model, SpreadResolver) or model.samples == 1:
         return row
     sampler = model
 
     def spread(seen: Observation) -> tuple[Prediction, Prediction]:
-        return predict_scene_with_spread(sampler, seen.lr, tile=tile, overlap=overlap)
+        msi = seen.msi if fuses else None
+        return predict_scene_with_spread(sampler, seen.lr, tile=tile, overlap=overlap, msi=msi)
 
     return replace(row, samples=sampler.samples, spread=spread)
 
@@ -138,29 +137,24 @@ def pca_row(pairs: DegradedPairs, k: int) -> CeilingRow:
     return CeilingRow(f"pca-{ceiling.k}-ceiling", lambda pair: ceiling.reconstruct(pair.hr))
 
 
-def standard_rows(
-    pairs: DegradedPairs,
-    gae: GaeCheckpoint,
-    diffusion: DiffusionCheckpoint,
-    regression: RegressionCheckpoint,
-    control: ControlCheckpoint,
-    *,
-    sampling: SamplingParams,
-    scale: int,
-    device: torch.device | str = "cpu",
+def single_image_rows(
+    pairs: DegradedPairs, trained: Mapping[str, Dmgasr | PcaResidual], *, sampling: SamplingParams
 ) -> list[AnyRow]:
-    """The baseline, the ceilings, the two controls (the same network in one step, and pca-residual), and DMGASR."""
-    model = Dmgasr.from_checkpoints(gae, diffusion, sampling=sampling, device=device)
-    one_step = Dmgasr.from_checkpoints(gae, regression, sampling=sampling, device=device)
-    plain = PcaResidual.from_checkpoint(control, consistency=sampling.consistency, device=device)
+    """The baseline, the ceilings, the two controls (the same network in one step, and pca-residual), and DMGASR.
+
+    Args:
+        pairs: For the principal components of the training scenes.
+        trained: Role to model, see :func:`hsipipe.models.trained.single_image_models`.
+        sampling: Tiles of whole scenes.
+    """
+    model = cast(Dmgasr, trained["model"])
     latent_channels = model.gae.latent_mean.numel()
     tiles = {"tile": sampling.tile, "overlap": sampling.overlap}
     return [
-        baseline_row(scale),
+        baseline_row(model.scale),
         pca_row(pairs, latent_channels),
         CeilingRow("ae-ceiling", lambda pair: model.reconstruct(pair.hr)),
         CeilingRow("latent-ceiling", lambda pair: model.ceiling(pair.lr, pair.hr)),
-        model_row(one_step, "control", **tiles),
-        model_row(plain, "control", **tiles),
+        *(model_row(trained[role], "control", **tiles) for role in ("regression", "control")),
         model_row(model, "model", **tiles),
     ]

@@ -41,7 +41,8 @@ def validate_models(
         for scene in names:
             pair = read_pair(pairs, "val", scene)
             for name, model in models.items():
-                sr = predict_scene(model, pair.lr, tile=sampling.tile, overlap=sampling.overlap)
+                msi = pair.msi if model.msi_bands != 0 else None
+                sr = predict_scene(model, pair.lr, tile=sampling.tile, overlap=sampling.overlap, msi=msi)
                 values[name].append(mpsnr_db(band_mse(sr.clip(0, 1), pair.hr)))
                 advance(note=f"{scene}: {name}")
     return {name: float(np.mean(of_model)) for name, of_model in values.items()}

@@ -42,6 +42,9 @@ def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
                 _psnr(metrics, name, baseline, _CALLED.get(baseline, baseline)),
                 _sam(rows, name, baseline, _CALLED.get(baseline, baseline)),
             ]
+        untrained = _best([row for row in _of_kind(rows, "baseline") if row != baseline], rows)
+        if untrained is not None:
+            verdicts.append(_psnr(metrics, name, untrained, f"{untrained}, the best that needs no training,"))
         verdicts += [_psnr(metrics, name, control, f"the control {control}") for control in controls]
         if rows[name].get("nfe") == 1:
             verdicts.append(_one_evaluation(name, controls))
@@ -135,6 +138,12 @@ def _scenes(metrics: Mapping[str, Any], name: str, other: str) -> str:
         return ""
     wins = sum(_number(row[name]["mpsnr_db"]) > _number(row[other]["mpsnr_db"]) for row in scenes)
     return f"; above it on {wins} of {len(scenes)} test scene{'' if len(scenes) == 1 else 's'}"
+
+
+def _best(names: Sequence[str], rows: Mapping[str, Any]) -> str | None:
+    """The row of the highest MPSNR."""
+    known = [name for name in names if rows[name].get("mpsnr_db") is not None]
+    return max(known, key=lambda name: _number(rows[name]["mpsnr_db"]), default=None)
 
 
 def _of_kind(rows: Mapping[str, Any], kind: str) -> list[str]:

@@ -39,9 +39,7 @@ class DdpmFus(FusionModel):
         response: NDArray[np.floating[Any]] | None = None,
     ) -> None:
         super().__init__(pairing, denoising, channels=pairing.bands, response=response)
-        self.unet = Unet(
-            pairing.bands, unet, patch=patch, condition_channels=pairing.bands + pairing.msi_bands
-        )
+        self.unet = Unet(pairing.bands, unet, patch=patch, condition_channels=pairing.bands + pairing.msi_bands)
 
     def net_config(self) -> dict[str, Any]:
         """What :meth:`build` needs beside the sensors and the denoising."""

@@ -199,9 +199,7 @@ class FusionModel(nn.Module, ABC):
             raise ParamsError(f"Got {samples} samples, expected at least 1.")
         return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
 
-    def with_sampling(
-        self, sampling: SamplingParams, *, response: Literal["given", "estimated"] | None = None
-    ) -> Self:
+    def with_sampling(self, sampling: SamplingParams, *, response: Literal["given", "estimated"] | None = None) -> Self:
         """The same weights, not copied, with predictions made in another way.
 
         Args:
@@ -250,9 +248,7 @@ class FusionModel(nn.Module, ABC):
         pair = PairObservation(lr, msi, resampler, scene.response, gain)
         return self.condition(pair, scene.subspace)
 
-    def predict(
-        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
-    ) -> np.ndarray:
+    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Super-resolve a batch of pairs: the mean of the samples.
 
         Args:

@@ -105,6 +105,22 @@ class FusionFast(FusionModel):
         """A model without trained weights."""
         return cls(pairing, denoising, **net)
 
+    def ceiling(self, lr: np.ndarray, msi: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """What the model would give if its sampled x_0 were perfect; needs the ground truth.
+
+        Args:
+            lr: (C, h, w).
+            msi: (c, H, W).
+            hr: (C, H, W).
+
+        Returns:
+            (C, H, W) float32.
+        """
+        with torch.inference_mode():
+            given = self.given(self._tensor(lr), self._tensor(msi))
+            sr = self._finish(self.clean(self._tensor(hr), given), given)
+        return sr[0].float().cpu().numpy()  # type: ignore[no-any-return]
+
     def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
         """The start, and the coordinates of it and of what other interpolations would change."""
         up = pair.resampler.up(pair.lr)
@@ -114,9 +130,7 @@ class FusionFast(FusionModel):
         # What lies outside of the subspace has no guide.
         rest = up - subspace.cube(pair.resampler.up(z_lr))
         guided = [
-            pair.project(
-                rest + subspace.cube(guided_upsample(z_lr, coarse, pair.msi, radius=radius, prior=prior))
-            )
+            pair.project(rest + subspace.cube(guided_upsample(z_lr, coarse, pair.msi, radius=radius, prior=prior)))
             for radius in self.windows
         ]
         start = guided[0]
@@ -148,5 +162,5 @@ class FusionFast(FusionModel):
 
 def _fill(z: Tensor, *, groups: int, channels: int) -> Tensor:
     """Zeros for the directions that a sensor of few bands lacks, in each group of channels."""
-    parts = z.unflatten(1, (groups, -1))
+    parts = z.reshape(len(z), groups, -1, *z.shape[2:])
     return F.pad(parts, (0, 0, 0, 0, 0, channels - parts.shape[2])).flatten(1, 2)

@@ -39,17 +39,18 @@ def guided_upsample(z: Tensor, coarse: Tensor, fine: Tensor, *, radius: int, pri
     # A pixel lies in several windows; the mean of what they say is smoother than any of them.
     slopes = _mean(slopes.flatten(3).permute(0, 3, 1, 2), 1)
     size = (fine.shape[2], fine.shape[3])
-    a = F.interpolate(slopes, size=size, mode="bilinear").unflatten(1, (guides, channels))
+    a = F.interpolate(slopes, size=size, mode="bilinear").reshape(len(z), guides, channels, *size)
     b = F.interpolate(_mean(offsets, 1), size=size, mode="bilinear")
     return torch.einsum("bklhw,bkhw->blhw", a, fine) + b
 
 
 def _mean(x: Tensor, radius: int) -> Tensor:
     """Mean over the part of each pixel's window that lies in the image."""
-    return F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
+    pooled: Tensor = F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
+    return pooled
 
 
 def _products(x: Tensor, y: Tensor, radius: int) -> Tensor:
     """Means over windows of the products of channels, (B, channels of x, channels of y, h, w)."""
     both = (x[:, :, None] * y[:, None]).flatten(1, 2)
-    return _mean(both, radius).unflatten(1, (x.shape[1], y.shape[1]))
+    return _mean(both, radius).reshape(len(x), x.shape[1], y.shape[1], *x.shape[2:])

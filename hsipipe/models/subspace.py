@@ -72,4 +72,5 @@ def _cosines(count: int, like: Tensor) -> Tensor:
     place = torch.arange(bands, dtype=like.dtype, device=like.device) + 0.5
     order = torch.arange(count, dtype=like.dtype, device=like.device)
     waves = torch.cos(math.pi / bands * order[:, None] * place)
-    return waves / waves.norm(dim=1, keepdim=True)
+    unit: Tensor = waves / waves.norm(dim=1, keepdim=True)
+    return unit

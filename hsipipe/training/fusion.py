@@ -67,8 +67,9 @@ class _Fusing:
         if not self._recipe.phases:
             return batch
         phase = self._phase(step)
-        if isinstance(module_of(module), HsrDiff):
-            module.net.train_levels(phase.trains)
+        inner = _module_of(module)
+        if isinstance(inner, HsrDiff):
+            inner.net.train_levels(phase.trains)
         share = -(-phase.batch * len(batch["hr"]) // self._recipe.optimizer.batch)
         places = (self._patch - phase.size) // self._scale + 1
         y, x = torch.randint(places, (2,), generator=generator_for(self.seed, step, stream=_CROP)).tolist()
@@ -83,10 +84,10 @@ class _Fusing:
         return next(phase for phase in self._recipe.phases if done <= phase.until)
 
 
-def module_of(module: torch.nn.Module) -> torch.nn.Module:
+def _module_of(module: torch.nn.Module) -> torch.nn.Module:
     """The module itself, where the loop has wrapped it."""
     inner = getattr(module, "module", module)
-    return module_of(inner) if inner is not module else module
+    return _module_of(inner) if inner is not module else module
 
 
 def train_fusion(

@@ -110,9 +110,7 @@ def ddpmfus(params: Params) -> Recipe:
     own: DdpmfusParams = params.ddpmfus
 
     def build(pairing: Pairing, objective: Objective, response: Response, patch: int) -> FusionModel:
-        denoising = Denoising(
-            objective, own.diffusion.schedule, own.diffusion.steps, "epsilon", scale_input=False
-        )
+        denoising = Denoising(objective, own.diffusion.schedule, own.diffusion.steps, "epsilon", scale_input=False)
         return DdpmFus(pairing, denoising, unet=own.unet, patch=patch, response=response)
 
     def distance(model: FusionModel, made: Estimate) -> Tensor:
