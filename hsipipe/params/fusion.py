@@ -94,6 +94,9 @@ class CdformerParams(Group):
     """Heads of every attention."""
     expansion: Annotated[float, Field(gt=0)]
     """Hidden features of the gated feed-forward, as a multiple of the width."""
+    checkpoint: bool
+    """Compute the layers again in the backward pass instead of keeping what is inside them: a fraction of the memory
+    for a third more time."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "CdformerParams":
