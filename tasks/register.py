@@ -54,7 +54,8 @@ def register(
     scores = metrics["models"][best]
     tags = {"model": best, **{key: scores[key] for key in ("mpsnr_db", "sam_deg")}}
     tags |= {"protocol.name": metrics["protocol"]["name"], "protocol.hash": metrics["protocol"]["hash"]}
-    version = register_model(run.root, folder, tracker=run.tracker, bands=model.bands, tags=tags)
+    inputs = {"bands": model.bands, "msi_bands": model.msi_bands, "scale": model.scale}
+    version = register_model(run.root, folder, tracker=run.tracker, tags=tags, **inputs)
     number = {} if version is None else {"version": version}
     summary = {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
     return run.finish(RegisteredModel, {**number, **summary, "name": run.tracker.experiment, "model": best})
