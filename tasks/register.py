@@ -51,8 +51,7 @@ def register(
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
 
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
-    scores = metrics["models"][best]
-    tags = {"model": best, **{key: scores[key] for key in ("mpsnr_db", "sam_deg")}}
+    tags = {"model": best, **{key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")}}
     tags |= {"protocol.name": metrics["protocol"]["name"], "protocol.hash": metrics["protocol"]["hash"]}
     inputs = {"bands": model.bands, "msi_bands": model.msi_bands, "scale": model.scale}
     version = register_model(run.root, folder, tracker=run.tracker, tags=tags, **inputs)
