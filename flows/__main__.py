@@ -219,11 +219,19 @@ def predict(
         int | None,
         typer.Option(min=1, help="Mean of K samples; from 2 on their standard deviation goes to OUT_std.", metavar="K"),
     ] = None,
+    msi: Annotated[
+        Path | None, typer.Option(help="HR-MSI of the same ground, for a model that fuses.", metavar="FILE")
+    ] = None,
+    msi_full_scale: Annotated[float, typer.Option(help="Value of the HR-MSI that means 1.0.", metavar="N")] = 1.0,
+    msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file holds several.")] = None,
 ) -> None:
     """Super-resolve a whole scene.
 
     With --samples the result is the mean of K samples from independent noise, and high_std.nc beside high.nc holds
     their standard deviation for each pixel and band, in the units of the result: the uncertainty of the prediction.
+
+    With --msi a fusion model puts the bands of IN on the pixels of an HR-MSI, whose edges must be those of IN; a note
+    then says how well the result agrees with both.
 
     A cube of other bands than the model was trained on needs known wavelengths and a model with gae.window_nm.
 
@@ -234,7 +242,10 @@ def predict(
       hsipipe predict low.npy high.npy --model models/superresolver --full-scale 10000
 
       hsipipe predict low.tif high.tif --model models/superresolver --samples 8
+
+      hsipipe predict low.tif high.tif --model models/fusion --msi msi.tif --msi-full-scale 10000
     """
+    from flows.image_pair import MsiFile
     from flows.prediction import predict_file
 
     written = predict_file(
@@ -246,6 +257,7 @@ def predict(
         full_scale=full_scale,
         variable=variable,
         samples=samples,
+        msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
     )
     for path in written:
         typer.echo(f"wrote {path}")

@@ -39,10 +39,10 @@ def register(
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
 
-    params, device = run.params, device_for(run.params.hardware.accelerator)
+    params = run.params
     how = {"sampling": params.sampling, "fusion": params.fusion}
     checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
-    trained = load_trained(checkpoints, fuses=params.model.fuses, device=device, **how)
+    trained = load_trained(checkpoints, fuses=params.model.fuses, device=device_for(params.hardware.accelerator), **how)
     models = {trained[role].name: trained[role] for role in params.registry.candidates}
     validated = validate_models(models, pairs, sampling=params.sampling)
     best = max(validated, key=lambda name: validated[name])
@@ -50,11 +50,11 @@ def register(
     with publish(folder) as fresh:
         models[best].save(fresh)
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
-
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
     tags = {"model": best, **{key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")}}
     tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
-    version = register_model(run.root, folder, tracker=run.tracker, model=models[best], tags=tags)
-    summary = {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
+    shape = {key: getattr(models[best], key) for key in ("bands", "msi_bands", "scale")}
+    version = register_model(run.root, folder, tracker=run.tracker, tags=tags, **shape)
     number = {} if version is None else {"version": version}
-    return run.finish(RegisteredModel, {**number, **summary, "name": run.tracker.experiment, "model": best})
+    summary = number | {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
+    return run.finish(RegisteredModel, {**summary, "name": run.tracker.experiment, "model": best})

@@ -1,4 +1,4 @@
-"""The trained models of a pipeline run by their role: the model, the same network as a regression, the plain control."""
+"""The trained models of a pipeline run by their role: model, the same network as a regression, plain control."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

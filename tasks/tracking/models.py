@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.models.base import SuperResolver
@@ -16,20 +16,31 @@ from tasks.tracking.runs import StageTracker
 from tasks.tracking.store import connect, first_line, global_store
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
+    from mlflow.types import TensorSpec
+    from numpy.typing import NDArray
 
 CHALLENGER = "challenger"
 SHA256 = "sha256"
 FOLDER = "superresolver"
 """Name of the model's folder among the artifacts."""
 EXAMPLE = 8
-"""Pixels of the edge of the example input that stands beside the model."""
+"""Pixels of the edge of the example input that stands beside the model, and its bands where a model takes any."""
 REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")
 
 
 def register_model(
-    root: Path, folder: Path, *, tracker: StageTracker, bands: int, tags: Mapping[str, object]
+    root: Path,
+    folder: Path,
+    *,
+    tracker: StageTracker,
+    bands: int | None,
+    tags: Mapping[str, object],
+    msi_bands: int | None = 0,
+    scale: int = 1,
 ) -> int | None:
     """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
 
@@ -39,8 +50,10 @@ def register_model(
         root: The project.
         folder: The model with its manifest; called ``superresolver``.
         tracker: The run that made it.
-        bands: Band count C, for the signature.
+        bands: Band count C, for the signature; None: any.
         tags: What people want to know of the version: its scores, its protocol.
+        msi_bands: Bands c of the HR-MSI that it fuses, for the signature; 0: it takes none; None: any.
+        scale: Ratio of the pixel sizes, s, of the example of a pair.
 
     Returns:
         The version: a new one, or the one that holds the same bytes already; None in a sweep.
@@ -51,11 +64,55 @@ def register_model(
     with wait_for(locks(root) / "registry.lock"):
         number = _version_with(client, name, sha256)
         if number is None:
-            number = _log(root, folder, tracker=tracker, bands=bands, sha256=sha256)
+            inputs = ModelInputs(bands, msi_bands, scale)
+            number = _log(root, folder, tracker=tracker, inputs=inputs, sha256=sha256)
             for key, value in {SHA256: sha256, **tags}.items():
                 client.set_model_version_tag(name, number, key, str(value))
         client.set_registered_model_alias(name, CHALLENGER, number)
     return int(number)
+
+
+class ModelInputs(NamedTuple):
+    """What a model is given, in MLflow's terms.
+
+    Attributes:
+        bands: C of the LR-HSI; None: any.
+        msi_bands: c of the HR-MSI; 0: there is none; None: any.
+        scale: Ratio of the pixel sizes, s.
+    """
+
+    bands: int | None
+    msi_bands: int | None
+    scale: int
+
+    def signature(self) -> "ModelSignature":
+        """One tensor (B, C, h, w) without a name or, in fusion, two: ``lr`` and ``msi``."""
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema
+
+        cubes = Schema([_tensor(self.bands)])
+        if self.msi_bands == 0:
+            return ModelSignature(inputs=cubes, outputs=cubes)
+        pair = Schema([_tensor(self.bands, "lr"), _tensor(self.msi_bands, "msi")])
+        return ModelSignature(inputs=pair, outputs=cubes)
+
+    def example(self) -> "NDArray[np.float32] | dict[str, NDArray[np.float32]]":
+        """A small input of grey."""
+        lr = _grey(self.bands, EXAMPLE)
+        return lr if self.msi_bands == 0 else {"lr": lr, "msi": _grey(self.msi_bands, EXAMPLE * self.scale)}
+
+
+def _tensor(bands: int | None, name: str | None = None) -> "TensorSpec":
+    import numpy as np
+    from mlflow.types import TensorSpec
+
+    return TensorSpec(np.dtype("float32"), (-1, -1 if bands is None else bands, -1, -1), name)
+
+
+def _grey(bands: int | None, edge: int) -> "NDArray[np.float32]":
+    import numpy as np
+
+    return np.full((1, EXAMPLE if bands is None else bands, edge, edge), 0.5, np.float32)
 
 
 def registered_uri(root: Path, name: str) -> str | None:
@@ -122,21 +179,17 @@ def _version_with(client: "MlflowClient", name: str, sha256: str) -> str | None:
     return str(max((int(version.version) for version in found), default=0) or "") or None
 
 
-def _log(root: Path, folder: Path, *, tracker: StageTracker, bands: int, sha256: str) -> str:
+def _log(root: Path, folder: Path, *, tracker: StageTracker, inputs: ModelInputs, sha256: str) -> str:
     import mlflow
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
 
-    cubes = Schema([TensorSpec(np.dtype("float32"), (-1, bands, -1, -1))])
     with global_store(root), mlflow.start_run(run_id=tracker.run_id):
         info: Any = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={FOLDER: str(folder)},
             model_config={SHA256: sha256},
-            signature=ModelSignature(inputs=cubes, outputs=cubes),
-            input_example=np.full((1, bands, EXAMPLE, EXAMPLE), 0.5, np.float32),
+            signature=inputs.signature(),
+            input_example=inputs.example(),
             # Given rather than inferred: inference would load the model in another process and import all it finds.
             pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
             registered_model_name=tracker.experiment,

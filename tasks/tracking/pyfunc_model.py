@@ -11,12 +11,15 @@ import numpy as np
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from hsipipe import load_model
-from hsipipe.errors import IntegrityError
+from hsipipe.errors import IntegrityError, ModelInputError
 from hsipipe.storage.manifest import digest, verify
 
 
 class SuperResolverModel(PythonModel):
-    """LR cubes (B, C, h, w) float32 in, HR cubes (B, C, H, W) float32 out."""
+    """LR cubes (B, C, h, w) float32 in, HR cubes (B, C, H, W) float32 out.
+
+    A model that fuses takes a dict of two arrays: ``lr`` and ``msi`` (B, c, H, W).
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the folder that was registered, after comparing every byte with what was recorded."""
@@ -30,10 +33,22 @@ class SuperResolverModel(PythonModel):
         self._model = load_model(folder)
 
     def predict(
-        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
     ) -> np.ndarray:
         """Super-resolve a batch; NaN, a wrong band count or type is refused with a clear error."""
-        return self._model.predict(model_input)
+        given: Any = model_input  # a dict in fusion; MLflow has no type that says so and warns of those that try
+        if self._model.msi_bands == 0:
+            return self._model.predict(given)
+        if not isinstance(given, dict) or set(given) != {"lr", "msi"}:
+            got = f"a dict of {sorted(given)}" if isinstance(given, dict) else f"a {type(given).__name__}"
+            raise ModelInputError(
+                f"Got {got}, expected a dict of two arrays, lr (B, C, h, w) and msi (B, c, H, W), because this model "
+                "fuses an LR-HSI with an HR-MSI."
+            )
+        return self._model.predict(given["lr"], msi=given["msi"])
 
 
 mlflow.models.set_model(SuperResolverModel())

@@ -24,7 +24,7 @@ class Sampler(Bicubic):
     def with_samples(self, samples):
         return replace(self, samples=samples)
 
-    def predict_with_spread(self, lr, *, origin=(0, 0)):
+    def predict_with_spread(self, lr, *, msi=None, origin=(0, 0)):
         sr = self.predict(lr)
         return sr, np.full_like(sr, self.samples / 100)
 

@@ -1,9 +1,14 @@
 """The registry, with a small model that was never trained."""
 
+from dataclasses import dataclass
+
+import mlflow
 import numpy as np
 import pytest
 
-from hsipipe.errors import IntegrityError, MissingInputError
+import hsipipe
+from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
+from hsipipe.models.base import check_input, check_msi
 from hsipipe.models.dmgasr import Dmgasr, LatentNet
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.unet import Unet
@@ -12,7 +17,7 @@ from hsipipe.storage.publish import publish
 from tasks.ledger import SWEEP_RUN, set_params
 from tasks.tracking import load_registered, register_model, registered_uri
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect
+from tasks.tracking.store import connect, global_store
 
 # MLflow warns of the annotations of its own classes when log_model imports them for the first time.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
@@ -41,10 +46,10 @@ def make_model(root, folder, *, steps):
     return folder
 
 
-def register(root, folder):
+def register(root, folder, **inputs):
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-        version = register_model(root, folder, tracker=tracker, bands=BANDS, tags={"mpsnr_db": 30.0})
+        version = register_model(root, folder, tracker=tracker, tags={"mpsnr_db": 30.0}, **{"bands": BANDS, **inputs})
     assert tracker.client.get_run(tracker.run_id).info.status == "FINISHED"
     return version
 
@@ -106,3 +111,95 @@ def test_a_model_that_is_not_there_is_named(root, registered, uri, message):
 
 def test_an_empty_registry_has_no_uri(root):
     assert registered_uri(root, NAME) is None
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A fusion by hand: every LR pixel repeated, and the mean of the HR-MSI on top."""
+
+    bands: int | None = BANDS
+    msi_bands: int | None = 3
+    scale: int = 2
+    nfe: int = 0
+    name: str = "sum"
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        check_input(lr, bands=self.bands)
+        fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
+        return lr.repeat(self.scale, axis=2).repeat(self.scale, axis=3) + fine.mean(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def load(root, tmp_path, monkeypatch):
+    """``load(model)`` registers a folder that stands for the model, and loads it as MLflow does."""
+
+    def load(model):
+        monkeypatch.setattr(hsipipe, "load_model", lambda folder: model)
+        folder = tmp_path / "superresolver"
+        with publish(folder) as out:
+            (out / "config.json").write_text("{}")
+        assert register(root, folder, bands=model.bands, msi_bands=model.msi_bands, scale=model.scale) == 1
+        return load_challenger(root)
+
+    return load
+
+
+def load_challenger(root):
+    with global_store(root):
+        return mlflow.pyfunc.load_model(f"models:/{NAME}@challenger")
+
+
+def pair(bands=BANDS, msi_bands=3):
+    rng = np.random.default_rng(0)
+    shapes = {"lr": (2, bands, 4, 5), "msi": (2, msi_bands, 8, 10)}
+    return {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+
+
+def described(schema):
+    return [(spec.name, spec.shape, spec.type) for spec in schema]
+
+
+def test_a_fusion_model_takes_two_named_tensors(load):
+    loaded = load(Sum())
+    float32 = np.dtype("float32")
+    assert described(loaded.metadata.signature.inputs) == [
+        ("lr", (-1, BANDS, -1, -1), float32),
+        ("msi", (-1, 3, -1, -1), float32),
+    ]
+    assert described(loaded.metadata.signature.outputs) == [(None, (-1, BANDS, -1, -1), float32)]
+    example = loaded.input_example
+    assert {name: np.shape(values) for name, values in example.items()} == {
+        "lr": (1, BANDS, 8, 8),
+        "msi": (1, 3, 16, 16),
+    }
+    np.testing.assert_array_equal(loaded.predict(pair()), Sum().predict(pair()["lr"], msi=pair()["msi"]))
+
+
+def test_a_model_of_any_bands_says_so(load):
+    loaded = load(Sum(bands=None, msi_bands=None))
+    assert [spec.shape for spec in loaded.metadata.signature.inputs] == [(-1, -1, -1, -1)] * 2
+    given = pair(bands=5, msi_bands=1)
+    np.testing.assert_array_equal(loaded.predict(given), Sum(None, None).predict(given["lr"], msi=given["msi"]))
+
+
+def test_a_pair_without_one_of_its_images_is_refused(load):
+    loaded = load(Sum())
+    with pytest.raises(mlflow.exceptions.MlflowException, match="msi"):
+        loaded.predict({"lr": pair()["lr"]})
+    inner = loaded.unwrap_python_model()
+    with pytest.raises(ModelInputError, match=r"Got a dict of \['lr'\], expected a dict of two arrays, lr .* and msi"):
+        inner.predict(None, {"lr": pair()["lr"]})
+    with pytest.raises(ModelInputError, match="Got a ndarray, expected a dict of two arrays"):
+        inner.predict(None, pair()["lr"])
+    with pytest.raises(ModelInputError, match="an HR-MSI of 8 x 9 pixels"):
+        loaded.predict({"lr": pair()["lr"], "msi": pair()["msi"][:, :, :, :-1]})
+
+
+def test_a_single_image_model_takes_one_tensor_without_a_name(root, registered):
+    loaded = load_challenger(root)
+    assert described(loaded.metadata.signature.inputs) == [(None, (-1, BANDS, -1, -1), np.dtype("float32"))]
+    assert np.shape(loaded.input_example) == (1, BANDS, 8, 8)
+    lr = pair()["lr"]
+    np.testing.assert_array_equal(loaded.predict(lr), Dmgasr.load(registered[0]).predict(lr))
+    with pytest.raises(ModelInputError, match="Got a dict, expected a numpy array"):
+        loaded.unwrap_python_model().predict(None, {"lr": lr})
