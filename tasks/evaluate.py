@@ -39,7 +39,8 @@ def evaluate(
     from hsipipe.models.trained import Checkpoints, load_trained
     from hsipipe.protocols import make_protocol
 
-    params, index, response = run.params, pairs_index(pairs), pair_response(pairs)
+    params, index = run.params, pairs_index(pairs)
+    response = pair_response(pairs) if params.model.fuses else None
     frame = {"dataset": params.dataset, "split": params.split, "degradation": params.degradation}
     protocol = make_protocol(params.protocol, plan=index["splits"], srf=index["srf"], **frame)
     how = {"sampling": params.sampling, "fusion": params.fusion}

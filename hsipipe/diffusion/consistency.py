@@ -11,7 +11,9 @@ from hsipipe.degradation.psf import BICUBIC, Psf
 
 _LEAST_SINGULAR = 1e-2
 """Share of the largest singular value of a PSF below which a pattern counts as unseen; it would be amplified."""
-_RIDGE = 1e-6
+_LOADING = 1e-5
+"""Share of the spectra's mean variance that every direction has: what a small scene never shows can still be needed."""
+_RIDGE = 1e-9
 """Share of the mean power of the HR-MSI's bands that keeps bands of one colour apart."""
 
 
@@ -114,9 +116,12 @@ def spectral_gain(response: Tensor, covariance: Tensor) -> Tensor:
         (B, C, c).
     """
     wide = response.double()
-    cross = covariance.double() @ wide.T
+    spectra = covariance.double()
+    identity = torch.eye(spectra.shape[-1], dtype=spectra.dtype, device=spectra.device)
+    variance = spectra.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-12)
+    cross = (spectra + _LOADING * variance[:, None, None] * identity) @ wide.T
     inner = wide @ cross
-    power = inner.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-12)
+    power = inner.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
     inner = inner + _RIDGE * power[:, None, None] * torch.eye(len(wide), dtype=inner.dtype, device=inner.device)
     gain: Tensor = torch.linalg.solve(inner, cross, left=False)
     return gain.to(response)

@@ -28,6 +28,8 @@ def saved_name(folder: Path) -> str:
         IntegrityError: Its configuration is not JSON.
     """
     config = read_config(folder)
+    if "name" in config:
+        return str(config["name"])
     objective = config.get("net", {}).get("objective")
     return "regression" if objective == "regression" else str(config.get("kind", "(none)"))
 

@@ -17,7 +17,8 @@ from hsipipe.params import UnetParams
 class DdpmFus(FusionModel):
     """U-Net on the concatenation of noisy HR-HSI, interpolated LR-HSI and HR-MSI (section III of the paper).
 
-    Ours where the paper is silent: cubes are diffused as 2 Z - 1, so that their values lie around zero.
+    Ours where the paper is silent: cubes are diffused as 2 Z - 1, so that their values lie around
+    zero, and estimates of Z_0 are clipped to the range that this has.
 
     Args:
         pairing: The sensors.
@@ -28,6 +29,7 @@ class DdpmFus(FusionModel):
     """
 
     KIND = "ddpmfus"
+    bounds = (-1.0, 1.0)
 
     def __init__(
         self,

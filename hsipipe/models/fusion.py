@@ -1,7 +1,7 @@
 """What all models that fuse an LR-HSI with an HR-MSI share: sampling, consistency, scenes, saving."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,6 +106,8 @@ class FusionModel(nn.Module, ABC):
     """
 
     KIND: ClassVar[str]
+    bounds: ClassVar[tuple[float, float] | None] = None
+    """Range of x_0, to which its estimates are clipped while sampling; None: it has none."""
     components: int = 1
     """Directions of the scene's subspace that the model works in."""
     response: Tensor
@@ -240,6 +242,14 @@ class FusionModel(nn.Module, ABC):
             noisy = noisy * level[:, None, None, None]
         return self.network(noisy, condition, level)
 
+    def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network under one condition: x_t and gamma to its raw prediction, for many steps of sampling."""
+
+        def denoise(noisy: Tensor, gamma: Tensor) -> Tensor:
+            return cast(Tensor, self(noisy, condition, gamma))
+
+        return denoise
+
     def given(self, lr: Tensor, msi: Tensor) -> Given:
         """What the network is told of a batch of pairs (B, C, h, w) and (B, c, H, W)."""
         scene = self._scene or self._learn(lr, msi)
@@ -296,7 +306,7 @@ class FusionModel(nn.Module, ABC):
         """What :meth:`from_config` needs to build the same module."""
         return {
             "kind": self.KIND,
-            "objective": self.denoising.objective,
+            "name": self.name,
             "pairing": asdict(self.pairing),
             "denoising": asdict(self.denoising),
             "net": self.net_config(),
@@ -366,10 +376,11 @@ class FusionModel(nn.Module, ABC):
         zeros = given.condition.new_zeros(batch, self.channels, height, width)
         if self.denoising.objective == "regression":
             return cast(Tensor, self(zeros, given.condition, zeros.new_zeros(batch)))
+        network = self.denoiser(given.condition)
 
         def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
-            prediction = self(x_t, given.condition, gamma)
-            return to_x0(self.denoising.target, prediction, x_t=x_t, gamma=gamma)
+            x0 = to_x0(self.denoising.target, network(x_t, gamma), x_t=x_t, gamma=gamma)
+            return x0 if self.bounds is None else x0.clamp(*self.bounds)
 
         sampling = self._sampling
         noise = noise_of_sample(zeros, origin=origin, seed=sampling.seed, number=number, draws=self.schedule.steps)

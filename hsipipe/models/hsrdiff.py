@@ -1,5 +1,6 @@
 """HSR-Diff (arXiv 2306.12085): CDFormer, a transformer of two streams that predicts the HR-HSI itself."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,8 @@ from hsipipe.params import CdformerParams
 class HsrDiff(FusionModel):
     """CDFormer on Z_t with the two images as hierarchical condition (section 3 of the paper).
 
-    Ours where the paper is silent: cubes are diffused as 2 Z - 1, so that their values lie around zero.
+    Ours where the paper is silent: cubes are diffused as 2 Z - 1, so that their values lie around
+    zero, and estimates of Z_0 are clipped to the range that this has.
 
     Args:
         pairing: The sensors.
@@ -27,6 +29,7 @@ class HsrDiff(FusionModel):
     """
 
     KIND = "hsrdiff"
+    bounds = (-1.0, 1.0)
 
     def __init__(
         self,
@@ -61,6 +64,16 @@ class HsrDiff(FusionModel):
     def cube(self, x0: Tensor, given: Given) -> Tensor:
         """Inverse of :meth:`clean`."""
         return (x0 + 1) / 2
+
+    def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The stream that sees no noise runs once, however many steps are taken."""
+        features = self.net.condition_features(condition)
+
+        def denoise(noisy: Tensor, gamma: Tensor) -> Tensor:
+            predicted: Tensor = self.net(noisy, condition, gamma.sqrt(), features=features)
+            return predicted
+
+        return denoise
 
     def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """CDFormer."""

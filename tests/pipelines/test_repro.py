@@ -179,9 +179,11 @@ def test_what_validated_best_is_registered(project):
     assert saved_name(project / "models/superresolver") == version.tags["model"]
 
 
-@pytest.mark.parametrize("name", ["dmgasr", "regression", "pca-residual"])
-def test_every_candidate_can_be_registered_and_loaded(own_project, run, lr, name):
-    ledger.set_params(own_project, [f"registry.candidates=[{name}]"])
+@pytest.mark.parametrize(
+    ("role", "name"), [("model", "dmgasr"), ("regression", "regression"), ("control", "pca-residual")]
+)
+def test_every_candidate_can_be_registered_and_loaded(own_project, run, lr, role, name):
+    ledger.set_params(own_project, [f"registry.candidates=[{role}]"])
     done = run("-m", "dvc", "repro", "register", cwd=own_project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {"register"}

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import torch
 
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.psf import Psf
-from hsipipe.diffusion.consistency import Resampler, back_project
+from hsipipe.diffusion.consistency import PairObservation, Resampler, back_project, spectral_gain
 
 
 def test_resampler_is_the_projects_degradation():
@@ -37,3 +38,43 @@ def test_at_scale_one_interpolation_is_exactly_the_identity():
     resampler = Resampler(24, 17, scale=1, like=cube, psf=Psf("gaussian", sigma=1.0))
     assert torch.equal(resampler.up(cube), cube)
     assert not torch.allclose(resampler.down(cube), cube, atol=0.1)
+
+
+@pytest.mark.parametrize("psf", [Psf("gaussian", sigma=1.7), Psf("average"), Psf()])
+def test_the_smallest_image_that_degrades_so_is_found(psf):
+    truth = torch.rand(2, 24, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    resampler = Resampler(24, 32, scale=4, like=truth, psf=psf)
+    lr = resampler.down(truth)
+    back = resampler.back(lr)
+    torch.testing.assert_close(resampler.down(back), lr, atol=1e-9, rtol=0)
+    assert float(back.square().sum()) <= float(truth.square().sum())
+
+
+def pair(seed=0, *, bands=9, size=24):
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(1, bands, size, size, dtype=torch.float64, generator=generator)
+    response = torch.rand(3, bands, dtype=torch.float64, generator=generator)
+    response = response / response.sum(dim=1, keepdim=True)
+    resampler = Resampler(size, size, scale=4, like=truth, psf=Psf("gaussian", sigma=1.7))
+    lr, msi = resampler.down(truth), torch.einsum("kc,bchw->bkhw", response, truth)
+    spectra = (lr - lr.mean(dim=(2, 3), keepdim=True)).flatten(2)
+    gain = spectral_gain(response, spectra @ spectra.transpose(1, 2) / spectra.shape[2])
+    return truth, PairObservation(lr, msi, resampler, response, gain)
+
+
+def test_one_projection_satisfies_both_sensors_and_comes_nearer_to_the_truth():
+    truth, seen = pair()
+    wrong = truth + 0.1 * torch.randn(truth.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    got = seen.project(wrong)
+    torch.testing.assert_close(seen.resampler.down(got), seen.lr, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.einsum("kc,bchw->bkhw", seen.response, got), seen.msi, atol=1e-5, rtol=0)
+    assert float((got - truth).square().mean()) < float((wrong - truth).square().mean())
+    torch.testing.assert_close(seen.project(truth), truth, atol=1e-6, rtol=0)
+
+
+def test_two_msi_bands_of_one_colour_are_no_division_by_zero():
+    response = torch.full((2, 4), 0.25)
+    gain = spectral_gain(response, torch.eye(4)[None])
+    assert torch.isfinite(gain).all()
+    torch.testing.assert_close(response @ gain[0] @ torch.ones(2), torch.ones(2), atol=1e-3, rtol=0)
+    assert torch.isfinite(spectral_gain(response, torch.zeros(1, 4, 4))).all()

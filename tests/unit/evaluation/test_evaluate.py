@@ -10,14 +10,15 @@ from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
-from hsipipe.evaluation.evaluate import evaluate, evaluate_models
+from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence, choose_detail, choose_pixels, display_bands, read_index
 from hsipipe.evaluation.metrics import score
-from hsipipe.evaluation.rows import CeilingRow, Observation, Row, apply, pca_row
+from hsipipe.evaluation.rows import CeilingRow, Observation, Row, apply, pca_row, single_image_rows
 from hsipipe.models.checkpoint import save_checkpoint
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.latent_net import LatentNet
 from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.models.trained import single_image_models
 from hsipipe.models.unet import Unet
 from hsipipe.params import load_params
 
@@ -218,17 +219,15 @@ def test_trained_models_stand_beside_bicubic_their_controls_and_the_ceilings(pai
         modules[objective] = LatentNet(net, objective=objective, **how)
     for name, module in modules.items():
         save_checkpoint(folders[name], weights=module.state_dict(), config=module.config())
-    metrics = evaluate_models(
-        pairs,
+    trained = single_image_models(
         GaeCheckpoint(folders["gae"]),
         DiffusionCheckpoint(folders["diffusion"]),
         RegressionCheckpoint(folders["regression"]),
         ControlCheckpoint(folders["control"]),
-        folders["out"],
         sampling=params.sampling,
-        hardware=params.hardware.model_copy(update={"accelerator": "cpu"}),
-        protocol=protocol,
     )
+    rows = single_image_rows(pairs, trained, sampling=params.sampling)
+    metrics = evaluate(pairs, rows, folders["out"], protocol=protocol, response=pair_response(pairs))
     assert all(row["msi_consistency_psnr_db"] > 0 for row in metrics["models"].values())
     kinds = {name: row["kind"] for name, row in metrics["models"].items()}
     assert kinds == {

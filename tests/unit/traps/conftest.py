@@ -20,7 +20,8 @@ from hsipipe.artifacts import (
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
 from hsipipe.evaluation.evaluate import evaluate
-from hsipipe.evaluation.rows import standard_rows
+from hsipipe.evaluation.rows import single_image_rows
+from hsipipe.models.trained import single_image_models
 from hsipipe.params import Params, load_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.protocols import make_protocol
@@ -143,7 +144,8 @@ def trainings(train, patches, gae_training, gae, latents) -> dict[type[Artifact]
 def rows(params, pairs, gae, trainings):
     """The table that the pipeline makes."""
     nets = (trainings[kind].checkpoint for kind in (DiffusionCheckpoint, RegressionCheckpoint, ControlCheckpoint))
-    return standard_rows(pairs, gae, *nets, sampling=params.sampling, scale=SCALE)
+    trained = single_image_models(gae, *nets, sampling=params.sampling)
+    return single_image_rows(pairs, trained, sampling=params.sampling)
 
 
 @pytest.fixture(scope="session")
