@@ -48,7 +48,7 @@ def evaluate(
     device = device_for(params.hardware.accelerator)
     trained = load_trained(checkpoints, fuses=params.model.fuses, device=device, **how)
     rows = rows_for(pairs, trained, psf=protocol.psf, response=response, **how)
-    metrics = score(pairs, rows, run.out, protocol=protocol, response=response)
+    metrics = score(pairs, rows, run.out, protocol=protocol, response=response, of_pair=params.model.fuses)
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
     shown = {name: row for name, row in metrics["models"].items() if row["kind"] in ("baseline", "model")}
     numbers = {f"{name}.{key}": row[key] for name, row in shown.items() for key in HEADLINE}

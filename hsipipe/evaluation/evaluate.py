@@ -16,6 +16,7 @@ from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
+from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import (
     AnyRow,
@@ -39,6 +40,7 @@ def evaluate(
     *,
     protocol: Protocol,
     response: NDArray[np.float64] | None = None,
+    of_pair: bool = False,
 ) -> dict[str, Any]:
     """Predict and score the test scenes.
 
@@ -49,6 +51,7 @@ def evaluate(
         protocol: The frame that the pairs were made in.
         response: Spectral response (c, C) that the HR-MSI of the pairs was made with; with it every row has
             ``msi_consistency_psnr_db``.
+        of_pair: Also score what an HR-MSI tells without the truth: ``d_lambda``, ``d_s`` and ``qnr``.
 
     Returns:
         The tree of metrics.json, ready for strict JSON: ``models`` (means over scenes), ``scenes``,
@@ -73,7 +76,9 @@ def evaluate(
             predictions: list[Prediction] = []
             spreads: dict[int, Prediction] = {}
             for row in rows:
-                prediction, spread, scenes[name][row.name] = _score_row(row, pair, protocol, response)
+                prediction, spread, scenes[name][row.name] = _score_row(
+                    row, pair, protocol, response=response, of_pair=of_pair
+                )
                 if spread is not None:
                     spreads[len(predictions)] = spread
                 if row.kind != "ceiling":
@@ -107,7 +112,7 @@ def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int, response: NDArra
 
 
 def _score_row(
-    row: AnyRow, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None
+    row: AnyRow, pair: Pair, protocol: Protocol, *, response: NDArray[np.float64] | None, of_pair: bool
 ) -> tuple[Prediction, Prediction | None, dict[str, float]]:
     """The row's prediction of a scene, what it says of the prediction's error, and its metrics."""
     started = time.perf_counter()
@@ -126,6 +131,8 @@ def _score_row(
             msi=pair.msi,
             response=response,
         )
+        if of_pair and pair.msi is not None:
+            values |= without_truth(prediction, pair.lr, pair.msi, scale=protocol.scale, psf=protocol.psf)
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error
     expected = predicted_error(spread, row.samples) if isinstance(row, Row) and spread is not None else None

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,7 @@ from hsipipe.errors import DataError
 from hsipipe.evaluation import figures, spread_figures
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
 from hsipipe.evaluation.evidence import SceneEvidence, read_index
-from hsipipe.evaluation.table import COLUMNS, MISSING, best_rows, cell
+from hsipipe.evaluation.table import COLUMNS, MISSING, Column, best_rows, cell
 from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.progress import progress
 from hsipipe.protocols import require_same
@@ -26,6 +27,25 @@ from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 MAX_SCENES = 6
 
+_ROWS = {
+    "sfim": "Smoothing filter-based intensity modulation of both images; needs no training.",
+    "gsa": "Gram-Schmidt adaptive component substitution of both images; needs no training.",
+    "cnmf": "Coupled non-negative matrix factorisation of both images; needs no training.",
+    "hysure": "A subspace of the LR-HSI with vector total variation, from both images; needs no training.",
+    "regression": "The control: the same network trained as long as the diffusion, as a one-step regression.",
+    "pca-residual": "A control: a plain residual network on principal components of the input.",
+    "residual-fusion": "A control: a plain residual network on the interpolated LR-HSI and the HR-MSI.",
+    "pca-k-ceiling": "The truth projected on k principal components of the training scenes, as many as the model has "
+    "numbers a pixel, or as there are bands: what a linear representation of this size holds.",
+    "ae-ceiling": "The truth through the autoencoder and back: what its latent holds by itself.",
+    "latent-ceiling": "The model's own decoding of LR input and true latent in place of the sampled one: what a "
+    "perfect latent network would reach.",
+    "subspace-ceiling": "The model's start and the truth's residual in the subspace of the LR-HSI: what a perfect "
+    "network would reach.",
+}
+"""What a row is that does not speak for itself; the k of the PCA's row is a number."""
+
+_PCA = re.compile(r"pca-\d+-ceiling")
 _TITLES = {
     "mpsnr_db": "MPSNR",
     "cube_psnr_db": "Cube PSNR",
@@ -202,6 +222,7 @@ def _render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     models = metrics["models"]
+    columns = _columns(models)
     frame = dict(metrics["protocol"]["fields"])
     return template.render(
         frame=frame,
@@ -209,10 +230,10 @@ def _render(
         baseline=baseline_of(models),
         verdicts=judge(metrics),
         tables=[
-            _table("Mean over the test scenes", models),
-            *(_table(name, rows, kinds=models) for name, rows in metrics["scenes"].items()),
+            _table("Mean over the test scenes", models, columns),
+            *(_table(name, rows, columns, kinds=models) for name, rows in metrics["scenes"].items()),
         ],
-        columns=COLUMNS,
+        columns=columns,
         protocol=metrics["protocol"],
         test_set=metrics.get("test_set", []),
         definitions=_definitions(frame, models),
@@ -220,6 +241,7 @@ def _render(
         uncertainty=uncertainty,
         details=details,
         training=training,
+        rows=_rows(models),
         scenes=len(metrics["scenes"]),
     )
 
@@ -231,8 +253,23 @@ def _definitions(frame: Mapping[str, Any], models: Mapping[str, Mapping[str, Any
     return [(_TITLES[key], frame.get(f"metrics.{key}", text)) for key, text in {**METRIC_DEFINITIONS, **fusion}.items()]
 
 
+def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Column]:
+    """What the tables show: of the metrics of fusion those that occur."""
+    occurring = {key for row in models.values() for key, value in row.items() if value is not None}
+    return [column for column in COLUMNS if column.key in occurring or column.key not in FUSION_METRIC_DEFINITIONS]
+
+
+def _rows(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Name and meaning of the rows that do not speak for themselves."""
+    texts = [(name, _ROWS.get(_PCA.sub("pca-k-ceiling", name))) for name in models]
+    return [(name, text) for name, text in texts if text is not None]
+
+
 def _table(
-    title: str, rows: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Mapping[str, Any]] | None = None
+    title: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    columns: Sequence[Column],
+    kinds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Cells as text, ceilings last."""
     with_kind = {name: {**row, "kind": (kinds or rows)[name]["kind"]} for name, row in rows.items()}
@@ -245,7 +282,7 @@ def _table(
                 "name": name,
                 "kind": with_kind[name]["kind"],
                 "cells": [
-                    (cell(with_kind[name].get(column.key), column), best.get(column.key) == name) for column in COLUMNS
+                    (cell(with_kind[name].get(column.key), column), best.get(column.key) == name) for column in columns
                 ],
             }
             for name in ordered

@@ -39,11 +39,14 @@ COLUMNS = (
     Column("rmse", "RMSE", "", 4, -1),
     Column("consistency_psnr_db", "Consist", "dB", 2, 1),
     Column("msi_consistency_psnr_db", "MSI", "dB", 2, 1),
+    Column("d_lambda", "D_lambda", "", 4, -1),
+    Column("d_s", "D_s", "", 4, -1),
+    Column("qnr", "QNR", "", 4, 1),
     Column("seconds_per_image", "Time", "s/img", 2, 0),
     Column("nfe", "NFE", "", 0, 0),
 )
 """Everything that is measured, in the order of the tables."""
-_REPORT_ONLY = {"cc", "rmse"}
+_REPORT_ONLY = {"cc", "rmse", "d_lambda", "d_s", "qnr"}
 MISSING = "n/a"
 """Stands where a number is not finite or not there."""
 
