@@ -218,7 +218,8 @@ def show(scale: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
         gain = row["mpsnr_db"] - rows["bicubic"]["mpsnr_db"]
         print(
             f"| {name:15} | {row['mpsnr_db']:.2f}{spread} | {gain:+.2f} | {row['sam_deg']:.2f}{sam} | "
-            f"{row['ergas']:.3f} | {row['mssim']:.4f} | {row['consistency_psnr_db']:.1f} | {row['msi_consistency_psnr_db']:.1f} | "
+            f"{row['ergas']:.3f} | {row['mssim']:.4f} | {row['consistency_psnr_db']:.1f} | "
+            f"{row['msi_consistency_psnr_db']:.1f} | "
             f"{row['seconds']:.1f} |"
         )
 

@@ -224,6 +224,9 @@ def predict(
     ] = None,
     msi_full_scale: Annotated[float, typer.Option(help="Value of the HR-MSI that means 1.0.", metavar="N")] = 1.0,
     msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file holds several.")] = None,
+    estimate_sensors: Annotated[
+        bool, typer.Option("--estimate-sensors", help="Take PSF and SRF from the pair, not from the training.")
+    ] = False,
 ) -> None:
     """Super-resolve a whole scene.
 
@@ -231,7 +234,8 @@ def predict(
     their standard deviation for each pixel and band, in the units of the result: the uncertainty of the prediction.
 
     With --msi a fusion model puts the bands of IN on the pixels of an HR-MSI, whose edges must be those of IN; a note
-    then says how well the result agrees with both.
+    then says how well the result agrees with both. Where the two sensors are not those that the model was trained
+    for, --estimate-sensors finds the PSF and the spectral response from the pair itself.
 
     A cube of other bands than the model was trained on needs known wavelengths and a model with gae.window_nm.
 
@@ -258,6 +262,7 @@ def predict(
         variable=variable,
         samples=samples,
         msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
+        estimate_sensors=estimate_sensors,
     )
     for path in written:
         typer.echo(f"wrote {path}")

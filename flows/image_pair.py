@@ -1,18 +1,22 @@
 """An LR-HSI and an HR-MSI out of two files: whether they belong together, and what their fusion is worth."""
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from affine import Affine
+from hsipipe.degradation.registration import pair_warnings
 from numpy.typing import NDArray
 
+from hsipipe.degradation.estimate import estimate_psf
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.models.base import SuperResolver, check_msi
+from hsipipe.models.fusion import FusionModel
 
 PLAUSIBLE = 4.0
 """Largest input value that is still taken for a reflectance; a bright glint is above 1."""
@@ -123,8 +127,25 @@ def pair_notes(
         response: Spectral response (c, C), where the model knows it.
         wavelength_nm: Centres of the bands (C,), where known.
     """
-    del lr, msi, scale, psf, response, wavelength_nm  # extents are checked; nothing looks at the content yet
-    return []
+    if psf is None:  # what the LR sensor would have seen of the HR-MSI is not known
+        return []
+    return pair_warnings(lr, msi, scale=scale, psf=psf, response=response, wavelength_nm=wavelength_nm)
+
+
+def for_this_pair(model: FusionModel, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> FusionModel:
+    """The model with both sensors as the pair itself tells them, which is said at the terminal.
+
+    Args:
+        model: Of the pair's ratio.
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W).
+    """
+    psf = estimate_psf(lr, msi, scale=model.scale)
+    print(
+        f"note: estimated from the pair, the PSF is {psf.describe(model.scale)}; so is the spectral response.",
+        file=sys.stderr,
+    )
+    return model.with_sensors(psf=psf, response="estimated")
 
 
 def quality_note(

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from flows.image_pair import MsiFile, pair_notes, psf_of, quality_note, read_msi, scaled
+from flows.image_pair import MsiFile, for_this_pair, pair_notes, psf_of, quality_note, read_msi, scaled
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.georeference import refine
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.models.base import SensorResolver, SpreadResolver, SuperResolver
 from hsipipe.models.catalogue import load_model
+from hsipipe.models.fusion import FusionModel
 from hsipipe.models.windows import same_centres
 
 
@@ -28,6 +29,7 @@ def predict_file(
     variable: str | None = None,
     samples: int | None = None,
     msi: MsiFile | None = None,
+    estimate_sensors: bool = False,
 ) -> list[Path]:
     """Read a cube, super-resolve it tile by tile, write the result with its wavelengths and its position.
 
@@ -42,6 +44,7 @@ def predict_file(
         samples: The result is the mean of so many; from two on their standard deviation, in the units of the result,
             is written beside it (:func:`spread_path`). None: as many as the model was saved with, the mean alone.
         msi: HR-MSI of the same ground, for a model that fuses; what its fusion is worth is then told on stderr.
+        estimate_sensors: Take PSF and spectral response from the pair itself, not from the model's training.
 
     A cube of another sensor is served where its wavelengths are known and the model was trained with spectral windows.
 
@@ -61,11 +64,15 @@ def predict_file(
     writer(target)  # a name that cannot be written should not cost a prediction
     resolver = _load(model)
     _check_msi_wanted(resolver, msi)
+    if estimate_sensors and msi is None:
+        raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     cube = open_cube(source, variable=variable, bands=resolver.bands)
     resolver = _bind(resolver, cube)
     lr = scaled(cube, source, full_scale=full_scale, option="--full-scale")
     fine = None if msi is None else read_msi(msi, cube, lr, model=resolver)
     if fine is not None:
+        if estimate_sensors and isinstance(resolver, FusionModel):
+            resolver = for_this_pair(resolver, lr, fine)
         _warn(resolver, cube, lr, fine)
     if samples is None:
         images = [predict_scene(resolver, lr, tile=tile, overlap=overlap, msi=fine)]

@@ -22,4 +22,13 @@ def as_overrides(tree: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
+    """In the grammar of Hydra, whose keys have no quotes, unlike those of JSON."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_text(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_text(entry) if isinstance(entry, Mapping) else _leaf(entry) for entry in value) + "]"
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _leaf(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

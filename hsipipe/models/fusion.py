@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
@@ -201,18 +201,23 @@ class FusionModel(nn.Module, ABC):
             raise ParamsError(f"Got {samples} samples, expected at least 1.")
         return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
 
-    def with_sampling(self, sampling: SamplingParams, *, response: Literal["given", "estimated"] | None = None) -> Self:
-        """The same weights, not copied, with predictions made in another way.
-
-        Args:
-            sampling: Steps, samples, consistency.
-            response: Which spectral response they work with; None: as before. One that was estimated for the training
-                itself stays so.
-        """
+    def with_sampling(self, sampling: SamplingParams) -> Self:
+        """The same weights, not copied, with predictions made in another way: steps, samples, consistency."""
         other = copy(self)
         other.sampling = sampling
-        if response is not None and self.pairing.response == "given":
-            other.pairing = Pairing(**{**vars(self.pairing), "response": response})
+        return other
+
+    def with_sensors(self, *, psf: Psf | None = None, response: Literal["given", "estimated"] | None = None) -> Self:
+        """The same weights, not copied, for a pair of other sensors of the same ratio.
+
+        Args:
+            psf: Of the LR-HSI's sensor; None: as before.
+            response: Whether the spectral response is the model's, or estimated from each scene's own pair; None: as
+                before. One that was estimated for the training itself stays so.
+        """
+        other = copy(self)
+        mode = self.pairing.response if response is None or self.pairing.response == "estimated" else response
+        other.pairing = replace(self.pairing, psf=psf or self.psf, response=mode)
         return other
 
     def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:

@@ -109,5 +109,5 @@ def fusion_models(
             raise IntegrityError(f"{checkpoint.path} holds {one.name}, which fuses nothing; train it again.")
         steps = fusion.steps_of(one.KIND) if role != "control" else 1
         own = sampling.model_copy(update={"steps": steps})
-        loaded[role] = one.with_sampling(own, response=fusion.response)
+        loaded[role] = one.with_sampling(own).with_sensors(response=fusion.response)
     return loaded

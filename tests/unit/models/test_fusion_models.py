@@ -149,7 +149,7 @@ def test_fusion_fast_serves_any_sensors_and_starts_far_above_interpolation(make,
 def test_an_estimated_response_is_the_scenes_own(make):
     hr, lr, msi, response = scene()
     wrong = make("fusion-fast", response=response[::-1])
-    own = wrong.with_sampling(wrong.sampling, response="estimated")
+    own = wrong.with_sensors(response="estimated")
     errors = [mpsnr_db(band_mse(model.predict(lr[None], msi=msi[None])[0], hr)) for model in (wrong, own)]
     assert errors[1] > errors[0] + 3
 
