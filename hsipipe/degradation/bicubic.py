@@ -34,6 +34,15 @@ def resize_matrix(n_in: int, n_out: int) -> NDArray[np.float64]:
     return bicubic_operator(n_in, n_out).matrix()
 
 
+@lru_cache(maxsize=64)
+def shift_operator(n: int, shift: float) -> Banded:
+    """Interpolation of one axis of n pixels where its content moves by `shift` pixels to the right."""
+    whole = int(np.floor(-shift))
+    indices = np.arange(n)[:, None] + whole + np.arange(-1, 3)
+    weights = _cubic(-shift - whole - np.arange(-1, 3, dtype=np.float64))
+    return Banded(n, indices, np.broadcast_to(weights, indices.shape))
+
+
 def resize(x: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Resize (..., H, W) to (..., *size), antialiased where it shrinks; integers come out as float32."""
     height, width = x.shape[-2:]

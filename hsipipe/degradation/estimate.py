@@ -1,0 +1,145 @@
+"""What a pair of images tells about its two sensors: the spectral response of the MSI and the PSF of the LR-HSI.
+
+After Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, section on estimating the spectral and spatial responses:
+both sensors see the same scene, so the degraded MSI must equal the response applied to the LR-HSI.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar, nnls
+
+from hsipipe.degradation.psf import Psf
+from hsipipe.errors import DataError
+
+# Weight of the differences of neighbouring weights, against the mean power of the LR-HSI's bands: what the data say
+# nothing about becomes smooth, what they do say stays.
+_SMOOTH = 1e-7
+# Standard deviations in LR pixels between which the Gaussian is sought, and how many are tried before the search
+# narrows down. Below, nothing is blurred but by the decimation; above, an LR image would be blurred itself.
+_NARROWEST, _WIDEST, _TRIED = 0.05, 1.5, 16
+
+
+def estimate_response(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf) -> NDArray[np.float64]:
+    """The spectral response that explains a pair: non-negative least squares with smooth weights.
+
+    For each MSI band y it minimises ``|y - r lr|^2 + w |D r|^2`` over r >= 0, where y is degraded and D takes the
+    differences of neighbouring weights (Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320; they leave the sign free).
+
+    Args:
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W) of the same places.
+        scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor.
+
+    Returns:
+        (c, C); a row sums to the ratio of the two sensors' units, which is 1 where both are in the same.
+
+    Raises:
+        DataError: The sizes do not fit.
+    """
+    check_sizes(lr, msi, scale=scale)
+    return _fit_response(_flat(lr), _flat(psf.downsample(msi, scale)))
+
+
+def estimate_psf(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: NDArray[Any] | None = None) -> Psf:
+    """The Gaussian whose width explains a pair best.
+
+    Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, estimate the kernel freely; a Gaussian has one number, which
+    even a small image determines.
+
+    Args:
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W) of the same places.
+        scale: Ratio of the pixel sizes, s.
+        response: (c, C); None: estimated anew for each width.
+
+    Raises:
+        DataError: The sizes do not fit.
+    """
+    check_sizes(lr, msi, scale=scale)
+    spectra, high = _flat(lr), np.asarray(msi, dtype=np.float64)
+
+    def unexplained(log_sigma: float) -> float:
+        low = _flat(Psf("gaussian", sigma=float(np.exp(log_sigma))).downsample(high, scale))
+        matrix = _fit_response(spectra, low) if response is None else np.asarray(response, dtype=np.float64)
+        return float(np.square(low - matrix @ spectra).sum())
+
+    tried = np.linspace(np.log(_NARROWEST * scale), np.log(_WIDEST * scale), _TRIED)
+    best = int(np.argmin([unexplained(value) for value in tried]))
+    bounds = (tried[max(best - 1, 0)], tried[min(best + 1, _TRIED - 1)])
+    found = minimize_scalar(unexplained, bounds=bounds, method="bounded", options={"xatol": 1e-3})
+    return Psf("gaussian", sigma=float(np.exp(found.x)))
+
+
+def explained(
+    lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf, response: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Share of the variance of each degraded MSI band that the response explains.
+
+    Args:
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W) of the same places.
+        scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor.
+        response: (c, C).
+
+    Returns:
+        (c,); at most 1, and below 0 where the band's mean would be the better guess. A constant band has nothing to
+        explain and counts as 1.
+
+    Raises:
+        DataError: The sizes do not fit.
+    """
+    check_sizes(lr, msi, scale=scale, response=response)
+    low = _flat(psf.downsample(msi, scale))
+    # Means are removed because a constant offset between two sensors is none of the response's.
+    misses = low - np.asarray(response, dtype=np.float64) @ _flat(lr)
+    total = low.var(axis=1)
+    # Rounding alone keeps the variance of a constant float32 band above zero.
+    varies = total > 1e-10 * np.square(low).mean(axis=1)
+    return np.asarray(1.0 - np.where(varies, np.square(misses).mean(axis=1) / np.where(varies, total, 1.0), 0.0))
+
+
+def check_sizes(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: NDArray[Any] | None = None) -> None:
+    """Check that two images are a pair.
+
+    Raises:
+        DataError: What was got, what was expected, how to mend it.
+    """
+    for name, image, letters in (("lr", lr, "C, h, w"), ("msi", msi, "c, H, W")):
+        if image.ndim != 3 or 0 in image.shape:
+            raise DataError(
+                f"Got {name} of shape {image.shape}, expected ({letters}) with at least one band and pixel; take one "
+                "scene at a time."
+            )
+        if not np.isfinite(image).all():
+            raise DataError(f"Got NaN or Inf values in {name}, expected finite values; fill or crop them away.")
+    expected = (scale * lr.shape[1], scale * lr.shape[2])
+    if msi.shape[1:] != expected:
+        raise DataError(
+            f"Got an MSI of {msi.shape[1]} x {msi.shape[2]} pixels for an LR-HSI of {lr.shape[1]} x {lr.shape[2]}, "
+            f"expected {expected[0]} x {expected[1]} at scale {scale}; crop both to the same ground."
+        )
+    if response is not None and response.shape != (len(msi), len(lr)):
+        raise DataError(
+            f"Got a response of shape {response.shape}, expected ({len(msi)}, {len(lr)}): MSI bands by HSI bands; "
+            "take the response of these two sensors."
+        )
+
+
+def _flat(image: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(image, dtype=np.float64).reshape(len(image), -1)
+
+
+def _fit_response(spectra: NDArray[np.float64], low: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows r >= 0, (c, C), with r `spectra` (C, n) near `low` (c, n)."""
+    bands = len(spectra)
+    # The triangle holds all that the pixels say, so that the search does not depend on their number.
+    q, triangle = np.linalg.qr(spectra.T)
+    weight = np.sqrt(_SMOOTH * np.square(spectra).sum() / bands)
+    system = np.concatenate([triangle, weight * np.diff(np.eye(bands), axis=0)])
+    targets = np.concatenate([q.T @ low.T, np.zeros((bands - 1, len(low)))])
+    # Iterations beyond its own limit are rare, and their cost is small.
+    return np.stack([nnls(system, target, maxiter=100 * bands)[0] for target in targets.T])
