@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from affine import Affine
-from hsipipe.degradation.registration import pair_warnings
 from numpy.typing import NDArray
 
 from hsipipe.degradation.estimate import estimate_psf
 from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.degradation.registration import pair_warnings
 from hsipipe.errors import DataError
 from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of

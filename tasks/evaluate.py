@@ -41,13 +41,14 @@ def evaluate(
 
     params, index = run.params, pairs_index(pairs)
     response = pair_response(pairs) if params.model.fuses else None
-    frame = {"dataset": params.dataset, "split": params.split, "degradation": params.degradation}
-    protocol = make_protocol(params.protocol, plan=index["splits"], srf=index["srf"], **frame)
-    how = {"sampling": params.sampling, "fusion": params.fusion}
+    name, sampling, pair = params.protocol, params.sampling, params.fusion
+    data, split, degradation = params.dataset, params.split, params.degradation
+    plan, srf = index["splits"], index["srf"]
+    protocol = make_protocol(name, dataset=data, split=split, degradation=degradation, plan=plan, srf=srf)
     checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
     device = device_for(params.hardware.accelerator)
-    trained = load_trained(checkpoints, fuses=params.model.fuses, device=device, **how)
-    rows = rows_for(pairs, trained, psf=protocol.psf, response=response, **how)
+    trained = load_trained(checkpoints, fuses=params.model.fuses, sampling=sampling, fusion=pair, device=device)
+    rows = rows_for(pairs, trained, sampling=sampling, fusion=pair, psf=protocol.psf, response=response)
     metrics = score(pairs, rows, run.out, protocol=protocol, response=response, of_pair=params.model.fuses)
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
     shown = {name: row for name, row in metrics["models"].items() if row["kind"] in ("baseline", "model")}

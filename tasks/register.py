@@ -39,12 +39,12 @@ def register(
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
 
-    params = run.params
-    how = {"sampling": params.sampling, "fusion": params.fusion}
+    params, device = run.params, device_for(run.params.hardware.accelerator)
+    sampling, pair, fuses = params.sampling, params.fusion, params.model.fuses
     checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
-    trained = load_trained(checkpoints, fuses=params.model.fuses, device=device_for(params.hardware.accelerator), **how)
+    trained = load_trained(checkpoints, fuses=fuses, sampling=sampling, fusion=pair, device=device)
     models = {trained[role].name: trained[role] for role in params.registry.candidates}
-    validated = validate_models(models, pairs, sampling=params.sampling)
+    validated = validate_models(models, pairs, sampling=sampling)
     best = max(validated, key=lambda name: validated[name])
     folder = run.work / "superresolver"
     with publish(folder) as fresh:

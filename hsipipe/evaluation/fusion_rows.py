@@ -86,7 +86,8 @@ def untrained_row(model: SuperResolver) -> Row:
 
     def predict(seen: Observation) -> Prediction:
         msi = cast(NDArray[np.float32], seen.msi)
-        return model.predict(seen.lr[None], msi=msi[None])[0]
+        prediction: Prediction = model.predict(seen.lr[None], msi=msi[None])[0]
+        return prediction
 
     return Row(model.name, "baseline", predict, model.nfe)
 

@@ -119,7 +119,7 @@ class FusionFast(FusionModel):
         with torch.inference_mode():
             given = self.given(self._tensor(lr), self._tensor(msi))
             sr = self._finish(self.clean(self._tensor(hr), given), given)
-        return sr[0].float().cpu().numpy()  # type: ignore[no-any-return]
+        return sr[0].float().cpu().numpy()
 
     def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
         """The start, and the coordinates of it and of what other interpolations would change."""

@@ -237,9 +237,10 @@ def test_without_a_position_of_both_nothing_is_compared(scene):
     check_positions(lr, moved(msi, crs=None, down=7))
 
 
-def test_nothing_is_said_of_the_content_of_a_pair_yet(scene):
+def test_nothing_is_said_of_a_pair_that_fits_or_whose_psf_nobody_knows(scene):
     _, lr, msi = (np.asarray(image) for image in scene)
     assert pair_notes(lr, msi, scale=SCALE, psf=PSF, response=RESPONSE, wavelength_nm=None) == []
+    assert pair_notes(lr, msi[:, ::-1], scale=SCALE, psf=None, response=RESPONSE, wavelength_nm=None) == []
 
 
 def test_what_is_to_be_known_of_a_pair_is_a_warning_before_the_note(predict, scene, capsys, monkeypatch):
