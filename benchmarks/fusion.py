@@ -6,7 +6,8 @@ For each scale, on the same test scenes with a Gaussian PSF of sigma = s / 2.354
 that need no training; a model of a single image (pca-residual); and for each seed fusion-fast, the same network as a
 regression, the plain control residual-fusion, ddpmfus and hsrdiff in the sizes of params.yaml. Every training gets the
 same time (--seconds), by as many steps as a short trial says, with its own full schedule. Trainings and predictions
-run in two processes of one thread each. What --work holds is not done again.
+run in two processes of one thread each. What --work holds is not done again, and a training that was cut off goes on.
+On a GPU: --processes 1; see benchmarks/gpu/README.md for scenes in few bytes and a machine without a network.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from hsipipe.inference.scene import predict_scene
 from hsipipe.models.base import SuperResolver
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.catalogue import load_model
+from hsipipe.models.device import device_for
 from hsipipe.models.fusion import FusionModel
 from hsipipe.params import Params, load_params, parse_params
 from hsipipe.patches.extract import extract_patches
@@ -46,7 +48,7 @@ KEYS = ("mpsnr_db", "sam_deg", "ergas", "mssim", "consistency_psnr_db", "msi_con
 GROUPS = {"fusion-fast": "fusion_fast", "regression": "fusion_fast", "residual-fusion": "residual_fusion"}
 TRIAL_STEPS = 8
 PATCH, STRIDE = 128, 64
-VALIDATIONS = 8
+VALIDATIONS = 4
 TEST = ["fake_and_real_food", "fake_and_real_peppers"]
 VAL = ["beads", "flowers"]
 
@@ -63,6 +65,8 @@ def params_for(options: argparse.Namespace, scale: int) -> Params:
     tree["degradation"]["psf"] |= psf
     tree["degradation"] |= {"scale": scale, "srf": str(options.srf.absolute())}
     tree["patches"] |= {"size": PATCH, "stride": STRIDE}
+    small, whole = tree["hsrdiff"]["progressive"]
+    small["size"], whole["size"] = PATCH // 2, PATCH
     return parse_params(tree)
 
 
@@ -116,6 +120,16 @@ def seconds_per_step(params: Params, model: str, root: Path, folder: Path) -> fl
     return max(1e-3, took[1] - took[0]) / TRIAL_STEPS
 
 
+def steps_once(options: argparse.Namespace, params: Params, model: str, root: Path, work: Path) -> int:
+    """How many steps fill the time; found once, so that a training that was cut off goes on."""
+    work.mkdir(parents=True, exist_ok=True)
+    known = work / "steps.json"
+    if not known.exists():
+        step_s = seconds_per_step(params, model, root, root / f".trial-{work.name}")
+        known.write_text(json.dumps(max(2 * VALIDATIONS, round(options.seconds / step_s))))
+    return int(json.loads(known.read_text()))
+
+
 def train(job: tuple[argparse.Namespace, int, int, str]) -> None:
     options, scale, seed, model = job
     torch.set_num_threads(1)
@@ -124,12 +138,10 @@ def train(job: tuple[argparse.Namespace, int, int, str]) -> None:
     if done.exists():
         return
     params = params_for(options, scale)
-    step_s = seconds_per_step(params, model, root, root / f".trial-{model}-{seed}")
-    steps = max(2 * VALIDATIONS, round(options.seconds / step_s))
+    work = root / "work" / done.name
+    steps = steps_once(options, params, model, root, work)
     with publish(done) as out:
-        summary = train_once(
-            with_steps(params, model, steps=steps, seed=seed), model, root, out, root / "work" / done.name
-        )
+        summary = train_once(with_steps(params, model, steps=steps, seed=seed), model, root, out, work)
         (out / "training.json").write_text(json.dumps(summary))
     print(f"x{scale} {done.name}: {steps} steps, {summary['train_seconds']:.0f} s", flush=True)
 
@@ -152,7 +164,7 @@ def resolvers(options: argparse.Namespace, scale: int) -> dict[str, Callable[[],
 
 
 def trained(params: Params, folder: Path, name: str) -> SuperResolver:
-    model = load_model(folder)
+    model = load_model(folder, device=str(device_for(params.hardware.accelerator)))
     if not isinstance(model, FusionModel):
         return model
     own = name in ("fusion-fast", "ddpmfus", "hsrdiff")
@@ -224,8 +236,8 @@ def show(scale: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-def in_processes(function: Callable[[Any], None], jobs: Iterable[Any]) -> None:
-    with multiprocessing.get_context("spawn").Pool(CORES, maxtasksperchild=1) as pool:
+def in_processes(function: Callable[[Any], None], jobs: Iterable[Any], *, processes: int) -> None:
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
         for _ in pool.imap_unordered(function, list(jobs)):
             pass
 
@@ -242,15 +254,18 @@ def main() -> None:
         default=["pca-residual", "residual-fusion", "ddpmfus", "hsrdiff", "regression", "fusion-fast"],
     )
     parser.add_argument("--seconds", type=float, default=240, help="of each training, validations apart")
+    parser.add_argument("--processes", type=int, default=CORES, help="at once; 1 on a GPU")
     parser.add_argument("--work", type=Path, required=True, help="keep data and trainings here")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     where = environment("torch", "numpy", "scipy")
-    tables = {}
+    tables, how = {}, {"processes": options.processes}
     for scale in options.scales:
         prepare(params_for(options, scale), options.work / f"x{scale}")
-        in_processes(train, [(options, scale, seed, model) for seed in options.seeds for model in options.models])
-        in_processes(predict, [(options, scale, name) for name in resolvers(options, scale)])
+        in_processes(
+            train, [(options, scale, seed, model) for seed in options.seeds for model in options.models], **how
+        )
+        in_processes(predict, [(options, scale, name) for name in resolvers(options, scale)], **how)
         tables[scale] = collect(options, scale)
         show(scale, tables[scale])
         if options.json:

@@ -115,7 +115,6 @@ def pair_notes(
     scale: int,
     psf: Psf | None,
     response: NDArray[Any] | None,
-    wavelength_nm: NDArray[Any] | None,
 ) -> list[str]:
     """What a person should know of the pair before its fusion is trusted, a sentence each.
 
@@ -125,11 +124,10 @@ def pair_notes(
         scale: Ratio of the pixel sizes, s.
         psf: Of the LR sensor, where the model knows it.
         response: Spectral response (c, C), where the model knows it.
-        wavelength_nm: Centres of the bands (C,), where known.
     """
     if psf is None:  # what the LR sensor would have seen of the HR-MSI is not known
         return []
-    return pair_warnings(lr, msi, scale=scale, psf=psf, response=response, wavelength_nm=wavelength_nm)
+    return pair_warnings(lr, msi, scale=scale, psf=psf, response=response)
 
 
 def for_this_pair(model: FusionModel, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> FusionModel:

@@ -73,7 +73,7 @@ def predict_file(
     if fine is not None:
         if estimate_sensors and isinstance(resolver, FusionModel):
             resolver = for_this_pair(resolver, lr, fine)
-        _warn(resolver, cube, lr, fine)
+        _warn(resolver, lr, fine)
     if samples is None:
         images = [predict_scene(resolver, lr, tile=tile, overlap=overlap, msi=fine)]
     else:
@@ -125,7 +125,7 @@ def _check_msi_wanted(resolver: SuperResolver, msi: MsiFile | None) -> None:
         _check_full_scale("--msi-full-scale", msi.full_scale)
 
 
-def _warn(resolver: SuperResolver, cube: xr.DataArray, lr: np.ndarray, msi: np.ndarray) -> None:
+def _warn(resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> None:
     """Say what casts doubt on a pair, before it is fused."""
     sentences = pair_notes(
         lr,
@@ -133,7 +133,6 @@ def _warn(resolver: SuperResolver, cube: xr.DataArray, lr: np.ndarray, msi: np.n
         scale=resolver.scale,
         psf=psf_of(resolver),
         response=getattr(resolver, "response", None),
-        wavelength_nm=cube["wavelength_nm"].to_numpy() if "wavelength_nm" in cube.coords else None,
     )
     for sentence in sentences:
         print(f"warning: {sentence}", file=sys.stderr)

@@ -27,7 +27,7 @@ from hsipipe.params.fusion import (
 from hsipipe.params.single import ControlParams, DiffusionParams, GaeLossParams, GaeParams, UnetParams
 from hsipipe.params.training import DiffusionLossParams, HardwareParams, LossParams, OptimizerParams
 from hsipipe.params.tree import Params, load_params, parse_params
-from hsipipe.params.use import RegistryParams, SamplingParams
+from hsipipe.params.use import ModelParams, RegistryParams, SamplingParams
 
 __all__ = [
     "CdformerParams",
@@ -50,6 +50,7 @@ __all__ = [
     "HardwareParams",
     "HsrdiffParams",
     "LossParams",
+    "ModelParams",
     "NonNegative",
     "ObservationLossParams",
     "OptimizerParams",

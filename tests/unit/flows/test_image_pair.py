@@ -239,8 +239,8 @@ def test_without_a_position_of_both_nothing_is_compared(scene):
 
 def test_nothing_is_said_of_a_pair_that_fits_or_whose_psf_nobody_knows(scene):
     _, lr, msi = (np.asarray(image) for image in scene)
-    assert pair_notes(lr, msi, scale=SCALE, psf=PSF, response=RESPONSE, wavelength_nm=None) == []
-    assert pair_notes(lr, msi[:, ::-1], scale=SCALE, psf=None, response=RESPONSE, wavelength_nm=None) == []
+    assert pair_notes(lr, msi, scale=SCALE, psf=PSF, response=RESPONSE) == []
+    assert pair_notes(lr, msi[:, ::-1], scale=SCALE, psf=None, response=RESPONSE) == []
 
 
 def test_what_is_to_be_known_of_a_pair_is_a_warning_before_the_note(predict, scene, capsys, monkeypatch):
@@ -249,7 +249,6 @@ def test_what_is_to_be_known_of_a_pair_is_a_warning_before_the_note(predict, sce
     predict(Modulation(), msi=scene[2])
     assert capsys.readouterr().err.startswith("warning: It moved.\nnote: degraded")
     assert (given["scale"], given["psf"], given["response"]) == (SCALE, PSF, None)
-    np.testing.assert_array_equal(given["wavelength_nm"], scene[1]["wavelength_nm"])
 
 
 @pytest.fixture
