@@ -24,9 +24,11 @@ from record import CORES, ROOT, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
+from gpu.packing import SUFFIX, unpack
 
 import hsipipe
 from hsipipe.artifacts import Artifact, DegradedPairs, PatchStore, RawScenes
+from hsipipe.datasets.cave import CAVE
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import Pair, make_pairs, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import make_psf
@@ -59,7 +61,7 @@ def group_of(model: str) -> str:
 
 def params_for(options: argparse.Namespace, scale: int) -> Params:
     tree = load_params(ROOT / "params.yaml").model_dump()
-    tree["dataset"] |= {"name": "cave", "root": str(options.root.absolute())}
+    tree["dataset"] |= dataset(options)
     tree["split"] |= {"test_scenes": TEST, "val_scenes": VAL}
     psf = {"kind": "gaussian", "sigma": scale / 2.35482}
     tree["degradation"]["psf"] |= psf
@@ -68,6 +70,18 @@ def params_for(options: argparse.Namespace, scale: int) -> Params:
     small, whole = tree["hsrdiff"]["progressive"]
     small["size"], whole["size"] = PATCH // 2, PATCH
     return parse_params(tree)
+
+
+def dataset(options: argparse.Namespace) -> dict[str, object]:
+    """CAVE in its published layout, or its scenes packed for a machine without a network."""
+    if not any(options.root.glob(f"*{SUFFIX}")):
+        return {"name": "cave", "root": str(options.root.absolute())}
+    scenes = options.work / "scenes"
+    if not scenes.exists():
+        scenes.mkdir(parents=True)
+        unpack(options.root, scenes)
+    facts = {"full_scale": 65535.0, "wavelength_nm": list(CAVE.wavelength_nm), "variable": None, "drop_bands": []}
+    return {"name": "folder", "root": str(scenes.absolute()), "folder": facts}
 
 
 def once(artifact: Artifact, make: Callable[[Path], object]) -> None:

@@ -175,6 +175,16 @@ def psf_of(model: SuperResolver) -> Psf | None:
     return psf if isinstance(psf, Psf) else None
 
 
+def response_of(
+    model: SuperResolver, lr: NDArray[np.float32], msi: NDArray[np.float32]
+) -> NDArray[np.floating[Any]] | None:
+    """The spectral response (c, C) that a model works with, where it is not the pair that tells it."""
+    if not isinstance(model, FusionModel) or model.pairing.response == "estimated":
+        return None
+    known: NDArray[np.floating[Any]] = model.response.cpu().numpy()
+    return known if known.shape == (len(msi), len(lr)) else None
+
+
 _Point = tuple[float, float]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from flows.image_pair import MsiFile, for_this_pair, pair_notes, psf_of, quality_note, read_msi, scaled
+from flows.image_pair import MsiFile, for_this_pair, pair_notes, psf_of, quality_note, read_msi, response_of, scaled
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.georeference import refine
@@ -132,7 +132,7 @@ def _warn(resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> None:
         msi,
         scale=resolver.scale,
         psf=psf_of(resolver),
-        response=getattr(resolver, "response", None),
+        response=response_of(resolver, lr, msi),
     )
     for sentence in sentences:
         print(f"warning: {sentence}", file=sys.stderr)
