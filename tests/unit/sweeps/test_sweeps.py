@@ -51,9 +51,12 @@ def test_the_ablations_are_those_of_the_paper(repository):
     }
 
 
+GROUPS = ("gae", "diffusion", "control", "fusion_fast", "ddpmfus", "hsrdiff", "residual_fusion", "sampling")
+
+
 def test_the_seeds_change_nothing_but_seeds_and_all_of_the_model():
     for number, point in enumerate(load_sweep("seeds").points):
-        assert point.set == {f"{group}.seed": number for group in ("gae", "diffusion", "control", "sampling")}
+        assert point.set == {f"{group}.seed": number for group in GROUPS}
 
 
 @pytest.mark.parametrize(
