@@ -78,8 +78,8 @@ def dataset(options: argparse.Namespace) -> dict[str, object]:
         return {"name": "cave", "root": str(options.root.absolute())}
     scenes = options.work / "scenes"
     if not scenes.exists():
-        scenes.mkdir(parents=True)
-        unpack(options.root, scenes)
+        with publish(scenes) as out:
+            unpack(options.root, out)
     facts = {"full_scale": 65535.0, "wavelength_nm": list(CAVE.wavelength_nm), "variable": None, "drop_bands": []}
     return {"name": "folder", "root": str(scenes.absolute()), "folder": facts}
 

@@ -20,7 +20,7 @@ from record import ROOT, environment, write_record  # isort: skip
 import torch
 
 from hsipipe.degradation.psf import Psf
-from hsipipe.models.fusion import Pairing
+from hsipipe.models.fusion_setup import Pairing
 from hsipipe.models.presets import load_preset
 from hsipipe.params import load_params, parse_params
 from hsipipe.training.fusion_recipes import RECIPES
@@ -40,7 +40,9 @@ def step(model: str) -> dict[str, float]:
     phase = recipe.phases[0] if recipe.phases else None
     batch = phase.batch if phase else recipe.optimizer.batch
     size = phase.size if phase else params.patches.size
-    network = recipe.build(Pairing(BANDS, MSI_BANDS, SCALE, Psf("average")), "diffusion", None, params.patches.size)
+    network = recipe.build(
+        Pairing(BANDS, MSI_BANDS, SCALE, Psf("average")), "diffusion", None, patch=params.patches.size
+    )
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     noisy = torch.randn(batch, BANDS, size, size)
     started = time.perf_counter()

@@ -247,7 +247,7 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --samples 8
 
-      hsipipe predict low.tif high.tif --model models/fusion --msi msi.tif --msi-full-scale 10000
+      hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
     from flows.image_pair import MsiFile
     from flows.prediction import predict_file

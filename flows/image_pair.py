@@ -24,6 +24,10 @@ TOLERANCE = 0.5
 """How far in HR pixels the corners of the two images may lie apart; files round their coordinates."""
 
 
+_SUSPICIOUS = 1.2
+"""Width of an estimated PSF in LR pixels beyond which the search went on because nothing fitted."""
+
+
 class MsiFile(NamedTuple):
     """Where the HR-MSI is, and how it is read.
 
@@ -59,8 +63,10 @@ def scaled(cube: xr.DataArray, path: Path, *, full_scale: float, option: str) ->
     return values
 
 
-def read_msi(file: MsiFile, cube: xr.DataArray, lr: NDArray[np.float32], *, model: SuperResolver) -> Any:
-    """The HR-MSI (c, H, W) float32 of an LR-HSI.
+def read_msi(
+    file: MsiFile, cube: xr.DataArray, lr: NDArray[np.float32], *, model: SuperResolver
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+    """The HR-MSI (c, H, W) float32 of an LR-HSI, and the centres of its bands (c,) where the file says them.
 
     Args:
         file: The HR-MSI.
@@ -76,7 +82,9 @@ def read_msi(file: MsiFile, cube: xr.DataArray, lr: NDArray[np.float32], *, mode
     msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
     check_positions(cube, msi)
     values = scaled(msi, file.path, full_scale=file.full_scale, option="--msi-full-scale")
-    return check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0]
+    known = "wavelength_nm" in msi.coords
+    centres = np.asarray(msi["wavelength_nm"].to_numpy(), dtype=np.float64) if known else None
+    return check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0], centres
 
 
 def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:
@@ -115,6 +123,7 @@ def pair_notes(
     scale: int,
     psf: Psf | None,
     response: NDArray[Any] | None,
+    msi_wavelength_nm: NDArray[Any] | None = None,
 ) -> list[str]:
     """What a person should know of the pair before its fusion is trusted, a sentence each.
 
@@ -124,10 +133,11 @@ def pair_notes(
         scale: Ratio of the pixel sizes, s.
         psf: Of the LR sensor, where the model knows it.
         response: Spectral response (c, C), where the model knows it.
+        msi_wavelength_nm: Centres of the MSI's bands (c,), where its file says them.
     """
     if psf is None:  # what the LR sensor would have seen of the HR-MSI is not known
         return []
-    return pair_warnings(lr, msi, scale=scale, psf=psf, response=response)
+    return pair_warnings(lr, msi, scale=scale, psf=psf, response=response, wavelength_nm=msi_wavelength_nm)
 
 
 def for_this_pair(model: FusionModel, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> FusionModel:
@@ -139,6 +149,11 @@ def for_this_pair(model: FusionModel, lr: NDArray[np.float32], msi: NDArray[np.f
         msi: HR-MSI (c, H, W).
     """
     psf = estimate_psf(lr, msi, scale=model.scale)
+    if (psf.width(model.scale) or 0) > _SUSPICIOUS * model.scale:
+        print(
+            "warning: no PSF of a likely width explains the pair; do both images show the same ground?",
+            file=sys.stderr,
+        )
     print(
         f"note: estimated from the pair, the PSF is {psf.describe(model.scale)}; so is the spectral response.",
         file=sys.stderr,

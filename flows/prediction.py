@@ -69,11 +69,11 @@ def predict_file(
     cube = open_cube(source, variable=variable, bands=resolver.bands)
     resolver = _bind(resolver, cube)
     lr = scaled(cube, source, full_scale=full_scale, option="--full-scale")
-    fine = None if msi is None else read_msi(msi, cube, lr, model=resolver)
+    fine, centres = (None, None) if msi is None else read_msi(msi, cube, lr, model=resolver)
     if fine is not None:
         if estimate_sensors and isinstance(resolver, FusionModel):
             resolver = for_this_pair(resolver, lr, fine)
-        _warn(resolver, lr, fine)
+        _warn(resolver, lr, fine, centres)
     if samples is None:
         images = [predict_scene(resolver, lr, tile=tile, overlap=overlap, msi=fine)]
     else:
@@ -125,7 +125,7 @@ def _check_msi_wanted(resolver: SuperResolver, msi: MsiFile | None) -> None:
         _check_full_scale("--msi-full-scale", msi.full_scale)
 
 
-def _warn(resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> None:
+def _warn(resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray, centres: np.ndarray | None) -> None:
     """Say what casts doubt on a pair, before it is fused."""
     sentences = pair_notes(
         lr,
@@ -133,6 +133,7 @@ def _warn(resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> None:
         scale=resolver.scale,
         psf=psf_of(resolver),
         response=response_of(resolver, lr, msi),
+        msi_wavelength_nm=centres,
     )
     for sentence in sentences:
         print(f"warning: {sentence}", file=sys.stderr)
@@ -150,7 +151,7 @@ def _sample(
     print(
         f"note: {resolver.name} gives the same prediction every time, so {samples} samples have no spread and the "
         "standard deviation is zero everywhere; a diffusion model varies that was saved with more than one step "
-        "(sampling.steps) or trained with diffusion.scale_input: false.",
+        f"({'sampling.steps' if msi is None else 'fusion.steps'}).",
         file=sys.stderr,
     )
     mean = predict_scene(resolver, lr, tile=tile, overlap=overlap, msi=msi)

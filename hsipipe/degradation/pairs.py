@@ -6,6 +6,7 @@ has seen a pixel of another part.
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,12 +23,15 @@ from hsipipe.datasets.prepare import open_scene, open_scene_msi, scene_index, ve
 from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split, region_names
 from hsipipe.degradation.noise import check_snr
 from hsipipe.degradation.psf import make_psf
+from hsipipe.degradation.registration import pair_warnings
 from hsipipe.degradation.simulate import Scene, Sensors, simulate
 from hsipipe.degradation.srf import response, srf_identity
 from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
 from hsipipe.params import DegradationParams, SplitParams
 from hsipipe.progress import progress
 from hsipipe.storage.stores import get_array, open_store, read, rows_per_chunk
+
+logger = logging.getLogger(__name__)
 
 INDEX = "pairs.json"
 MEASURED = "measured"
@@ -83,6 +87,8 @@ def make_pairs(
             box = [region.y0, region.y1, region.x0, region.x1]
             entry = {"name": name, "scene": region.scene, "region": box, "low": low, "span": span}
             entries[part].append(entry | digests.get(region.scene, {}))
+            if msi is not None and degradation.scale > 1:
+                _warn_of_pair(out / part / f"{name}.zarr", f"{part}/{name}", degradation)
             advance(note=f"{part}/{name}")
     _write_index(out, index, entries, degradation, sensors.response)
     return _summary(parts, degradation, index)
@@ -162,6 +168,14 @@ def _sensors(degradation: DegradationParams, index: Mapping[str, Any]) -> Sensor
     if srf is not None and srf != MEASURED:
         matrix = response(srf, index["wavelength_nm"], bands=_bands(index))
     return Sensors(degradation.scale, make_psf(degradation.psf), matrix, snr_db, degradation.seed)
+
+
+def _warn_of_pair(path: Path, label: str, degradation: DegradationParams) -> None:
+    """Say what casts doubt on a measured pair: a shift, or bands that the spectrum does not explain."""
+    group = open_store(path)
+    lr, msi = (read(get_array(group, key)) for key in ("lr", "msi"))
+    for sentence in pair_warnings(lr, msi, scale=degradation.scale, psf=make_psf(degradation.psf), response=None):
+        logger.warning("%s: %s", label, sentence)
 
 
 def _bands(index: Mapping[str, Any]) -> int:

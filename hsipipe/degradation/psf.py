@@ -110,6 +110,10 @@ class Psf:
         """Whether what the sensor sees differs from the scene, noise aside."""
         return scale > 1 or self.kind == "gaussian"
 
+    def is_centred(self, scale: int) -> bool:
+        """Whether an LR pixel sees its HR pixels symmetrically, so that pairs may be turned and flipped."""
+        return self.phase is None or 2 * self.phase == scale - 1
+
     def width(self, scale: int) -> float | None:
         """Standard deviation of the Gaussian in HR pixels; None for the other kinds.
 

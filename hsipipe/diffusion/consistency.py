@@ -1,16 +1,19 @@
 """Observation consistency: what a prediction must look like to the sensors that saw the scene."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hsipipe.degradation.bicubic import resize_matrix
 from hsipipe.degradation.psf import BICUBIC, Psf
 
-_LEAST_SINGULAR = 1e-2
-"""Share of the largest singular value of a PSF below which a pattern counts as unseen; it would be amplified."""
+_LEAST_SEEN = 0.1
+"""Share of its contrast that a pattern keeps in the LR image at least; of one that keeps less, noise would be all that
+is amplified, and a wide PSF leaves such patterns."""
 _LOADING = 1e-5
 """Share of the spectra's mean variance that every direction has: what a small scene never shows can still be needed."""
 _RIDGE = 1e-9
@@ -29,7 +32,8 @@ class Resampler:
     """
 
     def __init__(self, height: int, width: int, *, scale: int, like: Tensor, psf: Psf = BICUBIC) -> None:
-
+        self._size, self._scale, self._psf = (height, width), scale, psf
+        self._like = like.new_zeros(())
         self._down, self._up = (
             tuple(torch.from_numpy(matrix).to(like) for matrix in matrices)
             for matrices in (
@@ -47,14 +51,29 @@ class Resampler:
         return self._up[0] @ x @ self._up[1].T
 
     def back(self, x: Tensor) -> Tensor:
-        """The smallest image (..., H, W) that degrades to `x` (..., h, w): the pseudo-inverse of :meth:`down`."""
-        rows, columns = self._inverse
-        return rows @ x @ columns.T
+        """The smallest image (..., H, W) that degrades to `x` (..., h, w): the pseudo-inverse of :meth:`down`.
+
+        Patterns that the PSF all but wipes out are amplified ten times at most; they are then not met exactly.
+        """
+        (left_rows, _, right_rows), (left_columns, _, right_columns), gain = self._decomposed
+        seen = left_rows.T @ x @ left_columns
+        return right_rows.T @ (gain * seen) @ right_columns
 
     @cached_property
-    def _inverse(self) -> tuple[Tensor, Tensor]:
-        rows, columns = (torch.linalg.pinv(m.double(), rtol=_LEAST_SINGULAR).to(m) for m in self._down)
-        return rows, columns
+    def _decomposed(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        rows, columns = (
+            tuple(torch.from_numpy(part).to(self._like) for part in _singular(self._psf, n, self._scale))
+            for n in self._size
+        )
+        contrast = rows[1][:, None] * columns[1]
+        return rows, columns, contrast / contrast.clamp_min(_LEAST_SEEN * float(contrast.max())).square()
+
+
+@lru_cache(maxsize=32)
+def _singular(psf: Psf, n: int, scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Singular value decomposition of the reduction of one axis of `n` pixels."""
+    left, values, right = np.linalg.svd(psf.matrix(n, scale), full_matrices=False)
+    return left, values, right
 
 
 def back_project(sr: Tensor, lr: Tensor, *, resampler: Resampler, iterations: int) -> Tensor:
@@ -95,7 +114,8 @@ class PairObservation:
         """The cube nearest to `sr` (B, C, H, W) that both sensors would have seen as they did.
 
         The PSF mixes pixels and the response mixes bands, so the two corrections commute: after the second one, the
-        first still holds where the observations agree, as they do without noise. One pass is exact then.
+        first still holds as far as the observations agree with each other. Without noise one pass is exact; with
+        noise the HR-MSI is met exactly and the LR-HSI up to the difference between the two.
         """
         sr = sr + self.resampler.back(self.lr - self.resampler.down(sr))
         seen = torch.einsum("kc,bchw->bkhw", self.response, sr)

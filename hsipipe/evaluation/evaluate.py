@@ -71,7 +71,7 @@ def evaluate(
         for name in names:
             pair = read_pair(pairs, "test", name)
             if not scenes:
-                _warm_up(rows, pair, scale=protocol.scale, response=response)
+                _warm_up(rows, pair, scale=protocol.scale)
             scenes[name] = {}
             predictions: list[Prediction] = []
             spreads: dict[int, Prediction] = {}
@@ -100,7 +100,7 @@ def _uncertainty(rows: Sequence[AnyRow], calibration: NDArray[np.float64]) -> di
     return {"uncertainty": finite(numbers)} if numbers else {}
 
 
-def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int, response: NDArray[np.float64] | None = None) -> None:
+def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int) -> None:
     """Each row once on a corner: a first call allocates and picks kernels, and is no scene's time."""
     if min(pair.lr.shape[1:]) < _WARM_UP:
         return
@@ -108,7 +108,7 @@ def _warm_up(rows: Sequence[AnyRow], pair: Pair, *, scale: int, response: NDArra
     msi = None if pair.msi is None else pair.msi[high]
     corner = replace(pair, hr=pair.hr[high], lr=pair.lr[low], msi=msi)
     for row in rows:
-        apply(row, corner, response)
+        apply(row, corner)
 
 
 def _score_row(
@@ -116,7 +116,7 @@ def _score_row(
 ) -> tuple[Prediction, Prediction | None, dict[str, float]]:
     """The row's prediction of a scene, what it says of the prediction's error, and its metrics."""
     started = time.perf_counter()
-    prediction, spread = apply_with_spread(row, pair, response)
+    prediction, spread = apply_with_spread(row, pair)
     seconds = time.perf_counter() - started
     low, high = protocol.conventions.prediction_range
     prediction = np.clip(prediction, low, high)

@@ -29,19 +29,17 @@ class Observation:
         lr: LR-HSI (C, h, w) float32.
         msi: HR-MSI (c, H, W) float32, for fusion, or None.
         wavelength_nm: Centre of each band (C,), where known.
-        response: Spectral response (c, C) of the sensor of the HR-MSI, where known.
     """
 
     name: str
     lr: NDArray[np.float32]
     msi: NDArray[np.float32] | None
     wavelength_nm: NDArray[np.float64] | None
-    response: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, pair: Pair, response: NDArray[np.float64] | None = None) -> "Observation":
+    def of(cls, pair: Pair) -> "Observation":
         """The pair without its truth."""
-        return cls(pair.name, pair.lr, pair.msi, pair.wavelength_nm, response)
+        return cls(pair.name, pair.lr, pair.msi, pair.wavelength_nm)
 
 
 @dataclass(frozen=True)
@@ -83,15 +81,9 @@ class CeilingRow:
 AnyRow = Row | CeilingRow
 
 
-def apply(row: AnyRow, pair: Pair, response: NDArray[np.float64] | None = None) -> Prediction:
-    """What the row makes of a scene; a :class:`Row` gets the observation alone.
-
-    Args:
-        row: Of the table.
-        pair: The scene.
-        response: Spectral response (c, C) of the sensor of the HR-MSI, where known.
-    """
-    return row.reconstruct(pair) if isinstance(row, CeilingRow) else row.predict(Observation.of(pair, response))
+def apply(row: AnyRow, pair: Pair) -> Prediction:
+    """What the row makes of a scene; a :class:`Row` gets the observation alone."""
+    return row.reconstruct(pair) if isinstance(row, CeilingRow) else row.predict(Observation.of(pair))
 
 
 def baseline_row(scale: int) -> Row:
@@ -100,13 +92,11 @@ def baseline_row(scale: int) -> Row:
     return Row(model.name, "baseline", lambda seen: model.predict(seen.lr[None])[0], model.nfe)
 
 
-def apply_with_spread(
-    row: AnyRow, pair: Pair, response: NDArray[np.float64] | None = None
-) -> tuple[Prediction, Prediction | None]:
+def apply_with_spread(row: AnyRow, pair: Pair) -> tuple[Prediction, Prediction | None]:
     """As :func:`apply`, with the standard deviation of the samples of a row that takes several."""
     if isinstance(row, CeilingRow) or row.spread is None:
-        return apply(row, pair, response), None
-    return row.spread(Observation.of(pair, response))
+        return apply(row, pair), None
+    return row.spread(Observation.of(pair))
 
 
 def model_row(model: SuperResolver, kind: Literal["baseline", "control", "model"], *, tile: int, overlap: int) -> Row:

@@ -3,22 +3,17 @@
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsipipe.diffusion.consistency import PairObservation
-from hsipipe.models.fusion import Denoising, FusionModel, Given, Pairing
-from hsipipe.models.subspace import Subspace
+from hsipipe.models.cube_diffusion import CubeDiffusion
+from hsipipe.models.fusion_setup import Denoising, Pairing
 from hsipipe.models.unet import Unet
 from hsipipe.params import UnetParams
 
 
-class DdpmFus(FusionModel):
+class DdpmFus(CubeDiffusion):
     """U-Net on the concatenation of noisy HR-HSI, interpolated LR-HSI and HR-MSI (section III of the paper).
-
-    Ours where the paper is silent: cubes are diffused as 2 Z - 1, so that their values lie around
-    zero, and estimates of Z_0 are clipped to the range that this has.
 
     Args:
         pairing: The sensors.
@@ -29,7 +24,6 @@ class DdpmFus(FusionModel):
     """
 
     KIND = "ddpmfus"
-    bounds = (-1.0, 1.0)
 
     def __init__(
         self,
@@ -51,19 +45,6 @@ class DdpmFus(FusionModel):
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
         """A model without trained weights."""
         return cls(pairing, denoising, unet=UnetParams.model_validate(net["unet"]), patch=int(net["patch"]))
-
-    def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
-        """The interpolated LR-HSI and the HR-MSI."""
-        up = pair.resampler.up(pair.lr)
-        return Given(pair, up, 2 * torch.cat([up, pair.msi], dim=1) - 1, subspace)
-
-    def clean(self, hr: Tensor, given: Given) -> Tensor:
-        """The cube itself, around zero."""
-        return 2 * hr - 1
-
-    def cube(self, x0: Tensor, given: Given) -> Tensor:
-        """Inverse of :meth:`clean`."""
-        return (x0 + 1) / 2
 
     def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """The U-Net."""

@@ -4,22 +4,17 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsipipe.diffusion.consistency import PairObservation
 from hsipipe.models.cdformer import Cdformer
-from hsipipe.models.fusion import Denoising, FusionModel, Given, Pairing
-from hsipipe.models.subspace import Subspace
+from hsipipe.models.cube_diffusion import CubeDiffusion
+from hsipipe.models.fusion_setup import Denoising, Pairing
 from hsipipe.params import CdformerParams
 
 
-class HsrDiff(FusionModel):
+class HsrDiff(CubeDiffusion):
     """CDFormer on Z_t with the two images as hierarchical condition (section 3 of the paper).
-
-    Ours where the paper is silent: cubes are diffused as 2 Z - 1, so that their values lie around
-    zero, and estimates of Z_0 are clipped to the range that this has.
 
     Args:
         pairing: The sensors.
@@ -29,7 +24,6 @@ class HsrDiff(FusionModel):
     """
 
     KIND = "hsrdiff"
-    bounds = (-1.0, 1.0)
 
     def __init__(
         self,
@@ -51,19 +45,6 @@ class HsrDiff(FusionModel):
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
         """A model without trained weights."""
         return cls(pairing, denoising, net=CdformerParams.model_validate(net))
-
-    def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
-        """The interpolated LR-HSI and the HR-MSI."""
-        up = pair.resampler.up(pair.lr)
-        return Given(pair, up, 2 * torch.cat([up, pair.msi], dim=1) - 1, subspace)
-
-    def clean(self, hr: Tensor, given: Given) -> Tensor:
-        """The cube itself, around zero."""
-        return 2 * hr - 1
-
-    def cube(self, x0: Tensor, given: Given) -> Tensor:
-        """Inverse of :meth:`clean`."""
-        return (x0 + 1) / 2
 
     def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The stream that sees no noise runs once, however many steps are taken."""

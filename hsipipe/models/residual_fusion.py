@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsipipe.diffusion.consistency import PairObservation
-from hsipipe.models.fusion import Denoising, FusionModel, Given, Pairing
+from hsipipe.models.fusion import FusionModel
+from hsipipe.models.fusion_setup import Denoising, Given, Pairing
 from hsipipe.models.layers import PlainResidualBlock
 from hsipipe.models.subspace import Subspace
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LEAST_STD = 1e-5
-"""Of a direction, as a share of the first one's; a flat scene has less, and nothing may be divided by it."""
+_LEAST_STD = 5e-3
+"""Of a direction, as a share of the largest; below it lies noise, and in a small image what its few pixels happen not
+to show. Divided by less, the rest of the scene would be out of all proportion."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,6 +80,8 @@ class DdpmfusParams(Group):
                 f"diffusion.schedule must be linear, got {self.diffusion.schedule}: the network predicts noise, and "
                 "from pure noise x_0 follows by a division by sqrt(gamma_T), which the cosine makes almost zero"
             )
+        if self.diffusion.validation_steps < 2:
+            raise ValueError("diffusion.validation_steps must be at least 2: one step of predicted noise gives noise")
         return self
 
 

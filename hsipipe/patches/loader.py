@@ -130,15 +130,19 @@ class StepBatches:
         batch: Patches of a batch.
         seed: Of order and augmentation.
         workers: As in :func:`make_loader`.
+        augment: Flip and turn the patches; not where an LR pixel sees one side more than the other.
     """
 
-    def __init__(self, path: Path, arrays: Sequence[str], *, batch: int, seed: int, workers: int = 0) -> None:
+    def __init__(
+        self, path: Path, arrays: Sequence[str], *, batch: int, seed: int, workers: int = 0, augment: bool = True
+    ) -> None:
         self._path, self._arrays, self._batch, self._seed, self._workers = path, tuple(arrays), batch, seed, workers
+        self._augment = augment
         self._next: tuple[int, slice] | None = None
         self._batches: Iterator[Batch] = iter(())
 
     def at(self, step: int, part: slice = ALL) -> Batch:
-        """The batch of a step, or a part of it, turned at random."""
+        """The batch of a step, or a part of it, turned at random unless it may not be."""
         if (step, part) != self._next:
             loader = make_loader(
                 self._path,
@@ -147,6 +151,7 @@ class StepBatches:
                 seed=self._seed,
                 first_step=step,
                 workers=self._workers,
+                augment=self._augment,
                 part=part,
             )
             self._batches = iter(loader)

@@ -24,7 +24,7 @@ from hsipipe.storage.manifest import digest
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
 from hsipipe.training.loop import Log, fit, generator_for
 from hsipipe.training.losses import gae_loss
-from hsipipe.training.validation import mean_psnr_db
+from hsipipe.training.validation import may_be_turned, mean_psnr_db
 
 _NORMS: dict[str, Callable[..., Tensor]] = {
     "l1": l1_loss,
@@ -45,7 +45,9 @@ class _Denoising:
     ) -> None:
         self.seed = params.seed
         self._gae, self._params = gae, params
-        self._batches = StepBatches(latents.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed)
+        self._batches = StepBatches(
+            latents.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed, augment=may_be_turned(val)
+        )
         # Of its own, so that another way of sampling needs no new training.
         self._sampling = SamplingParams(
             sampler=params.validation_sampler,

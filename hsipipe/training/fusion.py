@@ -1,5 +1,6 @@
 """Training of the fusion models: the diffusion, the same network as a regression, and the plain control."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.fusion import FusionModel, Objective, Pairing
+from hsipipe.models.fusion import FusionModel
 from hsipipe.models.fusion_fast import FusionFast
+from hsipipe.models.fusion_setup import Objective, Pairing
 from hsipipe.models.hsrdiff import HsrDiff
 from hsipipe.params import HardwareParams, PhaseParams, SamplingParams
 from hsipipe.patches.dataset import PatchArrays
@@ -22,7 +24,7 @@ from hsipipe.patches.loader import Batch, StepBatches
 from hsipipe.training.fusion_recipes import Estimate, Recipe
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
 from hsipipe.training.loop import Log, fit, generator_for
-from hsipipe.training.validation import mean_psnr_db
+from hsipipe.training.validation import may_be_turned, mean_psnr_db
 
 ARRAYS = ("hr", "lr", "msi")
 _NOISE, _CROP = 2, 3
@@ -35,7 +37,9 @@ class _Fusing:
     def __init__(self, train: PatchArrays, val: PatchArrays, recipe: Recipe) -> None:
         self.seed = recipe.seed
         self._recipe, self._scale, self._patch = recipe, int(train.attrs["scale"]), train.shape("hr")[-1]
-        self._batches = StepBatches(train.path, ARRAYS, batch=recipe.optimizer.batch, seed=recipe.seed)
+        self._batches = StepBatches(
+            train.path, ARRAYS, batch=recipe.optimizer.batch, seed=recipe.seed, augment=may_be_turned(val)
+        )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
     def loss(self, module: FusionModel, step: int, part: slice) -> Tensor:
@@ -162,7 +166,7 @@ def _untrained(train: PatchArrays, recipe: Recipe, objective: Objective) -> Fusi
     pairing = Pairing(bands, msi_bands, scale, psf, "estimated" if known is None else "given")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        module = recipe.build(pairing, objective, response, train.shape("hr")[-1])
+        module = recipe.build(pairing, objective, response, patch=train.shape("hr")[-1])
     module.sampling = SamplingParams(
         sampler="ddim",
         steps=recipe.diffusion.validation_steps if recipe.diffusion else 1,
@@ -174,6 +178,7 @@ def _untrained(train: PatchArrays, recipe: Recipe, objective: Objective) -> Fusi
         seed=recipe.seed,
     )
     if isinstance(module, FusionFast):
+        _check_patch(module, train)
         _measure_residual(module, sample)
     return module
 
@@ -187,6 +192,18 @@ def _measure_residual(module: FusionFast, sample: Mapping[str, np.ndarray]) -> N
         given = module.given(lr[one : one + 1], msi[one : one + 1])
         powers.append(module.clean(hr[one : one + 1], given).square().mean(dim=(0, 2, 3)))
     module.residual_std.copy_(torch.stack(powers).mean(dim=0).sqrt().clamp_min(1e-4))
+
+
+def _check_patch(module: FusionFast, train: PatchArrays) -> None:
+    """A subspace is estimated from each patch: it needs more LR pixels than directions."""
+    bands, height, width = train.shape("lr")
+    wanted = min(module.components, bands)
+    if height * width <= wanted:
+        edge = (math.isqrt(wanted) + 1) * module.scale
+        raise ParamsError(
+            f"A patch has {height} x {width} LR pixels, too few to estimate a subspace of {wanted} directions from; "
+            f"set patches.size to {edge} or more, or fusion_fast.components to less than {height * width}."
+        )
 
 
 def _check_phases(recipe: Recipe, hardware: HardwareParams, *, patch: int, scale: int) -> None:

@@ -1,8 +1,9 @@
 """How each fusion model is made and what its training minimises."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,9 @@ from torch import Tensor, einsum
 from torch.nn.functional import l1_loss
 
 from hsipipe.models.ddpmfus import DdpmFus
-from hsipipe.models.fusion import Denoising, FusionModel, Given, Objective, Pairing
+from hsipipe.models.fusion import FusionModel
 from hsipipe.models.fusion_fast import FusionFast
+from hsipipe.models.fusion_setup import Denoising, Given, Objective, Pairing
 from hsipipe.models.hsrdiff import HsrDiff
 from hsipipe.models.residual_fusion import ResidualFusion
 from hsipipe.params import (
@@ -19,16 +21,18 @@ from hsipipe.params import (
     FusionDiffusionParams,
     FusionFastParams,
     HsrdiffParams,
+    LossParams,
     ObservationLossParams,
     OptimizerParams,
     Params,
     PhaseParams,
     ResidualFusionParams,
 )
-from hsipipe.registry import Registry
 from hsipipe.training.losses import gae_loss
 
 Response = NDArray[np.float64]
+_BEFORE = 0.1
+"""Share of the loss that looks at the estimate before its projection."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,45 +54,65 @@ class Estimate:
     given: Given
 
 
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """One model and its training.
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """One model and its training; it is pickled where several processes train.
 
     Attributes:
-        build: Makes the untrained model for sensors, objective and response; the last argument is the edge of a patch.
-        distance: The loss.
-        diffusion: Noise levels, and how a checkpoint is chosen; None: the model is a regression.
-        optimizer: Adam and its schedule.
-        phases: From small images to full ones; none: whole patches throughout.
-        seed: Initial weights, order of the patches, noise.
+        own: The model's group of params.yaml.
     """
 
-    build: Callable[[Pairing, Objective, Response, int], FusionModel]
-    distance: Callable[[FusionModel, Estimate], Tensor]
-    diffusion: FusionDiffusionParams | None
-    optimizer: OptimizerParams
-    seed: int
-    phases: Sequence[PhaseParams] = ()
+    own: Any
+
+    @property
+    def optimizer(self) -> OptimizerParams:
+        """Adam and its schedule."""
+        return cast(OptimizerParams, self.own.optimizer)
+
+    @property
+    def seed(self) -> int:
+        """Initial weights, order of the patches, noise."""
+        return int(self.own.seed)
+
+    @property
+    def diffusion(self) -> FusionDiffusionParams | None:
+        """Noise levels, and how a checkpoint is chosen; None: the model is a regression whatever it is asked for."""
+        return getattr(self.own, "diffusion", None)
+
+    @property
+    def phases(self) -> Sequence[PhaseParams]:
+        """From small images to full ones; none: whole patches throughout."""
+        return getattr(self.own, "progressive", ())
+
+    @abstractmethod
+    def build(self, pairing: Pairing, objective: Objective, response: Response | None, *, patch: int) -> FusionModel:
+        """The untrained model.
+
+        Args:
+            pairing: The sensors.
+            objective: As a diffusion, or as a regression.
+            response: Spectral response (c, C).
+            patch: Edge of a training patch in HR pixels.
+        """
+
+    @abstractmethod
+    def distance(self, model: FusionModel, made: Estimate) -> Tensor:
+        """The loss."""
 
 
-RECIPES: Registry[Callable[[Any], Recipe]] = Registry(
-    "fusion model",
-    {
-        "fusion-fast": "hsipipe.training.fusion_recipes:fusion_fast",
-        "ddpmfus": "hsipipe.training.fusion_recipes:ddpmfus",
-        "hsrdiff": "hsipipe.training.fusion_recipes:hsrdiff",
-        "residual-fusion": "hsipipe.training.fusion_recipes:residual_fusion",
-    },
-)
-"""Name of a model to its recipe, which takes the parameters."""
+@dataclass(frozen=True)
+class FusionFastRecipe(Recipe):
+    """Between cubes, after and before the projection onto the observations.
 
+    What the projection repairs, the network need not learn; a little of the other term keeps what it removes from
+    drifting, since a prediction can do without it.
+    """
 
-def fusion_fast(params: Params) -> Recipe:
-    """Between cubes, after the projection onto the observations: what that repairs, the network need not learn."""
-    own: FusionFastParams = params.fusion_fast
+    own: FusionFastParams
 
-    def build(pairing: Pairing, objective: Objective, response: Response, patch: int) -> FusionModel:
-        del patch
+    def build(self, pairing: Pairing, objective: Objective, response: Response | None, *, patch: int) -> FusionModel:
+        """The untrained model."""
+        own = self.own
         return FusionFast(
             pairing,
             Denoising(objective, own.diffusion.schedule, own.diffusion.steps, "x0", scale_input=True),
@@ -99,54 +123,80 @@ def fusion_fast(params: Params) -> Recipe:
             response=response,
         )
 
-    def distance(model: FusionModel, made: Estimate) -> Tensor:
-        return gae_loss(made.given.pair.project(model.cube(made.x0, made.given)), made.hr, own.loss)
+    def distance(self, model: FusionModel, made: Estimate) -> Tensor:
+        """The loss."""
+        return cube_loss(model.cube(made.x0, made.given), made, self.own.loss)
 
-    return Recipe(build, distance, own.diffusion, own.optimizer, own.seed)
 
-
-def ddpmfus(params: Params) -> Recipe:
+@dataclass(frozen=True)
+class DdpmfusRecipe(Recipe):
     """l1 of the noise (arXiv 2307.03423); of the cube, where the same network is a regression."""
-    own: DdpmfusParams = params.ddpmfus
 
-    def build(pairing: Pairing, objective: Objective, response: Response, patch: int) -> FusionModel:
-        denoising = Denoising(objective, own.diffusion.schedule, own.diffusion.steps, "epsilon", scale_input=False)
-        return DdpmFus(pairing, denoising, unet=own.unet, patch=patch, response=response)
+    own: DdpmfusParams
 
-    def distance(model: FusionModel, made: Estimate) -> Tensor:
+    def build(self, pairing: Pairing, objective: Objective, response: Response | None, *, patch: int) -> FusionModel:
+        """The untrained model."""
+        own = self.own.diffusion
+        denoising = Denoising(objective, own.schedule, own.steps, "epsilon", scale_input=False)
+        return DdpmFus(pairing, denoising, unet=self.own.unet, patch=patch, response=response)
+
+    def distance(self, model: FusionModel, made: Estimate) -> Tensor:
+        """The loss."""
         return l1_loss(made.prediction, made.target)
 
-    return Recipe(build, distance, own.diffusion, own.optimizer, own.seed)
 
-
-def hsrdiff(params: Params) -> Recipe:
+@dataclass(frozen=True)
+class HsrdiffRecipe(Recipe):
     """The truth and both observations, l1 each (arXiv 2306.12085, eq. 8)."""
-    own: HsrdiffParams = params.hsrdiff
 
-    def build(pairing: Pairing, objective: Objective, response: Response, patch: int) -> FusionModel:
-        del patch
-        denoising = Denoising(objective, own.diffusion.schedule, own.diffusion.steps, "x0", scale_input=False)
-        return HsrDiff(pairing, denoising, net=own.net, response=response)
+    own: HsrdiffParams
 
-    def distance(model: FusionModel, made: Estimate) -> Tensor:
-        return observation_loss(model.cube(made.x0, made.given), made.hr, made.given, own.loss)
+    def build(self, pairing: Pairing, objective: Objective, response: Response | None, *, patch: int) -> FusionModel:
+        """The untrained model."""
+        own = self.own.diffusion
+        denoising = Denoising(objective, own.schedule, own.steps, "x0", scale_input=False)
+        return HsrDiff(pairing, denoising, net=self.own.net, response=response)
 
-    return Recipe(build, distance, own.diffusion, own.optimizer, own.seed, own.progressive)
+    def distance(self, model: FusionModel, made: Estimate) -> Tensor:
+        """The loss."""
+        return observation_loss(model.cube(made.x0, made.given), made.hr, made.given, self.own.loss)
 
 
-def residual_fusion(params: Params) -> Recipe:
-    """Between cubes, plainly."""
-    own: ResidualFusionParams = params.residual_fusion
+@dataclass(frozen=True)
+class ResidualFusionRecipe(Recipe):
+    """Between cubes, as fusion-fast is trained, so that the control is as strong as it can be."""
 
-    def build(pairing: Pairing, objective: Objective, response: Response, patch: int) -> FusionModel:
-        del objective, patch
+    own: ResidualFusionParams
+
+    def build(self, pairing: Pairing, objective: Objective, response: Response | None, *, patch: int) -> FusionModel:
+        """The untrained model."""
         plain = Denoising("regression", "cosine", 1000, "x0", scale_input=True)
-        return ResidualFusion(pairing, plain, width=own.width, blocks=own.blocks, response=response)
+        return ResidualFusion(pairing, plain, width=self.own.width, blocks=self.own.blocks, response=response)
 
-    def distance(model: FusionModel, made: Estimate) -> Tensor:
-        return gae_loss(model.cube(made.x0, made.given), made.hr, own.loss)
+    def distance(self, model: FusionModel, made: Estimate) -> Tensor:
+        """The loss."""
+        return cube_loss(model.cube(made.x0, made.given), made, self.own.loss)
 
-    return Recipe(build, distance, None, own.optimizer, own.seed)
+
+RECIPES: Mapping[str, Callable[[Params], Recipe]] = {
+    "fusion-fast": lambda params: FusionFastRecipe(params.fusion_fast),
+    "ddpmfus": lambda params: DdpmfusRecipe(params.ddpmfus),
+    "hsrdiff": lambda params: HsrdiffRecipe(params.hsrdiff),
+    "residual-fusion": lambda params: ResidualFusionRecipe(params.residual_fusion),
+}
+"""Name of a model to its recipe, of params.yaml."""
+
+
+def cube_loss(sr: Tensor, made: Estimate, weights: LossParams) -> Tensor:
+    """The loss between cubes after the projection onto the observations, and a share of that before it.
+
+    Args:
+        sr: The estimate (B, C, H, W), not projected.
+        made: With the truth and the observations.
+        weights: Of the terms of either.
+    """
+    projected = gae_loss(made.given.pair.project(sr), made.hr, weights)
+    return projected + _BEFORE * gae_loss(sr, made.hr, weights)
 
 
 def observation_loss(sr: Tensor, hr: Tensor, given: Given, weights: ObservationLossParams) -> Tensor:

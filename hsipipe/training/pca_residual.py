@@ -18,7 +18,7 @@ from hsipipe.patches.loader import StepBatches
 from hsipipe.training.gae import VALIDATION_PATCHES, spread, training_pixels
 from hsipipe.training.loop import Log, fit
 from hsipipe.training.losses import gae_loss
-from hsipipe.training.validation import mean_psnr_db
+from hsipipe.training.validation import may_be_turned, mean_psnr_db
 
 
 class _SuperResolution:
@@ -27,7 +27,9 @@ class _SuperResolution:
     def __init__(self, train: PatchArrays, val: PatchArrays, params: ControlParams) -> None:
         self.seed = params.seed
         self._weights = params.loss
-        self._batches = StepBatches(train.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed)
+        self._batches = StepBatches(
+            train.path, ("hr", "lr"), batch=params.optimizer.batch, seed=params.seed, augment=may_be_turned(val)
+        )
         self._val = val.read(spread(len(val), VALIDATION_PATCHES))
 
     def loss(self, module: PcaResidual, step: int, part: slice) -> Tensor:

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.degradation.psf import Psf
 from hsipipe.models.base import SuperResolver
+from hsipipe.patches.dataset import PatchArrays
+
+
+def may_be_turned(patches: PatchArrays) -> bool:
+    """Whether pairs of patches stay pairs when both are turned: the PSF must see all sides alike."""
+    return Psf(**patches.attrs["psf"]).is_centred(int(patches.attrs["scale"]))
 
 
 def mean_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]) -> float:

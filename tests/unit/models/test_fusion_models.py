@@ -12,7 +12,7 @@ from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.models.base import SceneResolver, SpreadResolver, SuperResolver
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.catalogue import load_model
-from hsipipe.models.fusion import Pairing
+from hsipipe.models.fusion_setup import Pairing
 from hsipipe.training.fusion_recipes import RECIPES
 
 SCALE, BANDS, PSF = 4, 7, Psf("gaussian", sigma=1.7)
@@ -51,7 +51,7 @@ def make(params):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             pairing = Pairing(BANDS, 3, SCALE, PSF)
-            model = RECIPES[name](tiny).build(pairing, objective, response, 16)
+            model = RECIPES[name](tiny).build(pairing, objective, response, patch=16)
             if stir:
                 for parameter in model.parameters():
                     parameter.data.add_(stir * torch.randn_like(parameter))
