@@ -59,13 +59,13 @@ def predict_file(
     """
     if overlap * 2 >= tile:
         raise ParamsError(f"--overlap ({overlap}) must be less than half of --tile ({tile}).")
+    if estimate_sensors and msi is None:
+        raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     _check_full_scale("--full-scale", full_scale)
     _check_samples(samples, target, [source] if msi is None else [source, msi.path])
     writer(target)  # a name that cannot be written should not cost a prediction
     resolver = _load(model)
     _check_msi_wanted(resolver, msi)
-    if estimate_sensors and msi is None:
-        raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     cube = open_cube(source, variable=variable, bands=resolver.bands)
     resolver = _bind(resolver, cube)
     lr = scaled(cube, source, full_scale=full_scale, option="--full-scale")

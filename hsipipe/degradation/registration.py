@@ -128,8 +128,8 @@ def _shift_warning(shift: tuple[float, float], *, scale: int) -> str:
 
 def _band_warning(label: str, share: float, *, given: bool) -> str:
     remedy = (
-        "Its row of the SRF is probably of another band, or the two images are in different units: check both, or let the "
-        "response be estimated from the pair (hsipipe predict --estimate-sensors)"
+        "Its row of the SRF is probably of another band, or the two images are in different units: check both, or let "
+        "the response be estimated from the pair (hsipipe predict --estimate-sensors)"
         if given
         else "It probably lies outside the HSI's spectrum: drop it, or give the SRF"
     )

@@ -78,3 +78,22 @@ def test_two_msi_bands_of_one_colour_are_no_division_by_zero():
     assert torch.isfinite(gain).all()
     torch.testing.assert_close(response @ gain[0] @ torch.ones(2), torch.ones(2), atol=1e-3, rtol=0)
     assert torch.isfinite(spectral_gain(response, torch.zeros(1, 4, 4))).all()
+
+
+@pytest.mark.parametrize("sigma", [1.7, 3.6, 6.0])
+def test_noise_is_not_blown_up_however_wide_the_psf_is(sigma):
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(16, 12, 12, dtype=torch.float64, generator=generator)
+    resampler = Resampler(48, 48, scale=4, like=noise, psf=Psf("gaussian", sigma=sigma))
+    assert float(resampler.back(noise).abs().max()) < 10 * float(noise.abs().max())
+
+
+def test_with_noise_the_lr_image_is_met_up_to_the_difference_of_the_two():
+    truth, seen = pair()
+    generator = torch.Generator().manual_seed(4)
+    noise = 0.01 * torch.randn(seen.lr.shape, dtype=torch.float64, generator=generator)
+    noisy = PairObservation(seen.lr + noise, seen.msi, seen.resampler, seen.response, seen.gain)
+    got = noisy.project(truth)
+    missed = noisy.resampler.down(got) - noisy.lr
+    assert float(missed.square().mean()) <= 1.5 * float(noise.square().mean())
+    torch.testing.assert_close(torch.einsum("kc,bchw->bkhw", noisy.response, got), noisy.msi, atol=1e-5, rtol=0)

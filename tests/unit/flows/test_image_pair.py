@@ -20,6 +20,9 @@ from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.models.base import check_input, check_msi
 from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.models.fusion_setup import Pairing
+from hsipipe.params import load_params
+from hsipipe.training.fusion_recipes import RECIPES
 from tasks.exits import guarded
 
 SCALE, BANDS, MSI_BANDS = 2, 4, 2
@@ -292,3 +295,37 @@ def test_a_command_that_cannot_be_ends_with_one_line_and_a_code(command, capsys,
 
 def test_a_missing_msi_is_named(command, tmp_path):
     assert isinstance(command(Modulation(), "--msi", tmp_path / "no.nc").exception, MissingInputError)
+
+
+@pytest.fixture
+def params(repository):
+    return load_params(repository / "params.yaml")
+
+
+@pytest.fixture
+def fusion(params, tmp_path):
+    """An untrained fusion-fast for x2, in a folder; its start is a fusion by itself."""
+    pairing = Pairing(BANDS, MSI_BANDS, SCALE, PSF)
+    model = RECIPES["fusion-fast"](params).build(pairing, "regression", RESPONSE[::-1], patch=16)
+    (tmp_path / "model").mkdir()
+    model.with_sampling(params.sampling).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_sensors_are_estimated_from_the_pair_on_request(fusion, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    hr = rng.random((BANDS, 32, 32), np.float32)
+    psf = Psf("gaussian", sigma=1.2)
+    np.save(tmp_path / "lr.npy", psf.downsample(hr, SCALE))
+    np.save(tmp_path / "msi.npy", apply_response(RESPONSE, hr))
+    how = {"model": str(fusion), "tile": 64, "overlap": 4, "full_scale": 1.0, "msi": MsiFile(tmp_path / "msi.npy")}
+    errors = []
+    for name, estimate in (("given", False), ("own", True)):
+        predict_file(tmp_path / "lr.npy", tmp_path / f"{name}.npy", estimate_sensors=estimate, **how)
+        errors.append(np.square(np.load(tmp_path / f"{name}.npy") - hr).mean())
+        said = capsys.readouterr().err
+        assert ("estimated from the pair, the PSF is gaussian, sigma 1.2 px" in said) is estimate
+        assert ("--estimate-sensors" in said) is not estimate  # the wrong response is seen, and the remedy named
+    assert errors[1] < 0.5 * errors[0]
+    with pytest.raises(ParamsError, match="--estimate-sensors looks at a pair"):
+        predict_file(tmp_path / "lr.npy", tmp_path / "x.npy", estimate_sensors=True, **(how | {"msi": None}))

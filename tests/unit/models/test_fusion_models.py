@@ -172,3 +172,29 @@ def test_degenerate_scenes_stay_finite(make):
         lr, msi = np.full((1, BANDS, 4, 4), value, np.float32), np.full((1, 3, 16, 16), value, np.float32)
         sr = model.predict(lr, msi=msi)
         assert np.isfinite(sr).all()
+
+
+@pytest.mark.parametrize("overlap", [0, 4])
+def test_a_scene_in_tiles_is_still_consistent(make, overlap):
+    model = make("fusion-fast", stir=0.02)
+    _, lr, msi, _ = scene(size=96)
+    sr = predict_scene(model, lr, tile=12, overlap=overlap, msi=msi)
+    assert psnr_db(np.square(PSF.downsample(sr, SCALE) - lr).mean()) > 45
+    inside = np.s_[:, 2:10, 2:10]  # away from the tiles' borders, where a PSF sees across
+    assert psnr_db(np.square((PSF.downsample(sr, SCALE) - lr)[inside]).mean()) > 60
+
+
+def test_without_consistency_a_prediction_is_what_the_network_says(make):
+    loose, bound = (make("fusion-fast", stir=0.02, consistency=value) for value in (0, 1))
+    _, lr, msi, _ = scene()
+    free, held = (model.predict(lr[None], msi=msi[None])[0] for model in (loose, bound))
+    gaps = [np.square(PSF.downsample(sr, SCALE) - lr).mean() for sr in (free, held)]
+    assert gaps[0] > 10 * gaps[1]
+
+
+def test_a_small_image_of_another_sensor_takes_the_stored_response_where_it_fits(make):
+    """Of fewer LR pixels than bands nothing can be estimated."""
+    _, lr, msi, _ = scene()
+    model = make("fusion-fast").with_sensors(response="estimated")
+    given = model.given(model._tensor(lr[:, :2, :2]), model._tensor(msi[:, :8, :8]))
+    assert given.pair.response is model.response

@@ -1,11 +1,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from hsipipe.degradation.psf import Psf
 from hsipipe.errors import UnknownNameError
+from hsipipe.models.fusion_setup import Pairing
 from hsipipe.models.presets import load_preset, preset_names
 from hsipipe.params import parse_params
+from hsipipe.training.fusion_recipes import RECIPES
 from tasks.overrides import flatten
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
@@ -25,6 +29,18 @@ def test_every_preset_fits_params_yaml(name):
 
 def test_the_papers_preset_is_there():
     assert load_preset("dmgasr-paper")["diffusion"]["unet"]["multipliers"] == [1, 2, 4, 8, 8]
+
+
+@pytest.mark.parametrize(("name", "millions", "within"), [("hsrdiff", 31.56, 0.1), ("ddpmfus", 57, 0.02)])
+def test_the_papers_fusion_networks_have_their_size(name, millions, within):
+    """31.56 M are those of arXiv 2306.12085; of DDPM-Fus the preset's own note speaks."""
+    params = parse_params(_merge(yaml.safe_load(PARAMS.read_text()), load_preset(f"{name}-paper")))
+    pairing = Pairing(31, 3, 32, Psf("average"))
+    with torch.device("meta"):
+        model = RECIPES[name](params).build(pairing, "diffusion", None, patch=params.patches.size)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert abs(count / 1e6 / millions - 1) < within
+    assert params.model.name == name
 
 
 def _parts(tree, pattern):

@@ -36,3 +36,9 @@ def test_fewer_bands_than_components_and_a_flat_scene_divide_by_nothing():
     z = estimate_subspace(flat, 3).whiten(flat)
     assert torch.isfinite(z).all()
     assert float(z.abs().max()) < 1
+
+
+def test_few_pixels_do_not_blow_up_what_they_do_not_show():
+    whole = scene(size=16)
+    corner = estimate_subspace(whole[:, :, :2, :2], 6)
+    assert float(corner.whiten(whole).abs().max()) < 500

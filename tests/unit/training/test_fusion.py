@@ -14,7 +14,7 @@ from hsipipe.params import Params, load_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
-from hsipipe.training import loop
+from hsipipe.training import fusion, loop
 from hsipipe.training.fusion import train_fusion
 from hsipipe.training.fusion_recipes import RECIPES
 
@@ -150,6 +150,43 @@ def test_phases_that_do_not_fit_are_refused(params, patches, tmp_path):
     tree["hsrdiff"]["progressive"] = [{"until": 1.0, "size": 20, "batch": 2, "trains": "all"}]
     with pytest.raises(ParamsError, match=r"trains on 20 pixels, expected a multiple of the scale \(4\) of at most"):
         train("hsrdiff", Params.model_validate(tree), patches, tmp_path)
+
+
+def test_patches_too_small_for_a_subspace_are_refused(params, patches, tmp_path):
+    tree = params.model_dump()
+    tree["fusion_fast"]["components"] = 16
+    tree["dataset"]["synthetic"]["bands"] = 20
+    tree["patches"] |= {"size": 8, "stride": 8}
+    changed = Params.model_validate(tree)
+    with pytest.raises(ParamsError, match=r"2 x 2 LR pixels, too few .* set patches\.size to 20 or more"):
+        train("fusion-fast", changed, make_patches(tmp_path, changed), tmp_path)
+
+
+def test_two_processes_share_a_training(params, patches, tmp_path):
+    tree = params.model_dump()
+    tree["fusion_fast"]["optimizer"]["steps"] = 2
+    one, two = (Params.model_validate(tree | {"hardware": tree["hardware"] | {"devices": n}}) for n in (1, 2))
+    train("fusion-fast", one, patches, tmp_path / "one")
+    train("fusion-fast", two, patches, tmp_path / "two")
+    left, right = (load_model(tmp_path / run / "out").state_dict() for run in ("one", "two"))
+    for name, weights in left.items():
+        np.testing.assert_allclose(weights, right[name], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("phase", "turned"), [(None, True), (0, False)])
+def test_pairs_are_turned_only_where_the_psf_sees_all_sides_alike(params, tmp_path, monkeypatch, phase, turned):
+    psf = params.degradation.psf.model_copy(update={"kind": "gaussian", "sigma": 1.7, "phase": phase})
+    patches = make_patches(tmp_path, params, psf=psf)
+    asked = []
+    original = fusion.StepBatches
+
+    def watch(*args, augment, **kwargs):
+        asked.append(augment)
+        return original(*args, augment=augment, **kwargs)
+
+    monkeypatch.setattr(fusion, "StepBatches", watch)
+    train("residual-fusion", params, patches, tmp_path)
+    assert asked == [turned]
 
 
 def test_patches_without_an_msi_are_refused(params, tmp_path):
