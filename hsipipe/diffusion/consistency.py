@@ -114,23 +114,39 @@ class PairObservation:
         """The cube nearest to `sr` (B, C, H, W) that both sensors would have seen as they did.
 
         The PSF mixes pixels and the response mixes bands, so the two corrections commute: after the second one, the
-        first still holds as far as the observations agree with each other. Without noise one pass is exact; with
-        noise the HR-MSI is met exactly and the LR-HSI up to the difference between the two.
+        first still holds as far as the observations agree with each other, and one pass is enough. Where they do
+        not, as with noise or a response that explains the HR-MSI in part, the LR-HSI is met, which is the image
+        whose spectra are wanted, and the HR-MSI as far as the gain trusts it.
         """
-        sr = sr + self.resampler.back(self.lr - self.resampler.down(sr))
         seen = torch.einsum("kc,bchw->bkhw", self.response, sr)
-        return sr + torch.einsum("bck,bkhw->bchw", self.gain, self.msi - seen)
+        sr = sr + torch.einsum("bck,bkhw->bchw", self.gain, self.msi - seen)
+        return sr + self.resampler.back(self.lr - self.resampler.down(sr))
 
 
-def spectral_gain(response: Tensor, covariance: Tensor) -> Tensor:
-    """S R' (R S R')^-1, by which a difference seen in broad bands is shared out among narrow ones.
+def disagreement(lr: Tensor, msi: Tensor, *, resampler: Resampler, response: Tensor) -> Tensor:
+    """Second moments (B, c, c) of what the response does not explain of the degraded HR-MSI: noise, offsets, units.
 
-    The best linear estimate of a spectrum of covariance S from its broad bands (Wiener; Kay 1993, Fundamentals of
-    Statistical Signal Processing, eq. 11.1): it distributes what is missing as the scene's own spectra vary.
+    Args:
+        lr: (B, C, h, w).
+        msi: (B, c, H, W).
+        resampler: Of the LR sensor.
+        response: R (c, C).
+    """
+    missed = (resampler.down(msi) - torch.einsum("kc,bchw->bkhw", response, lr)).flatten(2).double()
+    moments = missed @ missed.transpose(1, 2) / missed.shape[2]
+    return moments.to(lr)
+
+
+def spectral_gain(response: Tensor, covariance: Tensor, noise: Tensor | None = None) -> Tensor:
+    """S R' (R S R' + N)^-1, by which a difference seen in broad bands is shared out among narrow ones.
+
+    The best linear estimate of a spectrum of covariance S from its broad bands (the Wiener filter): it distributes
+    what is missing as the scene's own spectra vary, and believes a broad band the less, the less it agrees.
 
     Args:
         response: R (c, C).
         covariance: S (B, C, C) of the scene's spectra.
+        noise: N (B, c, c), see :func:`disagreement`; None: the two images agree exactly.
 
     Returns:
         (B, C, c).
@@ -140,7 +156,7 @@ def spectral_gain(response: Tensor, covariance: Tensor) -> Tensor:
     identity = torch.eye(spectra.shape[-1], dtype=spectra.dtype, device=spectra.device)
     variance = spectra.diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-12)
     cross = (spectra + _LOADING * variance[:, None, None] * identity) @ wide.T
-    inner = wide @ cross
+    inner = wide @ cross + (0.0 if noise is None else noise.double())
     power = inner.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
     inner = inner + _RIDGE * power[:, None, None] * torch.eye(len(wide), dtype=inner.dtype, device=inner.device)
     gain: Tensor = torch.linalg.solve(inner, cross, left=False)

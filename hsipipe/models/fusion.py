@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
-from hsipipe.diffusion.consistency import PairObservation, Resampler, spectral_gain
+from hsipipe.diffusion.consistency import PairObservation, Resampler, disagreement, spectral_gain
 from hsipipe.diffusion.noise import noise_of_sample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import make_schedule
@@ -195,9 +195,7 @@ class FusionModel(nn.Module, ABC):
     def given(self, lr: Tensor, msi: Tensor) -> Given:
         """What the network is told of a batch of pairs (B, C, h, w) and (B, c, H, W)."""
         scene = self._scene or self._learn(lr, msi)
-        resampler = Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=lr, psf=self.psf)
-        gain = spectral_gain(scene.response, scene.subspace.covariance)
-        pair = PairObservation(lr, msi, resampler, scene.response, gain)
+        pair = PairObservation(lr, msi, self._resampler(msi), scene.response, scene.gain)
         return self.condition(pair, scene.subspace)
 
     def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
@@ -291,7 +289,12 @@ class FusionModel(nn.Module, ABC):
         return self.denoising.objective == "diffusion" and not (hidden and one)
 
     def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
-        return Scene(self._response_for(lr, msi), estimate_subspace(lr, self.components))
+        response, subspace = self._response_for(lr, msi), estimate_subspace(lr, self.components)
+        noise = disagreement(lr, msi, resampler=self._resampler(msi), response=response)
+        return Scene(response, spectral_gain(response, subspace.covariance, noise), subspace)
+
+    def _resampler(self, msi: Tensor) -> Resampler:
+        return Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=msi, psf=self.psf)
 
     def _response_for(self, lr: Tensor, msi: Tensor) -> Tensor:
         fits = self.response.shape == (msi.shape[1], lr.shape[1])

@@ -53,9 +53,12 @@ class Denoising:
 
 
 class Scene(NamedTuple):
-    """What is learnt of a whole scene: the response (c, C), and the subspace of its spectra (of a batch of one)."""
+    """What is learnt of a whole scene (of each of a batch): the response (c, C), by which its bands are shared out
+    (B, C, c), and the subspace of its spectra.
+    """
 
     response: Tensor
+    gain: Tensor
     subspace: Subspace
 
 
