@@ -18,7 +18,7 @@ import hsipipe
 from hsipipe.datasets.cave import CAVE
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response, response
-from hsipipe.diffusion.consistency import PairObservation, Resampler, disagreement, spectral_gain
+from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_moments, disagreement, spectral_gain
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db, sam_deg
 from hsipipe.models.guidance import guided_upsample
 from hsipipe.models.subspace import estimate_subspace
@@ -31,7 +31,7 @@ def parts(lr: np.ndarray, msi: np.ndarray, matrix: np.ndarray, psf: Psf, scale: 
     subspace = estimate_subspace(low, COMPONENTS)
     resampler = Resampler(*fine.shape[2:], scale=scale, like=low, psf=psf)
     noise = disagreement(low, fine, resampler=resampler, response=wide)
-    gain = spectral_gain(wide, subspace.covariance, noise)
+    gain = spectral_gain(wide, detail_moments(low), noise)
     pair = PairObservation(low, fine, resampler, wide, gain)
     up = resampler.up(low)
     z = subspace.whiten(low)

@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -137,15 +138,28 @@ def disagreement(lr: Tensor, msi: Tensor, *, resampler: Resampler, response: Ten
     return moments.to(lr)
 
 
+def detail_moments(lr: Tensor) -> Tensor:
+    """Second moments (B, C, C) of what the LR-HSI has beyond the mean of its 3 x 3 neighbours.
+
+    They stand for what an estimate at high resolution still misses: detail, not the variety of the whole scene.
+
+    Args:
+        lr: (B, C, h, w).
+    """
+    detail = (lr - F.avg_pool2d(lr, 3, stride=1, padding=1, count_include_pad=False)).flatten(2).double()
+    moments = detail @ detail.transpose(1, 2) / detail.shape[2]
+    return moments.to(lr)
+
+
 def spectral_gain(response: Tensor, covariance: Tensor, noise: Tensor | None = None) -> Tensor:
     """S R' (R S R' + N)^-1, by which a difference seen in broad bands is shared out among narrow ones.
 
     The best linear estimate of a spectrum of covariance S from its broad bands (the Wiener filter): it distributes
-    what is missing as the scene's own spectra vary, and believes a broad band the less, the less it agrees.
+    what is missing as the scene's own details vary, and believes a broad band the less, the less it agrees.
 
     Args:
         response: R (c, C).
-        covariance: S (B, C, C) of the scene's spectra.
+        covariance: S (B, C, C) of what is missing, see :func:`detail_moments`.
         noise: N (B, c, c), see :func:`disagreement`; None: the two images agree exactly.
 
     Returns:

@@ -44,7 +44,7 @@ def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
             ]
         untrained = _best([row for row in _of_kind(rows, "baseline") if row != baseline], rows)
         if untrained is not None:
-            verdicts.append(_psnr(metrics, name, untrained, f"{untrained}, the best that needs no training,"))
+            verdicts.append(_psnr(metrics, name, untrained, f"{untrained} (the best that needs no training)"))
         verdicts += [_psnr(metrics, name, control, f"the control {control}") for control in controls]
         if rows[name].get("nfe") == 1:
             verdicts.append(_one_evaluation(name, controls))

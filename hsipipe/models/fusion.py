@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
-from hsipipe.diffusion.consistency import PairObservation, Resampler, disagreement, spectral_gain
+from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_moments, disagreement, spectral_gain
 from hsipipe.diffusion.noise import noise_of_sample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import make_schedule
@@ -291,7 +291,7 @@ class FusionModel(nn.Module, ABC):
     def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
         response, subspace = self._response_for(lr, msi), estimate_subspace(lr, self.components)
         noise = disagreement(lr, msi, resampler=self._resampler(msi), response=response)
-        return Scene(response, spectral_gain(response, subspace.covariance, noise), subspace)
+        return Scene(response, spectral_gain(response, detail_moments(lr), noise), subspace)
 
     def _resampler(self, msi: Tensor) -> Resampler:
         return Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=msi, psf=self.psf)

@@ -53,9 +53,7 @@ class Denoising:
 
 
 class Scene(NamedTuple):
-    """What is learnt of a whole scene (of each of a batch): the response (c, C), by which its bands are shared out
-    (B, C, c), and the subspace of its spectra.
-    """
+    """What is learnt of whole scenes: the response (c, C), the gain of its bands (B, C, c), the spectra's subspace."""
 
     response: Tensor
     gain: Tensor

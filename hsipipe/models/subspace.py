@@ -19,13 +19,11 @@ class Subspace:
         mean: Mean spectrum (B, C).
         basis: Orthonormal rows (B, L, C).
         std: Standard deviation of the LR-HSI along each (B, L), which whitens.
-        covariance: Of the LR-HSI's spectra (B, C, C).
     """
 
     mean: Tensor
     basis: Tensor
     std: Tensor
-    covariance: Tensor
 
     def whiten(self, cube: Tensor) -> Tensor:
         """Coordinates (B, L, ...) of spectra (B, C, ...), of standard deviation one in the LR-HSI."""
@@ -64,7 +62,7 @@ def estimate_subspace(lr: Tensor, components: int) -> Subspace:
     variance = (basis @ covariance @ basis.transpose(1, 2)).diagonal(dim1=1, dim2=2)
     std = variance.clamp_min(0).sqrt()
     std = torch.maximum(std, (_LEAST_STD * std.amax(dim=1, keepdim=True)).clamp_min(1e-8))
-    return Subspace(mean.to(lr), basis.to(lr), std.to(lr), covariance.to(lr))
+    return Subspace(mean.to(lr), basis.to(lr), std.to(lr))
 
 
 def _cosines(count: int, like: Tensor) -> Tensor:
