@@ -326,6 +326,6 @@ def test_sensors_are_estimated_from_the_pair_on_request(fusion, tmp_path, capsys
         said = capsys.readouterr().err
         assert ("estimated from the pair, the PSF is gaussian, sigma 1.2 px" in said) is estimate
         assert ("--estimate-sensors" in said) is not estimate  # the wrong response is seen, and the remedy named
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
     with pytest.raises(ParamsError, match="--estimate-sensors looks at a pair"):
         predict_file(tmp_path / "lr.npy", tmp_path / "x.npy", estimate_sensors=True, **(how | {"msi": None}))
