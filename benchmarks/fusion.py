@@ -55,6 +55,10 @@ TEST = ["fake_and_real_food", "fake_and_real_peppers"]
 VAL = ["beads", "flowers"]
 
 
+def seeds_of(options: argparse.Namespace, model: str) -> list[int]:
+    return options.seeds[:1] if model in options.one_seed else options.seeds
+
+
 def group_of(model: str) -> str:
     return "control" if model == "pca-residual" else GROUPS.get(model, model)
 
@@ -171,8 +175,8 @@ def resolvers(options: argparse.Namespace, scale: int) -> dict[str, Callable[[],
     for kind in UNTRAINED:
         model = kind(scale=scale, psf=psf, response=response)
         made[model.name] = lambda model=model: model
-    for seed in options.seeds:
-        for name in options.models:
+    for name in options.models:
+        for seed in seeds_of(options, name):
             made[f"{name}-{seed}"] = partial(trained, params, options.work / f"x{scale}/{name}-{seed}", name)
     return made
 
@@ -220,8 +224,9 @@ def collect(options: argparse.Namespace, scale: int) -> dict[str, dict[str, Any]
     for name in ["bicubic", *(kind(scale=scale, psf=None).name for kind in UNTRAINED)]:
         rows[name] = means(json.loads((root / f"scores-{name}.json").read_text()))
     for name in options.models:
-        each = [json.loads((root / f"scores-{name}-{seed}.json").read_text()) for seed in options.seeds]
-        trainings = [json.loads((root / f"{name}-{seed}/training.json").read_text()) for seed in options.seeds]
+        seeds = seeds_of(options, name)
+        each = [json.loads((root / f"scores-{name}-{seed}.json").read_text()) for seed in seeds]
+        trainings = [json.loads((root / f"{name}-{seed}/training.json").read_text()) for seed in seeds]
         per_seed = [means(scores) for scores in each]
         rows[name] = {key: float(np.mean([values[key] for values in per_seed])) for key in per_seed[0]}
         rows[name] |= (
@@ -267,6 +272,7 @@ def main() -> None:
         nargs="+",
         default=["pca-residual", "residual-fusion", "ddpmfus", "hsrdiff", "regression", "fusion-fast"],
     )
+    parser.add_argument("--one-seed", nargs="+", default=[], help="models that are trained with the first seed alone")
     parser.add_argument("--seconds", type=float, default=240, help="of each training, validations apart")
     parser.add_argument("--processes", type=int, default=CORES, help="at once; 1 on a GPU")
     parser.add_argument("--work", type=Path, required=True, help="keep data and trainings here")
@@ -277,7 +283,9 @@ def main() -> None:
     for scale in options.scales:
         prepare(params_for(options, scale), options.work / f"x{scale}")
         in_processes(
-            train, [(options, scale, seed, model) for seed in options.seeds for model in options.models], **how
+            train,
+            [(options, scale, seed, model) for model in options.models for seed in seeds_of(options, model)],
+            **how,
         )
         in_processes(predict, [(options, scale, name) for name in resolvers(options, scale)], **how)
         tables[scale] = collect(options, scale)
