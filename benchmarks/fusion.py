@@ -282,11 +282,8 @@ def main() -> None:
     tables, how = {}, {"processes": options.processes}
     for scale in options.scales:
         prepare(params_for(options, scale), options.work / f"x{scale}")
-        in_processes(
-            train,
-            [(options, scale, seed, model) for model in options.models for seed in seeds_of(options, model)],
-            **how,
-        )
+        jobs = [(options, scale, seed, model) for model in options.models for seed in seeds_of(options, model)]
+        in_processes(train, jobs, **how)
         in_processes(predict, [(options, scale, name) for name in resolvers(options, scale)], **how)
         tables[scale] = collect(options, scale)
         show(scale, tables[scale])
