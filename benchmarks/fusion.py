@@ -215,7 +215,10 @@ def whole(model: SuperResolver, pair: Pair, *, untrained: bool) -> np.ndarray:
     msi = None if model.msi_bands == 0 else pair.msi
     if untrained:
         return model.predict(pair.lr[None], **({} if msi is None else {"msi": msi[None]}))[0]
-    return predict_scene(model, pair.lr, msi=msi, tile=64, overlap=8)
+    # Attention over all pixels of a tile: the papers' networks are given tiles of about the size that they learn on.
+    large = model.name not in ("ddpmfus", "hsrdiff")
+    tile = 64 if large else max(8, 192 // model.scale)
+    return predict_scene(model, pair.lr, msi=msi, tile=tile, overlap=8 if large else tile // 6)
 
 
 def collect(options: argparse.Namespace, scale: int) -> dict[str, dict[str, Any]]:
