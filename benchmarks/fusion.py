@@ -25,12 +25,12 @@ from record import CORES, ROOT, environment, write_record  # isort: skip
 import numpy as np
 import torch
 from gpu.packing import SUFFIX, unpack
+from prepared import prepare
 
 import hsipipe
-from hsipipe.artifacts import Artifact, DegradedPairs, PatchStore, RawScenes
+from hsipipe.artifacts import DegradedPairs, PatchStore
 from hsipipe.datasets.cave import CAVE
-from hsipipe.datasets.prepare import prepare_scenes
-from hsipipe.degradation.pairs import Pair, make_pairs, pair_names, pair_response, read_pair
+from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.evaluation.fusion_rows import UNTRAINED
 from hsipipe.inference.scene import predict_scene
@@ -40,7 +40,6 @@ from hsipipe.models.catalogue import load_model
 from hsipipe.models.device import device_for
 from hsipipe.models.fusion import FusionModel
 from hsipipe.params import Params, load_params, parse_params
-from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
 from hsipipe.training.fusion import train_fusion
 from hsipipe.training.fusion_recipes import RECIPES
@@ -86,19 +85,6 @@ def dataset(options: argparse.Namespace) -> dict[str, object]:
             unpack(options.root, out)
     facts = {"full_scale": 65535.0, "wavelength_nm": list(CAVE.wavelength_nm), "variable": None, "drop_bands": []}
     return {"name": "folder", "root": str(scenes.absolute()), "folder": facts}
-
-
-def once(artifact: Artifact, make: Callable[[Path], object]) -> None:
-    if not artifact.path.exists():
-        with publish(artifact.path) as out:
-            make(out)
-
-
-def prepare(params: Params, root: Path) -> None:
-    scenes, pairs = RawScenes.in_project(root), DegradedPairs.in_project(root)
-    once(scenes, lambda out: prepare_scenes(params.dataset, out))
-    once(pairs, lambda out: make_pairs(scenes, out, split=params.split, degradation=params.degradation))
-    once(PatchStore.in_project(root), lambda out: extract_patches(pairs, out, patches=params.patches))
 
 
 def with_steps(params: Params, model: str, *, steps: int, seed: int) -> Params:

@@ -18,12 +18,11 @@ from record import ROOT, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
+from prepared import once, prepare
 
 import hsipipe
-from hsipipe.artifacts import DegradedPairs, PatchStore, RawScenes
-from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.artifacts import FusionCheckpoint, PatchStore
 from hsipipe.degradation.estimate import estimate_psf, estimate_response, explained
-from hsipipe.degradation.pairs import make_pairs
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.registration import pair_warnings
 from hsipipe.evaluation.fusion_metrics import without_truth
@@ -34,8 +33,6 @@ from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.catalogue import load_model
 from hsipipe.models.fusion import FusionModel
 from hsipipe.params import Params, load_params, parse_params
-from hsipipe.patches.extract import extract_patches
-from hsipipe.storage.publish import publish
 from hsipipe.training.fusion import train_fusion
 from hsipipe.training.fusion_recipes import RECIPES
 
@@ -58,21 +55,14 @@ def params_for(cave: Path, srf: Path, steps: int) -> Params:
 
 
 def train(params: Params, root: Path) -> FusionModel:
-    scenes, pairs, patches = (kind.in_project(root) for kind in (RawScenes, DegradedPairs, PatchStore))
-    folder = root / "fusion-fast"
-    if not folder.exists():
-        with publish(scenes.path) as out:
-            prepare_scenes(params.dataset, out)
-        with publish(pairs.path) as out:
-            make_pairs(scenes, out, split=params.split, degradation=params.degradation)
-        with publish(patches.path) as out:
-            extract_patches(pairs, out, patches=params.patches)
-        (root / "work").mkdir(exist_ok=True)
-        recipe = RECIPES["fusion-fast"](params)
-        how = {"hardware": params.hardware, "work": root / "work", "log": lambda step, metrics: None}
-        with publish(folder) as out:
-            train_fusion(patches, out, recipe=recipe, objective="diffusion", description="fusion-fast", **how)
-    model = load_model(folder)
+    prepare(params, root)
+    trained = FusionCheckpoint.in_project(root)
+    (root / "work").mkdir(exist_ok=True)
+    recipe, patches = RECIPES["fusion-fast"](params), PatchStore.in_project(root)
+    how = {"hardware": params.hardware, "work": root / "work", "log": lambda step, metrics: None}
+    how |= {"recipe": recipe, "objective": "diffusion", "description": "fusion-fast"}
+    once(trained, lambda out: train_fusion(patches, out, **how))
+    model = load_model(trained.path)
     assert isinstance(model, FusionModel)
     sampling = params.sampling.model_copy(update={"steps": params.fusion.steps_of("fusion-fast")})
     return model.with_sampling(sampling)

@@ -10,32 +10,28 @@ model of params.yaml as it is (groups by band number, global decoder) is trained
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from record import ROOT, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
+from prepared import once, prepare
 
 import hsipipe
 from hsipipe.artifacts import (
-    Artifact,
     DegradedPairs,
     DiffusionCheckpoint,
     GaeCheckpoint,
     LatentStore,
     PatchStore,
-    RawScenes,
 )
-from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.degradation.pairs import Pair, make_pairs, pair_names, read_pair
+from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.inference.scene import predict_scene
 from hsipipe.models.dmgasr import Dmgasr
 from hsipipe.params import Params, load_params, parse_params
-from hsipipe.patches.extract import extract_patches
-from hsipipe.storage.publish import publish
 from hsipipe.training.diffusion import train_diffusion
 from hsipipe.training.gae import train_gae
 from hsipipe.training.latents import encode_latents
@@ -74,20 +70,6 @@ def gaussians(middles: np.ndarray, nm: np.ndarray) -> np.ndarray:
     fwhm = np.maximum(np.gradient(middles), 10.0)[:, None]
     weights = np.exp(-0.5 * ((nm - middles[:, None]) * FWHM_PER_SIGMA / fwhm) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)
-
-
-def once(artifact: Artifact, make: Callable[[Path], object]) -> None:
-    """What an earlier run left in --work is not made again."""
-    if not artifact.path.exists():
-        with publish(artifact.path) as out:
-            make(out)
-
-
-def prepare(params: Params, root: Path) -> None:
-    scenes, pairs = RawScenes.in_project(root), DegradedPairs.in_project(root)
-    once(scenes, lambda out: prepare_scenes(params.dataset, out))
-    once(pairs, lambda out: make_pairs(scenes, out, split=params.split, degradation=params.degradation))
-    once(PatchStore.in_project(root), lambda out: extract_patches(pairs, out, patches=params.patches))
 
 
 def train(params: Params, root: Path, folder: Path) -> Dmgasr:

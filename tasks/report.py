@@ -3,18 +3,11 @@
 import json
 
 from hsipipe.artifacts import Evaluation, Report
+from tasks.catalogue import NAMES
 from tasks.project import METRICS, curve_path
 from tasks.stage import StageRun, stage
 
-TRAININGS = (
-    "train_gae",
-    "train_diffusion",
-    "train_baseline",
-    "train_control",
-    "train_fusion",
-    "train_fusion_baseline",
-    "train_fusion_control",
-)
+TRAININGS = tuple(name for name in NAMES if name.startswith("train_"))
 
 
 @stage(reads=())

@@ -160,10 +160,4 @@ def train_diffusion(
         description="train_baseline" if regression else "train_diffusion",
     )
     save_checkpoint(out, weights=result.weights, config=net.config())
-    return {
-        "val_mpsnr_db": result.best_value,
-        "best_step": result.best_step,
-        "steps": result.steps,
-        "train_seconds": round(result.seconds, 3),
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    return result.summary(net)

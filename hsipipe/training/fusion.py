@@ -143,13 +143,7 @@ def train_fusion(
         description=description,
     )
     save_checkpoint(out, weights=result.weights, config=module.config())
-    return {
-        "val_mpsnr_db": result.best_value,
-        "best_step": result.best_step,
-        "steps": result.steps,
-        "train_seconds": round(result.seconds, 3),
-        "parameters": sum(p.numel() for p in module.parameters()),
-    }
+    return result.summary(module)
 
 
 def _untrained(train: PatchArrays, recipe: Recipe, objective: Objective) -> FusionModel:

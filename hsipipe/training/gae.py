@@ -87,12 +87,7 @@ def train_gae(
         task = _Reconstruction(train, val, gae)
         result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
         module.load_state_dict(result.weights)
-        summary = {
-            "val_psnr_db": result.best_value,
-            "best_step": result.best_step,
-            "steps": result.steps,
-            "train_seconds": round(result.seconds, 3),
-        }
+        summary = result.summary(module, metric="val_psnr_db")
     # At the paper's width whitening is minutes of work for a CPU.
     module = module.to(device_for(hardware.accelerator))
     module.eval().requires_grad_(False)

@@ -75,6 +75,21 @@ class Fit:
     best_value: float
     resumed_at: int
 
+    def summary(self, module: nn.Module, *, metric: str = "val_mpsnr_db") -> dict[str, float]:
+        """The numbers of a training stage: best validation, its step, steps and seconds, parameter count.
+
+        Args:
+            module: What was trained.
+            metric: Name of the first validation metric.
+        """
+        return {
+            metric: self.best_value,
+            "best_step": self.best_step,
+            "steps": self.steps,
+            "train_seconds": round(self.seconds, 3),
+            "parameters": sum(p.numel() for p in module.parameters()),
+        }
+
 
 def generator_for(seed: int, step: int, *, stream: int = 0) -> torch.Generator:
     """A generator that depends on (seed, step, stream) alone."""

@@ -77,13 +77,7 @@ def train_pca_residual(
         module, task, params=control.optimizer, hardware=hardware, work=work, log=log, description="train_control"
     )
     save_checkpoint(out, weights=result.weights, config=module.config())
-    return {
-        "val_mpsnr_db": result.best_value,
-        "best_step": result.best_step,
-        "steps": result.steps,
-        "train_seconds": round(result.seconds, 3),
-        "parameters": sum(p.numel() for p in module.parameters()),
-    }
+    return result.summary(module)
 
 
 def _untrained(train: PatchArrays, control: ControlParams) -> PcaResidual:
