@@ -100,6 +100,8 @@ def _take(name: str, path: Path, inbox: Path, root: Path, facts: Dataset, fit: F
     if age < quiet_s:
         return Arrival(name, "waiting", f"it changed {age:.0f} s ago, and is looked at after {quiet_s:g} s of rest")
     digests = {target: sha256(source) for target, source in files.items()}
+    if len([cube for cube in filter(formats.is_cube, root.iterdir()) if cube.stem == name]) > 1:
+        _drop_others(name, files, root)  # killed when the new version was there and the old one not yet gone
     held = _digests(facts, root)
     try:
         if held.get(name) != digests:
@@ -112,7 +114,7 @@ def _take(name: str, path: Path, inbox: Path, root: Path, facts: Dataset, fit: F
     outcome: Outcome = "known" if held.get(name) == digests else "changed" if name in held else "new"
     if outcome != "known":
         _copy(facts.location(name, path), files, root)
-    _drop_others(name, files, root)
+        _drop_others(name, files, root)
     _leave(path, files)
     return Arrival(name, outcome)
 
@@ -131,7 +133,7 @@ def _check(name: str, path: Path, root: Path, facts: Dataset, fit: Fit) -> None:
     beside = facts.msi(name, root / path.name) if facts.msi(name, path) is None else None
     if beside is not None:  # it stays when the scene alone arrives anew
         check_msi(beside, name, (height, width))
-    others = {other: there for other, there in _scenes(root).items() if other != name}
+    others = {other: there for other, there in facts.find(root).items() if other != name}
     for other, there in sorted(others.items())[:1]:  # those that are here fit each other
         check_same_bands([check_scene(facts, other, there), entry])
 
@@ -177,26 +179,12 @@ def _refuse_copies(name: str, digests: Mapping[str, str], held: Mapping[str, Map
             raise DataError(f"Scene {name!r} has the same bytes as the scene {other!r}; a scene has one name.")
 
 
-def _scenes(root: Path) -> dict[str, Path]:
-    """Scenes of the root by name; of two files of one name, which a kill may leave, the first."""
-    found: dict[str, Path] = {}
-    for path in sorted(filter(formats.is_cube, root.iterdir())):
-        found.setdefault(path.stem, path)
-    return {name: path for name, path in found.items() if name.removesuffix("_msi") not in found.keys() - {name}}
-
-
 def _digests(facts: Dataset, root: Path) -> dict[str, dict[str, str]]:
-    try:
-        found = facts.find(root)
-    except DataError:  # a replacement that was killed half-way; it is done again
-        found = _scenes(root)
-    files: dict[str, dict[str, str]] = {}
-    for name, path in found.items():
-        try:
-            files[name] = {target: sha256(source) for target, source in facts.files(name, path).items()}
-        except DataError:
-            files[name] = {}
-    return files
+    found = facts.find(root)
+    return {
+        name: {target: sha256(source) for target, source in facts.files(name, path).items()}
+        for name, path in found.items()
+    }
 
 
 def _copy(location: str, files: Mapping[str, Path], root: Path) -> None:
