@@ -90,36 +90,59 @@ def take_in(inbox: Path, dataset: DatasetParams, *, fit: Fit, quiet_s: float) ->
     root.mkdir(parents=True, exist_ok=True)
     arrivals = _refuse_namesakes(inbox)
     arrived = {name: path for name, path in facts.find(inbox).items() if path.name != QUARANTINE}
-    arrivals += [_take(name, path, inbox, root, facts, fit, quiet_s) for name, path in arrived.items()]
+    place = _Place(inbox, root, facts, fit, quiet_s)
+    for name, path in arrived.items():
+        _heal(name, facts.files(name, path), root)
+    held = _digests(facts, root) if arrived else {}
+    arrivals += [_take(name, path, place, held) for name, path in arrived.items()]
     return sorted(arrivals, key=lambda arrival: arrival.name)
 
 
-def _take(name: str, path: Path, inbox: Path, root: Path, facts: Dataset, fit: Fit, quiet_s: float) -> Arrival:
-    files = facts.files(name, path)
+@dataclass(frozen=True)
+class _Place:
+    """Where scenes come from and go to, and what is asked of them."""
+
+    inbox: Path
+    root: Path
+    facts: Dataset
+    fit: Fit
+    quiet_s: float
+
+
+def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
+    """One scene; `held` are the digests of the root's scenes, and follow."""
+    files = place.facts.files(name, path)
     age = min(abs(time.time() - file.stat().st_mtime) for file in files.values())  # a clock may have been set back
-    if age < quiet_s:
-        return Arrival(name, "waiting", f"it changed {age:.0f} s ago, and is looked at after {quiet_s:g} s of rest")
+    if age < place.quiet_s:
+        return Arrival(
+            name, "waiting", f"it changed {age:.0f} s ago, and is looked at after {place.quiet_s:g} s of rest"
+        )
     digests = {target: sha256(source) for target, source in files.items()}
-    if len([cube for cube in filter(formats.is_cube, root.iterdir()) if cube.stem == name]) > 1:
-        _drop_others(name, files, root)  # killed when the new version was there and the old one not yet gone
-    held = _digests(facts, root)
     try:
         if held.get(name) != digests:
             _refuse_links(path, files)
             _refuse_copies(name, digests, held)
-            _check(name, path, root, facts, fit)
+            _check(name, path, place)
     except HsipipeError as error:
-        _quarantine(name, path, files, inbox, str(error))
+        _quarantine(name, path, files, place.inbox, str(error))
         return Arrival(name, "quarantined", str(error))
     outcome: Outcome = "known" if held.get(name) == digests else "changed" if name in held else "new"
     if outcome != "known":
-        _copy(facts.location(name, path), files, root)
-        _drop_others(name, files, root)
+        _copy(place.facts.location(name, path), files, place.root)
+        _drop_others(name, files, place.root)
+        held[name] = digests
     _leave(path, files)
     return Arrival(name, outcome)
 
 
-def _check(name: str, path: Path, root: Path, facts: Dataset, fit: Fit) -> None:
+def _heal(name: str, files: Mapping[str, Path], root: Path) -> None:
+    """After a kill when the new version was there and the old one, of another format, not yet gone."""
+    if len([cube for cube in filter(formats.is_cube, root.iterdir()) if cube.stem == name]) > 1:
+        _drop_others(name, files, root)
+
+
+def _check(name: str, path: Path, place: _Place) -> None:
+    root, facts, fit = place.root, place.facts, place.fit
     entry = check_scene(facts, name, path)
     _, height, width = entry["shape"]
     if not fit.crop_remainder:
