@@ -130,9 +130,7 @@ app.command()(operations.models)
 def serve(
     interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
     cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,
-    retrain: Annotated[
-        bool, typer.Option("--retrain", help="With inbox, gate and promotion: hsipipe retrain.")
-    ] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="With inbox, gate and promotion.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Minutes after which a run is ended.")] = None,
 ) -> None:
     """Run the pipeline on a schedule, until interrupted; with --retrain promote what it makes if it is better.

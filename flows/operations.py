@@ -13,8 +13,8 @@ def retrain(
 ) -> None:
     """Take in new scenes, run what is stale, and promote the model if it is better than the champion.
 
-    New cubes of the data set `folder` wait in inbox.path of params.yaml. Fit ones go to dataset.root and into DVC, others
-    to the subfolder `quarantine`, each with its reason.
+    New cubes of the data set `folder` wait in inbox.path of params.yaml. Fit ones go to dataset.root and into DVC,
+    others to the subfolder `quarantine`, each with its reason.
 
     The gate (group gate of params.yaml) holds the new model, the alias challenger, against the alias champion on test
     scenes that neither was trained on. Nothing is promoted on a failed or partial run, or with uncommitted changes.
@@ -44,7 +44,7 @@ def retrain(
 
 
 def rollback(
-    reason: Annotated[str, typer.Option(help="For the history.")],
+    reason: Annotated[str, typer.Option(help="For the history.")] = "by hand",
     name: Name = None,
     to: Annotated[int | None, typer.Option(help="Version that becomes the champion; left out: the one before.")] = None,
 ) -> None:
@@ -70,7 +70,7 @@ def rollback(
 
 def promote(
     version: Annotated[int, typer.Argument(help="The version that becomes the champion.")],
-    reason: Annotated[str, typer.Option(help="For the history.")],
+    reason: Annotated[str, typer.Option(help="For the history.")] = "by hand",
     name: Name = None,
 ) -> None:
     """Make a version the champion by hand, without the gate; its bytes are checked all the same.
