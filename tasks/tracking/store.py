@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 NOISY = ("mlflow", "alembic")
+CREATION_LOCK = 7_145_201_905
+"""Key of the advisory lock in PostgreSQL; any number that nothing else in the database uses."""
+CREATION_S = 120
 
 
 def tracking_uri(root: Path) -> str:
@@ -40,8 +43,9 @@ def connect(root: Path) -> "MlflowClient":
     # Processes that create the same SQLite file at once corrupt it for good.
     with wait_for(locks(root) / "mlflow.lock"):
         try:
-            client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI"))
-            client.search_experiments(max_results=1)
+            with _one_creator(uri):
+                client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI"))
+                client.search_experiments(max_results=1)
         except Exception as error:
             raise HsipipeError(
                 f"MLflow at {uri} cannot be used: {first_line(error)} "
@@ -69,6 +73,25 @@ def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
         if experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+@contextmanager
+def _one_creator(uri: str) -> Iterator[None]:
+    """Keep processes of other checkouts and machines from making the tables of an empty PostgreSQL at once.
+
+    MLflow locks nothing there: the slower one fails, or migrates what the faster one is migrating.
+    """
+    if not uri.startswith("postgresql"):
+        yield
+        return
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"SET lock_timeout = '{CREATION_S}s'"))
+        connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({CREATION_LOCK})"))
+        # The lock ends with the connection, so one whose owner was killed is free.
+        yield
 
 
 @contextmanager
