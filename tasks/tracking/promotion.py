@@ -70,7 +70,7 @@ class Standing:
     @property
     def withdrawn(self) -> list[int]:
         """Versions that were rolled back."""
-        return [number for number, tags in self.versions.items() if WITHDRAWN in tags]
+        return sorted(number for number, tags in self.versions.items() if WITHDRAWN in tags)
 
 
 def registered_names(root: Path) -> list[str]:
