@@ -37,10 +37,8 @@ def register_model(
     folder: Path,
     *,
     tracker: StageTracker,
-    bands: int | None,
+    model: SuperResolver,
     tags: Mapping[str, object],
-    msi_bands: int | None = 0,
-    scale: int = 1,
 ) -> int | None:
     """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
 
@@ -50,10 +48,8 @@ def register_model(
         root: The project.
         folder: The model with its manifest; called ``superresolver``.
         tracker: The run that made it.
-        bands: Band count C, for the signature; None: any.
+        model: The same, loaded: its bands and its scale make the signature.
         tags: What people want to know of the version: its scores, its protocol.
-        msi_bands: Bands c of the HR-MSI that it fuses, for the signature; 0: it takes none; None: any.
-        scale: Ratio of the pixel sizes, s, of the example of a pair.
 
     Returns:
         The version: a new one, or the one that holds the same bytes already; None in a sweep.
@@ -64,7 +60,7 @@ def register_model(
     with wait_for(locks(root) / "registry.lock"):
         number = _version_with(client, name, sha256)
         if number is None:
-            inputs = ModelInputs(bands, msi_bands, scale)
+            inputs = ModelInputs(model.bands, model.msi_bands, model.scale)
             number = _log(root, folder, tracker=tracker, inputs=inputs, sha256=sha256)
             for key, value in {SHA256: sha256, **tags}.items():
                 client.set_model_version_tag(name, number, key, str(value))

@@ -46,10 +46,11 @@ def make_model(root, folder, *, steps):
     return folder
 
 
-def register(root, folder, **inputs):
+def register(root, folder, model=None):
+    model = model or Dmgasr.load(folder)
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-        version = register_model(root, folder, tracker=tracker, tags={"mpsnr_db": 30.0}, **{"bands": BANDS, **inputs})
+        version = register_model(root, folder, tracker=tracker, model=model, tags={"mpsnr_db": 30.0})
     assert tracker.client.get_run(tracker.run_id).info.status == "FINISHED"
     return version
 
@@ -138,7 +139,7 @@ def load(root, tmp_path, monkeypatch):
         folder = tmp_path / "superresolver"
         with publish(folder) as out:
             (out / "config.json").write_text("{}")
-        assert register(root, folder, bands=model.bands, msi_bands=model.msi_bands, scale=model.scale) == 1
+        assert register(root, folder, model) == 1
         return load_challenger(root)
 
     return load
