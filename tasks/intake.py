@@ -39,8 +39,8 @@ def check_retraining(root: Path) -> None:
     inbox = _absolute(root, params.inbox.path)
     if inbox.is_relative_to(root.resolve()) and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
         raise ParamsError(
-            f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so that what waits there "
-            "would count as an uncommitted change; add it to .gitignore, or name a folder elsewhere."
+            f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so that what waits "
+            "there would count as an uncommitted change; add it to .gitignore, or name a folder elsewhere."
         )
     if split.by in ("auto", "scene") and not (split.test_scenes and split.val_scenes):
         raise ParamsError(
