@@ -144,6 +144,7 @@ def serve(
     from flows.environment import prepare, require_server
     from flows.serving import check_cron, server
     from flows.serving import serve as run
+    from hsipipe.credentials import without_credentials
     from tasks.project import find_root
 
     root = find_root()
@@ -153,7 +154,7 @@ def serve(
     check_cron(schedule)
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
-        typer.echo(f"Prefect server: {api}")
+        typer.echo(f"Prefect server: {without_credentials(api)}")
         run(interval_s=interval, cron=schedule)
 
 

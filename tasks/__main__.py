@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
@@ -41,7 +42,7 @@ def run_stage(name: str) -> None:
         stage.execute()
     except Exception as error:
         own = str(error) if isinstance(error, HsipipeError) else f"{type(error).__name__}: {error}"
-        _leave(error_path(find_root()), " ".join(own.split()))
+        _leave(error_path(find_root()), without_credentials(" ".join(own.split())))
         raise
 
 

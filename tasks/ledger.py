@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import ParamsError, StageFailedError
 from hsipipe.params import Params, load_params, parse_params
 from tasks import workspace
@@ -282,7 +283,7 @@ def _run_dvc(
     try:
         if child.stdout is not None and on_line is not None:
             for line in child.stdout:
-                on_line(line.rstrip())
+                on_line(without_credentials(line.rstrip()))
         code = child.wait()
     except BaseException:
         end_group(child)
