@@ -1,9 +1,5 @@
 """A password in the environment is seen nowhere: not on the terminal, in no file, in no record, in no model."""
 
-import sqlite3
-import subprocess
-import sys
-
 import pytest
 
 from hsipipe.credentials import HIDDEN
