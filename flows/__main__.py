@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from flows import operations
+from flows.operations import check_timeout
 from tasks.exits import guarded
 
 app = typer.Typer(
@@ -50,8 +52,7 @@ def pipeline(
     from tasks.ledger import changed_params
     from tasks.project import find_root
 
-    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {timeout}.")
+    check_timeout(timeout)
     root = find_root()
     overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
     changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
@@ -100,8 +101,7 @@ def sweep(
     if name is None:
         _print(sweep_table())
         return
-    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {timeout}.")
+    check_timeout(timeout)
     root = find_root()
     overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
     refuse_swept(name, set_param or [])
@@ -120,12 +120,20 @@ def sweep(
                 typer.echo(f"table and figure: {plan.out}")
 
 
+app.command()(operations.retrain)
+app.command()(operations.rollback)
+app.command()(operations.promote)
+app.command()(operations.models)
+
+
 @app.command()
 def serve(
     interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
     cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="With inbox, gate and promotion.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Minutes after which a run is ended.")] = None,
 ) -> None:
-    """Run the pipeline on a schedule, until interrupted.
+    """Run the pipeline on a schedule, until interrupted; with --retrain promote what it makes if it is better.
 
     Every night at 2:00 unless an option says otherwise. A run that falls due while another is going on is skipped.
 
@@ -136,7 +144,10 @@ def serve(
       hsipipe serve --cron "0 2 * * *"
 
       hsipipe serve --interval 3600
+
+      hsipipe serve --retrain --timeout 480
     """
+    check_timeout(timeout)
     if interval is not None and cron is not None:
         raise typer.BadParameter("Give --interval or --cron, not both.")
     if interval is not None and not (math.isfinite(interval) and interval > 0):
@@ -155,7 +166,7 @@ def serve(
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
         typer.echo(f"Prefect server: {without_credentials(api)}")
-        run(interval_s=interval, cron=schedule)
+        run("retrain" if retrain else "pipeline", interval_s=interval, cron=schedule, timeout_minutes=timeout)
 
 
 @app.command()

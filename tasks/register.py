@@ -35,6 +35,7 @@ def register(
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
     from hsipipe.evaluation.selection import validate_models
     from hsipipe.models.device import device_for
+    from hsipipe.models.provenance import write_provenance
     from hsipipe.models.trained import Checkpoints, load_trained
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
@@ -49,6 +50,7 @@ def register(
     folder = run.work / "superresolver"
     with publish(folder) as fresh:
         models[best].save(fresh)
+        write_provenance(fresh, pairs, dataset=params.dataset)
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
     tags = {"model": best, **{key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")}}

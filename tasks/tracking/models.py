@@ -126,8 +126,21 @@ def registered_uri(root: Path, name: str) -> str | None:
     return f"models:/{name}@{CHALLENGER}"
 
 
-def load_registered(root: Path, uri: str) -> SuperResolver:
-    """Load a model of the registry after comparing its bytes with the digest that the version was tagged with.
+def load_registered(root: Path, uri: str, *, device: str = "cpu") -> SuperResolver:
+    """Load a model of the registry; see :func:`fetch_registered`.
+
+    Args:
+        root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
+        uri: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
+        device: Where it runs, in torch's terms.
+    """
+    from hsipipe.models.catalogue import load_model
+
+    return load_model(fetch_registered(root, uri), device=device)
+
+
+def fetch_registered(root: Path, uri: str) -> Path:
+    """The folder of a registered model, after comparing its bytes with the digest that the version was tagged with.
 
     Args:
         root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
@@ -139,8 +152,6 @@ def load_registered(root: Path, uri: str) -> SuperResolver:
     """
     import mlflow
     from mlflow.exceptions import MlflowException
-
-    from hsipipe.models.catalogue import load_model
 
     client = connect(root)
     try:
@@ -160,7 +171,7 @@ def load_registered(root: Path, uri: str) -> SuperResolver:
             f"{uri} has the digest {got}, registered was {expected}; run: dvc repro --force -s register"
         )
     verify(folder)
-    return load_model(folder)
+    return folder
 
 
 def _resolve(client: "MlflowClient", uri: str) -> "ModelVersion":
