@@ -155,6 +155,7 @@ def serve(
     from flows.environment import prepare, require_server
     from flows.serving import check_cron, server
     from flows.serving import serve as run
+    from hsipipe.credentials import without_credentials
     from tasks.project import find_root
 
     root = find_root()
@@ -164,7 +165,7 @@ def serve(
     check_cron(schedule)
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
-        typer.echo(f"Prefect server: {api}")
+        typer.echo(f"Prefect server: {without_credentials(api)}")
         run("retrain" if retrain else "pipeline", interval_s=interval, cron=schedule, timeout_minutes=timeout)
 
 

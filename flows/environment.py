@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+from hsipipe.credentials import public, without_credentials
 from hsipipe.errors import HsipipeError
 
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -22,6 +23,9 @@ def prepare(root: Path) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if (api := os.environ.get("PREFECT_API_URL")) and without_credentials(api) != api:
+        # Prefect says where a run can be looked at, and would take the address with its password for that.
+        defaults["PREFECT_UI_URL"] = public(api).rstrip("/").removesuffix("/api")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for name in ENGINE_LOGGERS:
@@ -43,7 +47,8 @@ def require_server() -> None:
         httpx.get(f"{api}/health", timeout=10).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise HsipipeError(
-            f"The Prefect server at {api} does not answer ({error}); start it, or correct or unset PREFECT_API_URL."
+            f"The Prefect server at {without_credentials(api)} does not answer ({without_credentials(str(error))}); "
+            "start it, or correct or unset PREFECT_API_URL."
         ) from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, UnreachableError
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
@@ -44,7 +45,7 @@ def run_stage(name: str) -> None:
     except Exception as error:
         own = str(error) if isinstance(error, HsipipeError) else f"{type(error).__name__}: {error}"
         kind = f"\n{UNREACHABLE}" if isinstance(error, UnreachableError) else ""
-        _leave(error_path(find_root()), " ".join(own.split()) + kind)
+        _leave(error_path(find_root()), without_credentials(" ".join(own.split())) + kind)
         raise
 
 

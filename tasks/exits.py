@@ -3,8 +3,11 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import AlreadyRunningError, HsipipeError
 
 ALREADY_RUNNING = 75
@@ -20,10 +23,19 @@ def guarded(body: Callable[[], object]) -> int:
         body()
     except HsipipeError as error:
         if os.environ.get("HSIPIPE_DEBUG") == "1":
+            sys.excepthook = show
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {without_credentials(' '.join(str(error).split()))}", file=sys.stderr)
         return ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else 1
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception:
+        sys.excepthook = show
+        raise
     return 0
+
+
+def show(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, without the credentials of addresses in it."""
+    print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)

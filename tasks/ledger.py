@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
 from hsipipe.params import Params, load_params, parse_params
 from tasks import workspace
@@ -365,7 +366,7 @@ def _run(
     try:
         if child.stdout is not None and on_line is not None:
             for line in child.stdout:
-                on_line(line.rstrip())
+                on_line(without_credentials(line.rstrip()))
         code = child.wait()
     except BaseException:
         end_group(child)

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 
 import pooch
 
+from hsipipe.credentials import public
 from hsipipe.datasets.archives import folder_name, unpack
-from hsipipe.datasets.transfer import SCHEMES, Patience, TransferError, drop, public, pull
+from hsipipe.datasets.transfer import SCHEMES, Patience, TransferError, drop, pull
 from hsipipe.errors import FileFormatError, IntegrityError, MissingInputError, ParamsError, UnreachableError
 from hsipipe.progress import Advance, progress
 from hsipipe.storage.manifest import MANIFEST, sha256, verify

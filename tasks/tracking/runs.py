@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
@@ -161,7 +162,7 @@ def stage_run(
         yield tracker
     except Exception as error:
         status = "FAILED"
-        tracker.tag("error", f"{type(error).__name__}: {error}"[:TAG_LENGTH])
+        tracker.tag("error", without_credentials(f"{type(error).__name__}: {error}")[:TAG_LENGTH])
         raise
     except BaseException:  # SIGTERM, SIGINT
         status = "KILLED"
@@ -185,7 +186,7 @@ def pipeline_key() -> str:
 
 def _open_parent(client: "MlflowClient", root: Path, experiment: str, params: Params) -> str:
     path = root / ".hsipipe" / "pipeline_run.json"
-    mine = {"key": pipeline_key(), "store": tracking_uri(root), "experiment": experiment}
+    mine = {"key": pipeline_key(), "store": without_credentials(tracking_uri(root)), "experiment": experiment}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -251,7 +252,7 @@ def common_tags(root: Path) -> dict[str, str]:
 def _as_params(tree: Mapping[str, Any]) -> list[Any]:
     from mlflow.entities import Param
 
-    return [Param(key, str(value)) for key, value in flatten(tree).items()]
+    return [Param(key, without_credentials(str(value))) for key, value in flatten(tree).items()]
 
 
 def _start_monitor(run_id: str, root: Path) -> Any:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError
 from tasks.locks import wait_for
 from tasks.project import locks
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 NOISY = ("mlflow", "alembic")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""What MLflow's clients can use without a server between."""
 CREATION_LOCK = 7_145_201_905
 """Key of the advisory lock in PostgreSQL; any number that nothing else in the database uses."""
 CREATION_S = 120
@@ -35,6 +38,8 @@ def connect(root: Path) -> "MlflowClient":
     # A server that is down should be noticed in seconds, not after MLflow's minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # At the end of a run MLflow prints its address with the credentials in it.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.tracking import MlflowClient
 
     for name in NOISY:
@@ -48,7 +53,7 @@ def connect(root: Path) -> "MlflowClient":
                 client.search_experiments(max_results=1)
         except Exception as error:
             raise HsipipeError(
-                f"MLflow at {uri} cannot be used: {first_line(error)} "
+                f"MLflow at {without_credentials(uri)} cannot be used: {first_line(error)} "
                 "Start the server, or correct or unset MLFLOW_TRACKING_URI."
             ) from error
     return client
@@ -61,8 +66,8 @@ def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
     with wait_for(locks(root) / "mlflow.lock"):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            # A server decides by itself where files go; a bare SQLite file would use the current folder.
-            local = tracking_uri(root).startswith("sqlite:")
+            # A server decides by itself where files go; a bare database would use the current folder.
+            local = tracking_uri(root).startswith(DATABASES)
             location = str(root / "mlartifacts") if local else None
             try:
                 return str(client.create_experiment(name, artifact_location=location))
@@ -111,6 +116,6 @@ def global_store(root: Path) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The message of an error without its tail."""
-    lines = str(error).strip().splitlines()
+    """The message of an error without its tail and without credentials."""
+    lines = without_credentials(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.publish import write_text
 from tasks.locks import wait_for
@@ -73,7 +74,7 @@ def _open(client: "MlflowClient", root: Path, name: str, *, title: str, key: str
     from mlflow.exceptions import MlflowException
 
     path = root / ".hsipipe" / "sweeps" / name / "run.json"
-    mine = {"key": key, "store": tracking_uri(root), "experiment": experiment}
+    mine = {"key": key, "store": without_credentials(tracking_uri(root)), "experiment": experiment}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         if {entry: known.get(entry) for entry in mine} == mine:

@@ -3,10 +3,13 @@
 import shutil
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import pytest
 
+from hsipipe.errors import MissingInputError
 from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
@@ -60,6 +63,30 @@ def test_a_run_is_recorded_and_a_model_registered_and_loaded_through_a_server(
     np.testing.assert_array_equal(loaded.predict(lr), model.predict(lr))
     assert not (root / "mlflow.db").exists()
     assert not (root / "mlartifacts").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"models:/{NAME}/{'9' * 40}",
+        "models:/../../etc/passwd@challenger",
+        "models:/..%2F..%2Fetc/1",
+        "models:/x' or name like '%@challenger",
+        "models:/a\0b@challenger",
+        f"models:/{'n' * 3000}@challenger",
+    ],
+)
+def test_a_name_that_means_no_model_is_one_clear_error_of_a_server_too(root, mlflow_server, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    with pytest.raises(MissingInputError, match="No model at"):
+        load_registered(root, uri)
+
+
+def test_the_servers_listen_to_this_machine_alone(mlflow_server, prefect_api):
+    ports = {urlsplit(address).port for address in (mlflow_server, prefect_api)}
+    listening = [c.laddr for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert {place.port for place in listening} >= ports
+    assert {place.ip for place in listening if place.port in ports} == {"127.0.0.1"}
 
 
 def test_stages_of_two_checkouts_that_start_at_once_on_an_empty_database_do_no_harm(

@@ -204,3 +204,29 @@ def test_a_single_image_model_takes_one_tensor_without_a_name(root, registered):
     np.testing.assert_array_equal(loaded.predict(lr), Dmgasr.load(registered[0]).predict(lr))
     with pytest.raises(ModelInputError, match="Got a dict, expected a numpy array"):
         loaded.unwrap_python_model().predict(None, {"lr": lr})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/",
+        "models:/@challenger",
+        f"models:/{NAME}",
+        f"models:/{NAME}@",
+        f"models:/{NAME}/0",
+        f"models:/{NAME}/-1",
+        f"models:/{NAME}/9",
+        f"models:/{NAME}/\u0661",
+        f"models:/{NAME}/{'9' * 40}",
+        f"models:/{NAME}@challenger/../../1",
+        "models:/../../etc/passwd@challenger",
+        "models:/..%2F..%2Fetc/1",
+        "models://host/name@challenger",
+        "models:/x' or name like '%@challenger",
+        "models:/a\0b@challenger",
+        f"models:/{'n' * 3000}@challenger",
+    ],
+)
+def test_a_name_that_means_no_model_is_one_clear_error_whatever_is_in_it(root, registered, uri):
+    with pytest.raises(MissingInputError, match="model"):
+        load_registered(root, uri)
