@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from hsipipe.errors import MissingInputError
 from hsipipe.params import Params
@@ -48,3 +49,9 @@ def model_name(params: Params) -> str:
     name = f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
     # Of its own: who loads a model of single images has no HR-MSI to give.
     return f"{name}-fusion" if params.model.fuses else name
+
+
+def without_credentials(address: str) -> str:
+    """An address without user and password, for files and messages."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -5,12 +5,13 @@ those of its points. mlflow costs seconds to import, so it is imported inside th
 """
 
 from tasks.tracking.models import load_registered, register_model, registered_uri
-from tasks.tracking.runs import StageTracker, stage_run
+from tasks.tracking.runs import StageTracker, close_dead_runs, stage_run
 from tasks.tracking.store import tracking_uri
 from tasks.tracking.sweeps import log_point, sweep_run
 
 __all__ = [
     "StageTracker",
+    "close_dead_runs",
     "load_registered",
     "log_point",
     "register_model",

@@ -222,8 +222,13 @@ def _record_inputs(
     tracker.datasets({root / path: value for path, value in digests.items()})
 
 
-def reconcile(client: "MlflowClient") -> None:
-    """Close the runs of this machine whose process is gone."""
+def reconcile(client: "MlflowClient") -> list[str]:
+    """Close the runs of this machine whose process is gone.
+
+    Returns:
+        The name of each run that was closed.
+    """
+    closed = []
     everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
     mine = f"attributes.status = 'RUNNING' and tags.`hsipipe.host` = '{socket.gethostname()}'"
     for run in client.search_runs(everywhere, filter_string=mine):
@@ -231,6 +236,19 @@ def reconcile(client: "MlflowClient") -> None:
         owner = Owner(int(tags.get("hsipipe.owner.pid", 0)), tags.get("hsipipe.owner.created", ""))
         if not owner.is_alive():
             client.set_terminated(run.info.run_id, status="KILLED")
+            closed.append(str(run.info.run_name))
+    return closed
+
+
+def close_dead_runs(root: Path) -> list[str]:
+    """:func:`reconcile` for the store of the project; the name of each run that was closed.
+
+    Raises:
+        HsipipeError: The store cannot be reached.
+    """
+    client = connect(root)
+    with wait_for(locks(root) / "pipeline_run.lock"):
+        return reconcile(client)
 
 
 def owner_tags() -> dict[str, str]:
