@@ -12,7 +12,7 @@ from types import FrameType
 from hsipipe.errors import HsipipeError
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
-from tasks.exits import guarded
+from tasks.exits import guarded, machine_trouble
 from tasks.project import METRICS, find_root, model_name
 
 
@@ -40,7 +40,8 @@ def run_stage(name: str) -> None:
     try:
         stage.execute()
     except Exception as error:
-        own = str(error) if isinstance(error, HsipipeError) else f"{type(error).__name__}: {error}"
+        other = machine_trouble(error) or f"{type(error).__name__}: {error}"
+        own = str(error) if isinstance(error, HsipipeError) else other
         _leave(error_path(find_root()), " ".join(own.split()))
         raise
 
