@@ -54,4 +54,6 @@ def model_name(params: Params) -> str:
 def without_credentials(address: str) -> str:
     """An address without user and password, for files and messages."""
     parts = urlsplit(address)
+    if "@" not in parts.netloc:
+        return address
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

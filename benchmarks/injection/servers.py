@@ -80,7 +80,7 @@ def mlflow_dies(lab: Laboratory) -> str:
     env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     with mlflow_server(lab, checkout.root.parent / "mlflow", port) as server:
         with begun(checkout, STAGE, *REPRO, env=env) as child:
-            # The work folder's training has begun: the run exists.
+            # Before the stage's run exists there is nothing to lose, and the stage refuses to begin.
             wait_until(
                 lambda: _runs(checkout.root.parent / "mlflow" / "mlflow.db") or child.is_over(), "a run in MLflow"
             )
@@ -92,9 +92,12 @@ def mlflow_dies(lab: Laboratory) -> str:
     return f"exit {code}; the stage goes on without its record"
 
 
+_RECORDED = "SELECT count(*) FROM params JOIN runs USING (run_uuid) WHERE name = ?"
+
+
 def _runs(store: Path) -> int:
     with sqlite3.connect(store, timeout=30) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+        (count,) = connection.execute(_RECORDED, [STAGE]).fetchone()
     connection.close()
     return int(count)
 

@@ -21,7 +21,7 @@ from tasks.overrides import flatten
 from tasks.process import Owner, dvc_ancestor
 from tasks.project import locks, model_name
 from tasks.tracking.source import git_tags
-from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri
+from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -144,11 +144,14 @@ def stage_run(
         visible: The groups that the stage reads, recorded on its run.
         digests: Folder relative to the root -> sha256 of its manifest, for each input.
         system_metrics: Record the use of CPU, memory and GPU.
+
+    Raises:
+        HsipipeError: MLflow fails before the run exists.
     """
     client = connect(root)
     name = model_name(params)
-    experiment = experiment_id(client, root, name)
-    with wait_for(locks(root) / "pipeline_run.lock"):
+    with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
+        experiment = experiment_id(client, root, name)
         reconcile(client)
         parent_id = _open_parent(client, root, experiment, params)
         tags = {**common_tags(root), "mlflow.parentRunId": parent_id, "hsipipe.stage": stage}
@@ -247,7 +250,7 @@ def close_dead_runs(root: Path) -> list[str]:
         HsipipeError: The store cannot be reached.
     """
     client = connect(root)
-    with wait_for(locks(root) / "pipeline_run.lock"):
+    with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
         return reconcile(client)
 
 
