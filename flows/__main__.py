@@ -49,6 +49,7 @@ def pipeline(
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from tasks.ledger import changed_params
     from tasks.project import find_root
 
@@ -58,6 +59,7 @@ def pipeline(
     changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.pipeline import pipeline as run
 
     run(overrides, timeout)
@@ -93,6 +95,7 @@ def sweep(
       hsipipe sweep groups --preset dmgasr-paper --timeout 600
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from flows.sweep_listing import sweep_table
     from tasks.ledger import session
     from tasks.project import find_root
@@ -109,6 +112,7 @@ def sweep(
         plan = plan_sweep(root, name, overrides)
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.sweep import sweep as run
 
     try:
@@ -153,6 +157,7 @@ def serve(
     if interval is not None and not (math.isfinite(interval) and interval > 0):
         raise typer.BadParameter(f"--interval must be a positive number of seconds, got {interval}.")
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from flows.serving import check_cron, server
     from flows.serving import serve as run
     from hsipipe.credentials import without_credentials
@@ -166,7 +171,28 @@ def serve(
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
         typer.echo(f"Prefect server: {without_credentials(api)}")
+        close_and_tell(root)
         run("retrain" if retrain else "pipeline", interval_s=interval, cron=schedule, timeout_minutes=timeout)
+
+
+@app.command()
+def reconcile() -> None:
+    """Close what killed processes have left open: runs in Prefect, with the slots that they hold, and in MLflow.
+
+    Only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same by itself. A run
+    whose Prefect server does not answer stays for later, and the exit code is then 1.
+
+    [bold]Example[/bold]
+
+      hsipipe reconcile
+    """
+    from flows.environment import prepare
+    from flows.reconciling import reconcile_all
+    from tasks.project import find_root
+
+    root = find_root()
+    prepare(root)
+    reconcile_all(root, say=typer.echo)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from flows.flow_runs import forget_run, note_run
 from flows.pipeline import pipeline
 from hsipipe.artifacts import RegisteredModel
 from hsipipe.datasets.inbox import Arrival
@@ -21,7 +22,13 @@ from tasks.project import find_root
 from tasks.promotion import promote_challenger, unfit
 
 
-@flow(name="retrain")
+@flow(
+    name="retrain",
+    on_completion=[forget_run],
+    on_failure=[forget_run],
+    on_crashed=[forget_run],
+    on_cancellation=[forget_run],
+)
 def retrain(timeout_minutes: float | None = None) -> str:
     """Take in new scenes, bring every stage up to date, and promote the model if the gate lets it pass.
 
@@ -34,6 +41,7 @@ def retrain(timeout_minutes: float | None = None) -> str:
         What became of the model, in a sentence.
     """
     root = find_root()
+    note_run(root)
     patience: dict[str, Any] = {"retries": RETRIES, "retry_delay_seconds": exponential_backoff(retry_delay_s())}
     with _telling(root) as told:
         intake.check_retraining(root)

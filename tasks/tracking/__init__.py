@@ -6,7 +6,7 @@ those of its points. mlflow costs seconds to import, so it is imported inside th
 
 from tasks.tracking.models import fetch_registered, load_registered, register_model, registered_uri
 from tasks.tracking.promotion import Move, Standing, promote, registered_names, rollback, standing
-from tasks.tracking.runs import StageTracker, stage_run
+from tasks.tracking.runs import StageTracker, close_dead_runs, stage_run
 from tasks.tracking.store import tracking_uri
 from tasks.tracking.sweeps import log_point, sweep_run
 
@@ -14,6 +14,7 @@ __all__ = [
     "Move",
     "StageTracker",
     "Standing",
+    "close_dead_runs",
     "fetch_registered",
     "load_registered",
     "log_point",
