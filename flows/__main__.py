@@ -249,8 +249,8 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
-    from flows.image_pair import MsiFile
     from flows.prediction import predict_file
+    from hsipipe.inference.pair import MsiFile
 
     written = predict_file(
         source,
