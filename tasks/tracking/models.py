@@ -4,11 +4,12 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.models.base import SuperResolver
-from hsipipe.storage.manifest import digest, verify
+from hsipipe.storage.manifest import digest
 from tasks.ledger import SWEEP_RUN
 from tasks.locks import wait_for
 from tasks.project import locks
@@ -126,8 +127,27 @@ def registered_uri(root: Path, name: str) -> str | None:
     return f"models:/{name}@{CHALLENGER}"
 
 
-def load_registered(root: Path, uri: str) -> SuperResolver:
-    """Load a model of the registry after comparing its bytes with the digest that the version was tagged with.
+class PinnedModel(NamedTuple):
+    """A version of the registry, which no alias moves any more.
+
+    Attributes:
+        name: Of the registered model.
+        version: Its number.
+        sha256: Digest of the folder that was registered.
+    """
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def uri(self) -> str:
+        """``models:/<name>/<version>``."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def resolve_registered(root: Path, uri: str) -> PinnedModel:
+    """The version that an URI means now.
 
     Args:
         root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
@@ -135,6 +155,31 @@ def load_registered(root: Path, uri: str) -> SuperResolver:
 
     Raises:
         MissingInputError: The registry has no such model, alias or version.
+        IntegrityError: The version carries no digest.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = connect(root)
+    try:
+        version = _resolve(client, uri)
+    except MlflowException as error:
+        raise _missing(client, uri, error) from error
+    expected = version.tags.get(SHA256)
+    if expected is None:
+        raise IntegrityError(f"{uri} carries no digest; only models that the stage register made are loaded.")
+    return PinnedModel(str(version.name), str(version.version), expected)
+
+
+def load_pinned(root: Path, pinned: PinnedModel, *, device: str = "cpu") -> SuperResolver:
+    """Load a version after comparing its bytes with the digest that it was tagged with.
+
+    Args:
+        root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
+        pinned: The version.
+        device: Where the model runs, in torch's terms.
+
+    Raises:
+        MissingInputError: The files of the version cannot be had.
         IntegrityError: The bytes are not those that were registered.
     """
     import mlflow
@@ -142,25 +187,29 @@ def load_registered(root: Path, uri: str) -> SuperResolver:
 
     from hsipipe.models.catalogue import load_model
 
-    client = connect(root)
-    try:
-        # An alias is resolved once: it may move while the files are read.
-        version = _resolve(client, uri)
-        with global_store(root):
-            local = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}/artifacts/{FOLDER}")
-    except MlflowException as error:
-        names = ", ".join(model.name for model in client.search_registered_models()) or "none"
-        raise MissingInputError(f"No model at {uri!r}: {first_line(error)} Registered models: {names}.") from error
-    folder = Path(local)
-    expected = version.tags.get(SHA256)
-    if expected is None:
-        raise IntegrityError(f"{uri} carries no digest; only models that the stage register made are loaded.")
-    if (got := digest(folder)) != expected:
-        raise IntegrityError(
-            f"{uri} has the digest {got}, registered was {expected}; run: dvc repro --force -s register"
-        )
-    verify(folder)
-    return load_model(folder)
+    # A copy of its own: what is verified is what is loaded, and nothing of it stays.
+    with TemporaryDirectory(prefix="hsipipe-model-") as place:
+        try:
+            with global_store(root):
+                local = mlflow.artifacts.download_artifacts(f"{pinned.uri}/artifacts/{FOLDER}", dst_path=place)
+        except (MlflowException, OSError) as error:
+            raise _missing(connect(root), pinned.uri, error) from error
+        folder = Path(local)
+        if (got := digest(folder)) != pinned.sha256:
+            raise IntegrityError(
+                f"{pinned.uri} has the digest {got}, registered was {pinned.sha256}; run: dvc repro --force -s register"
+            )
+        return load_model(folder, device=device, sha256=pinned.sha256)
+
+
+def load_registered(root: Path, uri: str) -> SuperResolver:
+    """Load a model of the registry; arguments and errors as in :func:`resolve_registered` and :func:`load_pinned`."""
+    return load_pinned(root, resolve_registered(root, uri))
+
+
+def _missing(client: "MlflowClient", uri: str, error: Exception) -> MissingInputError:
+    names = ", ".join(model.name for model in client.search_registered_models()) or "none"
+    return MissingInputError(f"No model at {uri!r}: {first_line(error)} Registered models: {names}.")
 
 
 def _resolve(client: "MlflowClient", uri: str) -> "ModelVersion":
