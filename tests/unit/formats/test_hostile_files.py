@@ -97,7 +97,7 @@ def test_the_bomb_of_these_tests_is_live(v2, tmp_path, monkeypatch):
     edit(v2 / "cube/.zarray", lambda tree: tree.update(hidden))
     (v2 / "cube/0.0.0").write_bytes(pickle.dumps(np.array([Bomb(tmp_path / "live")], dtype=object)))
     with suppress(Exception):  # the shape no longer fits, but by then it has run
-        zarr.open_array(v2, path="cube", mode="r")[...]
+        zarr.open_array(v2, path="cube", mode="r")[:, :2]
     assert (tmp_path / "live").exists()
 
 
