@@ -84,10 +84,10 @@ def check_node(folder: Path, *, name: str, is_read: bool = False) -> bool:
             raise FileFormatError(f"{name}/{file} holds no JSON object; the store seems damaged")
         is_array = is_array or file == ".zarray" or tree.get("node_type") == "array"
         for place, array in _arrays(tree, name, file):
-            chunk_bytes = _check_array(array, place)
-            if is_read and chunk_bytes > MOST_CHUNK_BYTES:
+            size = chunk_bytes(array, place)
+            if is_read and size > MOST_CHUNK_BYTES:
                 raise FileFormatError(
-                    f"the array {place!r} claims chunks of {chunk_bytes} bytes, more than {MOST_CHUNK_BYTES}; "
+                    f"the array {place!r} claims chunks of {size} bytes, more than {MOST_CHUNK_BYTES}; "
                     "store it in smaller chunks"
                 )
     return is_array
@@ -117,8 +117,19 @@ def _arrays(tree: dict[str, Any], name: str, file: str) -> Iterator[tuple[str, d
             yield from _arrays(entry, f"{name}/{key}", ".zarray" if is_v2 else "zarr.json")
 
 
-def _check_array(tree: dict[str, Any], name: str) -> int:
-    """Check the metadata of an array and give the bytes of a chunk."""
+def chunk_bytes(tree: dict[str, Any], name: str) -> int:
+    """Check the metadata of an array.
+
+    Args:
+        tree: Of its ``.zarray`` or ``zarr.json``.
+        name: What messages call it.
+
+    Returns:
+        The bytes of a chunk that is decoded whole.
+
+    Raises:
+        FileFormatError: As :func:`check_store`.
+    """
     is_v3 = "data_type" in tree or "codecs" in tree
     size = _v3_size(tree, name) if is_v3 else _v2_size(tree.get("dtype"), name)
     shape = _sizes(tree.get("shape"), name)
