@@ -15,6 +15,7 @@ from hsipipe.serving.metrics import Metrics
 SPACE = "hsipipe.space"
 """Key of a request's :class:`Space` in its scope."""
 _DRAIN_S = 2.0
+_SILENCE_S = 0.2
 _DRAIN_BYTES = 64 << 20
 _GONE = "499"
 """Status of a request whose client left before its answer, as nginx counts it."""
@@ -159,7 +160,8 @@ class _Request:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 while left > 0 and not self._whole:
-                    message = await self._receive()
+                    async with asyncio.timeout(_SILENCE_S):
+                        message = await self._receive()
                     left -= len(message.get("body", b""))
                     self._whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
 

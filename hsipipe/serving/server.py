@@ -49,12 +49,11 @@ def is_loopback(bound: socket.socket) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
-def run(server: ModelServer, bound: socket.socket, *, started: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT: then nothing new is taken, and what is in flight is ended in time.
+def make_server(server: ModelServer, *, started: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """What serves a bound socket: ``make_server(server).run(sockets=[bound])``.
 
     Args:
         server: What is served.
-        bound: Where.
         started: Called when it begins to serve.
     """
     config = uvicorn.Config(
@@ -72,9 +71,20 @@ def run(server: ModelServer, bound: socket.socket, *, started: Callable[[], None
         timeout_graceful_shutdown=max(1, round(server.limits.grace_s)),
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
+    return uvicorn.Server(config)
+
+
+def run(server: ModelServer, bound: socket.socket, *, started: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT: then nothing new is taken, and what is in flight is ended in time.
+
+    Args:
+        server: What is served.
+        bound: Where.
+        started: Called when it begins to serve.
+    """
     # uvicorn raises the signal again when it is done; by then the process has ended well.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        uvicorn.Server(config).run(sockets=[bound])
+        make_server(server, started=started).run(sockets=[bound])
     finally:
         signal.signal(signal.SIGTERM, before)
