@@ -31,6 +31,8 @@ from hsipipe.storage.stores import rows_per_chunk
 _DRIVER = "GTiff"
 _MOST_BLOCK_BYTES = 2 << 30
 """Largest tile or compressed strip; it is decoded whole, whatever part of it is wanted."""
+_MOST_PAGES = 10_000
+"""Each is opened to see what it is."""
 # Attributes that a cube brings back from the tags of a file that was written here.
 _KEPT: dict[str, Callable[[str], Any]] = {
     "units": str,
@@ -111,6 +113,8 @@ def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
     end, offset, seen = 0, file.pages.first.offset, set[int]()
     while offset and offset not in seen:
         seen.add(offset)
+        if len(seen) > _MOST_PAGES:
+            raise FileFormatError(f"it holds more than {_MOST_PAGES} images; write the bands as samples of one image")
         end = max(end, offset + form.tagnosize)
         if end > size:
             break

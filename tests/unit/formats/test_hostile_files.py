@@ -283,6 +283,15 @@ def test_a_tiff_of_huge_dimensions_is_opened_without_its_pixels(tmp_path):
     assert (tmp_path / "cube.tif").stat().st_size < 100_000
 
 
+def test_a_tiff_of_countless_images_is_refused(tmp_path):
+    # A chain of directories without entries, 8 bytes apart.
+    count = 20_000
+    chain = b"".join(struct.pack("<HIxx", 0, 8 + 8 * (number + 1)) for number in range(count))
+    (tmp_path / "cube.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + chain + bytes(8))
+    with pytest.raises(FileFormatError, match="more than 10000 images"):
+        open_cube(tmp_path / "cube.tif")
+
+
 def test_a_tiff_that_claims_a_huge_block_is_refused(tmp_path):
     sparse_tiff(tmp_path / "cube.tif", size=200_000, tile=32_768)
     with pytest.raises(FileFormatError, match="blocks of 4294967296 bytes"):
