@@ -24,9 +24,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import record  # isort: skip  # counts the cores before the libraries do
+
 import numpy as np
 import psutil
-import record  # counts the cores before the libraries do
 import torch
 
 from hsipipe.inference.inputs import OVERLAP, TILE
