@@ -287,8 +287,8 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
-    from flows.image_pair import MsiFile
     from flows.prediction import predict_file
+    from hsipipe.inference.pair import MsiFile
 
     written = predict_file(
         source,
@@ -304,6 +304,68 @@ def predict(
     )
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+@app.command("model-server")
+def model_server(
+    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    host: Annotated[str, typer.Option(help="Address to bind to; there is no TLS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one, which is printed.")] = 8000,
+    follow: Annotated[
+        float | None, typer.Option(help="Look for another version every so many seconds.", metavar="SECONDS")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Predictions at a time.")] = 1,
+    queue: Annotated[int, typer.Option(min=0, help="Predictions that may wait; one more is refused with 503.")] = 16,
+    max_body: Annotated[int, typer.Option(min=1, help="Largest body in MiB, else 413.")] = 256,
+    max_uploads: Annotated[int, typer.Option(min=1, help="Largest sum of the bodies on the disk, in MiB.")] = 4096,
+    max_values: Annotated[
+        int, typer.Option(min=1, help="Most values (images x bands x rows x columns) of a prediction, else 413.")
+    ] = 1 << 27,
+    max_tile: Annotated[int, typer.Option(min=1, help="Largest tile in input pixels, else 413.")] = 256,
+    head_timeout: Annotated[float, typer.Option(help="Seconds for the head of a request.")] = 10.0,
+    body_timeout: Annotated[float, typer.Option(help="Seconds for the body, else 408.")] = 120.0,
+    predict_timeout: Annotated[float, typer.Option(help="Seconds for waiting and predicting, else 504.")] = 300.0,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at a time; one more is refused.")] = 256,
+) -> None:
+    """Serve a model over HTTP: POST one LR cube to /predict, get the HR cube in the same form.
+
+    Cubes are .npy, also (B, C, h, w), zipped Zarr stores or GeoTIFF; a fusion model takes lr and msi as
+    multipart/form-data. The query has the options of `hsipipe predict`: tile, overlap, full_scale, variable,
+    msi_full_scale, msi_variable, and the answers are the same bits. Errors are {"error": "..."}.
+
+    An alias is resolved once. SIGHUP, POST /model/refresh or --follow resolve it again: the new version is loaded,
+    verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the
+    header Authorization: Bearer $HSIPIPE_SERVER_TOKEN if that variable is set here, and is for this machine if not.
+
+    /health says whether the model predicts, /model which it is, /metrics what Prometheus wants to know.
+
+    [bold]Examples[/bold]
+
+      hsipipe model-server --model models:/hsipipe-synthetic-x4@champion
+
+      hsipipe model-server --model models/superresolver --port 0 --workers 2
+
+      curl --data-binary @low.npy -o high.npy "http://127.0.0.1:8000/predict?full_scale=10000"
+    """
+    from flows.model_server import serve_model
+    from hsipipe.serving.limits import Limits
+
+    if follow is not None and not (math.isfinite(follow) and follow > 0):
+        raise typer.BadParameter(f"--follow must be a positive number of seconds, got {follow}.")
+    limits = Limits(
+        body_bytes=max_body << 20,
+        upload_bytes=max_uploads << 20,
+        values=max_values,
+        tile=max_tile,
+        head_s=head_timeout,
+        body_s=body_timeout,
+        predict_s=predict_timeout,
+        workers=workers,
+        queue=queue,
+        connections=connections,
+    )
+    serve_model(model, host=host, port=port, limits=limits, device=device, follow_s=follow)
 
 
 @app.command()

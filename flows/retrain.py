@@ -15,11 +15,11 @@ from hsipipe.artifacts import RegisteredModel
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import TransferFailedError
 from tasks import intake, ledger
-from tasks.gate import Verdict, last_verdict
 from tasks.notifying import news_of, notifiers, notify
 from tasks.patience import RETRIES, retry_delay_s
 from tasks.project import find_root
 from tasks.promotion import promote_challenger, unfit
+from tasks.verdict import Verdict, last_verdict
 
 
 @flow(
