@@ -26,7 +26,8 @@ def judge(root: Path) -> Verdict:
         ModelInputError: The champion does not take these scenes.
     """
     params = load_params(root / PARAMS)
-    verdict, scores = _undecided(root, model_name(params)), {}
+    verdict = _undecided(root, model_name(params))
+    scores: dict[str, Any] = {}
     inputs = {kind.LOCATION: digest(kind.in_project(root).path) for kind in (DegradedPairs, RegisteredModel)}
     gate = params.gate.model_dump(mode="json")
     with stage_run(root, "gate", params=params, visible={"gate": gate}, digests=inputs) as tracker:
