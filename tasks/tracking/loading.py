@@ -120,6 +120,6 @@ def _resolve(client: "MlflowClient", uri: str) -> "ModelVersion":
     if at:
         return client.get_model_version_by_alias(name, alias)
     name, slash, number = rest.rpartition("/")
-    if not (slash and number.isdigit()):
+    if not (slash and number.isascii() and number.isdigit()):
         raise MissingInputError(f"Got the model {uri!r}, expected models:/<name>@<alias> or models:/<name>/<version>.")
     return client.get_model_version(name, number)
