@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from tasks.tracking import registered_names, standing
@@ -27,7 +28,12 @@ def versions_table(root: Path, name: str) -> Table:
         scores = [_number(tags.get(key)) for key in ("mpsnr_db", "sam_deg")]
         protocol = tags.get("protocol.hash", "")
         table.add_row(
-            str(version), ", ".join(aliases), tags.get("model", ""), *scores, protocol, now.sha256.get(version, "")[:12]
+            str(version),
+            ", ".join(aliases),
+            escape(tags.get("model", "")),
+            *scores,
+            escape(protocol),
+            now.sha256.get(version, "")[:12],
         )
     return table
 
@@ -36,7 +42,7 @@ def history_table(root: Path, name: str) -> Table:
     """How the champion of a model moved, newest first."""
     table = Table("when (UTC)", "what", "from", "to", "why")
     for move in reversed(standing(root, name).moves):
-        table.add_row(move.at, move.kind, _version(move.previous), _version(move.version), move.reason)
+        table.add_row(move.at, move.kind, _version(move.previous), _version(move.version), escape(move.reason))
     return table
 
 

@@ -87,9 +87,7 @@ def promote(
 
     root = find_root()
     name = name or own_model_name(root)
-    move = run(
-        root, name, version, expected=standing(root, name).champion, reason=reason, evidence={"promoted": "by hand"}
-    )
+    move = run(root, name, version, expected=standing(root, name), reason=reason, evidence={}, by_hand=True)
     typer.echo(f"Version {move.version} of {name} is the champion; before it was {move.previous or 'none'}.")
 
 

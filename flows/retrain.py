@@ -12,13 +12,14 @@ from prefect.tasks import exponential_backoff
 from flows.flow_runs import forget_run, note_run
 from flows.pipeline import pipeline
 from hsipipe.artifacts import RegisteredModel
+from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
-from hsipipe.errors import TransferFailedError
+from hsipipe.errors import StageFailedError, TransferFailedError
 from tasks import intake, ledger
 from tasks.notifying import news_of, notifiers, notify
-from tasks.patience import RETRIES, retry_delay_s
 from tasks.project import find_root
 from tasks.promotion import promote_challenger, unfit
+from tasks.retries import RETRIES, retry_delay_s
 from tasks.verdict import Verdict, last_verdict
 
 
@@ -45,15 +46,18 @@ def retrain(timeout_minutes: float | None = None) -> str:
     patience: dict[str, Any] = {"retries": RETRIES, "retry_delay_seconds": exponential_backoff(retry_delay_s())}
     with _telling(root) as told:
         intake.check_retraining(root)
-        with ledger.session(root, timeout_s=None if timeout_minutes is None else 60 * timeout_minutes):
+        with ledger.session(root, timeout_s=None if timeout_minutes is None else 60 * timeout_minutes) as session:
             fetch.with_options(**patience)()
             told.details += [f"{a.name}: {a.outcome} {a.reason}".strip() for a in receive()]
             model = pipeline()
             verdict = gate(model)
             push.with_options(**patience)(verdict)
-            told.text = promote(verdict)
             told.details += verdict.sentences()
-            told.promoted = verdict.promote
+            if session.is_over():
+                raise StageFailedError("The time limit has passed before the promotion.")
+            told.is_moving = verdict.promote
+            told.text = promote_if_better(verdict)
+            told.is_promoted = verdict.promote
     return told.text
 
 
@@ -75,7 +79,7 @@ def gate(_model: RegisteredModel) -> Verdict:
     root, say = find_root(), get_run_logger().info
     if reasons := unfit(root, on_line=say):
         return Verdict.without_comparison(root, reasons)
-    ledger.chore(root, "gate", on_line=say)
+    ledger.run_task(root, "gate", on_line=say)
     return last_verdict(root)
 
 
@@ -86,31 +90,37 @@ def push(_verdict: Verdict) -> bool:
 
 
 @task(cache_policy=NO_CACHE)
-def promote(verdict: Verdict) -> str:
+def promote_if_better(verdict: Verdict) -> str:
     """The alias `champion`, if the verdict is so."""
-    said = promote_challenger(find_root(), verdict)
-    get_run_logger().info(said)
-    return said
+    return promote_challenger(find_root(), verdict, on_line=get_run_logger().info)
 
 
 class _Told:
-    """What the people are told at the end."""
+    """What the people are told at the end.
+
+    Attributes:
+        text: What became of the model.
+        details: More lines.
+        is_moving: The alias may have moved.
+        is_promoted: It has.
+    """
 
     def __init__(self) -> None:
-        self.text, self.promoted = "", False
+        self.text, self.is_moving, self.is_promoted = "", False, False
         self.details: list[str] = []
 
 
 @contextmanager
 def _telling(root: Path) -> Iterator[_Told]:
-    told, through = _Told(), notifiers()
+    told, through = _Told(), notifiers(get_run_logger())
     try:
         yield told
     except BaseException as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        notify(news_of(root, "failed", f"Nothing is promoted: {reason}", told.details), through)
+        reason = without_credentials(" ".join(str(error).split())) or type(error).__name__
+        moved = "Whether the champion moved is in `hsipipe models`" if told.is_moving else "Nothing is promoted"
+        notify(news_of(root, "failed", f"{moved}: {reason}", told.details), through)
         raise
-    notify(news_of(root, "promoted" if told.promoted else "kept", told.text, told.details), through)
+    notify(news_of(root, "promoted" if told.is_promoted else "kept", told.text, told.details), through)
 
 
 def _is_of_the_network(state: Any) -> bool:

@@ -5,7 +5,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -15,8 +15,6 @@ from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
 from tasks.exits import guarded, machine_trouble
 from tasks.project import METRICS, find_root, model_name
-
-GATE = "gate"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_stage(name: str) -> None:
-    """Run one stage or the gate; it ends when whoever started it ends, and leaves its error behind for the ledger."""
+    """Run one stage, or a chore of the retraining.
+
+    It ends when whoever started it ends, and leaves its error behind for the ledger.
+    """
     from tasks.ledger import UNREACHABLE, error_path
     from tasks.process import die_with, dvc_ancestor
 
-    work = gate if name == GATE else STAGES[name].execute
+    work = CHORES[name][0] if name in CHORES else STAGES[name].execute
     signal.signal(signal.SIGTERM, _terminate)
     end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
@@ -54,9 +55,24 @@ def gate() -> None:
     """Judge the challenger, and print each condition."""
     from tasks.gate import judge
 
-    verdict = judge(find_root())
-    for sentence in verdict.sentences():
+    for sentence in judge(find_root()).sentences():
         print(sentence)
+
+
+def inbox() -> None:
+    """Look through the inbox, and print what became of each scene."""
+    from tasks.intake import check_retraining, look_through
+
+    root = find_root()
+    check_retraining(root)
+    for arrival in look_through(root):
+        print(f"{arrival.name}: {arrival.outcome}{f' ({arrival.reason})' if arrival.reason else ''}")
+
+
+CHORES: Mapping[str, tuple[Callable[[], None], str]] = {
+    "gate": (gate, "judge the challenger against the champion of the registry; promotes nothing"),
+    "inbox": (inbox, "take in the scenes that wait in inbox.path; hsipipe retrain versions them, too"),
+}
 
 
 def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
@@ -96,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in NAMES:
         commands.add_parser(name, help=f"run the stage {name} in this process, stale or not")
-    commands.add_parser(GATE, help="judge the challenger against the champion of the registry; promotes nothing")
+    for name, (_, title) in CHORES.items():
+        commands.add_parser(name, help=title)
     everything = commands.add_parser(
         "repro",
         help="run what is stale, then print the result table",

@@ -10,6 +10,7 @@ from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.models.base import SuperResolver
 from hsipipe.params import Params, load_params
 from hsipipe.storage.manifest import digest
+from tasks.git import head
 from tasks.project import PARAMS, model_name
 from tasks.tracking import fetch_pinned, resolve_registered, stage_run, standing
 from tasks.verdict import Verdict, keep_verdict
@@ -50,11 +51,14 @@ def _undecided(root: Path, name: str) -> Verdict:
             f"The challenger of {name}, version {now.challenger}, is not what {own} holds: another project has "
             "registered it, or the run is not complete. Run: dvc repro --force --single-item register"
         )
-    verdict = Verdict(name, now.challenger, now.champion, sha256, promote=False)
+    verdict = Verdict(name, now.challenger, now.champion, sha256, head(root), promote=False)
     if now.challenger == now.champion:
         return replace(verdict, reasons=("It is the champion already.",))
     if now.challenger in now.withdrawn:
         reason = f"Version {now.challenger} was rolled back; promote it by hand if that was wrong (hsipipe promote)."
+        return replace(verdict, reasons=(reason,))
+    if now.champion is None and now.numbered:
+        reason = f"{name} had a champion and has none now; say which it is: hsipipe promote VERSION."
         return replace(verdict, reasons=(reason,))
     return verdict
 

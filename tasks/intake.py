@@ -1,19 +1,23 @@
 """New data: from the inbox into dataset.root and DVC, and out of and into the remote storage."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from hsipipe.artifacts import RawScenes
-from hsipipe.datasets.inbox import Arrival, Fit, scenes_differ, take_in
-from hsipipe.datasets.prepare import scene_index
-from hsipipe.errors import HsipipeError, ParamsError, TransferFailedError
-from hsipipe.params import Params, load_params
+from hsipipe.datasets.inbox import Arrival, Fit, check_apart, scenes_differ, take_in
+from hsipipe.datasets.prepare import INDEX, scene_index
+from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError
+from hsipipe.params import DatasetParams, Params, load_params
+from hsipipe.storage.publish import write_text
 from tasks import ledger
 from tasks.git import commit, git
 from tasks.project import PARAMS
 
 OnLine = Callable[[str], object]
+_OURS = ("data", "models", "reports", ".hsipipe", ".dvc", ".git", "mlartifacts")
 
 
 def check_retraining(root: Path) -> None:
@@ -37,6 +41,11 @@ def check_retraining(root: Path) -> None:
             f"dataset.root {dataset.root!r} lies outside of {root}, where DVC cannot version it; name a folder in it."
         )
     inbox = _absolute(root, params.inbox.path)
+    check_apart(inbox, place)
+    if place.relative_to(root.resolve()).parts[0] in _OURS:
+        raise ParamsError(
+            f"dataset.root {dataset.root!r} lies where the pipeline keeps its own; name another folder of {root}."
+        )
     if inbox.is_relative_to(root.resolve()) and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
         raise ParamsError(
             f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so that what waits "
@@ -57,20 +66,42 @@ def receive(root: Path, *, on_line: OnLine) -> list[Arrival]:
         What became of each scene of the inbox.
 
     Raises:
-        HsipipeError: See :func:`hsipipe.datasets.inbox.take_in`; DVC or git refuses.
+        DataError: dataset.root lacks scenes that DVC knows, or a scene in it is not fit.
+        HsipipeError: DVC or git refuses.
+        StageFailedError: The inbox cannot be looked through; with the reason.
     """
     params = load_params(root / PARAMS)
-    if params.dataset.name != "folder" or params.dataset.root is None:
-        return []
-    arrivals = _take_in(root, params, on_line)
-    if _is_stale(root, params):
+    arrivals: list[Arrival] = []
+    if params.inbox.path is not None:
+        _align(root, params, on_line)
+        # In a process of its own, as a stage: it ends with the time limit, and a reader that crashes takes none along.
+        ledger.run_task(root, "inbox", on_line=on_line)
+        arrivals = [Arrival(**entry) for entry in json.loads(_arrivals(root).read_text(encoding="utf-8"))]
+        _version(root, params, arrivals, on_line)
+    if is_stale(root):
         # DVC does not look into dataset.root.
         ledger.repro(root, "download", on_line=on_line, force=True)
     return arrivals
 
 
+def look_through(root: Path) -> list[Arrival]:
+    """Look at what lies in the inbox and move it to where it belongs; the outcome stays in ``.hsipipe/arrivals.json``.
+
+    Raises:
+        HsipipeError: See :func:`hsipipe.datasets.inbox.take_in`.
+    """
+    params = load_params(root / PARAMS)
+    if params.inbox.path is None:
+        raise ParamsError("inbox.path is null; name the folder in which scenes arrive.")
+    fit = Fit(params.degradation.scale, params.degradation.crop_remainder, params.patches.size)
+    inbox = _absolute(root, params.inbox.path)
+    arrivals = take_in(inbox, _placed(root, params), fit=fit, quiet_s=params.inbox.quiet_s)
+    write_text(_arrivals(root), json.dumps([asdict(arrival) for arrival in arrivals], indent=1) + "\n")
+    return arrivals
+
+
 def fetch(root: Path, *, on_line: OnLine) -> bool:
-    """Bring what other machines have made into DVC's cache, and dataset.root if it is versioned and not here.
+    """Bring what other machines have made into DVC's cache.
 
     Returns:
         Whether there is a remote storage.
@@ -78,16 +109,22 @@ def fetch(root: Path, *, on_line: OnLine) -> bool:
     Raises:
         TransferFailedError: It does not answer.
     """
+    if not ledger.has_remote(root):
+        return False
+    code, lines = ledger.dvc(root, "fetch", "--run-cache", on_line=on_line)
+    _check(code, lines, "come from")
+    return True
+
+
+def is_stale(root: Path) -> bool:
+    """Whether dataset.root holds other scenes than data/raw, of which DVC knows nothing."""
     params = load_params(root / PARAMS)
-    there = ledger.remotes(root)
-    if there:
-        code, lines = ledger.dvc(root, "fetch", "--run-cache", on_line=on_line)
-        _check(code, lines, "come from")
-    versioned = None if params.dataset.root is None else _absolute(root, params.dataset.root)
-    if versioned is not None and not versioned.exists() and versioned.with_name(f"{versioned.name}.dvc").is_file():
-        code, lines = ledger.dvc(root, "checkout", f"{versioned.relative_to(root.resolve())}.dvc", on_line=on_line)
-        _check(code, lines, "come from")
-    return there
+    if params.dataset.name != "folder" or params.dataset.root is None:
+        return False
+    raw = RawScenes.in_project(root)
+    if not (raw.path / INDEX).is_file():
+        return True
+    return scenes_differ(_placed(root, params), scene_index(raw)["scenes"])
 
 
 def push(root: Path, *, on_line: OnLine) -> bool:
@@ -99,30 +136,54 @@ def push(root: Path, *, on_line: OnLine) -> bool:
     Raises:
         TransferFailedError: It does not answer, or refuses.
     """
-    if not ledger.remotes(root):
+    if not ledger.has_remote(root):
         return False
     code, lines = ledger.dvc(root, "push", "--run-cache", on_line=on_line)
     _check(code, lines, "get to")
     return True
 
 
-def _take_in(root: Path, params: Params, on_line: OnLine) -> list[Arrival]:
-    if params.inbox.path is None:
-        return []
+def _align(root: Path, params: Params, on_line: OnLine) -> None:
+    """Bring dataset.root to what its .dvc file says; what DVC does not know, as after a kill, stays."""
     place = _absolute(root, str(params.dataset.root))
-    fit = Fit(params.degradation.scale, params.degradation.crop_remainder, params.patches.size)
-    dataset = params.dataset.model_copy(update={"root": str(place)})
-    arrivals = take_in(_absolute(root, params.inbox.path), dataset, fit=fit, quiet_s=params.inbox.quiet_s)
-    for arrival in arrivals:
-        on_line(f"{arrival.name}: {arrival.outcome}{f' ({arrival.reason})' if arrival.reason else ''}")
-    if any(place.iterdir()):  # versioned each time: a run that was killed may have taken in and not versioned
-        name = place.relative_to(root.resolve()).as_posix()
-        code, lines = ledger.dvc(root, "add", name, on_line=on_line)
-        if code:
-            raise HsipipeError(f"DVC cannot version {name}: {_last(lines)}")
-        ignore = place.parent.relative_to(root.resolve()) / ".gitignore"
-        commit(root, [f"{name}.dvc", ignore.as_posix()], _message(arrivals))
-    return arrivals
+    name = place.relative_to(root.resolve()).as_posix()
+    if not place.with_name(f"{place.name}.dvc").is_file():
+        return
+    code, lines = ledger.dvc(root, "checkout", f"{name}.dvc", on_line=on_line)
+    if code == 0:
+        return
+    code, lines = ledger.dvc(root, "data", "status", "--granular", "--json", on_line=on_line)
+    try:
+        found = json.loads(next(line for line in reversed(lines) if line.startswith("{")))["uncommitted"]
+    except (StopIteration, ValueError, KeyError) as error:
+        raise HsipipeError(f"DVC cannot say what is in {name}: {_last(lines)}") from error
+    here = {path.stem for path in place.iterdir()} if place.is_dir() else set()
+    lost = [path for path in found.get("deleted", []) if path.startswith(f"{name}/") and _stem(path, name) not in here]
+    if lost:
+        raise DataError(
+            f"{', '.join(sorted(lost)[:5])} of DVC's {name}.dvc is not in {name}, which holds files that DVC does not "
+            f"know, too; bring it back with dvc checkout --force {name}.dvc, or leave it out with dvc add {name}."
+        )
+
+
+def _stem(path: str, name: str) -> str:
+    """Of the scene that a file in dataset.root belongs to."""
+    return Path(Path(path).relative_to(name).parts[0]).stem
+
+
+def _version(root: Path, params: Params, arrivals: Sequence[Arrival], on_line: OnLine) -> None:
+    """Each time: a run that was killed may have taken in and not versioned."""
+    place = _absolute(root, str(params.dataset.root))
+    if not any(place.iterdir()):
+        return
+    name = place.relative_to(root.resolve()).as_posix()
+    ignore = (place.parent.relative_to(root.resolve()) / ".gitignore").as_posix()
+    was_clean = git(root, "status", "--porcelain", "--", ignore) == ""
+    code, lines = ledger.dvc(root, "add", name, on_line=on_line)
+    if code:
+        raise HsipipeError(f"DVC cannot version {name}: {_last(lines)}")
+    # What a person has open in it is not ours to commit.
+    commit(root, [f"{name}.dvc", *([ignore] if was_clean else [])], _message(arrivals))
 
 
 def _message(arrivals: Sequence[Arrival]) -> str:
@@ -130,12 +191,13 @@ def _message(arrivals: Sequence[Arrival]) -> str:
     return f"chore: scenes of the inbox ({', '.join(came) or 'taken in before'})"
 
 
-def _is_stale(root: Path, params: Params) -> bool:
-    raw = RawScenes.in_project(root)
-    if not (raw.path / "scenes.json").is_file():
-        return False  # download runs anyway
-    place = str(_absolute(root, str(params.dataset.root)))
-    return scenes_differ(params.dataset.model_copy(update={"root": place}), scene_index(raw)["scenes"])
+def _arrivals(root: Path) -> Path:
+    return root / ".hsipipe" / "arrivals.json"
+
+
+def _placed(root: Path, params: Params) -> DatasetParams:
+    """The data set with an absolute root, wherever this runs."""
+    return params.dataset.model_copy(update={"root": str(_absolute(root, str(params.dataset.root)))})
 
 
 def _present(root: Path) -> str:

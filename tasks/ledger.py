@@ -210,7 +210,7 @@ def dvc(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[
         return _run_dvc(current, *arguments, on_line=keep), lines
 
 
-def chore(root: Path, name: str, *, on_line: Callable[[str], object]) -> None:
+def run_task(root: Path, name: str, *, on_line: Callable[[str], object]) -> None:
     """Run ``python -m tasks <name>``, which is no stage, in a child of its own as a stage is.
 
     Raises:
@@ -223,7 +223,7 @@ def chore(root: Path, name: str, *, on_line: Callable[[str], object]) -> None:
         raise StageFailedError(f"{name} failed: {_own_message(root, [])}")
 
 
-def remotes(root: Path) -> bool:
+def has_remote(root: Path) -> bool:
     """Whether a remote storage is configured as the default, for all users of this machine or for this project."""
     from dvc.config import Config
     from dvc.exceptions import DvcException

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from hsipipe.errors import ParamsError
 
@@ -18,6 +18,7 @@ TOKEN = "HSIPIPE_WEBHOOK_TOKEN"
 """Environment variable with a bearer token for it."""
 _PATIENCE_S = 10.0
 
+Log = logging.Logger | logging.LoggerAdapter[Any]
 logger = logging.getLogger(__name__)
 
 
@@ -48,12 +49,15 @@ class Notifier(Protocol):
 
 
 class LogNotifier:
-    """Writes news into the log."""
+    """Writes news into a log, such as that of the flow's run."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
 
     def send(self, news: News) -> None:
         """Write it, a failure as an error."""
         level = logging.ERROR if news.outcome == "failed" else logging.INFO
-        logger.log(level, "%s %s: %s", news.flow, news.outcome, news.text)
+        self._log.log(level, "%s %s: %s", news.flow, news.outcome, news.text)
 
 
 class WebhookNotifier:
@@ -76,13 +80,13 @@ class WebhookNotifier:
             raise RuntimeError(f"it answered with status {answer.status_code}")
 
 
-def notifiers() -> list[Notifier]:
+def notifiers(log: Log = logger) -> list[Notifier]:
     """The log, and the webhook if the environment names one.
 
     Raises:
         ParamsError: What it names is no address.
     """
-    found: list[Notifier] = [LogNotifier()]
+    found: list[Notifier] = [LogNotifier(log)]
     if url := os.environ.get(URL):
         found.append(WebhookNotifier(url, token=os.environ.get(TOKEN)))
     return found

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hsipipe.errors import HsipipeError
 from tasks import ledger
-from tasks.git import changed, commit, git
+from tasks.git import changed, commit, head
+from tasks.intake import is_stale
 from tasks.tracking import promote, standing
 from tasks.verdict import Verdict
 
@@ -15,33 +17,42 @@ def unfit(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
     A run is fit if every output is what committed code and parameters make of the data.
     """
     differences = changed(root)
-    if differences is None or git(root, "rev-parse", "HEAD") is None:
-        return [f"{root} is in no git repository with a commit, so nobody could say from which code the model came."]
+    if differences is None or head(root) is None:
+        return [f"git cannot say from which commit {root} is, so nobody could say from which code the model came."]
     said = []
     if differences:
         files = ", ".join(line.strip().split(maxsplit=1)[-1] for line in differences.splitlines()[:5])
         said.append(f"There are uncommitted changes ({files}); commit or undo them.")
     if stale := ledger.stale(root, on_line=on_line):
         said.append(f"The run is not complete, these stages are not up to date: {', '.join(stale)}; run: dvc repro")
+    if is_stale(root):
+        said.append("The scenes in data/raw are not those of dataset.root; run: dvc repro --force -s download")
     return said
 
 
-def promote_challenger(root: Path, verdict: Verdict) -> str:
+def promote_challenger(root: Path, verdict: Verdict, *, on_line: Callable[[str], object]) -> str:
     """Make the challenger the champion if the verdict is so; the state of the data is committed first.
 
     Returns:
         What happened, in a sentence.
 
     Raises:
-        HsipipeError: The registry moved in the meantime, or the challenger's bytes have changed; nothing moved.
+        HsipipeError: The registry or the checkout moved in the meantime, or the challenger's bytes have changed; no
+            alias moved.
     """
     if not verdict.promote:
         return f"Version {verdict.challenger} of {verdict.name} is not promoted: {' '.join(verdict.reasons)}"
-    if standing(root, verdict.name).champion == verdict.challenger:  # a run that was killed after the alias moved
+    now = standing(root, verdict.name)
+    if now.champion == verdict.challenger:  # a run that was killed after the alias moved
         return f"Version {verdict.challenger} of {verdict.name} is the champion."
+    judged = (verdict.champion, verdict.sha256, verdict.commit)
+    if judged != (now.champion, now.sha256.get(verdict.challenger), head(root)):
+        raise HsipipeError("The checkout or the registry is not what the gate has judged; start again.")
+    if reasons := unfit(root, on_line=on_line):
+        raise HsipipeError(f"Something has changed since the gate: {' '.join(reasons)}")
     commit(root, ["dvc.lock"], f"chore: state of the data behind version {verdict.challenger} of {verdict.name}")
-    evidence = {**verdict.evidence(), "gate.git.commit": git(root, "rev-parse", "HEAD")}
     before = "none" if verdict.champion is None else f"version {verdict.champion}"
-    reason = next((check["text"] for check in verdict.checks if check["metric"] == "mpsnr_db"), "by the gate")
-    promote(root, verdict.name, verdict.challenger, expected=verdict.champion, reason=str(reason), evidence=evidence)
+    reason = next((str(check["text"]) for check in verdict.checks if check["metric"] == "mpsnr_db"), "by the gate")
+    evidence = {**verdict.evidence(), "gate.git.commit": head(root)}
+    promote(root, verdict.name, verdict.challenger, expected=now, reason=reason, evidence=evidence)
     return f"Version {verdict.challenger} of {verdict.name} is the champion; before it was {before}. {reason}"

@@ -25,8 +25,8 @@ from hsipipe.errors import MissingInputError, ParamsError, StageUnreachableError
 from hsipipe.params import Params, load_params
 from tasks.curve import Curve
 from tasks.names import check_names
-from tasks.patience import RETRIES, retry_delay_s
 from tasks.project import PARAMS, curve_path, find_root, locks, summary_path
+from tasks.retries import RETRIES, retry_delay_s
 
 if TYPE_CHECKING:
     from tasks.tracking import StageTracker

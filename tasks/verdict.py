@@ -8,6 +8,7 @@ from typing import Any
 
 from hsipipe.errors import MissingInputError
 from hsipipe.storage.publish import write_text
+from tasks.git import head
 from tasks.project import own_model_name
 from tasks.tracking import standing
 
@@ -24,6 +25,7 @@ class Verdict:
         challenger: Its version that was judged.
         champion: The version that it was held against; None: interpolation, there is no champion.
         sha256: Digest of the challenger.
+        commit: What was checked out when the stages were found to be up to date.
         promote: Whether it may become the champion.
         hash: Names scenes, degradation and metrics of the comparison; empty if there was none.
         scenes: The scenes that were compared.
@@ -36,6 +38,7 @@ class Verdict:
     challenger: int
     champion: int | None
     sha256: str
+    commit: str | None
     promote: bool
     hash: str = ""
     scenes: tuple[str, ...] = ()
@@ -49,7 +52,7 @@ class Verdict:
         name = own_model_name(root)
         now = standing(root, name)
         sha256 = now.sha256.get(now.challenger, "") if now.challenger is not None else ""
-        return cls(name, now.challenger or 0, now.champion, sha256, False, reasons=tuple(reasons))
+        return cls(name, now.challenger or 0, now.champion, sha256, head(root), promote=False, reasons=tuple(reasons))
 
     def sentences(self) -> list[str]:
         """For people: who against whom, each condition, and what follows."""

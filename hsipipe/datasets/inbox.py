@@ -17,17 +17,19 @@ import numpy as np
 import xarray as xr
 
 from hsipipe import formats
-from hsipipe.datasets.base import Dataset
+from hsipipe.datasets.base import Dataset, copies, keep_bands
 from hsipipe.datasets.folder import FOLDER
 from hsipipe.datasets.prepare import check_msi, check_same_bands, check_scene
 from hsipipe.datasets.splits import check_divides
-from hsipipe.errors import DataError, HsipipeError, IntegrityError, MissingInputError
+from hsipipe.errors import DataError, HsipipeError, IntegrityError, MissingInputError, ParamsError
 from hsipipe.params import DatasetParams
 from hsipipe.storage.manifest import sha256
 from hsipipe.storage.publish import atomic_file, atomic_folder, write_text
 
 QUARANTINE = "quarantine"
-"""Subfolder of the inbox for what was refused, each with ``<name>.reason.txt``."""
+"""Subfolder of the inbox for what was refused, each scene in a folder of its own."""
+REASON = "reason.json"
+"""Why it was, beside it."""
 PLAUSIBLE = 4.0
 """Largest value that is still taken for a reflectance; a glint is above 1."""
 FAINT = 1e-3
@@ -80,38 +82,70 @@ def take_in(inbox: Path, dataset: DatasetParams, *, fit: Fit, quiet_s: float) ->
 
     Raises:
         MissingInputError: There is no inbox.
-        ParamsError: `dataset` has no root.
+        ParamsError: `dataset` has no root, or one that is in the inbox or holds it.
         DataError: A scene of dataset.root is itself not fit, so that nothing can be compared with it.
     """
     if not inbox.is_dir():
         raise MissingInputError(f"inbox.path {str(inbox)!r} is no folder; make it, or set it to null.")
     facts = FOLDER.configure(dataset)
     root = Path(str(dataset.root)).expanduser()
+    check_apart(inbox, root)
     root.mkdir(parents=True, exist_ok=True)
-    arrivals = _refuse_namesakes(inbox)
+    arrivals = _ignored(inbox) + _refuse_namesakes(inbox)
     arrived = {name: path for name, path in facts.find(inbox).items() if path.name != QUARANTINE}
-    place = _Place(inbox, root, facts, fit, quiet_s)
+    if not arrived:
+        return arrivals
     for name, path in arrived.items():
-        _heal(name, facts.files(name, path), root)
-    held = _digests(facts, root) if arrived else {}
-    arrivals += [_take(name, path, place, held) for name, path in arrived.items()]
+        _heal(_parts(facts, name, path), root)
+    place = _Place(inbox, root, facts, fit, quiet_s, _descriptions(facts, root))
+    held = _digests(facts, root)
+    arrivals += [_attempt(name, path, place, held) for name, path in arrived.items()]
     return sorted(arrivals, key=lambda arrival: arrival.name)
+
+
+def check_apart(inbox: Path, root: Path) -> None:
+    """Check that what leaves the inbox cannot be what is kept.
+
+    Raises:
+        ParamsError: One folder is the other, or lies in it.
+    """
+    one, other = inbox.resolve(), root.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise ParamsError(
+            f"inbox.path {str(inbox)!r} and dataset.root {str(root)!r} are one folder, or one lies in the other; "
+            "scenes leave the inbox, so name two that are apart."
+        )
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where scenes come from and go to, and what is asked of them."""
+    """Where scenes come from and go to, and what is asked of them: `references` are two scenes of the root at most."""
 
     inbox: Path
     root: Path
     facts: Dataset
     fit: Fit
     quiet_s: float
+    references: dict[str, dict[str, Any]]
+
+
+def _attempt(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
+    """One scene; a file of the inbox that cannot be read, or that somebody takes away, keeps no other waiting."""
+    try:
+        return _take(name, path, place, held)
+    except (PermissionError, FileNotFoundError) as error:
+        if error.filename is None or not Path(error.filename).is_relative_to(place.inbox):
+            raise
+        return Arrival(name, "waiting", f"{Path(error.filename).name} cannot be read ({error.strerror})")
 
 
 def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
     """One scene; `held` are the digests of the root's scenes, and follow."""
     files = place.facts.files(name, path)
+    try:
+        _refuse_links(path, files)
+    except DataError as error:
+        return _refuse(name, path, files, place.inbox, error)
     age = min(abs(time.time() - file.stat().st_mtime) for file in files.values())  # a clock may have been set back
     if age < place.quiet_s:
         return Arrival(
@@ -120,29 +154,52 @@ def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]])
     digests = {target: sha256(source) for target, source in files.items()}
     try:
         if held.get(name) != digests:
-            _refuse_links(path, files)
             _refuse_copies(name, digests, held)
             _check(name, path, place)
     except HsipipeError as error:
-        _quarantine(name, path, files, place.inbox, str(error))
-        return Arrival(name, "quarantined", str(error))
+        if isinstance(error, ParamsError) and not place.references:
+            raise  # where scenes are here that fit params.yaml, it is the new one that does not
+        return _refuse(name, path, files, place.inbox, error)
     outcome: Outcome = "known" if held.get(name) == digests else "changed" if name in held else "new"
     if outcome != "known":
-        _copy(place.facts.location(name, path), files, place.root)
-        _drop_others(name, files, place.root)
+        for location, part in _parts(place.facts, name, path):
+            _copy(location, part, place.root)
+            _drop_others(location, part, place.root)
         held[name] = digests
     _leave(path, files)
     return Arrival(name, outcome)
 
 
-def _heal(name: str, files: Mapping[str, Path], root: Path) -> None:
-    """After a kill when the new version was there and the old one, of another format, not yet gone."""
-    if len([cube for cube in filter(formats.is_cube, root.iterdir()) if cube.stem == name]) > 1:
-        _drop_others(name, files, root)
+def _refuse(name: str, path: Path, files: Mapping[str, Path], inbox: Path, error: Exception) -> Arrival:
+    _quarantine(name, path, files, inbox, str(error))
+    return Arrival(name, "quarantined", str(error))
+
+
+def _parts(facts: Dataset, name: str, path: Path) -> list[tuple[str, dict[str, Path]]]:
+    """The multispectral image of a scene, if it came, and the scene: where each goes, and its files."""
+    files, msi = dict(facts.files(name, path)), facts.msi(name, path)
+    parts = [] if msi is None else [(msi.location, copies(msi.path, msi.location))]
+    taken = {target for _, part in parts for target in part}
+    return [*parts, (facts.location(name, path), {k: file for k, file in files.items() if k not in taken})]
+
+
+def _heal(parts: list[tuple[str, dict[str, Path]]], root: Path) -> None:
+    """After a kill when the new version was there, whole, and the old one, of another format, not yet gone."""
+    for location, files in parts:
+        if all((root / target).is_file() and sha256(root / target) == sha256(file) for target, file in files.items()):
+            _drop_others(location, files, root)
+
+
+def _descriptions(facts: Dataset, root: Path) -> dict[str, dict[str, Any]]:
+    """Two scenes of the root, which has those of one sensor: one of them is another than the one that arrives."""
+    return {name: check_scene(facts, name, path) for name, path in sorted(facts.find(root).items())[:2]}
 
 
 def _check(name: str, path: Path, place: _Place) -> None:
-    root, facts, fit = place.root, place.facts, place.fit
+    facts, fit = place.facts, place.fit
+    scene = name.removesuffix("_msi")
+    if scene != name and scene in facts.find(place.root):
+        raise DataError(f"{path.name} is the multispectral image of the scene {scene!r}; send it together with that.")
     entry = check_scene(facts, name, path)
     _, height, width = entry["shape"]
     if not fit.crop_remainder:
@@ -152,13 +209,14 @@ def _check(name: str, path: Path, place: _Place) -> None:
             f"Scene {name!r} has {height} x {width} pixels, expected at least {fit.patch} along each axis "
             "(patches.size)."
         )
-    _check_range(name, facts.read(path), facts.scale)
-    beside = facts.msi(name, root / path.name) if facts.msi(name, path) is None else None
+    _check_range(name, keep_bands(facts.read(path), facts.drop_bands), facts.scale)
+    beside = facts.msi(name, place.root / path.name) if facts.msi(name, path) is None else None
     if beside is not None:  # it stays when the scene alone arrives anew
         check_msi(beside, name, (height, width))
-    others = {other: there for other, there in facts.find(root).items() if other != name}
-    for other, there in sorted(others.items())[:1]:  # those that are here fit each other
-        check_same_bands([check_scene(facts, other, there), entry])
+    for other, reference in place.references.items():
+        if other != name:
+            check_same_bands([reference, entry])
+    place.references.setdefault(name, entry)
 
 
 def _check_range(name: str, cube: xr.DataArray, full_scale: float) -> None:
@@ -178,7 +236,7 @@ def _refuse_namesakes(inbox: Path) -> list[Arrival]:
             by_stem.setdefault(path.stem, []).append(path)
     arrivals = []
     for stem, paths in by_stem.items():
-        if len(paths) > 1 and all(path.exists() for path in paths):
+        if len(paths) > 1:
             names = " and ".join(path.name for path in paths)
             reason = f"Scene {stem!r} arrived twice, as {names}; send one of them."
             for path in paths:
@@ -231,30 +289,31 @@ def _same(source: Path, copy: Path) -> None:
         raise IntegrityError(f"{source} changed while it was copied; wait until it is complete, then start again.")
 
 
-def _drop_others(name: str, files: Mapping[str, Path], root: Path) -> None:
-    """Remove what an earlier version of the scene had in a file of another format."""
+def _drop_others(location: str, files: Mapping[str, Path], root: Path) -> None:
+    """Remove what an earlier version of a cube had in a file of another format."""
     kept = {target.split("/")[0] for target in files}
     for path in sorted(filter(formats.is_cube, root.iterdir())):
-        if path.stem == name and path.name not in kept:
+        if path.stem == Path(location).stem and path.name not in kept:
             for entry in [path] if path.is_dir() else formats.companions(path):
                 if entry.name not in kept:
                     _remove(entry)
 
 
 def _quarantine(name: str, path: Path, files: Mapping[str, Path], inbox: Path, reason: str) -> None:
-    """Move a scene aside; the reason is there before it, since what lies there without one helps nobody."""
-    place = inbox / QUARANTINE
-    place.mkdir(exist_ok=True)
-    told = {"scene": name, "reason": reason, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    write_text(place / f"{path.name}.reason.txt", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    """Move a scene into a folder of its own; the reason is there first, since a file without one helps nobody."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    # Numbered: what stands aside already stays as it is.
+    places = (inbox / QUARANTINE / f"{name}.{now}{number}" for number in ("", *(f".{n}" for n in range(1, 1000))))
+    place = next(place for place in places if not place.exists())
+    place.mkdir(parents=True)
+    told = {"scene": name, "reason": reason, "at": now}
+    write_text(place / REASON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     for entry in _entries(path, files):
-        target = place / entry.name
-        _remove(target)
-        shutil.move(entry, target)
+        shutil.move(entry, place / entry.name)
 
 
 def _leave(path: Path, files: Mapping[str, Path]) -> None:
-    """Remove a scene from the inbox, its main file first: the rest alone is no scene."""
+    """Remove a scene from the inbox; killed in between, what is left is no scene, or a scene that is known."""
     for entry in _entries(path, files):
         if entry.is_dir() and not entry.is_symlink():
             hidden = entry.with_name(f".{entry.name}.taken")
@@ -265,10 +324,24 @@ def _leave(path: Path, files: Mapping[str, Path]) -> None:
 
 
 def _entries(path: Path, files: Mapping[str, Path]) -> list[Path]:
-    """What lies in the inbox for a scene, the main file or folder first."""
-    beside = {file for file in files.values() if not file.is_relative_to(path)}
-    folders = {file.parent if file.parent.parent == path.parent else file for file in beside}
-    return [path, *sorted(folders)]
+    """What lies in the inbox for a scene: its multispectral image, the main file, and then what is no cube alone."""
+    folder = path.parent
+    found = {folder / file.relative_to(folder).parts[0] for file in files.values()} | {path}
+    images = {entry for entry in found if entry != path and formats.is_cube(entry) and entry.stem != path.stem}
+    return [*sorted(images), path, *sorted(found - images - {path})]
+
+
+def _ignored(inbox: Path) -> list[Arrival]:
+    """What lies there and is no cube, nor a part of one."""
+    cubes = [path for path in inbox.iterdir() if formats.is_cube(path)]
+    parts = {entry.name for path in cubes if path.is_file() for entry in formats.companions(path)}
+    names = parts | {path.name for path in cubes} | {QUARANTINE}
+    reason = "nothing here reads it, or a part of it is missing; it is left where it is"
+    return [
+        Arrival(entry.name, "waiting", reason)
+        for entry in sorted(inbox.iterdir())
+        if entry.name not in names and not entry.name.startswith(".")
+    ]
 
 
 def _remove(entry: Path) -> None:

@@ -139,7 +139,7 @@ def _gain(new: NDArray[np.float64], old: NDArray[np.float64], gate: GateParams) 
     gain = new - old
     low, least = bound(gain, upper=False, gate=gate), gate.min_gain_db
     text = (
-        f"MPSNR {_of(old)} -> {_of(new)} dB: {gain.mean():+.3f} dB, at {gate.confidence:.0%} confidence at least "
+        f"MPSNR {_of(old)} -> {_of(new)} dB: {gain.mean():+.3f} dB, at {_level(gain, gate)} confidence at least "
         f"{low:+.3f}, must be above {least:g}"
     )
     return _check("mpsnr_db", (new, old), gain.mean(), low, least, passed=low > least, text=text)
@@ -149,7 +149,7 @@ def _sam(new: NDArray[np.float64], old: NDArray[np.float64], gate: GateParams) -
     rise = new - old
     high, most = bound(rise, upper=True, gate=gate), gate.max_sam_rise_deg
     text = (
-        f"SAM {_of(old)} -> {_of(new)} degrees: {rise.mean():+.3f}, at {gate.confidence:.0%} confidence at most "
+        f"SAM {_of(old)} -> {_of(new)} degrees: {rise.mean():+.3f}, at {_level(rise, gate)} confidence at most "
         f"{high:+.3f}, may rise by {most:g}"
     )
     return _check("sam_deg", (new, old), rise.mean(), high, most, passed=high <= most, text=text)
@@ -159,7 +159,7 @@ def _ergas(new: NDArray[np.float64], old: NDArray[np.float64], gate: GateParams)
     rise = (new - old) / np.where(old > 0, old, np.nan)
     high, most = bound(rise, upper=True, gate=gate), gate.max_ergas_rise
     text = (
-        f"ERGAS {_of(old)} -> {_of(new)}: {rise.mean():+.1%}, at {gate.confidence:.0%} confidence at most {high:+.1%}, "
+        f"ERGAS {_of(old)} -> {_of(new)}: {rise.mean():+.1%}, at {_level(rise, gate)} confidence at most {high:+.1%}, "
         f"may rise by {most:.1%}"
     )
     return _check("ergas", (new, old), rise.mean(), high, most, passed=high <= most, text=text)
@@ -171,7 +171,7 @@ def _consistency(new: NDArray[np.float64], old: NDArray[np.float64], gate: GateP
     change = np.minimum(new, enough) - np.minimum(old, enough)
     low = bound(change, upper=False, gate=gate)
     text = (
-        f"Consistency {_of(old)} -> {_of(new)} dB: at {gate.confidence:.0%} confidence at least {low:+.2f} below "
+        f"Consistency {_of(old)} -> {_of(new)} dB: at {_level(change, gate)} confidence at least {low:+.2f} below "
         f"{enough:g} dB, may drop by {most:g}"
     )
     return _check("consistency_psnr_db", (new, old), change.mean(), low, -most, passed=low >= -most, text=text)
@@ -197,6 +197,11 @@ def _check(
 ) -> Check:
     new, old = (float(value.mean()) for value in values)
     return Check(metric, old, new, float(difference), float(edge), threshold, bool(passed), text)
+
+
+def _level(differences: NDArray[np.float64], gate: GateParams) -> str:
+    """The confidence that so few scenes can give at most: their worst value is a bound that holds 1 - 2^-n of times."""
+    return f"{min(gate.confidence, 1 - 0.5 ** len(differences)):.0%}"
 
 
 def _of(values: NDArray[np.float64]) -> str:

@@ -10,9 +10,9 @@ import xarray as xr
 
 from hsipipe import save_cube
 from hsipipe.datasets import inbox as module
-from hsipipe.datasets.inbox import QUARANTINE, Fit, scenes_differ, take_in
+from hsipipe.datasets.inbox import QUARANTINE, REASON, Fit, scenes_differ, take_in
 from hsipipe.datasets.prepare import prepare_scenes, scene_index
-from hsipipe.errors import MissingInputError
+from hsipipe.errors import DataError, MissingInputError, ParamsError
 
 FIT = Fit(scale=4, crop_remainder=False, patch=8)
 NM = np.linspace(450, 700, 4)
@@ -114,9 +114,9 @@ def test_a_bad_scene_stands_aside_with_its_reason(inbox, dataset, root, name, im
     assert reason in arrival.reason
     assert left(inbox) == []
     assert sorted(entry.name for entry in root.iterdir()) == ["a.nc"]
-    aside = inbox / QUARANTINE
-    assert sorted(entry.name for entry in aside.iterdir()) == ["b.nc", "b.nc.reason.txt"]
-    assert json.loads((aside / "b.nc.reason.txt").read_text(encoding="utf-8"))["reason"] == arrival.reason
+    (aside,) = (inbox / QUARANTINE).iterdir()
+    assert sorted(entry.name for entry in aside.iterdir()) == ["b.nc", REASON]
+    assert json.loads((aside / REASON).read_text(encoding="utf-8"))["reason"] == arrival.reason
 
 
 def test_a_truncated_file_and_two_of_one_name_stand_aside(inbox, dataset):
@@ -220,3 +220,87 @@ def test_a_change_in_the_root_shows(inbox, dataset, root, tmp_path):
     arrive(inbox, "b.nc", cube(1))
     take_in(inbox, dataset, fit=FIT, quiet_s=60)
     assert scenes_differ(dataset, scene_index(raw)["scenes"])
+
+
+@pytest.mark.parametrize("where", [".", "below", ".."])
+def test_an_inbox_that_is_the_root_or_lies_in_it_or_around_it_is_refused_and_nothing_is_lost(root, dataset, where):
+    root.mkdir()
+    kept = arrive(root, "a.nc", cube(0))
+    inbox = root / where
+    inbox.mkdir(exist_ok=True)
+    with pytest.raises(ParamsError, match="apart"):
+        take_in(inbox, dataset, fit=FIT, quiet_s=0)
+    assert kept.is_file()
+
+
+def test_a_bad_arrival_harms_neither_version_of_a_replacement_that_was_killed(inbox, dataset, root):
+    arrive(inbox, "a.nc", cube(0))
+    take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    arrive(root, "a.tif", cube(1))
+    arrive(inbox, "a.npy", cube(2, bands=3, nm=None))
+    with pytest.raises(DataError, match="Scene 'a' is in"):
+        take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    assert sorted(entry.name for entry in root.iterdir()) == ["a.nc", "a.tif"]
+
+
+def test_an_msi_in_another_format_takes_the_place_of_the_old_one(inbox, dataset, root):
+    arrive(inbox, "a.nc", cube(0))
+    arrive(inbox, "a_msi.nc", cube(1, bands=2, nm=NM[:2]))
+    take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    arrive(inbox, "a.nc", cube(0))
+    arrive(inbox, "a_msi.zarr", cube(2, bands=2, nm=NM[:2]))
+    assert outcomes(take_in(inbox, dataset, fit=FIT, quiet_s=60)) == {"a": "changed"}
+    assert sorted(entry.name for entry in root.iterdir()) == ["a.nc", "a_msi.zarr"]
+    assert left(inbox) == []
+
+
+def test_a_pair_of_which_one_is_bad_stands_aside_whole(inbox, dataset):
+    arrive(inbox, "a.nc", cube(0))
+    arrive(inbox, "a_msi.zarr", cube(1, bands=2, size=(8, 8), nm=NM[:2]))
+    (arrival,) = take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    assert "one grid" in arrival.reason
+    (aside,) = (inbox / QUARANTINE).iterdir()
+    assert sorted(entry.name for entry in aside.iterdir()) == ["a.nc", "a_msi.zarr", REASON]
+
+
+def test_an_msi_that_comes_after_its_scene_is_told_so(inbox, dataset):
+    arrive(inbox, "a.nc", cube(0))
+    take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    arrive(inbox, "a_msi.nc", cube(1, bands=2, nm=NM[:2]))
+    (arrival,) = take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    assert "multispectral image of the scene 'a'" in arrival.reason
+
+
+def test_a_damaged_scene_at_hand_is_named_and_no_arrival_suffers_for_it(inbox, dataset, root):
+    arrive(inbox, "a.nc", cube(0))
+    take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    whole = (root / "a.nc").read_bytes()
+    (root / "a.nc").write_bytes(whole[: len(whole) // 2])
+    arrive(inbox, "b.nc", cube(1))
+    with pytest.raises(ValueError, match=r"scenes/a\.nc"):
+        take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    assert left(inbox) == ["b.nc"]
+
+
+def test_what_stands_aside_already_is_not_replaced(inbox, dataset):
+    for seed in (0, 1):
+        arrive(inbox, "a.nc", cube(seed, size=(4, 4)))
+        take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    assert len(list((inbox / QUARANTINE).iterdir())) == 2
+
+
+def test_a_band_that_is_dropped_may_hold_anything(inbox, make_params, root):
+    folder = make_params("dataset").folder.model_copy(update={"drop_bands": [2]})
+    dataset = make_params("dataset", name="folder", root=str(root)).model_copy(update={"folder": folder})
+    image = cube(0)
+    image[1] = 1e9
+    arrive(inbox, "a.nc", image)
+    assert outcomes(take_in(inbox, dataset, fit=FIT, quiet_s=60)) == {"a": "new"}
+
+
+def test_what_is_no_cube_stays_and_is_told(inbox, dataset):
+    (inbox / "notes.txt").write_text("for you", encoding="utf-8")
+    arrive(inbox, "a.img", cube(0))
+    (inbox / "a.hdr").unlink()
+    assert outcomes(take_in(inbox, dataset, fit=FIT, quiet_s=60)) == {"a.img": "waiting", "notes.txt": "waiting"}
+    assert left(inbox) == ["a.img", "notes.txt"]

@@ -12,7 +12,7 @@ from hsipipe.evaluation.gate import bound, decide
 
 @pytest.fixture
 def gate(make_params):
-    return make_params("gate", max_sam_rise_deg=0.05, enough_consistency_db=50.0)
+    return make_params("gate", max_sam_rise_deg=0.05, enough_consistency_db=50.0, min_scenes=2)
 
 
 def scores(*values):
@@ -38,6 +38,7 @@ def test_better_everywhere_passes(gate):
     assert (gain.metric, gain.passed) == ("mpsnr_db", True)
     assert gain.difference == pytest.approx(0.4)
     assert 0.3 <= gain.bound <= gain.difference
+    assert "at 88% confidence" in gain.text  # of three scenes no more can be had
 
 
 def test_the_same_scores_do_not_pass(gate):

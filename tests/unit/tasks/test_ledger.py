@@ -102,10 +102,10 @@ def test_what_is_stale_is_named(root):
 
 
 def test_a_remote_storage_is_one_that_dvc_has_as_its_default(root):
-    assert not ledger.remotes(root)
+    assert not ledger.has_remote(root)
     text = "[core]\n    remote = store\n['remote \"store\"']\n    url = /nowhere\n"
     (root / ".dvc" / "config.local").write_text(text, encoding="utf-8")
-    assert ledger.remotes(root)
+    assert ledger.has_remote(root)
 
 
 def test_a_session_inside_a_session_is_the_same_one(root):

@@ -10,6 +10,7 @@ import pytest
 from hsipipe.errors import ParamsError
 from tasks.notifying import LogNotifier, News, WebhookNotifier, notifiers, notify
 
+LOG = logging.getLogger("news")
 NEWS = News("retrain", "promoted", "Version 3 is the champion.", "project", ("ok",))
 
 
@@ -50,7 +51,7 @@ def test_a_webhook_gets_what_a_chat_shows_and_the_rest(receiver):
 def test_what_did_not_arrive_is_said_without_the_address(receiver, caplog, status):
     url, heard, statuses = receiver
     statuses.append(status)
-    notify(NEWS, [WebhookNotifier(url, token="swordfish"), LogNotifier()])
+    notify(NEWS, [WebhookNotifier(url, token="swordfish"), LogNotifier(LOG)])
     assert len(heard) == 1  # no redirection is followed, nothing is sent twice
     assert "WebhookNotifier did not get the news" in caplog.text
     assert not any(secret in caplog.text for secret in ("hook-secret", "swordfish"))
@@ -58,7 +59,7 @@ def test_what_did_not_arrive_is_said_without_the_address(receiver, caplog, statu
 
 def test_a_webhook_that_is_down_keeps_no_other_from_hearing(caplog):
     caplog.set_level(logging.INFO)
-    notify(NEWS, [WebhookNotifier("http://127.0.0.1:9/hook-secret"), LogNotifier()])
+    notify(NEWS, [WebhookNotifier("http://127.0.0.1:9/hook-secret"), LogNotifier(LOG)])
     assert "retrain promoted: Version 3 is the champion." in caplog.text
     assert "hook-secret" not in caplog.text
 

@@ -41,7 +41,7 @@ def registry(root, tmp_path):
 
 
 def move(root, version, **evidence):
-    return promote(root, NAME, version, expected=standing(root, NAME).champion, reason="better", evidence=evidence)
+    return promote(root, NAME, version, expected=standing(root, NAME), reason="better", evidence=evidence)
 
 
 def moves(root):
@@ -68,7 +68,7 @@ def test_a_rollback_goes_back_one_by_one_and_withdraws(registry):
     np.testing.assert_array_equal(champion, make_control(1).predict(lr))
     now = standing(registry, NAME)
     assert now.withdrawn == [2, 3]
-    assert "stripes" in now.versions[3]["withdrawn"]
+    assert "stripes" in now.moves[-2].reason
     with pytest.raises(MissingInputError, match="is the first champion"):
         rollback(registry, NAME, reason="further")
     assert moves(registry)[-2:] == [("rollback", 3, 2), ("rollback", 2, 1)]
@@ -79,7 +79,9 @@ def test_a_rollback_by_name_and_a_promotion_by_hand_of_what_was_withdrawn(regist
         move(registry, version)
     assert rollback(registry, NAME, to=1, reason="spring").version == 1
     assert standing(registry, NAME).withdrawn == [3]
-    move(registry, 3)
+    with pytest.raises(HsipipeError, match="only a person"):
+        move(registry, 3)
+    promote(registry, NAME, 3, expected=standing(registry, NAME), reason="sure", evidence={}, by_hand=True)
     assert (standing(registry, NAME).champion, standing(registry, NAME).withdrawn) == (3, [])
     assert rollback(registry, NAME, reason="again").version == 1
 
@@ -92,9 +94,16 @@ def test_without_a_champion_there_is_nothing_to_roll_back(registry):
 
 
 def test_who_comes_late_moves_nothing(registry):
+    early = standing(registry, NAME)
     move(registry, 1)
     with pytest.raises(HsipipeError, match="is version 1 by now and was None"):
-        promote(registry, NAME, 2, expected=None, reason="better", evidence={})
+        promote(registry, NAME, 2, expected=early, reason="better", evidence={})
+    # There and back again: the champion is the same, and what was decided before is void all the same.
+    judged = standing(registry, NAME)
+    move(registry, 3)
+    rollback(registry, NAME, reason="stripes")
+    with pytest.raises(HsipipeError, match="by now"):
+        promote(registry, NAME, 3, expected=judged, reason="better", evidence={})
     assert standing(registry, NAME).champion == 1
 
 
@@ -112,19 +121,59 @@ def test_a_version_whose_bytes_changed_does_not_become_the_champion(registry):
     assert moves(registry) == [("promotion", None, 1)]
 
 
-def test_killed_before_the_alias_moved_nothing_has_happened_and_the_next_move_takes_its_place(registry, monkeypatch):
+@pytest.fixture
+def killed_before_the_alias(registry, monkeypatch):
+    """Runs a move that is killed when all but the alias is written."""
+
     class Killed(BaseException):
         pass
 
     def die(*_args):
         raise Killed
 
+    def run(action):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(connect(registry)), "set_registered_model_alias", die)
+            with pytest.raises(Killed):
+                action()
+
+    return run
+
+
+def test_a_promotion_killed_before_the_alias_moved_has_not_happened(registry, killed_before_the_alias):
     move(registry, 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(type(connect(registry)), "set_registered_model_alias", die)
-        with pytest.raises(Killed):
-            move(registry, 2)
+    killed_before_the_alias(lambda: move(registry, 2))
     assert standing(registry, NAME).champion == 1
     assert moves(registry) == [("promotion", None, 1)]
     move(registry, 3)
     assert moves(registry) == [("promotion", None, 1), ("promotion", 1, 3)]
+    tags = connect(registry).get_registered_model(NAME).tags
+    assert sorted(tags) == ["champion.0001", "champion.0002", "champion.0003"]
+
+
+def test_a_rollback_killed_before_the_alias_moved_withdraws_nothing(registry, killed_before_the_alias):
+    move(registry, 1)
+    move(registry, 2)
+    killed_before_the_alias(lambda: rollback(registry, NAME, reason="stripes"))
+    assert (standing(registry, NAME).champion, standing(registry, NAME).withdrawn) == (2, [])
+    assert rollback(registry, NAME, reason="stripes").version == 1
+    assert standing(registry, NAME).withdrawn == [2]
+
+
+def test_what_another_tool_does_to_the_alias_loses_no_history(registry):
+    client = connect(registry)
+    move(registry, 1)
+    move(registry, 2)
+    client.set_registered_model_alias(NAME, "champion", "3")
+    assert moves(registry) == [("promotion", None, 1), ("promotion", 1, 2)]
+    assert rollback(registry, NAME, reason="stripes").version == 2
+    assert moves(registry)[-1] == ("rollback", 3, 2)
+    client.delete_registered_model_alias(NAME, "champion")
+    assert len(moves(registry)) == 3
+    assert standing(registry, NAME).champion is None
+
+
+def test_a_champion_older_than_the_history_can_be_gone_back_to(registry):
+    connect(registry).set_registered_model_alias(NAME, "champion", "1")
+    move(registry, 2)
+    assert rollback(registry, NAME, reason="stripes").version == 1

@@ -1,7 +1,7 @@
 import pytest
 
 from hsipipe.errors import ParamsError
-from tasks.patience import retry_delay_s
+from tasks.retries import retry_delay_s
 
 
 def test_ten_seconds_unless_the_environment_says_otherwise(monkeypatch):
