@@ -26,15 +26,9 @@ def versions_table(root: Path, name: str) -> Table:
         aliases = [alias for alias, of in (("champion", now.champion), ("challenger", now.challenger)) if of == version]
         aliases += ["withdrawn"] if version in now.withdrawn else []
         scores = [_number(tags.get(key)) for key in ("mpsnr_db", "sam_deg")]
-        protocol = tags.get("protocol.hash", "")
-        table.add_row(
-            str(version),
-            ", ".join(aliases),
-            escape(tags.get("model", "")),
-            *scores,
-            escape(protocol),
-            now.sha256.get(version, "")[:12],
-        )
+        said = [escape(tags.get(key, "")) for key in ("model", "protocol.hash")]
+        sha256 = now.sha256.get(version, "")[:12]
+        table.add_row(str(version), ", ".join(aliases), said[0], *scores, said[1], sha256)
     return table
 
 
