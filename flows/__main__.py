@@ -49,6 +49,7 @@ def pipeline(
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from tasks.ledger import changed_params
     from tasks.project import find_root
 
@@ -58,6 +59,7 @@ def pipeline(
     changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.pipeline import pipeline as run
 
     run(overrides, timeout)
@@ -93,6 +95,7 @@ def sweep(
       hsipipe sweep groups --preset dmgasr-paper --timeout 600
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from flows.sweep_listing import sweep_table
     from tasks.ledger import session
     from tasks.project import find_root
@@ -109,6 +112,7 @@ def sweep(
         plan = plan_sweep(root, name, overrides)
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.sweep import sweep as run
 
     try:
@@ -153,6 +157,7 @@ def serve(
     if interval is not None and not (math.isfinite(interval) and interval > 0):
         raise typer.BadParameter(f"--interval must be a positive number of seconds, got {interval}.")
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from flows.serving import check_cron, server
     from flows.serving import serve as run
     from hsipipe.credentials import without_credentials
@@ -166,7 +171,28 @@ def serve(
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
         typer.echo(f"Prefect server: {without_credentials(api)}")
+        close_and_tell(root)
         run("retrain" if retrain else "pipeline", interval_s=interval, cron=schedule, timeout_minutes=timeout)
+
+
+@app.command()
+def reconcile() -> None:
+    """Close what killed processes have left open: runs in Prefect, with the slots that they hold, and in MLflow.
+
+    Only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same by itself. A run
+    whose Prefect server does not answer stays for later, and the exit code is then 1.
+
+    [bold]Example[/bold]
+
+      hsipipe reconcile
+    """
+    from flows.environment import prepare
+    from flows.reconciling import reconcile_all
+    from tasks.project import find_root
+
+    root = find_root()
+    prepare(root)
+    reconcile_all(root, say=typer.echo)
 
 
 @app.command()
@@ -261,8 +287,8 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
-    from flows.image_pair import MsiFile
     from flows.prediction import predict_file
+    from hsipipe.inference.pair import MsiFile
 
     written = predict_file(
         source,
@@ -278,6 +304,68 @@ def predict(
     )
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+@app.command("model-server")
+def model_server(
+    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    host: Annotated[str, typer.Option(help="Address to bind to; there is no TLS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one, which is printed.")] = 8000,
+    follow: Annotated[
+        float | None, typer.Option(help="Look for another version every so many seconds.", metavar="SECONDS")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Predictions at a time.")] = 1,
+    queue: Annotated[int, typer.Option(min=0, help="Predictions that may wait; one more is refused with 503.")] = 16,
+    max_body: Annotated[int, typer.Option(min=1, help="Largest body in MiB, else 413.")] = 256,
+    max_uploads: Annotated[int, typer.Option(min=1, help="Largest sum of the bodies on the disk, in MiB.")] = 4096,
+    max_values: Annotated[
+        int, typer.Option(min=1, help="Most values (images x bands x rows x columns) of a prediction, else 413.")
+    ] = 1 << 27,
+    max_tile: Annotated[int, typer.Option(min=1, help="Largest tile in input pixels, else 413.")] = 256,
+    head_timeout: Annotated[float, typer.Option(help="Seconds for the head of a request.")] = 10.0,
+    body_timeout: Annotated[float, typer.Option(help="Seconds for the body, else 408.")] = 120.0,
+    predict_timeout: Annotated[float, typer.Option(help="Seconds for waiting and predicting, else 504.")] = 300.0,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at a time; one more is refused.")] = 256,
+) -> None:
+    """Serve a model over HTTP: POST one LR cube to /predict, get the HR cube in the same form.
+
+    Cubes are .npy, also (B, C, h, w), zipped Zarr stores or GeoTIFF; a fusion model takes lr and msi as
+    multipart/form-data. The query has the options of `hsipipe predict`: tile, overlap, full_scale, variable,
+    msi_full_scale, msi_variable, and the answers are the same bits. Errors are {"error": "..."}.
+
+    An alias is resolved once. SIGHUP, POST /model/refresh or --follow resolve it again: the new version is loaded,
+    verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the
+    header Authorization: Bearer $HSIPIPE_SERVER_TOKEN if that variable is set here, and is for this machine if not.
+
+    /health says whether the model predicts, /model which it is, /metrics what Prometheus wants to know.
+
+    [bold]Examples[/bold]
+
+      hsipipe model-server --model models:/hsipipe-synthetic-x4@champion
+
+      hsipipe model-server --model models/superresolver --port 0 --workers 2
+
+      curl --data-binary @low.npy -o high.npy "http://127.0.0.1:8000/predict?full_scale=10000"
+    """
+    from flows.model_server import serve_model
+    from hsipipe.serving.limits import Limits
+
+    if follow is not None and not (math.isfinite(follow) and follow > 0):
+        raise typer.BadParameter(f"--follow must be a positive number of seconds, got {follow}.")
+    limits = Limits(
+        body_bytes=max_body << 20,
+        upload_bytes=max_uploads << 20,
+        values=max_values,
+        tile=max_tile,
+        head_s=head_timeout,
+        body_s=body_timeout,
+        predict_s=predict_timeout,
+        workers=workers,
+        queue=queue,
+        connections=connections,
+    )
+    serve_model(model, host=host, port=port, limits=limits, device=device, follow_s=follow)
 
 
 @app.command()

@@ -20,6 +20,8 @@ def prepare(root: Path) -> None:
         "PREFECT_HOME": str(root / ".hsipipe" / "prefect"),
         # The first start migrates an empty database, which takes longer than Prefect waits by default.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A server that is killed must not forget who holds a deployment's slot: nobody would ever give it back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
@@ -33,13 +35,16 @@ def prepare(root: Path) -> None:
 
 
 def require_server() -> None:
-    """Check that the server of ``PREFECT_API_URL`` answers, if one is named.
+    """Check that the server of ``PREFECT_API_URL`` answers; a temporary one is made to end with this process.
 
     Raises:
         HsipipeError: It does not.
     """
     api = os.environ.get("PREFECT_API_URL")
     if not api:
+        from flows.temporary_server import end_with_us
+
+        end_with_us()
         return
     import httpx
 

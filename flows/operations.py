@@ -28,6 +28,7 @@ def retrain(
       hsipipe serve --retrain --cron "0 2 * * *" --timeout 480
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from tasks.intake import check_retraining
     from tasks.notifying import notifiers
     from tasks.project import find_root
@@ -38,6 +39,7 @@ def retrain(
     notifiers()
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.retrain import retrain as run
 
     typer.echo(run(timeout))

@@ -1,21 +1,20 @@
 """A file in, a file out: super-resolve a whole scene."""
 
-import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
-from flows.image_pair import MsiFile, for_this_pair, pair_notes, psf_of, quality_note, read_msi, response_of, scaled
+from flows.image_pair import for_this_pair, quality_note
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
-from hsipipe.formats.georeference import refine
+from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
+from hsipipe.inference.pair import MsiFile, psf_of
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.models.base import SensorResolver, SpreadResolver, SuperResolver
+from hsipipe.models.base import SpreadResolver, SuperResolver
 from hsipipe.models.catalogue import load_model
 from hsipipe.models.fusion import FusionModel
-from hsipipe.models.windows import same_centres
 
 
 def predict_file(
@@ -57,33 +56,30 @@ def predict_file(
         DataError: The values are out of the range that the model was made for, or the HR-MSI lies elsewhere.
         HsipipeError: A file or model that is missing or does not fit.
     """
-    if overlap * 2 >= tile:
-        raise ParamsError(f"--overlap ({overlap}) must be less than half of --tile ({tile}).")
+    check_tiles(tile, overlap)
     if estimate_sensors and msi is None:
         raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
-    _check_full_scale("--full-scale", full_scale)
+    check_full_scale(full_scale)
     _check_samples(samples, target, [source] if msi is None else [source, msi.path])
     writer(target)  # a name that cannot be written should not cost a prediction
     resolver = _load(model)
-    _check_msi_wanted(resolver, msi)
+    check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands)
-    resolver = _bind(resolver, cube)
-    lr = scaled(cube, source, full_scale=full_scale, option="--full-scale")
-    fine, centres = (None, None) if msi is None else read_msi(msi, cube, lr, model=resolver)
-    if fine is not None:
-        if estimate_sensors and isinstance(resolver, FusionModel):
-            resolver = for_this_pair(resolver, lr, fine)
-        _warn(resolver, lr, fine, centres)
-    if samples is None:
-        images = [predict_scene(resolver, lr, tile=tile, overlap=overlap, msi=fine)]
-    else:
-        images = _sample(resolver, lr, fine, samples=samples, tile=tile, overlap=overlap)
+    given = prepare(resolver, cube, name=source, full_scale=full_scale, msi=msi)
+    for note in given.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if estimate_sensors and given.msi is not None and isinstance(given.model, FusionModel):
+        given = replace(given, model=for_this_pair(given.model, given.lr, given.msi))
+    for warning in given.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    images = _predict(given, samples=samples, tile=tile, overlap=overlap)
     targets = [target, spread_path(target)][: len(images)]
     # The spread first: where the result is, what belongs to it is there, too.
     for image, path in reversed(list(zip(images, targets, strict=True))):
-        save_cube(refine(cube, image * np.float32(full_scale), scale=resolver.scale), path)
-    if fine is not None:
-        note = quality_note(images[0], lr, fine, scale=resolver.scale, psf=psf_of(resolver))
+        save_cube(given.wrap(image), path)
+    if given.msi is not None:
+        scale, psf = given.model.scale, psf_of(given.model)
+        note = quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)
         print(f"note: {note}", file=sys.stderr)
     return targets
 
@@ -91,11 +87,6 @@ def predict_file(
 def spread_path(target: Path) -> Path:
     """Where the standard deviation goes: ``high_std.nc`` beside ``high.nc``."""
     return target.with_name(f"{target.stem}_std{target.suffix}")
-
-
-def _check_full_scale(option: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ParamsError(f"{option} must be a positive number, got {value}.")
 
 
 def _check_samples(samples: int | None, target: Path, inputs: list[Path]) -> None:
@@ -110,68 +101,22 @@ def _check_samples(samples: int | None, target: Path, inputs: list[Path]) -> Non
             )
 
 
-def _check_msi_wanted(resolver: SuperResolver, msi: MsiFile | None) -> None:
-    if msi is None and resolver.msi_bands != 0:
-        bands = "" if resolver.msi_bands is None else f" of {resolver.msi_bands} bands"
-        raise ParamsError(
-            f"The model {resolver.name} fuses the LR-HSI with an HR-MSI{bands}, but got none; give it with --msi FILE."
-        )
-    if msi is not None and resolver.msi_bands == 0:
-        raise ParamsError(
-            f"Got --msi {msi.path}, but the model {resolver.name} super-resolves the LR-HSI alone; leave --msi out, or "
-            "take a fusion model."
-        )
-    if msi is not None:
-        _check_full_scale("--msi-full-scale", msi.full_scale)
-
-
-def _warn(resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray, centres: np.ndarray | None) -> None:
-    """Say what casts doubt on a pair, before it is fused."""
-    sentences = pair_notes(
-        lr,
-        msi,
-        scale=resolver.scale,
-        psf=psf_of(resolver),
-        response=response_of(resolver, lr, msi),
-        msi_wavelength_nm=centres,
-    )
-    for sentence in sentences:
-        print(f"warning: {sentence}", file=sys.stderr)
-
-
-def _sample(
-    resolver: SuperResolver, lr: np.ndarray, msi: np.ndarray | None, *, samples: int, tile: int, overlap: int
-) -> list[np.ndarray]:
-    """The mean and, of two samples or more, their standard deviation."""
-    sampler = resolver.with_samples(samples) if isinstance(resolver, SpreadResolver) else None
-    if samples == 1:
-        return [predict_scene(sampler or resolver, lr, tile=tile, overlap=overlap, msi=msi)]
+def _predict(given: Inputs, *, samples: int | None, tile: int, overlap: int) -> list[np.ndarray]:
+    """The prediction or, where samples are asked for, their mean and, of two or more, their standard deviation."""
+    model, lr, msi = given.model, given.lr, given.msi
+    sampler = model.with_samples(samples) if samples is not None and isinstance(model, SpreadResolver) else None
+    if samples is None or samples == 1:
+        return [predict_scene(sampler or model, lr, tile=tile, overlap=overlap, msi=msi)]
     if sampler is not None and sampler.samples > 1:
         return list(predict_scene_with_spread(sampler, lr, tile=tile, overlap=overlap, msi=msi))
     print(
-        f"note: {resolver.name} gives the same prediction every time, so {samples} samples have no spread and the "
+        f"note: {model.name} gives the same prediction every time, so {samples} samples have no spread and the "
         "standard deviation is zero everywhere; a diffusion model varies that was saved with more than one step "
         f"({'sampling.steps' if msi is None else 'fusion.steps'}).",
         file=sys.stderr,
     )
-    mean = predict_scene(resolver, lr, tile=tile, overlap=overlap, msi=msi)
+    mean = predict_scene(model, lr, tile=tile, overlap=overlap, msi=msi)
     return [mean, np.zeros_like(mean)]
-
-
-def _bind(resolver: SuperResolver, cube: xr.DataArray) -> SuperResolver:
-    """The model for the cube's bands, where it knows bands by their wavelengths and these are others."""
-    if not isinstance(resolver, SensorResolver) or "wavelength_nm" not in cube.coords:
-        return resolver
-    mine, its = resolver.wavelength_nm, cube["wavelength_nm"].to_numpy()
-    if mine is None or same_centres(mine, its):
-        return resolver
-    bound = resolver.for_wavelengths(its.tolist())
-    print(
-        f"note: the cube has {len(its)} bands from {its[0]:g} to {its[-1]:g} nm, the model was trained on {len(mine)} "
-        f"from {mine[0]:g} to {mine[-1]:g} nm; it is applied in its spectral windows, by wavelength.",
-        file=sys.stderr,
-    )
-    return bound
 
 
 def _load(model: str) -> SuperResolver:

@@ -9,19 +9,26 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from flows.flow_runs import forget_run, note_run
 from flows.pipeline import pipeline
 from hsipipe.artifacts import RegisteredModel
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import TransferFailedError
 from tasks import intake, ledger
-from tasks.gate import Verdict, last_verdict
 from tasks.notifying import news_of, notifiers, notify
 from tasks.patience import RETRIES, retry_delay_s
 from tasks.project import find_root
 from tasks.promotion import promote_challenger, unfit
+from tasks.verdict import Verdict, last_verdict
 
 
-@flow(name="retrain")
+@flow(
+    name="retrain",
+    on_completion=[forget_run],
+    on_failure=[forget_run],
+    on_crashed=[forget_run],
+    on_cancellation=[forget_run],
+)
 def retrain(timeout_minutes: float | None = None) -> str:
     """Take in new scenes, bring every stage up to date, and promote the model if the gate lets it pass.
 
@@ -34,6 +41,7 @@ def retrain(timeout_minutes: float | None = None) -> str:
         What became of the model, in a sentence.
     """
     root = find_root()
+    note_run(root)
     patience: dict[str, Any] = {"retries": RETRIES, "retry_delay_seconds": exponential_backoff(retry_delay_s())}
     with _telling(root) as told:
         intake.check_retraining(root)

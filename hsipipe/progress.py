@@ -30,6 +30,16 @@ class Advance(Protocol):
 
 
 @contextmanager
+def without_progress() -> Iterator[None]:
+    """Show no bar while the body runs, for work beside which others go on in the same terminal."""
+    token = _shown.set(True)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+@contextmanager
 def progress(description: str, total: int, *, unit: Literal["", "bytes"] = "") -> Iterator[Advance]:
     """Show a bar on stderr while the body runs; a bar inside another one's body stays silent.
 

@@ -13,7 +13,7 @@ from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, UnreachableError
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
-from tasks.exits import guarded
+from tasks.exits import guarded, machine_trouble
 from tasks.project import METRICS, find_root, model_name
 
 GATE = "gate"
@@ -43,7 +43,8 @@ def run_stage(name: str) -> None:
     try:
         work()
     except Exception as error:
-        own = str(error) if isinstance(error, HsipipeError) else f"{type(error).__name__}: {error}"
+        other = machine_trouble(error) or f"{type(error).__name__}: {error}"
+        own = str(error) if isinstance(error, HsipipeError) else other
         kind = f"\n{UNREACHABLE}" if isinstance(error, UnreachableError) else ""
         _leave(error_path(find_root()), without_credentials(" ".join(own.split())) + kind)
         raise

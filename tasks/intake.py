@@ -10,7 +10,7 @@ from hsipipe.datasets.prepare import scene_index
 from hsipipe.errors import HsipipeError, ParamsError, TransferFailedError
 from hsipipe.params import Params, load_params
 from tasks import ledger
-from tasks.git import commit
+from tasks.git import commit, git
 from tasks.project import PARAMS
 
 OnLine = Callable[[str], object]
@@ -35,6 +35,12 @@ def check_retraining(root: Path) -> None:
     if not place.is_relative_to(root.resolve()) or place == root.resolve():
         raise ParamsError(
             f"dataset.root {dataset.root!r} lies outside of {root}, where DVC cannot version it; name a folder in it."
+        )
+    inbox = _absolute(root, params.inbox.path)
+    if inbox.is_relative_to(root.resolve()) and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
+        raise ParamsError(
+            f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so that what waits "
+            "there would count as an uncommitted change; add it to .gitignore, or name a folder elsewhere."
         )
     if split.by in ("auto", "scene") and not (split.test_scenes and split.val_scenes):
         raise ParamsError(

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks import ledger
-from tasks.gate import Verdict
 from tasks.git import changed, commit, git
 from tasks.tracking import promote, standing
+from tasks.verdict import Verdict
 
 
 def unfit(root: Path, *, on_line: Callable[[str], object]) -> list[str]:

@@ -50,7 +50,7 @@ def make_cube(values: Any, *, wavelength_nm: Sequence[float] | NDArray[Any] | No
         raise FileFormatError(f"a cube has 3 axes (band, y, x) without an empty one, got shape {values.shape}")
     if values.dtype.kind not in "iufb":
         raise FileFormatError(f"a cube holds real numbers, got {values.dtype}; store its magnitude or real part")
-    cube = xr.DataArray(as_float32(values), dims=DIMS)
+    cube = xr.DataArray(as_float32(values), dims=DIMS).rename(None)  # Dask's name would be written into files
     return cube if wavelength_nm is None else with_wavelengths(cube, wavelength_nm)
 
 

@@ -29,6 +29,10 @@ from hsipipe.formats.wavelengths import from_texts, in_nm
 from hsipipe.storage.stores import rows_per_chunk
 
 _DRIVER = "GTiff"
+_MOST_BLOCK_BYTES = 2 << 30
+"""Largest tile or compressed strip; it is decoded whole, whatever part of it is wanted."""
+_MOST_PAGES = 10_000
+"""Each is opened to see what it is."""
 # Attributes that a cube brings back from the tags of a file that was written here.
 _KEPT: dict[str, Callable[[str], Any]] = {
     "units": str,
@@ -109,6 +113,8 @@ def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
     end, offset, seen = 0, file.pages.first.offset, set[int]()
     while offset and offset not in seen:
         seen.add(offset)
+        if len(seen) > _MOST_PAGES:
+            raise FileFormatError(f"it holds more than {_MOST_PAGES} images; write the bands as samples of one image")
         end = max(end, offset + form.tagnosize)
         if end > size:
             break
@@ -163,6 +169,12 @@ def _open_page(path: Path, page: _Page) -> tuple[da.Array, list[str | None]]:
             raise FileFormatError(f"a cube holds real numbers, got {kind}; store its magnitude or real part")
         masked = any(flags != [MaskFlags.all_valid] for flags in raster.mask_flag_enums)
         block = raster.block_shapes[0]
+        # An image in one strip is read row by row.
+        if block != (raster.height, raster.width) and np.prod(block) * kind.itemsize > _MOST_BLOCK_BYTES:
+            size = np.prod(block) * kind.itemsize
+            raise FileFormatError(
+                f"it claims blocks of {size} bytes, more than {_MOST_BLOCK_BYTES}; write smaller ones"
+            )
         stored = (1 if raster.interleaving and raster.interleaving.name == "band" else page.shape[0], *block)
         scales, offsets, texts = raster.scales, raster.offsets, list(raster.descriptions)
     if masked:

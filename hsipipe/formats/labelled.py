@@ -72,7 +72,7 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
     dims = _names(stored, variables, counts=counts)
     values = _decode(name, stored)
     cube = xr.DataArray(as_float32(values), dims=dims, attrs={k: v for k, v in stored.attrs.items() if k not in _SPENT})
-    cube = cube.transpose(*DIMS)
+    cube = cube.transpose(*DIMS).rename(None)  # Dask's name would be written into files
     cube = _with_position(cube, variables, stored, dict(zip(stored.dims, dims, strict=True)))
     if found is not None and len(found) == cube.sizes["band"]:
         cube = with_wavelengths(cube, found)

@@ -13,7 +13,11 @@ from zarr.codecs import ZstdCodec
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
+from hsipipe.formats.zarr_safety import check_node, check_store
 from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
+
+# Numbers, and text of a fixed length; text of any length says nothing of a cube, and its decoder believes its header.
+_READ = "iufcbSU"
 
 
 @dataclass(frozen=True)
@@ -22,17 +26,23 @@ class _ZarrSource(Source):
 
     def read(self, box: Box) -> NDArray[Any]:
         """Read the box."""
+        check_node(self.path / self.name, name=self.name, is_read=True)
         return np.asarray(zarr.open_array(self.path, mode="r", path=self.name)[box])
 
 
 def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
     """Open the cube of a store; its values are Dask arrays until they are needed."""
+    check_store(path)
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
         return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable, bands)
     if (path / "zarr.json").is_file():
         open_store(path)  # a chunk that got lost would read as zeros
-    arrays = {name: array for name, array in node.members(max_depth=None) if isinstance(array, zarr.Array)}
+    arrays = {
+        name: array
+        for name, array in node.members(max_depth=None)
+        if isinstance(array, zarr.Array) and array.dtype.kind in _READ
+    }
     notes = {}
     if all(_axes(array) is not None for array in arrays.values()) and not any("/" in name for name in arrays):
         # xarray knows how each version of the format notes what marks missing data.
@@ -57,6 +67,7 @@ def _variable(path: Path, name: str, array: zarr.Array[Any], attrs: dict[str, An
     if attrs is None:
         attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
     if 0 in array.shape or (array.ndim < 2 and array.size <= MOST_AT_ONCE):
+        check_node(path / name, name=name, is_read=True)
         return xr.Variable(dims, np.asarray(array[...]), attrs)
     source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)

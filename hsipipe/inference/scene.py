@@ -13,7 +13,13 @@ from hsipipe.progress import progress
 
 
 def predict_scene(
-    model: SuperResolver, lr: np.ndarray, *, tile: int, overlap: int, msi: np.ndarray | None = None
+    model: SuperResolver,
+    lr: np.ndarray,
+    *,
+    tile: int,
+    overlap: int,
+    msi: np.ndarray | None = None,
+    before_tile: Callable[[], None] | None = None,
 ) -> np.ndarray:
     """Super-resolve a scene of any size.
 
@@ -26,6 +32,7 @@ def predict_scene(
         tile: Edge of a tile in LR pixels.
         overlap: LR pixels of context on each side of a tile's core.
         msi: HR-MSI (c, H, W) float32, for a model that fuses.
+        before_tile: Called before each tile; what it raises ends the prediction.
 
     Returns:
         (C, H, W) float32.
@@ -36,6 +43,8 @@ def predict_scene(
     bound = _bind(model, lr, msi)
 
     def predict(piece: _Piece) -> Sequence[np.ndarray]:
+        if before_tile is not None:
+            before_tile()
         return [bound.predict(piece.lr, **piece.beside())]
 
     (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, tile=tile, overlap=overlap)

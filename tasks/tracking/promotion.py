@@ -10,12 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from hsipipe.errors import HsipipeError, MissingInputError
 from tasks.locks import wait_for
 from tasks.project import locks
-from tasks.tracking.models import CHALLENGER, SHA256, fetch_registered
+from tasks.tracking.loading import fetch_pinned, resolve_registered
+from tasks.tracking.models import CHALLENGER, SHA256
 from tasks.tracking.store import connect, first_line
 
 if TYPE_CHECKING:
@@ -147,7 +149,8 @@ def _move(
     evidence: Mapping[str, object],
     expected: int | None,
 ) -> Move:
-    fetch_registered(root, f"models:/{name}/{version}")
+    with TemporaryDirectory(prefix="hsipipe-model-") as place:
+        fetch_pinned(root, resolve_registered(root, f"models:/{name}/{version}"), Path(place))
     client = connect(root)
     with wait_for(locks(root) / "registry.lock"):
         now = _standing(client, name)

@@ -21,11 +21,36 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 CREATION_LOCK = 7_145_201_905
 """Key of the advisory lock in PostgreSQL; any number that nothing else in the database uses."""
 CREATION_S = 120
+BUSY_S = 60
+"""How long a write waits for another process that holds the SQLite file; the five seconds of Python are soon over."""
 
 
 def tracking_uri(root: Path) -> str:
-    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file of the project."""
+    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file of the project; with patience where it is SQLite."""
+    uri = _address(root)
+    return f"{uri}?timeout={BUSY_S}" if uri.startswith("sqlite:") and "?" not in uri else uri
+
+
+def _address(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+@contextmanager
+def usable(root: Path) -> Iterator[None]:
+    """Say of any failure of MLflow's in the body where the store is and what to do.
+
+    Raises:
+        HsipipeError: The store cannot be reached, is busy or is not one of MLflow's.
+    """
+    try:
+        yield
+    except HsipipeError:
+        raise
+    except Exception as error:
+        raise HsipipeError(
+            f"MLflow at {without_credentials(_address(root))} cannot be used: {first_line(error)} "
+            "Start the server, or correct or unset MLFLOW_TRACKING_URI."
+        ) from error
 
 
 def connect(root: Path) -> "MlflowClient":
@@ -47,15 +72,9 @@ def connect(root: Path) -> "MlflowClient":
     uri = tracking_uri(root)
     # Processes that create the same SQLite file at once corrupt it for good.
     with wait_for(locks(root) / "mlflow.lock"):
-        try:
-            with _one_creator(uri):
-                client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI"))
-                client.search_experiments(max_results=1)
-        except Exception as error:
-            raise HsipipeError(
-                f"MLflow at {without_credentials(uri)} cannot be used: {first_line(error)} "
-                "Start the server, or correct or unset MLFLOW_TRACKING_URI."
-            ) from error
+        with usable(root), _one_creator(uri):
+            client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI"))
+            client.search_experiments(max_results=1)
     return client
 
 

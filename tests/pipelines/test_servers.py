@@ -53,7 +53,7 @@ def test_a_run_is_recorded_and_a_model_registered_and_loaded_through_a_server(
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
         tracker.log(1, {"loss": 0.5})
-        version = register_model(root, tmp_path / "superresolver", tracker=tracker, bands=8, tags={})
+        version = register_model(root, tmp_path / "superresolver", tracker=tracker, model=model, tags={})
     client = connect(root)
     run = client.get_run(tracker.run_id)
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})

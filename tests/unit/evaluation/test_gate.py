@@ -12,7 +12,7 @@ from hsipipe.evaluation.gate import bound, decide
 
 @pytest.fixture
 def gate(make_params):
-    return make_params("gate")
+    return make_params("gate", max_sam_rise_deg=0.05, enough_consistency_db=50.0)
 
 
 def scores(*values):

@@ -9,8 +9,9 @@ from affine import Affine
 from typer.testing import CliRunner
 
 import flows.prediction
+import hsipipe.inference.inputs
 from flows.__main__ import app
-from flows.image_pair import MsiFile, check_positions, pair_notes, quality_note
+from flows.image_pair import quality_note
 from flows.prediction import predict_file
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
@@ -18,6 +19,7 @@ from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInpu
 from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
+from hsipipe.inference.pair import MsiFile, check_positions, pair_notes
 from hsipipe.models.base import check_input, check_msi
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.fusion_setup import Pairing
@@ -248,7 +250,9 @@ def test_nothing_is_said_of_a_pair_that_fits_or_whose_psf_nobody_knows(scene):
 
 def test_what_is_to_be_known_of_a_pair_is_a_warning_before_the_note(predict, scene, capsys, monkeypatch):
     given = {}
-    monkeypatch.setattr(flows.prediction, "pair_notes", lambda lr, msi, **known: given.update(known) or ["It moved."])
+    monkeypatch.setattr(
+        hsipipe.inference.inputs, "pair_notes", lambda lr, msi, **known: given.update(known) or ["It moved."]
+    )
     predict(Modulation(), msi=scene[2])
     assert capsys.readouterr().err.startswith("warning: It moved.\nnote: degraded")
     assert (given["scale"], given["psf"], given["response"]) == (SCALE, PSF, None)

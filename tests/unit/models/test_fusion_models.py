@@ -13,6 +13,7 @@ from hsipipe.models.base import SceneResolver, SpreadResolver, SuperResolver
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.catalogue import load_model
 from hsipipe.models.fusion_setup import Pairing
+from hsipipe.storage.manifest import write_manifest
 from hsipipe.training.fusion_recipes import RECIPES
 
 SCALE, BANDS, PSF = 4, 7, Psf("gaussian", sigma=1.7)
@@ -81,6 +82,7 @@ def test_a_saved_model_predicts_the_same(make, name, tmp_path):
     model = make(name, stir=0.05, samples=2)
     _, lr, msi, _ = scene()
     model.save(tmp_path)
+    write_manifest(tmp_path)
     loaded = load_model(tmp_path)
     assert (loaded.name, loaded.samples, loaded.nfe) == (model.name, model.samples, model.nfe)
     for got, expected in zip(

@@ -11,6 +11,7 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.errors import IntegrityError, ModelInputError
 from hsipipe.models.base import SuperResolver
 from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.storage.manifest import write_manifest
 
 BANDS, SCALE = 12, 4
 
@@ -99,6 +100,7 @@ def test_back_projection_brings_it_to_the_input(lr):
 def test_a_saved_model_is_found_by_its_kind_and_predicts_the_same(lr, tmp_path):
     model = build(psf=Psf("gaussian", sigma=1.5), consistency=1)
     model.save(tmp_path)
+    write_manifest(tmp_path)
     loaded = hsipipe.load_model(tmp_path)
     assert isinstance(loaded, PcaResidual)
     np.testing.assert_array_equal(loaded.predict(lr), model.predict(lr))

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError
+from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError, StageUnreachableError
 from tasks import ledger
 from tasks.ledger import Outcome
 
@@ -77,6 +77,40 @@ def test_what_ran_before_comes_back_from_the_cache(root):
 def test_a_failing_stage_is_reported_in_its_own_words(root):
     with pytest.raises(StageFailedError, match=r"^Stage fail failed: band 7 is dead$"):
         ledger.repro(root, "fail", on_line=print)
+
+
+def test_a_stage_whose_server_did_not_answer_is_told_from_one_that_is_wrong(root):
+    text = FAIL.replace("band 7 is dead", "Cannot download a.zip").replace("\\n", "\\nunreachable\\n")
+    (root / "fail.py").write_text(text, encoding="utf-8")
+    with pytest.raises(StageUnreachableError, match=r"^Stage fail failed: Cannot download a\.zip$"):
+        ledger.repro(root, "fail", on_line=print)
+
+
+def test_a_stage_can_be_made_to_run_though_dvc_sees_no_change(root):
+    ledger.repro(root, "make", on_line=print)
+    assert ledger.repro(root, "make", on_line=print, force=True) is Outcome.RAN
+
+
+def test_what_is_stale_is_named(root):
+    (root / "dvc.yaml").write_text(DVC_YAML.split("  fail:")[0], encoding="utf-8")
+    assert ledger.stale(root, on_line=print) == ["make"]
+    ledger.repro(root, "make", on_line=print)
+    assert ledger.stale(root, on_line=print) == []
+    (root / "dvc.yaml").write_text("stages: [", encoding="utf-8")
+    with pytest.raises(StageFailedError, match="cannot tell what is up to date"):
+        ledger.stale(root, on_line=print)
+
+
+def test_a_remote_storage_is_one_that_dvc_has_as_its_default(root):
+    assert not ledger.remotes(root)
+    text = "[core]\n    remote = store\n['remote \"store\"']\n    url = /nowhere\n"
+    (root / ".dvc" / "config.local").write_text(text, encoding="utf-8")
+    assert ledger.remotes(root)
+
+
+def test_a_session_inside_a_session_is_the_same_one(root):
+    with ledger.session(root) as outer, ledger.session(root, timeout_s=1) as inner:
+        assert inner is outer
 
 
 def test_without_words_of_its_own_dvc_speaks_for_the_stage(root):

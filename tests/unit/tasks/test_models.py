@@ -13,9 +13,10 @@ from hsipipe.models.dmgasr import Dmgasr, LatentNet
 from hsipipe.models.gae import GroupAutoencoder
 from hsipipe.models.unet import Unet
 from hsipipe.params import load_params
+from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
 from tasks.ledger import SWEEP_RUN, set_params
-from tasks.tracking import load_registered, register_model, registered_uri
+from tasks.tracking import load_pinned, load_registered, register_model, registered_uri, resolve_registered
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, global_store
 
@@ -46,10 +47,11 @@ def make_model(root, folder, *, steps):
     return folder
 
 
-def register(root, folder, **inputs):
+def register(root, folder, model=None):
+    model = model or Dmgasr.load(folder)
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-        version = register_model(root, folder, tracker=tracker, tags={"mpsnr_db": 30.0}, **{"bands": BANDS, **inputs})
+        version = register_model(root, folder, tracker=tracker, model=model, tags={"mpsnr_db": 30.0})
     assert tracker.client.get_run(tracker.run_id).info.status == "FINISHED"
     return version
 
@@ -95,6 +97,25 @@ def test_a_model_whose_bytes_changed_is_refused(root, registered):
         load_registered(root, f"models:/{NAME}@challenger")
 
 
+def test_what_mlflow_loads_is_verified_too(root, registered):
+    (weights,) = (root / "mlartifacts").rglob("model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors has sha256"):
+        load_challenger(root)
+
+
+def test_a_pinned_version_stays_when_the_alias_moves(root, registered, tmp_path):
+    folder, _ = registered
+    pinned = resolve_registered(root, f"models:/{NAME}@challenger")
+    register(root, make_model(root, tmp_path / "b" / "superresolver", steps=2))
+    assert (pinned.uri, pinned.sha256) == (f"models:/{NAME}/1", digest(folder))
+    lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
+    np.testing.assert_array_equal(load_pinned(root, pinned).predict(lr), Dmgasr.load(folder).predict(lr))
+    assert resolve_registered(root, f"models:/{NAME}@challenger").version == "2"
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
@@ -138,7 +159,7 @@ def load(root, tmp_path, monkeypatch):
         folder = tmp_path / "superresolver"
         with publish(folder) as out:
             (out / "config.json").write_text("{}")
-        assert register(root, folder, bands=model.bands, msi_bands=model.msi_bands, scale=model.scale) == 1
+        assert register(root, folder, model) == 1
         return load_challenger(root)
 
     return load

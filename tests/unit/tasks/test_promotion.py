@@ -34,8 +34,9 @@ def registry(root, tmp_path):
         folder = tmp_path / str(seed) / "superresolver"
         with publish(folder) as out:
             make_control(seed).save(out)
+        model = make_control(seed)
         with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-            assert register_model(root, folder, tracker=tracker, tags={}, bands=BANDS) == seed
+            assert register_model(root, folder, tracker=tracker, model=model, tags={}) == seed
     return root
 
 

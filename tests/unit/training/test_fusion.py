@@ -13,6 +13,7 @@ from hsipipe.models.catalogue import load_model, saved_name
 from hsipipe.params import Params, load_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
+from hsipipe.storage.manifest import write_manifest
 from hsipipe.storage.publish import publish
 from hsipipe.training import fusion, loop
 from hsipipe.training.fusion import train_fusion
@@ -66,7 +67,7 @@ def response_of(patches):
 def train(name, params, patches, folder, *, objective="diffusion", log=lambda step, metrics: None):
     for part in ("out", "work"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    return train_fusion(
+    summary = train_fusion(
         patches,
         folder / "out",
         recipe=RECIPES[name](params),
@@ -76,6 +77,8 @@ def train(name, params, patches, folder, *, objective="diffusion", log=lambda st
         log=log,
         description=name,
     )
+    write_manifest(folder / "out")
+    return summary
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,6 +32,7 @@ from hsipipe.models.dmgasr import Dmgasr, load_gae
 from hsipipe.params import parse_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.protocols import PROTOCOLS, make_protocol
+from hsipipe.storage.manifest import write_manifest
 from hsipipe.storage.stores import get_array, open_store, read
 
 SCALE, GUARD, SIZE = 4, 8, 80
@@ -233,6 +234,7 @@ def test_trap_10_checkpoints_hold_no_pickle_and_none_is_loaded(trainings, model,
     for name in ("model.pt", "model.pth", "model.ckpt", "model.pkl", "pytorch_model.bin"):
         torch.save({"weights": _Bomb(exploded)}, tmp_path / "beside" / name)
     for name, error in (("disguised", IntegrityError), ("beside", MissingInputError)):
+        write_manifest(tmp_path / name)
         with pytest.raises(error):
             load_model(tmp_path / name)
     assert not exploded.exists()
@@ -321,6 +323,7 @@ def test_a_whole_evaluation_predicts_the_same_bits_with_another_truth(pairs, row
 
 def test_the_saved_model_needs_nothing_but_the_observation(rows, model, params, tested, tmp_path):
     model.save(tmp_path)
+    write_manifest(tmp_path)
     (row,) = (row for row in rows if row.kind == "model")
     for pair in tested:
         alone = predict_scene(

@@ -1,0 +1,255 @@
+"""Does the model server answer right, at once and for long, while others misbehave?
+
+    python benchmarks/model_server.py                     # 60 s for each of two models in the default sizes
+    python benchmarks/model_server.py --seconds 10 --kind pca-residual
+
+Eight clients send LR patches of 32 x 32 pixels; each answer is compared bit for bit with the direct prediction. At the
+same time one client sends garbage and one hangs in the middle of its requests. The weights are those of the first
+moment: they cost no training, and take the time of trained ones.
+"""
+
+import argparse
+import http.client
+import io
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import record  # isort: skip  # counts the cores before the libraries do
+
+import numpy as np
+import psutil
+import torch
+
+from hsipipe.inference.inputs import OVERLAP, TILE
+from hsipipe.inference.scene import predict_scene
+from hsipipe.models.catalogue import load_model
+from hsipipe.models.dmgasr import Dmgasr, LatentNet
+from hsipipe.models.gae import GroupAutoencoder
+from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.models.unet import Unet
+from hsipipe.params import Params, load_params
+from hsipipe.storage.publish import publish
+
+BANDS, EDGE, SCALE = 31, 32, 4
+CLIENTS, CUBES, WARM_UP_S = 8, 8, 10.0
+RESULT = record.ROOT / "benchmarks/results/model_server.json"
+KINDS = ("pca-residual", "dmgasr")
+GARBAGE_S = 0.05
+FLAT = 0.02
+"""Growth of the resident memory between a quarter of the time and its end that is still called flat."""
+
+
+def make(kind: str, params: Params, folder: Path) -> None:
+    torch.manual_seed(0)
+    if kind == "dmgasr":
+        diffusion = params.diffusion
+        net = LatentNet(
+            Unet(params.gae.latent_channels, diffusion.unet, patch=params.patches.size),
+            objective="diffusion",
+            schedule=diffusion.schedule,
+            steps=diffusion.steps,
+            space=diffusion.space,
+            target=diffusion.target,
+            scale_input=diffusion.scale_input,
+            scale=SCALE,
+        )
+        model = Dmgasr(GroupAutoencoder(BANDS, params.gae), net, sampling=params.sampling)
+    else:
+        sizes = {name: getattr(params.control, name) for name in ("components", "width", "blocks")}
+        model = PcaResidual(BANDS, scale=SCALE, consistency=params.sampling.consistency, **sizes)
+        model.set_components(torch.rand(1000, BANDS), 0.1 * torch.randn(1000, BANDS))
+        torch.nn.init.normal_(model.tail.weight, std=0.1)
+    with publish(folder) as out:
+        model.save(out)
+
+
+@dataclass
+class Tally:
+    """What the clients have met; one lock for all."""
+
+    seconds: list[float] = field(default_factory=list)
+    failed: int = 0
+    wrong: int = 0
+    garbage: int = 0
+    garbage_served: int = 0
+    hung: int = 0
+    errors: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def well_behaved(port: int, bodies: list[bytes], expected: list[bytes], tally: Tally, until: threading.Event) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+        turn = 0
+        while not until.is_set():
+            number = turn % len(bodies)
+            turn += 1
+            begun = time.perf_counter()
+            try:
+                connection.request("POST", "/predict", bodies[number], {"Content-Type": "application/x-npy"})
+                answer = connection.getresponse()
+                body, status = answer.read(), answer.status
+            except (OSError, http.client.HTTPException) as error:
+                body, status = repr(error).encode(), 0
+                connection.close()
+            taken = time.perf_counter() - begun
+            with tally.lock:
+                tally.seconds.append(taken)
+                tally.failed += status != 200
+                tally.wrong += status == 200 and body != expected[number]
+                if status != 200:
+                    tally.errors.add(f"{status}: {body[:200].decode(errors='replace')}")
+
+
+def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
+    rng = random.Random(0)
+    bodies = [b"", b"garbage", good[:-9], good[:40], b"PK\x03\x04" + rng.randbytes(200), b"II*\0" + rng.randbytes(200)]
+    while not until.wait(GARBAGE_S):
+        body = rng.choice(bodies)
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        message = rng.choice(
+            [rng.randbytes(300) + b"\r\n\r\n", head + body, head.replace(b"predict", b"nowhere") + body]
+        )
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(message)
+            with tally.lock:
+                tally.garbage += 1
+                tally.garbage_served += not re.match(rb"HTTP/1.1 4\d\d ", connection.recv(4096))
+
+
+def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
+    """Keeps ten connections in the middle of a head or a body, and opens new ones for those that are closed."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good)
+    held: list[socket.socket] = []
+    while not until.wait(0.2):
+        if len(held) >= 10:
+            held.pop(0).close()
+        with suppress(OSError):
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+            connection.sendall((head + good[:1000], head[:30], b"")[tally.hung % 3])
+            held.append(connection)
+            with tally.lock:
+                tally.hung += 1
+    for connection in held:
+        connection.close()
+
+
+def under_load(process: subprocess.Popen, port: int, folder: Path, seconds: float) -> tuple[Tally, list[float], float]:
+    """What the clients met after the warm-up, resident MiB of the server second by second, and how long it took."""
+    model = load_model(folder)
+    cubes = np.random.default_rng(0).random((CUBES, BANDS, EDGE, EDGE), dtype=np.float32)
+    bodies = [npy(cube) for cube in cubes]
+    expected = [npy(predict_scene(model, cube, tile=TILE, overlap=OVERLAP)) for cube in cubes]
+    tally, until, server = Tally(), threading.Event(), psutil.Process(process.pid)
+    threads = [
+        threading.Thread(target=well_behaved, args=(port, bodies, expected, tally, until)) for _ in range(CLIENTS)
+    ]
+    threads += [
+        threading.Thread(target=other, args=(port, bodies[0], tally, until)) for other in (sends_garbage, hangs)
+    ]
+    for thread in threads:
+        thread.start()
+    resident = []
+    try:
+        time.sleep(min(WARM_UP_S, seconds / 4))
+        with tally.lock:
+            warm, begun = len(tally.seconds), time.perf_counter()
+        while time.perf_counter() - begun < seconds and process.poll() is None:
+            resident.append(server.memory_info().rss / 2**20)
+            time.sleep(1)
+    finally:
+        until.set()
+        taken = time.perf_counter() - begun
+        for thread in threads:
+            thread.join()
+    tally.seconds = tally.seconds[warm:]
+    return tally, resident, taken
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def measure(kind: str, params: Params, seconds: float) -> list[record.Row]:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        make(kind, params, folder)
+        command = [sys.executable, "-m", "flows", "model-server", "--model", str(folder), "--port", "0"]
+        environment = {**os.environ, "TMPDIR": place}
+        with (
+            (Path(place) / "log").open("w") as log,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True) as process,
+        ):
+            try:
+                line = process.stdout.readline()
+                tally, resident, taken = under_load(process, int(line.rsplit(":", 1)[1]), folder, seconds)
+                process.terminate()
+                code = process.wait(60)
+            finally:
+                process.kill()
+        left = [entry.name for entry in Path(place).iterdir() if entry.name.startswith("hsipipe-request-")]
+        tracebacks = (Path(place) / "log").read_text().count("Traceback")
+    for error in sorted(tally.errors):
+        print(error)
+    return rows(kind, tally, resident, taken, code=code, left=len(left), tracebacks=tracebacks)
+
+
+def rows(
+    kind: str, tally: Tally, resident: list[float], taken: float, *, code: int, left: int, tracebacks: int
+) -> list[record.Row]:
+    milliseconds = np.array(tally.seconds) * 1000
+    quarter, half, end = (resident[min(len(resident) - 1, len(resident) * part // 4)] for part in (1, 2, 4))
+    growth = end / quarter - 1
+
+    def none(name: str, value: float) -> record.Row:
+        return record.row(f"{kind}: {name}", value, "", target="0", met=value == 0)
+
+    return [
+        record.row(f"{kind}: requests", len(milliseconds), ""),
+        none("failed", tally.failed),
+        none("wrong", tally.wrong),
+        record.row(f"{kind}: p50", float(np.percentile(milliseconds, 50)), "ms"),
+        record.row(f"{kind}: p99", float(np.percentile(milliseconds, 99)), "ms"),
+        record.row(f"{kind}: requests per second", len(milliseconds) / taken, "1/s"),
+        record.row(f"{kind}: garbage sent", tally.garbage, ""),
+        none("garbage not answered with 4xx", tally.garbage_served),
+        record.row(f"{kind}: connections that hung", tally.hung, ""),
+        record.row(f"{kind}: resident at the start", resident[0], "MiB"),
+        record.row(f"{kind}: resident after a quarter", quarter, "MiB"),
+        record.row(f"{kind}: resident in the middle", half, "MiB"),
+        record.row(f"{kind}: resident at the end", end, "MiB"),
+        record.row(f"{kind}: growth after a quarter", growth * 100, "%", target=f"< {FLAT:.0%}", met=growth < FLAT),
+        none("exit code after SIGTERM", code),
+        none("folders of requests left", left),
+        none("tracebacks in the log", tracebacks),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each model, after the warm-up")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="default: both")
+    arguments = parser.parse_args()
+    params = load_params(record.ROOT / "params.yaml")
+    found = record.read_record(RESULT)
+    about = record.environment("torch", "numpy", "uvicorn", "h11", "fastapi", "zarr")
+    for kind in arguments.kind or KINDS:
+        measured = measure(kind, params, arguments.seconds)
+        record.show(measured)
+        found[kind] = {"seconds": arguments.seconds, "clients": CLIENTS, **about, "rows": measured}
+    record.write_record(RESULT, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""An LR-HSI and an HR-MSI out of two files, and whether they belong together."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+
+from hsipipe.degradation.psf import Psf
+from hsipipe.degradation.registration import pair_warnings
+from hsipipe.errors import DataError
+from hsipipe.formats import open_cube
+from hsipipe.formats.georeference import crs_of, transform_of
+from hsipipe.inference.values import scaled
+from hsipipe.inference.wording import Wording
+from hsipipe.models.base import SuperResolver, check_msi
+from hsipipe.models.fusion import FusionModel
+
+TOLERANCE = 0.5
+"""How far in HR pixels the corners of the two images may lie apart; files round their coordinates."""
+
+
+class MsiFile(NamedTuple):
+    """Where the HR-MSI is, and how it is read.
+
+    Attributes:
+        path: Of any supported format.
+        full_scale: Value that means 1.0.
+        variable: Array to read, if the file holds several.
+    """
+
+    path: Path
+    full_scale: float = 1.0
+    variable: str | None = None
+
+
+def read_msi(
+    file: MsiFile,
+    cube: xr.DataArray,
+    lr: NDArray[np.float32],
+    *,
+    model: SuperResolver,
+    wording: Wording,
+    admit: Callable[[xr.DataArray, int], None],
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+    """The HR-MSI (c, H, W) float32 of an LR-HSI, and the centres of its bands (c,) where the file says them.
+
+    Args:
+        file: The HR-MSI.
+        cube: The LR-HSI as it was opened, for its position.
+        lr: Its values (C, h, w).
+        model: What fuses the two.
+        wording: What the caller calls its settings, for messages.
+        admit: Called with the opened HR-MSI and 1 before its values are read; it raises where they are too many.
+
+    Raises:
+        DataError: Their positions do not agree, or the values are out of range.
+        ModelInputError: Extent, ratio or number of bands are not the model's.
+        HsipipeError: The file is missing or cannot be read.
+    """
+    msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
+    admit(msi, 1)
+    check_positions(cube, msi)
+    example = wording.given("msi_full_scale", 10000)
+    values = scaled(msi, file.path, full_scale=file.full_scale, example=example)
+    known = "wavelength_nm" in msi.coords
+    centres = np.asarray(msi["wavelength_nm"].to_numpy(), dtype=np.float64) if known else None
+    return check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0], centres
+
+
+def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:
+    """Check that two cubes cover the same ground, corner by corner, where both know theirs.
+
+    Args:
+        lr: LR-HSI (band, y, x).
+        msi: HR-MSI (band, y, x).
+
+    Raises:
+        DataError: A corner differs by more than half an HR pixel; the message has both extents.
+    """
+    crs, other = crs_of(lr), crs_of(msi)
+    coarse, fine = transform_of(lr), transform_of(msi)
+    if crs is None or other is None or coarse is None or fine is None:
+        return
+    corners, expected = _corners(lr, coarse), _corners(msi, Affine.identity())
+    if crs != other:
+        corners = _reprojected(corners, crs, other)
+    apart = float(np.abs(np.subtract([~fine @ corner for corner in corners], expected)).max())
+    if not apart <= TOLERANCE + 1e-6:  # of a corner that cannot be projected, it is no number
+        left, bottom, right, top = _bounds(corners)
+        raise DataError(
+            f"The LR-HSI covers {_extent(_corners(lr, coarse), crs)}, the HR-MSI "
+            f"{_extent(_corners(msi, fine), other)}: their corners lie up to {apart:.4g} HR pixels apart, expected at "
+            f"most {TOLERANCE:g}. Bring both to the same ground with rows and columns in the same direction, for "
+            "example the HR-MSI by "
+            f"gdalwarp -te {left:.10g} {bottom:.10g} {right:.10g} {top:.10g}."
+        )
+
+
+def pair_notes(
+    lr: NDArray[np.float32],
+    msi: NDArray[np.float32],
+    *,
+    scale: int,
+    psf: Psf | None,
+    response: NDArray[Any] | None,
+    msi_wavelength_nm: NDArray[Any] | None = None,
+) -> list[str]:
+    """What a person should know of the pair before its fusion is trusted, a sentence each.
+
+    Args:
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W).
+        scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor, where the model knows it.
+        response: Spectral response (c, C), where the model knows it.
+        msi_wavelength_nm: Centres of the MSI's bands (c,), where its file says them.
+    """
+    if psf is None:  # what the LR sensor would have seen of the HR-MSI is not known
+        return []
+    return pair_warnings(lr, msi, scale=scale, psf=psf, response=response, wavelength_nm=msi_wavelength_nm)
+
+
+def psf_of(model: SuperResolver) -> Psf | None:
+    """The PSF of the LR sensor that a model was made for, where it knows it."""
+    psf = getattr(model, "psf", None)
+    return psf if isinstance(psf, Psf) else None
+
+
+def response_of(
+    model: SuperResolver, lr: NDArray[np.float32], msi: NDArray[np.float32]
+) -> NDArray[np.floating[Any]] | None:
+    """The spectral response (c, C) that a model works with, where it is not the pair that tells it."""
+    if not isinstance(model, FusionModel) or model.pairing.response == "estimated":
+        return None
+    known: NDArray[np.floating[Any]] = model.response.cpu().numpy()
+    return known if known.shape == (len(msi), len(lr)) else None
+
+
+_Point = tuple[float, float]
+
+
+def _corners(cube: xr.DataArray, transform: Affine) -> list[_Point]:
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    return [transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+
+
+def _reprojected(points: list[_Point], crs: Any, other: Any) -> list[_Point]:
+    from rasterio.warp import transform  # takes a while
+
+    x, y = transform(crs, other, *zip(*points, strict=True))[:2]
+    return list(zip(x, y, strict=True))
+
+
+def _bounds(corners: list[_Point]) -> tuple[float, float, float, float]:
+    x, y = zip(*corners, strict=True)
+    return min(x), min(y), max(x), max(y)
+
+
+def _extent(corners: list[_Point], crs: Any) -> str:
+    left, bottom, right, top = _bounds(corners)
+    return f"x {left:.10g} to {right:.10g} and y {bottom:.10g} to {top:.10g} ({crs.to_string()})"

@@ -1,0 +1,122 @@
+"""The application: what is asked for at which path, and how errors look."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from hsipipe.serving.answers import Options
+from hsipipe.serving.failures import INTERNAL, ClientGoneError, RequestError, body_of, headers_of
+from hsipipe.serving.guard import Guard
+from hsipipe.serving.metrics import MEDIA
+from hsipipe.serving.service import ModelServer
+from hsipipe.serving.uploads import media_types
+
+_GONE = 499
+
+
+def make_app(server: ModelServer, *, started: Callable[[], None] = lambda: None) -> Guard:
+    """The ASGI application of a server.
+
+    Args:
+        server: What it does.
+        started: Called when it begins to serve.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        handles_signals = threading.current_thread() is threading.main_thread()
+        if handles_signals:
+            loop.add_signal_handler(signal.SIGHUP, server.model.refresh)
+        following = asyncio.create_task(server.follow())
+        started()
+        try:
+            yield
+        finally:
+            if handles_signals:
+                loop.remove_signal_handler(signal.SIGHUP)
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            server.close()
+
+    # Its pages of documentation would load scripts from elsewhere.
+    app = FastAPI(title="hsipipe model server", docs_url=None, redoc_url=None, lifespan=lifespan)
+    _add_routes(app, server)
+    _add_error_handlers(app, server)
+    return Guard(app, limits=server.limits, metrics=server.metrics)
+
+
+def _add_routes(app: FastAPI, server: ModelServer) -> None:
+    body = {"requestBody": {"required": True, "content": media_types()}}
+
+    @app.post("/predict", openapi_extra=body, response_class=Response)
+    async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
+        """Super-resolve one LR cube; the answer has its form. A .npy may be a batch (B, C, h, w)."""
+        return await server.predict(request, options)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether the model predicts."""
+        await server.check_health()
+        return {"status": "ok"}
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        """Which model is in service."""
+        return server.describe()
+
+    @app.post("/model/refresh", status_code=202)
+    async def refresh(request: Request) -> dict[str, bool]:
+        """Look for another version and put it in service once it predicts; /model says how it went."""
+        server.check_may_refresh(request)
+        return {"started": server.model.refresh()}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """The counters, for Prometheus."""
+        return Response(server.metrics.text(), media_type=MEDIA)
+
+
+def _add_error_handlers(app: FastAPI, server: ModelServer) -> None:
+    @app.exception_handler(RequestError)
+    async def of_request(_: Request, error: RequestError) -> Response:
+        if error.reason is not None:
+            server.metrics.refused.labels(error.reason).inc()
+        return _error(error.status, str(error), headers_of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def of_query(_: Request, error: RequestValidationError) -> Response:
+        found = [f"{entry['loc'][-1]}: {entry['msg']}" for entry in error.errors()]
+        return _error(400, f"The query is wrong: {'; '.join(found)}; known are {', '.join(Options.model_fields)}.")
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        known = ", ".join(f"{path} ({', '.join(sorted(ways))})" for path, ways in _known(app).items())
+        message = f"{request.method} {request.url.path}: {error.detail}; known are {known}."
+        return _error(error.status_code, message, dict(error.headers or {}))
+
+    @app.exception_handler(ClientGoneError)
+    async def of_nobody(_: Request, __: ClientGoneError) -> Response:
+        return Response(status_code=_GONE)
+
+    @app.exception_handler(Exception)
+    async def of_server(_: Request, __: Exception) -> Response:
+        return _error(500, INTERNAL)
+
+
+def _known(app: FastAPI) -> dict[str, set[str]]:
+    return {
+        str(getattr(route, "path", "")): set(getattr(route, "methods", None) or ()) - {"HEAD"} for route in app.routes
+    }
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(body_of(message), status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,46 @@
+"""How much a client may ask for, send and wait."""
+
+import math
+from dataclasses import dataclass, fields
+
+from hsipipe.errors import ParamsError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a server; each is checked before the memory or the time that it bounds is spent.
+
+    Attributes:
+        body_bytes: Largest body of a request.
+        upload_bytes: Largest sum of the bodies that lie on the disk at once.
+        values: Most values (images x bands x rows x columns) of a prediction, and of an HR-MSI.
+        tile: Largest edge of a tile in LR pixels; the memory that a network takes grows with its square.
+        head_s: Seconds for the request line and the headers, from the opening of a connection.
+        body_s: Seconds for the body.
+        predict_s: Seconds from the end of the body to the answer, the wait for a worker among them.
+        stall_s: Seconds that a client may take nothing of its answer.
+        grace_s: Seconds for the requests in flight when the server is told to end.
+        workers: Predictions at a time.
+        queue: Predictions that wait for a worker.
+        connections: Connections at a time.
+    """
+
+    body_bytes: int = 256 << 20
+    upload_bytes: int = 4 << 30
+    values: int = 1 << 27
+    tile: int = 256
+    head_s: float = 10.0
+    body_s: float = 120.0
+    predict_s: float = 300.0
+    stall_s: float = 60.0
+    grace_s: float = 30.0
+    workers: int = 1
+    queue: int = 16
+    connections: int = 256
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            least = 0 if entry.name == "queue" else 1 if isinstance(entry.default, int) else 0.001
+            if not (math.isfinite(value) and value >= least):
+                raise ParamsError(f"The limit {entry.name} must be at least {least}, got {value}.")

@@ -1,0 +1,185 @@
+"""What a server does for each kind of request, apart from how requests reach it."""
+
+import asyncio
+import hmac
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from hsipipe.serving.answers import Answer, Options, answer, check_options
+from hsipipe.serving.failures import ClientGoneError, RequestError, as_request_error, one_line
+from hsipipe.serving.guard import SPACE
+from hsipipe.serving.limits import Limits
+from hsipipe.serving.metrics import Metrics
+from hsipipe.serving.model import Loaded, ModelInService, ModelSource, try_out
+from hsipipe.serving.predictions import Predictions, Tick
+from hsipipe.serving.uploads import receive
+from hsipipe.serving.workspace import FileAnswer, Workspace
+
+_TRIAL_S = 10.0
+"""How long the last trial of the model is believed."""
+_LONGEST_TRIAL_S = 30.0
+_LONGEST_NOTE = 1000
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
+
+
+class ModelServer:
+    """A model, its workers and its counters.
+
+    Args:
+        source: Where models come from; the first one is loaded here.
+        limits: Of the server.
+        token: What may refresh the model; None: clients of this machine may.
+        follow_s: Seconds between two questions whether another model is wanted; None: it is not asked.
+
+    Raises:
+        HsipipeError: The model cannot be loaded, or does not predict.
+    """
+
+    def __init__(
+        self, source: ModelSource, *, limits: Limits, token: str | None = None, follow_s: float | None = None
+    ) -> None:
+        self.limits, self.metrics = limits, Metrics()
+        self.model = ModelInService(source, switched=self.metrics.model_switched)
+        self.predictions = Predictions(limits, changed=self.metrics.waiting.set)
+        self._token, self._follow_s = token, follow_s
+        self._trials = ThreadPoolExecutor(1, thread_name_prefix="trial")
+        self._tried: tuple[Loaded, float] = (self.model.current, time.monotonic())
+        self._trial: asyncio.Future[None] | None = None
+
+    async def predict(self, request: Request, options: Options) -> FileAnswer:
+        """Super-resolve the body of a request.
+
+        Raises:
+            RequestError: What the client did wrong, or which limit ended it.
+            ClientGoneError: Nobody waits for the answer.
+        """
+        loaded = self.model.current
+        workspace = Workspace(request.scope[SPACE])
+        try:
+            check_options(options)
+            self.predictions.check_free()
+            uploads = await receive(request, workspace.path)
+
+            def make(tick: Tick) -> Answer:
+                return answer(loaded.model, uploads, options, limits=self.limits, before_tile=tick)
+
+            workspace.hold()
+            made = await self.predictions.run(make, gone=_watch(request), ended=workspace.release)
+            headers = {**version_headers(loaded), **_notes(made)}
+            return FileAnswer(made.path, workspace, media_type=made.kind.media, headers=headers)
+        except ClientDisconnect as error:
+            raise ClientGoneError from error
+        except Exception as error:
+            if (told := as_request_error(error, workspace.path)) is None:
+                raise
+            raise told from error
+        finally:
+            workspace.release()
+
+    async def check_health(self) -> None:
+        """Check that the model predicts and a worker is free or will be.
+
+        Raises:
+            RequestError: It does not.
+        """
+        if self.predictions.are_stuck:
+            raise RequestError(503, "Every worker hangs in its prediction; start the server again.")
+        loaded, at = self._tried
+        if loaded is self.model.current and time.monotonic() - at < _TRIAL_S:
+            return
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.get_running_loop().run_in_executor(self._trials, self._try_out)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._trial), _LONGEST_TRIAL_S)
+        except TimeoutError as error:
+            raise RequestError(503, f"A tiny prediction takes longer than {_LONGEST_TRIAL_S:g} s.") from error
+        except Exception as error:
+            raise RequestError(503, f"A tiny prediction failed: {one_line(str(error))}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """The model in service, as JSON."""
+        loaded = self.model.current
+        model = loaded.model
+        return {
+            **loaded.pinned._asdict(),
+            "kind": model.name,
+            "scale": model.scale,
+            "bands": model.bands,
+            "msi_bands": model.msi_bands,
+            "since": loaded.since,
+            "is_switching": self.model.is_switching,
+            "last_failed_switch": None if self.model.failed is None else asdict(self.model.failed),
+        }
+
+    def check_may_refresh(self, request: Request) -> None:
+        """Check that a client may ask for another model.
+
+        Raises:
+            RequestError: It may not.
+        """
+        if self._token is not None:
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+                raise RequestError(401, "Send the header Authorization: Bearer <HSIPIPE_SERVER_TOKEN of the server>.")
+            return
+        # Behind a proxy every client is of this machine; a page in a browser is, too.
+        passed_on = [name for name in _FORWARDED if name in request.headers]
+        if passed_on or not _is_of_this_machine(request):
+            raise RequestError(
+                403, "Only clients of this machine may do that; start the server with HSIPIPE_SERVER_TOKEN set."
+            )
+
+    async def follow(self) -> None:
+        """Ask again and again whether another model is wanted."""
+        while self._follow_s is not None:
+            await asyncio.sleep(self._follow_s)
+            self.model.refresh()
+
+    def close(self) -> None:
+        """End what can be ended."""
+        self.predictions.close()
+        self.model.close()
+        self._trials.shutdown(wait=False, cancel_futures=True)
+
+    def _try_out(self) -> None:
+        loaded = self.model.current
+        try_out(loaded.model)
+        self._tried = (loaded, time.monotonic())
+
+
+def version_headers(loaded: Loaded) -> dict[str, str]:
+    """Which model made an answer."""
+    return {
+        "X-Model-Name": _ascii(loaded.pinned.name),
+        "X-Model-Version": _ascii(loaded.pinned.version),
+        "X-Model-Sha256": loaded.pinned.sha256,
+    }
+
+
+def _notes(made: Answer) -> dict[str, str]:
+    return {"X-Note": _ascii(" ".join(made.notes))[:_LONGEST_NOTE]} if made.notes else {}
+
+
+def _ascii(text: str) -> str:
+    return one_line(text).encode("ascii", "replace").decode()
+
+
+def _is_of_this_machine(request: Request) -> bool:
+    try:
+        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _watch(request: Request) -> Callable[[], Awaitable[None]]:
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return gone

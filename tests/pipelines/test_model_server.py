@@ -1,0 +1,185 @@
+"""The model server as a process, with a real registry: an alias moves under load, and the end is a good one."""
+
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.params import load_params
+from hsipipe.storage.publish import publish
+from tasks.tracking import register_model
+from tasks.tracking.runs import stage_run
+from tasks.tracking.store import connect
+
+# MLflow warns of the annotations of its own classes when log_model imports them for the first time.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")]
+
+NAME, BANDS, DEADLINE_S = "hsipipe-synthetic-x4", 8, 120
+
+
+def build(seed):
+    torch.manual_seed(seed)
+    model = PcaResidual(BANDS, components=5, width=16, blocks=2, scale=4)
+    model.set_components(torch.rand(100, BANDS), 0.1 * torch.randn(100, BANDS))
+    torch.nn.init.normal_(model.tail.weight, std=0.1)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def root(tmp_path, repository, fresh_store):
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(repository / name, tmp_path / name)
+    shutil.copyfile(fresh_store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def register(root, seed):
+    """Register a model, and give its version."""
+    folder = root / str(seed) / "superresolver"
+    with publish(folder) as out:
+        build(seed).save(out)
+    params = load_params(root / "params.yaml")
+    with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
+        return str(register_model(root, folder, tracker=tracker, tags={}, bands=BANDS))
+
+
+def promote(root, version):
+    connect(root).set_registered_model_alias(NAME, "champion", version)
+
+
+class Server:
+    def __init__(self, process, port):
+        self.process, self.port = process, port
+
+    def ask(self, method, path, body=None):
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)) as connection:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+
+    def version(self):
+        return json.loads(self.ask("GET", "/model")[2])["version"]
+
+
+@contextmanager
+def served(root, environment, *options):
+    command = [sys.executable, "-m", "flows", "model-server", "--port", "0", *options]
+    process = subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("serving "), process.communicate()[1]
+        yield Server(process, int(line.rsplit(":", 1)[1]))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition):
+    until = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def environment_here(environment, repository):
+    return {**environment, "PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
+
+
+def client(server, models, cubes, answers, enough):
+    """Ask for all cubes again and again, and note the version of each answer, or what was wrong with it."""
+    expected = {version: [model.predict(lr[None])[0] for lr in cubes] for version, model in models.items()}
+    while not enough.is_set():
+        for number, lr in enumerate(cubes):
+            stream = io.BytesIO()
+            np.save(stream, lr)
+            status, headers, body = server.ask("POST", "/predict", stream.getvalue())
+            version = headers.get("X-Model-Version")
+            right = status == 200 and np.array_equal(np.load(io.BytesIO(body)), expected[version][number])
+            answers.append(version if right else f"{status}: {body[:200]!r}")
+
+
+def test_an_alias_moves_under_load_and_no_request_fails(root, environment_here):
+    models = {register(root, seed): build(seed) for seed in (1, 2)}
+    assert sorted(models) == ["1", "2"]
+    promote(root, "1")
+    cubes = np.random.default_rng(0).random((3, BANDS, 16, 16), dtype=np.float32)
+    answers, enough = [], threading.Event()
+    with served(root, environment_here, "--model", f"models:/{NAME}@champion") as server:
+        arguments = (server, models, cubes, answers, enough)
+        clients = [threading.Thread(target=client, args=arguments) for _ in range(3)]
+        for thread in clients:
+            thread.start()
+        try:
+            wait_until(lambda: len(answers) >= 10)
+            promote(root, "2")
+            assert set(answers) == {"1"}  # pinned: a moved alias alone changes nothing
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: answers[-3:] == ["2"] * 3)
+            promote(root, "1")
+            assert server.ask("POST", "/model/refresh")[0] == 202
+            wait_until(lambda: answers[-3:] == ["1"] * 3)
+        finally:
+            enough.set()
+            for thread in clients:
+                thread.join()
+        assert set(answers) == {"1", "2"}
+        damage(root)
+        promote(root, "2")
+        assert server.ask("POST", "/model/refresh")[0] == 202
+        wait_until(lambda: json.loads(server.ask("GET", "/model")[2])["last_failed_switch"])
+        assert (
+            "model.safetensors has sha256" in json.loads(server.ask("GET", "/model")[2])["last_failed_switch"]["error"]
+        )
+        assert server.version() == "1"
+        assert server.ask("GET", "/health")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(DEADLINE_S) == 0
+
+
+def damage(root):
+    """Flip a bit of every stored weight."""
+    for weights in (root / "mlartifacts").rglob("model.safetensors"):
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+
+
+def test_what_cannot_be_served_ends_with_one_line(root, environment_here, run):
+    def said(*options):
+        done = run("-m", "flows", "model-server", *options, cwd=root, env=environment_here)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr.strip().splitlines()[-1]
+
+    assert f"No model at 'models:/{NAME}@champion'" in said("--model", f"models:/{NAME}@champion")
+    with publish(root / "model") as out:
+        build(0).save(out)
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        assert f"Cannot serve at 127.0.0.1:{port}" in said("--model", root / "model", "--port", port)
+
+
+def test_other_machines_are_let_in_only_by_a_word_and_with_a_warning(root, environment_here):
+    with publish(root / "model") as out:
+        build(0).save(out)
+    with served(root, environment_here, "--model", str(root / "model"), "--host", "0.0.0.0") as server:
+        assert server.ask("GET", "/health")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        _, said = server.process.communicate(timeout=DEADLINE_S)
+    assert "is open to other machines, without TLS" in said

@@ -1,0 +1,151 @@
+"""A real server on a port of this machine, in a thread, with models that need no training."""
+
+import http.client
+import io
+import json
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from hsipipe.models.base import check_input, check_msi
+from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.serving.limits import Limits
+from hsipipe.serving.model import Pinned
+from hsipipe.serving.server import bind, make_server
+from hsipipe.serving.service import ModelServer
+
+DEADLINE_S = 60
+
+
+def wait_until(condition):
+    """Poll until it holds; a test that waits longer has failed."""
+    until = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
+
+
+@dataclass
+class Source:
+    """Hands out what it is told to: models by their version."""
+
+    models: dict
+    wanted: str = "1"
+
+    def resolve(self):
+        return Pinned("tiny", self.wanted, f"models:/tiny/{self.wanted}", self.wanted.rjust(64, "0"))
+
+    def load(self, pinned):
+        model = self.models[pinned.version]
+        if isinstance(model, Exception):
+            raise model
+        return model
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A fusion by hand: every LR pixel repeated, and the mean of the HR-MSI on top."""
+
+    bands: int | None = 4
+    msi_bands: int | None = 2
+    scale: int = 2
+    nfe: int = 0
+    name: str = "fusion-by-hand"
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        check_input(lr, bands=self.bands)
+        fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
+        return lr.repeat(self.scale, axis=2).repeat(self.scale, axis=3) + fine.mean(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Gate(Bicubic):
+    """Predicts images of 5 bands only once it is opened; all others at once."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        if lr.shape[1] == 5:
+            self.entered.release()
+            assert self.opened.wait(DEADLINE_S)
+        return super().predict(lr)
+
+
+@dataclass
+class Client:
+    """Asks a server."""
+
+    port: int
+    server: ModelServer
+
+    def ask(self, method, path, body=None, headers=None, **options):
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)) as connection:
+            connection.request(method, path, body, headers or {}, **options)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+
+    def get(self, path):
+        status, _, body = self.ask("GET", path)
+        return status, json.loads(body)
+
+    def predict(self, array, query=""):
+        """Send an array as .npy, and give the answer as one."""
+        status, headers, body = self.ask("POST", f"/predict{query}", npy(array))
+        assert status == 200, body
+        return np.load(io.BytesIO(body)), headers
+
+    def refused(self, body, query="", **options):
+        """Send what is not served, and give status and error."""
+        status, headers, answer = self.ask("POST", f"/predict{query}", body, **options)
+        tree = json.loads(answer)
+        assert list(tree) == ["error"]
+        assert headers["Content-Type"] == "application/json"
+        assert "\n" not in tree["error"]
+        assert "hsipipe-request" not in tree["error"]
+        return status, tree["error"]
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def serve():
+    """``serve(model, workers=2)`` starts a server with these limits and gives a client of it."""
+    ends = []
+
+    def serve(model, *, token=None, follow_s=None, **limits):
+        source = model if isinstance(model, Source) else Source({"1": model})
+        manager = running(source, token=token, follow_s=follow_s, limits=Limits(**{"grace_s": 5.0, **limits}))
+        client = manager.__enter__()
+        ends.append(manager)
+        return client
+
+    yield serve
+    for manager in reversed(ends):
+        manager.__exit__(None, None, None)
+
+
+@contextmanager
+def running(source, *, limits, **options):
+    with bind("127.0.0.1", 0) as bound:
+        model_server = ModelServer(source, limits=limits, **options)
+        started = threading.Event()
+        server = make_server(model_server, started=started.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            assert started.wait(DEADLINE_S)
+            wait_until(lambda: server.started)
+            yield Client(bound.getsockname()[1], model_server)
+        finally:
+            server.should_exit = True
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
