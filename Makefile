@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # ARGS goes to the pipeline, e.g. make repro ARGS="-S dataset.name=cave -S dataset.root=/data/cave"
 ARGS   ?=
-# test, and where wanted perceptual (VGG19 loss) or s3 (remotes): make install EXTRAS=test,s3
+# test, and where wanted perceptual (VGG19 loss), s3 (remotes) or server (PostgreSQL): make install EXTRAS=test,s3
 EXTRAS ?= test
 STAMP  := $(VENV)/.installed
 
@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint clean
+.PHONY: help install repro test lint audit clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,11 @@ lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(STAMP)  ## known vulnerabilities of the versions in constraints.txt (asks PyPI)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[audit]"
+	# strict: a version of which PyPI says nothing is no clean one
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt --progress-spinner off $(ARGS)
 
 clean:  ## remove what runs made (not .venv, not DVC's cache)
 	rm -rf data models reports .hsipipe

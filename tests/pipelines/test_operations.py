@@ -5,19 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from server_fixtures import ROLE, free_port, mlflow_on
+from server_fixtures import ROLE, mlflow_on, s3_on
 
 from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
-from tasks.locks import wait_for
-from tasks.process import end_group
 from tasks.tracking import load_registered, register_model
 from tasks.tracking.runs import stage_run
 
@@ -142,40 +138,10 @@ def test_sqlite_is_saved_with_what_it_refers_to(shell, root, small_model, monkey
     assert_it_loads(root, model)
 
 
-@contextmanager
-def s3_server(log, *buckets):
-    """A server that speaks S3, with empty buckets; its address."""
-    boto3 = pytest.importorskip("boto3", reason="the extra s3 is not installed")
-    pytest.importorskip("moto.server", reason="moto is not installed")
-    with wait_for(Path(tempfile.gettempdir()) / "hsipipe-tests-port.lock"), log.open("wb") as said:
-        address = f"http://127.0.0.1:{free_port()}"
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tasks.process", "moto.server", "--host", "127.0.0.1", "--port", address[17:]],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        client = boto3.client(
-            "s3", endpoint_url=address, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1"
-        )
-        client.meta.events.register("before-sign", lambda **_: None)
-        try:
-            for bucket in buckets:
-                client.create_bucket(Bucket=bucket)
-        except BaseException:
-            end_group(child)
-            raise
-    try:
-        yield address
-    finally:
-        client.close()
-        end_group(child)
-
-
 def test_data_and_models_go_through_storage_that_speaks_s3(
     shell, own_project, root, small_model, tmp_path, monkeypatch
 ):
-    with s3_server(tmp_path / "s3.log", "hsipipe-dvc", "hsipipe-mlflow") as address:
+    with s3_on(tmp_path, "hsipipe-dvc", "hsipipe-mlflow", keys=KEYS) as address:
         identity = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         env = {**KEYS, **identity}
         shell("remote", own_project, env=env, replace={"https://s3.example.org": address})
@@ -193,7 +159,7 @@ def test_data_and_models_go_through_storage_that_speaks_s3(
             monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
             register(root, folder)
             assert_it_loads(root, model)  # this process has no keys of the storage
-        assert not list(tmp_path.rglob("mlartifacts"))
+        assert not (root / "mlartifacts").exists()
 
 
 def test_pools_deployments_and_monitoring(shell, own_project, prefect_on_postgres, mlflow_server):

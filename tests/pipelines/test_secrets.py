@@ -1,5 +1,7 @@
 """A password in the environment is seen nowhere: not on the terminal, in no file, in no record, in no model."""
 
+from pathlib import Path
+
 import pytest
 
 from hsipipe.credentials import HIDDEN
@@ -56,7 +58,9 @@ def test_a_traceback_that_is_asked_for_hides_it_too(own_project, run):
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_a_flow_beside_servers_with_passwords_keeps_them_to_itself(own_project, run, mlflow_server, prefect_api):
+def test_a_flow_beside_servers_with_passwords_keeps_them_to_itself(
+    own_project, run, mlflow_server, prefect_api, environment
+):
     (own_project / "models/superresolver/config.json").unlink()
     env = {"MLFLOW_TRACKING_URI": with_password(mlflow_server), "PREFECT_API_URL": with_password(prefect_api)}
     done = run("-m", "flows", "pipeline", cwd=own_project, env=env)
@@ -65,6 +69,7 @@ def test_a_flow_beside_servers_with_passwords_keeps_them_to_itself(own_project, 
     assert "register: ran" in said
     assert SECRET not in said
     assert files_with_the_secret(own_project) == []
+    assert files_with_the_secret(Path(environment["PREFECT_HOME"])) == []  # the server's database, too
 
 
 def test_runs_in_a_database_with_a_password_hold_nothing_of_it(own_project, run, postgres):

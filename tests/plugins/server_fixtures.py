@@ -119,24 +119,61 @@ def mlflow_on(store, artifacts, *, folder, env=None, options=()):
     Yields:
         Its address, for MLFLOW_TRACKING_URI.
     """
-    log = folder / "mlflow.log"
+    # By the environment, not the command line, which every user of the machine can read.
+    variables = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_ARTIFACTS_DESTINATION": str(artifacts), **(env or {})}
+    command = ("mlflow", "server", "--workers", "1", *options)
+    with _listening(*command, path="/health", cwd=folder, env=variables) as address:
+        yield address
+
+
+@contextmanager
+def s3_on(folder, *buckets, keys):
+    """A server that speaks S3 (moto's) with empty buckets while the body runs.
+
+    Args:
+        folder: Where it runs and logs.
+        buckets: Their names.
+        keys: The variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
+
+    Yields:
+        Its address, for ``endpointurl`` and MLFLOW_S3_ENDPOINT_URL.
+    """
+    boto3 = pytest.importorskip("boto3", reason="the extra s3 is not installed")
+    pytest.importorskip("moto.server", reason="moto is not installed")
+    with _listening("moto.server", path="/moto-api/data.json", cwd=folder, env={}) as address:
+        client = boto3.client(
+            "s3",
+            endpoint_url=address,
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+            region_name=keys["AWS_DEFAULT_REGION"],
+        )
+        for bucket in buckets:
+            client.create_bucket(Bucket=bucket)
+        client.close()
+        yield address
+
+
+@contextmanager
+def _listening(module, *arguments, path, cwd, env):
+    """``python -m module`` on a free port, once `path` is answered; its address."""
+    log = cwd / f"{module}.log"
     with ExitStack() as stack:
+        # Two workers that look for a free port at once find the same one, and one server would serve both.
         with wait_for(Path(tempfile.gettempdir()) / "hsipipe-tests-port.lock"):
             port = free_port()
-            # By the environment, not the command line, which every user of the machine can read.
-            variables = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_ARTIFACTS_DESTINATION": str(artifacts)}
-            place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
             with log.open("wb") as said:
+                place = ["--host", "127.0.0.1", "--port", str(port)]
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "tasks.process", "mlflow", "server", *place, *options],
-                    cwd=folder,
-                    env={**os.environ, **variables, **(env or {})},
+                    [sys.executable, "-m", "tasks.process", module, *arguments, *place],
+                    cwd=cwd,
+                    env={**os.environ, **env},
                     stdout=said,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
             stack.callback(end_group, child)
-            _wait(lambda: _answers(f"http://127.0.0.1:{port}/health"), child, log)
+            _wait(lambda: _answers(f"http://127.0.0.1:{port}{path}"), child, log)
         yield f"http://127.0.0.1:{port}"
 
 
