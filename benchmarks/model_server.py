@@ -121,9 +121,10 @@ def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) 
         )
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(message)
+            answer = connection.recv(4096)
             with tally.lock:
                 tally.garbage += 1
-                tally.garbage_served += not re.match(rb"HTTP/1.1 4\d\d ", connection.recv(4096))
+                tally.garbage_served += not re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
 def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
