@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from flows import operations
+from flows.operations import check_timeout
 from tasks.exits import guarded
 
 app = typer.Typer(
@@ -47,16 +49,17 @@ def pipeline(
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from tasks.ledger import changed_params
     from tasks.project import find_root
 
-    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {timeout}.")
+    check_timeout(timeout)
     root = find_root()
     overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
     changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.pipeline import pipeline as run
 
     run(overrides, timeout)
@@ -92,6 +95,7 @@ def sweep(
       hsipipe sweep groups --preset dmgasr-paper --timeout 600
     """
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from flows.sweep_listing import sweep_table
     from tasks.ledger import session
     from tasks.project import find_root
@@ -100,8 +104,7 @@ def sweep(
     if name is None:
         _print(sweep_table())
         return
-    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {timeout}.")
+    check_timeout(timeout)
     root = find_root()
     overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
     refuse_swept(name, set_param or [])
@@ -109,6 +112,7 @@ def sweep(
         plan = plan_sweep(root, name, overrides)
     prepare(root)
     require_server()
+    close_and_tell(root)
     from flows.sweep import sweep as run
 
     try:
@@ -120,12 +124,20 @@ def sweep(
                 typer.echo(f"table and figure: {plan.out}")
 
 
+app.command()(operations.retrain)
+app.command()(operations.rollback)
+app.command()(operations.promote)
+app.command()(operations.models)
+
+
 @app.command()
 def serve(
     interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
     cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="With inbox, gate and promotion.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Minutes after which a run is ended.")] = None,
 ) -> None:
-    """Run the pipeline on a schedule, until interrupted.
+    """Run the pipeline on a schedule, until interrupted; with --retrain promote what it makes if it is better.
 
     Every night at 2:00 unless an option says otherwise. A run that falls due while another is going on is skipped.
 
@@ -136,14 +148,19 @@ def serve(
       hsipipe serve --cron "0 2 * * *"
 
       hsipipe serve --interval 3600
+
+      hsipipe serve --retrain --timeout 480
     """
+    check_timeout(timeout)
     if interval is not None and cron is not None:
         raise typer.BadParameter("Give --interval or --cron, not both.")
     if interval is not None and not (math.isfinite(interval) and interval > 0):
         raise typer.BadParameter(f"--interval must be a positive number of seconds, got {interval}.")
     from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
     from flows.serving import check_cron, server
     from flows.serving import serve as run
+    from hsipipe.credentials import without_credentials
     from tasks.project import find_root
 
     root = find_root()
@@ -153,8 +170,29 @@ def serve(
     check_cron(schedule)
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
-        typer.echo(f"Prefect server: {api}")
-        run(interval_s=interval, cron=schedule)
+        typer.echo(f"Prefect server: {without_credentials(api)}")
+        close_and_tell(root)
+        run("retrain" if retrain else "pipeline", interval_s=interval, cron=schedule, timeout_minutes=timeout)
+
+
+@app.command()
+def reconcile() -> None:
+    """Close what killed processes have left open: runs in Prefect, with the slots that they hold, and in MLflow.
+
+    Only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same by itself. A run
+    whose Prefect server does not answer stays for later, and the exit code is then 1.
+
+    [bold]Example[/bold]
+
+      hsipipe reconcile
+    """
+    from flows.environment import prepare
+    from flows.reconciling import reconcile_all
+    from tasks.project import find_root
+
+    root = find_root()
+    prepare(root)
+    reconcile_all(root, say=typer.echo)
 
 
 @app.command()

@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+from hsipipe.credentials import public, without_credentials
 from hsipipe.errors import HsipipeError
 
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -19,9 +20,14 @@ def prepare(root: Path) -> None:
         "PREFECT_HOME": str(root / ".hsipipe" / "prefect"),
         # The first start migrates an empty database, which takes longer than Prefect waits by default.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A server that is killed must not forget who holds a deployment's slot: nobody would ever give it back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if (api := os.environ.get("PREFECT_API_URL")) and without_credentials(api) != api:
+        # Prefect says where a run can be looked at, and would take the address with its password for that.
+        defaults["PREFECT_UI_URL"] = public(api).rstrip("/").removesuffix("/api")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for name in ENGINE_LOGGERS:
@@ -29,13 +35,16 @@ def prepare(root: Path) -> None:
 
 
 def require_server() -> None:
-    """Check that the server of ``PREFECT_API_URL`` answers, if one is named.
+    """Check that the server of ``PREFECT_API_URL`` answers; a temporary one is made to end with this process.
 
     Raises:
         HsipipeError: It does not.
     """
     api = os.environ.get("PREFECT_API_URL")
     if not api:
+        from flows.temporary_server import end_with_us
+
+        end_with_us()
         return
     import httpx
 
@@ -43,7 +52,8 @@ def require_server() -> None:
         httpx.get(f"{api}/health", timeout=10).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise HsipipeError(
-            f"The Prefect server at {api} does not answer ({error}); start it, or correct or unset PREFECT_API_URL."
+            f"The Prefect server at {without_credentials(api)} does not answer ({without_credentials(str(error))}); "
+            "start it, or correct or unset PREFECT_API_URL."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.flow_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
 from tasks import ledger
 from tasks.degrade import degrade
@@ -21,7 +22,13 @@ from tasks.train_fusion_control import train_fusion_control
 from tasks.train_gae import train_gae
 
 
-@flow(name="pipeline")
+@flow(
+    name="pipeline",
+    on_completion=[forget_run],
+    on_failure=[forget_run],
+    on_crashed=[forget_run],
+    on_cancellation=[forget_run],
+)
 def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None = None) -> RegisteredModel:
     """Bring every stage up to date, from the scenes to the registered model.
 
@@ -30,6 +37,7 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
         timeout_minutes: The running stage is ended when the whole flow takes longer.
     """
     root = find_root()
+    note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
     with ledger.session(root, timeout_s=timeout_s):
         ledger.set_params(root, overrides or [])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Literal
 
 from hsipipe.errors import HsipipeError, ParamsError
 from tasks.process import end_group, start
@@ -18,14 +19,22 @@ DEPLOYMENT = "scheduled"
 STARTUP_S = 120.0
 
 
-def serve(*, interval_s: float | None, cron: str | None) -> None:
-    """Serve the deployment ``pipeline/scheduled`` until interrupted.
+def serve(
+    name: Literal["pipeline", "retrain"],
+    *,
+    interval_s: float | None,
+    cron: str | None,
+    timeout_minutes: float | None = None,
+) -> None:
+    """Serve the deployment ``pipeline/scheduled`` or ``retrain/scheduled`` until interrupted.
 
     One run at a time: a run that falls due while another is going on is cancelled, not queued.
 
     Args:
+        name: The flow.
         interval_s: Seconds between two runs.
         cron: A cron expression; given instead of the interval.
+        timeout_minutes: A run that takes longer is ended, its whole process group.
     """
     from prefect import serve as serve_deployments
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
@@ -33,10 +42,13 @@ def serve(*, interval_s: float | None, cron: str | None) -> None:
     from prefect.types.entrypoint import EntrypointType
 
     from flows.pipeline import pipeline
+    from flows.retrain import retrain
 
+    flows: dict[str, Any] = {"pipeline": pipeline, "retrain": retrain}
     deployment = RunnerDeployment.from_flow(
-        pipeline,
+        flows[name],
         DEPLOYMENT,
+        parameters={"timeout_minutes": timeout_minutes},
         interval=None if interval_s is None else timedelta(seconds=interval_s),
         cron=cron,
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),

@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.flow_runs import forget_run, note_run
 from hsipipe.errors import StageFailedError
 from hsipipe.evaluation.sweep_table import PointResult
 from tasks import ledger, sweeps
@@ -11,7 +12,13 @@ from tasks.sweeps import Plan, Point, plan_sweep
 from tasks.tracking import StageTracker, log_point, sweep_run
 
 
-@flow(name="sweep")
+@flow(
+    name="sweep",
+    on_completion=[forget_run],
+    on_failure=[forget_run],
+    on_crashed=[forget_run],
+    on_cancellation=[forget_run],
+)
 def sweep(
     name: str, overrides: list[str] | None = None, timeout_minutes: float | None = None, stop: bool = False
 ) -> Plan:
@@ -27,6 +34,7 @@ def sweep(
         StageFailedError: A point failed; the others are finished and in the table.
     """
     root, logger = find_root(), get_run_logger()
+    note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
     failed: dict[str, str] = {}
     with ledger.session(root, timeout_s=timeout_s) as session:

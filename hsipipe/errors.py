@@ -33,6 +33,10 @@ class MissingInputError(HsipipeError, FileNotFoundError):
     """A file, folder or artifact that should be there and is not."""
 
 
+class UnreachableError(MissingInputError):
+    """An address that does not give its file at the moment; the same again may do later."""
+
+
 class IntegrityError(HsipipeError, ValueError):
     """Bytes that differ from their recorded sha256, or a store that is not complete."""
 
@@ -43,6 +47,14 @@ class AlreadyRunningError(HsipipeError, RuntimeError):
 
 class StageFailedError(HsipipeError, RuntimeError):
     """A stage of the pipeline ended with an error; carries the stage's own message."""
+
+
+class StageUnreachableError(StageFailedError):
+    """A stage ended with an :class:`UnreachableError`."""
+
+
+class TransferFailedError(HsipipeError, ConnectionError):
+    """Data did not get to its remote storage, or did not come from it."""
 
 
 class TrainingError(HsipipeError, RuntimeError):

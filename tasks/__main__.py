@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from hsipipe.errors import HsipipeError
+from hsipipe.credentials import without_credentials
+from hsipipe.errors import HsipipeError, UnreachableError
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
-from tasks.exits import guarded
+from tasks.exits import guarded, machine_trouble
 from tasks.project import METRICS, find_root, model_name
+
+GATE = "gate"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,21 +31,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_stage(name: str) -> None:
-    """Run one stage; it ends when whoever started it ends, and leaves its error behind for the ledger."""
-    from tasks.ledger import error_path
+    """Run one stage or the gate; it ends when whoever started it ends, and leaves its error behind for the ledger."""
+    from tasks.ledger import UNREACHABLE, error_path
     from tasks.process import die_with, dvc_ancestor
 
-    stage = STAGES[name]
+    work = gate if name == GATE else STAGES[name].execute
     signal.signal(signal.SIGTERM, _terminate)
     end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
         die_with(dvc)
     try:
-        stage.execute()
+        work()
     except Exception as error:
-        own = str(error) if isinstance(error, HsipipeError) else f"{type(error).__name__}: {error}"
-        _leave(error_path(find_root()), " ".join(own.split()))
+        other = machine_trouble(error) or f"{type(error).__name__}: {error}"
+        own = str(error) if isinstance(error, HsipipeError) else other
+        kind = f"\n{UNREACHABLE}" if isinstance(error, UnreachableError) else ""
+        _leave(error_path(find_root()), without_credentials(" ".join(own.split())) + kind)
         raise
+
+
+def gate() -> None:
+    """Judge the challenger, and print each condition."""
+    from tasks.gate import judge
+
+    verdict = judge(find_root())
+    for sentence in verdict.sentences():
+        print(sentence)
 
 
 def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
@@ -82,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in NAMES:
         commands.add_parser(name, help=f"run the stage {name} in this process, stale or not")
+    commands.add_parser(GATE, help="judge the challenger against the champion of the registry; promotes nothing")
     everything = commands.add_parser(
         "repro",
         help="run what is stale, then print the result table",

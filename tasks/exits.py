@@ -1,29 +1,68 @@
 """How a command ends: one clear line for what a person can mend, a traceback for what is a bug."""
 
+import errno
 import os
+import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import AlreadyRunningError, HsipipeError
 
 ALREADY_RUNNING = 75
 """Exit code when another process does the same; EX_TEMPFAIL of sysexits.h: try again later."""
 
 
+_FULL = re.compile(r"no space left on device|disk is full|disk quota exceeded|os error 28\b", re.IGNORECASE)
+_READ_ONLY = re.compile(r"read-only file ?system|readonly database|os error 30\b", re.IGNORECASE)
+
+
+def machine_trouble(error: BaseException) -> str | None:
+    """What to do about a disk that is full or may not be written; None where the error is another one.
+
+    Libraries that write wrap the system's error in one of their own, so the whole chain is looked at.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        said = " ".join(str(seen).split())
+        if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said):
+            return f"The disk is full: {said}. Nothing was published; make room, then give the same command again."
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or _READ_ONLY.search(said):
+            return f"A file cannot be written: {said}. Make its folder writable, then give the same command again."
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 def guarded(body: Callable[[], object]) -> int:
     """Run a command and give its exit code.
 
-    ``HSIPIPE_DEBUG=1`` shows the traceback of an :class:`HsipipeError` too.
+    ``HSIPIPE_DEBUG=1`` shows the traceback of such an error too.
     """
     try:
         body()
     except HsipipeError as error:
         if os.environ.get("HSIPIPE_DEBUG") == "1":
+            sys.excepthook = show
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {without_credentials(' '.join(str(error).split()))}", file=sys.stderr)
         return ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else 1
+    except Exception as error:
+        trouble = machine_trouble(error)
+        if trouble is None or os.environ.get("HSIPIPE_DEBUG") == "1":
+            sys.excepthook = show
+            raise
+        print(f"error: {without_credentials(trouble)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def show(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, without the credentials of addresses in it."""
+    print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)

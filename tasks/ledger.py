@@ -5,6 +5,7 @@ One pipeline at a time runs in a checkout, behind a lock of ours; DVC's own woul
 a stage runs.
 """
 
+import json
 import logging
 import re
 import shutil
@@ -22,7 +23,8 @@ from typing import Any
 
 import yaml
 
-from hsipipe.errors import ParamsError, StageFailedError
+from hsipipe.credentials import without_credentials
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
 from hsipipe.params import Params, load_params, parse_params
 from tasks import workspace
 from tasks.locks import hold
@@ -34,6 +36,9 @@ PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
 """Environment variable that tells the stages to which pipeline run they belong."""
 SWEEP_RUN = "HSIPIPE_SWEEP_RUN"
 """Environment variable with the MLflow run of the sweep that this pipeline run is a point of."""
+
+UNREACHABLE = "unreachable"
+"""Second line of a stage's message: the same again may do."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +77,15 @@ _session: ContextVar[Session | None] = ContextVar("session", default=None)
 def session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
     """Hold the checkout for one run of the pipeline; what a killed sweep has left in it is put right first.
 
+    Within a session that goes on, as of a flow inside another, it is that one with its own deadline.
+
     Raises:
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
+    running = _session.get()
+    if running is not None and running.root == root:
+        yield running
+        return
     with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
         for sentence in workspace.restore(root):
             logger.warning(sentence)
@@ -87,15 +98,17 @@ def session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
             _session.reset(token)
 
 
-def repro(root: Path, stage: str, *, on_line: Callable[[str], object]) -> Outcome:
+def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bool = False) -> Outcome:
     """Bring one stage up to date: ``dvc repro --single-item``.
 
     Args:
         root: The project.
         stage: Name of the stage.
         on_line: Gets each line of the output as it comes.
+        force: Run it in any case: what it reads changed where DVC does not look.
 
     Raises:
+        StageUnreachableError: An address that the stage needs did not answer.
         StageFailedError: With the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
@@ -106,9 +119,10 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object]) -> Outcom
         on_line(line)
 
     with _joined(root) as current:
-        code = _run_dvc(current, "repro", "--single-item", stage, on_line=keep)
+        code = _run_dvc(current, "repro", *(["--force"] if force else []), "--single-item", stage, on_line=keep)
     if code:
-        raise StageFailedError(f"Stage {stage} failed: {_own_message(root, lines)}")
+        kind = StageUnreachableError if _was_unreachable(root) else StageFailedError
+        raise kind(f"Stage {stage} failed: {_own_message(root, lines)}")
     return _outcome(stage, lines)
 
 
@@ -174,6 +188,66 @@ def experiment(
         code = _run_dvc(own, "exp", "run", "--name", name, *settings, on_line=keep, env=env)
     if code:
         raise StageFailedError(_own_message(root, lines))
+
+
+def dvc(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:
+    """Run another command of DVC, under the session's lock and deadline.
+
+    Returns:
+        Its exit code, and the lines that it printed.
+
+    Raises:
+        StageFailedError: The time limit has passed.
+        AlreadyRunningError: Another pipeline runs in this checkout.
+    """
+    lines: list[str] = []
+
+    def keep(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    with _joined(root) as current:
+        return _run_dvc(current, *arguments, on_line=keep), lines
+
+
+def chore(root: Path, name: str, *, on_line: Callable[[str], object]) -> None:
+    """Run ``python -m tasks <name>``, which is no stage, in a child of its own as a stage is.
+
+    Raises:
+        StageFailedError: With its own message.
+        AlreadyRunningError: Another pipeline runs in this checkout.
+    """
+    with _joined(root) as current:
+        code = _run(current, "tasks", name, on_line=on_line)
+    if code:
+        raise StageFailedError(f"{name} failed: {_own_message(root, [])}")
+
+
+def remotes(root: Path) -> bool:
+    """Whether a remote storage is configured as the default, for all users of this machine or for this project."""
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+
+    try:
+        return bool(Config(dvc_dir=str(root / ".dvc"), validate=False).get("core", {}).get("remote"))
+    except DvcException as error:
+        raise HsipipeError(f"DVC's configuration cannot be read: {_one_line(error)}") from error
+
+
+def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
+    """Names of the stages whose outputs are not what their code, parameters and inputs make.
+
+    Raises:
+        StageFailedError: DVC cannot tell.
+    """
+    code, lines = dvc(root, "status", "--json", on_line=on_line)
+    try:
+        found = json.loads(lines[-1]) if code == 0 and lines else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise StageFailedError(f"DVC cannot tell what is up to date: {_own_message(root, lines)}")
+    return sorted(found)
 
 
 def checkout(root: Path, *, on_line: Callable[[str], object]) -> bool:
@@ -247,7 +321,7 @@ def out_hashes(root: Path) -> dict[str, str]:
 
 
 def error_path(root: Path) -> Path:
-    """Where a failing stage leaves its message for whoever started DVC."""
+    """Where a failing stage leaves its message for whoever started DVC; :data:`UNREACHABLE` may stand below it."""
     return root / ".hsipipe" / "last_error.txt"
 
 
@@ -263,11 +337,21 @@ def _run_dvc(
     on_line: Callable[[str], object] | None,
     env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run dvc to its end; on an exception, a signal or the deadline the whole group is ended."""
+    return _run(current, "dvc", *arguments, on_line=on_line, env=env)
+
+
+def _run(
+    current: Session,
+    module: str,
+    *arguments: str,
+    on_line: Callable[[str], object] | None,
+    env: Mapping[str, str] | None = None,
+) -> int:
+    """Run a module to its end; on an exception, a signal or the deadline the whole group is ended."""
     root = current.root
     error_path(root).unlink(missing_ok=True)
     variables = {PIPELINE_RUN: current.key, **(env or {})}
-    child = start("dvc", *arguments, cwd=root, env=variables, capture=on_line is not None)
+    child = start(module, *arguments, cwd=root, env=variables, capture=on_line is not None)
     overdue = threading.Event()
     timer = None
     if current.deadline is not None:
@@ -282,7 +366,7 @@ def _run_dvc(
     try:
         if child.stdout is not None and on_line is not None:
             for line in child.stdout:
-                on_line(line.rstrip())
+                on_line(without_credentials(line.rstrip()))
         code = child.wait()
     except BaseException:
         end_group(child)
@@ -293,7 +377,7 @@ def _run_dvc(
         if child.stdout is not None:
             child.stdout.close()
     if overdue.is_set():
-        raise StageFailedError(f"dvc {' '.join(arguments)} was ended: the pipeline's time limit has passed.")
+        raise StageFailedError(f"{module} {' '.join(arguments)} was ended: the pipeline's time limit has passed.")
     return code
 
 
@@ -306,11 +390,18 @@ def _outcome(stage: str, lines: Sequence[str]) -> Outcome:
     return Outcome.UP_TO_DATE
 
 
+def _was_unreachable(root: Path) -> bool:
+    try:
+        return UNREACHABLE in error_path(root).read_text(encoding="utf-8").splitlines()[1:]
+    except FileNotFoundError:
+        return False
+
+
 def _own_message(root: Path, lines: Sequence[str]) -> str:
     """The stage's message if it left one, else DVC's, else the end of what was said."""
     try:
-        return error_path(root).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+        return error_path(root).read_text(encoding="utf-8").strip().splitlines()[0]
+    except (FileNotFoundError, IndexError):
         said = [line.removeprefix("ERROR:") for line in lines if line.startswith("ERROR:")]
         said = said or [line for line in lines[-5:] if line.strip()]
         return _one_line(" ".join(said)) or "dvc gave up; its message stands above."

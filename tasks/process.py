@@ -22,6 +22,8 @@ from hsipipe.processes import end_with_parent
 GRACE_S = 15.0
 """How long a child may take to end in good order: a stage closes its MLflow run."""
 POLL_S = 0.5
+# Field 22 of /proc/<pid>/stat (man 5 proc), counted from the one after the name.
+_START_TICKS = 19
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Owner:
 
     Attributes:
         pid: Process number.
-        created: Its start, seconds since the epoch, as text with two decimals.
+        created: Its start, as text: what the kernel counts since the machine's own start, which no setting of the clock
+            changes, and which start of the machine that was. Elsewhere than on Linux, seconds since the epoch.
     """
 
     pid: int
@@ -39,7 +42,7 @@ class Owner:
     @classmethod
     def of(cls, process: psutil.Process) -> "Owner":
         """Identify a running process."""
-        return cls(process.pid, f"{process.create_time():.2f}")
+        return cls(process.pid, _begun(process))
 
     @classmethod
     def me(cls) -> "Owner":
@@ -53,6 +56,17 @@ class Owner:
             return Owner.of(process) == self and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+
+def _begun(process: psutil.Process) -> str:
+    # psutil adds the time of the machine's start, which moves when the clock is set: a living owner would look dead.
+    try:
+        # The second field is a name in brackets, which may hold spaces and brackets.
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{fields.split()[_START_TICKS]}@{machine[:8]}"
+    except (OSError, IndexError):
+        return f"{process.create_time():.2f}"
 
 
 def dvc_ancestor() -> Owner | None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from hsipipe.errors import MissingInputError
-from hsipipe.params import Params
+from hsipipe.params import Params, load_params
 from hsipipe.restoration import TASKS
 
 PARAMS = "params.yaml"
@@ -48,3 +48,12 @@ def model_name(params: Params) -> str:
     name = f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
     # Of its own: who loads a model of single images has no HR-MSI to give.
     return f"{name}-fusion" if params.model.fuses else name
+
+
+def own_model_name(root: Path) -> str:
+    """Name of the model that this project registers.
+
+    Raises:
+        ParamsError: params.yaml does not say.
+    """
+    return model_name(load_params(root / PARAMS))

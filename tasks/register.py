@@ -35,26 +35,26 @@ def register(
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
     from hsipipe.evaluation.selection import validate_models
     from hsipipe.models.device import device_for
+    from hsipipe.models.provenance import write_provenance
     from hsipipe.models.trained import Checkpoints, load_trained
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
 
-    params, device = run.params, device_for(run.params.hardware.accelerator)
-    sampling, pair, fuses = params.sampling, params.fusion, params.model.fuses
+    params, sampling = run.params, run.params.sampling
+    device, fuses, pair = device_for(params.hardware.accelerator), params.model.fuses, params.fusion
     checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
     trained = load_trained(checkpoints, fuses=fuses, sampling=sampling, fusion=pair, device=device)
     models = {trained[role].name: trained[role] for role in params.registry.candidates}
     validated = validate_models(models, pairs, sampling=sampling)
     best = max(validated, key=lambda name: validated[name])
-    folder = run.work / "superresolver"
-    with publish(folder) as fresh:
+    with publish(folder := run.work / "superresolver") as fresh:
         models[best].save(fresh)
+        write_provenance(fresh, pairs, dataset=params.dataset)
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
-    tags = {"model": best, **{key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")}}
+    tags = {key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")} | {"model": best}
     tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
-    shape = {key: getattr(models[best], key) for key in ("bands", "msi_bands", "scale")}
-    version = register_model(run.root, folder, tracker=run.tracker, tags=tags, **shape)
-    number = {} if version is None else {"version": version}
-    summary = number | {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
-    return run.finish(RegisteredModel, {**summary, "name": run.tracker.experiment, "model": best})
+    number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=models[best])
+    scores = {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
+    version = {} if number is None else {"version": number}
+    return run.finish(RegisteredModel, {**version, **scores, "name": run.tracker.experiment, "model": best})

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
 from hsipipe.artifacts import Artifact
-from hsipipe.errors import MissingInputError, ParamsError
+from hsipipe.errors import MissingInputError, ParamsError, StageUnreachableError
 from hsipipe.params import Params, load_params
 from tasks.curve import Curve
 from tasks.names import check_names
+from tasks.patience import RETRIES, retry_delay_s
 from tasks.project import PARAMS, curve_path, find_root, locks, summary_path
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Stage(Generic[P, R]):
         # Prefect is imported here and nowhere else in tasks/: `dvc repro` must not pay for it.
         from prefect import get_run_logger, task
         from prefect.cache_policies import NO_CACHE
+        from prefect.tasks import exponential_backoff
 
         from tasks import ledger
 
@@ -137,7 +139,15 @@ class Stage(Generic[P, R]):
             logger.info("%s: %s", self.name, outcome.value)
             return self.output.in_project(find_root())
 
-        return task(name=self.name, description=self.__doc__, cache_policy=NO_CACHE)(body)
+        return task(
+            name=self.name,
+            description=self.__doc__,
+            cache_policy=NO_CACHE,
+            retries=RETRIES,
+            retry_delay_seconds=exponential_backoff(retry_delay_s()),
+            # A training that failed fails again; a server that was down may be up.
+            retry_condition_fn=_was_unreachable,
+        )(body)
 
     def execute(self) -> None:
         """Run the stage here and now, as ``python -m tasks <name>`` does.
@@ -241,6 +251,16 @@ def stage(
         return Stage(function, reads=reads, trains=trains, fuses=fuses)
 
     return decorate
+
+
+def _was_unreachable(_task: Any, _run: Any, state: Any) -> bool:
+    try:
+        state.result()
+    except StageUnreachableError:
+        return True
+    except Exception:
+        return False
+    return False
 
 
 def _draw(run: StageRun) -> None:

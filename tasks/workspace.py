@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from hsipipe.errors import HsipipeError
+from tasks.git import git
 from tasks.project import PARAMS
 
 logger = logging.getLogger(__name__)
@@ -42,14 +43,14 @@ def save(root: Path) -> None:
     from hsipipe.storage.publish import atomic_folder
 
     root = root.resolve()
-    top, commit = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
+    top, commit = git(root, "rev-parse", "--show-toplevel"), git(root, "rev-parse", "HEAD")
     if top is None or commit is None:
         raise HsipipeError(
             f"{root} is in no git repository with a commit, which dvc exp run needs; run git init, git add and "
             "git commit first."
         )
     base = Path(top)
-    changed = (_git(base, "diff", "--name-only", "-z", "HEAD") or "").split("\0")
+    changed = (git(base, "diff", "--name-only", "-z", "HEAD") or "").split("\0")
     own = [(root.resolve() / name).relative_to(base.resolve()).as_posix() for name in (PARAMS, LOCK)]
     with atomic_folder(_folder(root)) as folder:
         files: dict[str, str | None] = {}
@@ -62,7 +63,7 @@ def save(root: Path) -> None:
         index = _index(base)
         if index.is_file():
             shutil.copyfile(index, folder / _INDEX)
-        state = {"top": top, "commit": commit, "head": _git(base, "symbolic-ref", "HEAD"), "files": files}
+        state = {"top": top, "commit": commit, "head": git(base, "symbolic-ref", "HEAD"), "files": files}
         (folder / _STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
@@ -88,11 +89,11 @@ def restore(root: Path) -> list[str]:
     said += _attach_head(base, state)
     for name, copy in state["files"].items():
         said += _put_back(root, base / name, folder / copy if copy else None, committed=_committed(base, name))
-    if (folder / _INDEX).is_file() and _git(base, *_HEAD) == state["commit"]:
+    if (folder / _INDEX).is_file() and git(base, *_HEAD) == state["commit"]:
         shutil.copyfile(folder / _INDEX, _index(base))
-        _git(base, "update-index", "-q", "--refresh")
-    if _git(base, "rev-parse", "--verify", "--quiet", _DVC_STASH):
-        _git(base, "update-ref", "-d", _DVC_STASH)
+        git(base, "update-index", "-q", "--refresh")
+    if git(base, "rev-parse", "--verify", "--quiet", _DVC_STASH):
+        git(base, "update-ref", "-d", _DVC_STASH)
     shutil.rmtree(folder)
     return said
 
@@ -102,11 +103,11 @@ _HEAD = ("rev-parse", "HEAD")
 
 def _attach_head(base: Path, state: dict[str, str]) -> list[str]:
     """Back to the branch, if DVC has left it: it commits an experiment there before it goes back by itself."""
-    if not state["head"] or _git(base, "symbolic-ref", "HEAD") is not None:
+    if not state["head"] or git(base, "symbolic-ref", "HEAD") is not None:
         return []
-    left = (_git(base, *_HEAD), _git(base, "rev-parse", "--verify", "--quiet", "HEAD^"))
+    left = (git(base, *_HEAD), git(base, "rev-parse", "--verify", "--quiet", "HEAD^"))
     if _tip(base, state) == state["commit"] and state["commit"] in left:
-        _git(base, "symbolic-ref", "HEAD", state["head"])
+        git(base, "symbolic-ref", "HEAD", state["head"])
         return []
     return [f"HEAD is detached, and was on {state['head']} before the sweep; git switch brings it back."]
 
@@ -148,7 +149,7 @@ def _was_expected(root: Path, current: bytes) -> bool:
 
 
 def _tip(base: Path, state: dict[str, str]) -> str | None:
-    return _git(base, "rev-parse", "--verify", "--quiet", state["head"])
+    return git(base, "rev-parse", "--verify", "--quiet", state["head"])
 
 
 def _committed(base: Path, name: str) -> bytes | None:
@@ -157,16 +158,8 @@ def _committed(base: Path, name: str) -> bytes | None:
 
 
 def _index(base: Path) -> Path:
-    return base / (_git(base, "rev-parse", "--git-path", "index") or ".git/index")
+    return base / (git(base, "rev-parse", "--git-path", "index") or ".git/index")
 
 
 def _folder(root: Path) -> Path:
     return root / ".hsipipe" / "before-sweep"
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip("\n") if done.returncode == 0 else None

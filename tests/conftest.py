@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+pytest_plugins = ["server_fixtures"]
 
 # Set before any test imports what reads them.
 os.environ.update(

@@ -173,8 +173,16 @@ class Dataset:
 
 
 def copies(path: Path, location: str) -> dict[str, Path]:
-    """The files of a cube: path in the artifact, where the cube is at `location` -> file."""
+    """The files of a cube: path in the artifact, where the cube is at `location` -> file.
+
+    A scene may itself be a link: that is how people and tools keep large ones. What lies in its folder is copied
+    unread, so a link there must stay in it.
+
+    Raises:
+        DataError: A link in the cube's folder leads out of it, or to a folder or nowhere.
+    """
     if path.is_dir():
+        _check_links(path)
         # Not all that is hidden: Zarr of version 2 keeps its metadata so.
         files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith(("._", ".DS_Store")))
         return {f"{location}/{file.relative_to(path).as_posix()}": file for file in files}
@@ -182,6 +190,18 @@ def copies(path: Path, location: str) -> dict[str, Path]:
     # Renamed with the cube: a header finds its data by the name.
     beside = {stem + other.name.removeprefix(path.stem): other for other in formats.companions(path) if other != path}
     return {location: path} | beside
+
+
+def _check_links(folder: Path) -> None:
+    for entry in sorted(folder.rglob("*")):
+        if not entry.is_symlink():
+            continue
+        target = entry.resolve()
+        if not (target.is_file() and target.is_relative_to(folder.resolve())):
+            raise DataError(
+                f"{entry} is a link to {target}, expected a file: a link in the folder of a scene may lead to files of "
+                f"this folder alone. Take it away, or put the file itself there (cp -rL copies {folder.name} so)."
+            )
 
 
 def keep_bands(cube: xr.DataArray, drop_bands: tuple[int, ...]) -> xr.DataArray:

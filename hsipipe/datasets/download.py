@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 
 import pooch
 
+from hsipipe.credentials import public
 from hsipipe.datasets.archives import folder_name, unpack
-from hsipipe.datasets.transfer import SCHEMES, Patience, TransferError, drop, public, pull
-from hsipipe.errors import FileFormatError, IntegrityError, MissingInputError, ParamsError
+from hsipipe.datasets.transfer import SCHEMES, Patience, TransferError, drop, pull
+from hsipipe.errors import FileFormatError, IntegrityError, MissingInputError, ParamsError, UnreachableError
 from hsipipe.progress import Advance, progress
 from hsipipe.storage.manifest import MANIFEST, sha256, verify
 from hsipipe.storage.publish import publish, write_text
@@ -169,7 +170,7 @@ def _download(archive: Archive, part: Path, expected: str | None, patience: Pati
         )
     asked = " HSIPIPE_OFFLINE is set, so no other address was asked." if _is_offline() else ""
     kept = "What came is kept and continued the next time. " if part.is_file() else ""
-    raise MissingInputError(
+    raise UnreachableError(
         f"Cannot download {archive.file_name}: {'; '.join(failures)}.{asked} {kept}Check the network, name a mirror in "
         "HSIPIPE_MIRROR, or fetch it by hand and name its folder in dataset.root."
     )

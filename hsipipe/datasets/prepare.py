@@ -153,9 +153,9 @@ def _check_scenes(facts: Dataset, found: Mapping[str, Path]) -> list[dict[str, A
     entries = []
     with progress("check scenes", total=len(found)) as advance:
         for name, path in found.items():
-            entries.append(_entry(facts, name, path))
+            entries.append(check_scene(facts, name, path))
             advance(note=name)
-    _check_same_bands(entries)
+    check_same_bands(entries)
     return entries
 
 
@@ -170,7 +170,19 @@ def _copy_scenes(facts: Dataset, found: Mapping[str, Path], out: Path) -> None:
             advance(note=name)
 
 
-def _entry(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
+def check_scene(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
+    """Check a scene and describe it, the entry of ``scenes.json`` without its digests.
+
+    Args:
+        facts: Its data set.
+        name: What it is called.
+        path: Where it is.
+
+    Raises:
+        DataError: It is not fit for use.
+        ParamsError: The parameters do not fit it.
+        FileFormatError: A file is damaged.
+    """
     cube = facts.read(path)
     # Whole, so that a message counts the bands as the file does.
     validate_cube(cube, name=name, bands=facts.bands, skip=facts.drop_bands, drop=facts.drop_param)
@@ -185,18 +197,23 @@ def _entry(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
     if (variable := facts.variable_in(path)) is not None:
         entry["variable"] = variable
     if (msi := facts.msi(name, path)) is not None:
-        _check_msi(msi, name, kept)
+        check_msi(msi, name, (kept.shape[1], kept.shape[2]))
         entry["msi"] = {"path": msi.location, "variable": msi.variable, "scale": msi.scale}
     return entry
 
 
-def _check_msi(msi: Measured, name: str, cube: xr.DataArray) -> None:
+def check_msi(msi: Measured, name: str, shape: tuple[int, int]) -> None:
+    """Check the multispectral image of a scene of `shape`, rows and columns.
+
+    Raises:
+        DataError: It is not fit for use, or lies on another grid.
+    """
     image = open_cube(msi.path, variable=msi.variable)
     validate_cube(image, name=f"{name} (its MSI)")
-    if image.shape[1:] != cube.shape[1:]:
+    if image.shape[1:] != shape:
         raise DataError(
             f"The MSI of scene {name!r}, {msi.path}, has {image.shape[1]} x {image.shape[2]} pixels, expected "
-            f"{cube.shape[1]} x {cube.shape[2]}: both must lie on one grid. Resample it, or take it away."
+            f"{shape[0]} x {shape[1]}: both must lie on one grid. Resample it, or take it away."
         )
 
 
@@ -231,7 +248,12 @@ def _write_index(facts: Dataset, entries: list[dict[str, Any]], out: Path) -> di
     }
 
 
-def _check_same_bands(entries: list[dict[str, Any]]) -> None:
+def check_same_bands(entries: list[dict[str, Any]]) -> None:
+    """Check that scenes, as :func:`check_scene` describes them, have the bands of the first.
+
+    Raises:
+        DataError: Names two that differ.
+    """
     first = entries[0]
     for entry in entries[1:]:
         same = entry["shape"][0] == first["shape"][0] and _same_nm(entry["wavelength_nm"], first["wavelength_nm"])

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import pooch
 import requests
 import urllib3
 
+from hsipipe.credentials import public
 from hsipipe.errors import HsipipeError
 from hsipipe.progress import Advance
 from hsipipe.storage.publish import write_text
@@ -59,7 +60,7 @@ class Version:
     """Which version of a file a server gave.
 
     Attributes:
-        url: Its address, as far as :func:`public` shows it.
+        url: Its address, as far as :func:`hsipipe.credentials.public` shows it.
         etag: Entity tag; None: not told.
         modified: Last-Modified as the server writes it; None: not told.
         size: Bytes of the whole file; None: not told.
@@ -122,13 +123,6 @@ def drop(part: Path) -> None:
     """Forget what has arrived."""
     part.unlink(missing_ok=True)
     _version_file(part).unlink(missing_ok=True)
-
-
-def public(url: str) -> str:
-    """The address without what may be secret: user, password, query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def leaves_tls(url: str, target: str) -> bool:

@@ -87,7 +87,7 @@ def evaluate(
             evidence = SceneEvidence.of(pair, predictions, spreads)
             evidence.save(out / f"{name}.npz")
             calibration.append(evidence.calibration)
-            test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": _digest(pair)})
+            test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair)})
     shown = [row.name for row in rows if row.kind != "ceiling"]
     write_index(out, scenes=names, rows=shown, protocol=protocol)
     tree = _assemble(rows, scenes, test_set, protocol)
@@ -180,7 +180,7 @@ def finite(tree: Any) -> Any:
     return tree
 
 
-def _digest(pair: Pair) -> str:
+def pair_digest(pair: Pair) -> str:
     """Sha256 of shapes and values of truth and input: the same test scene, whatever its file."""
     digest = hashlib.sha256()
     for array in (pair.hr, pair.lr):

@@ -24,6 +24,7 @@ from hsipipe.params.fusion import (
     PhaseParams,
     ResidualFusionParams,
 )
+from hsipipe.params.operations import GateParams, InboxParams
 from hsipipe.params.single import ControlParams, DiffusionParams, GaeLossParams, GaeParams, UnetParams
 from hsipipe.params.training import DiffusionLossParams, HardwareParams, LossParams, OptimizerParams
 from hsipipe.params.tree import Params, load_params, parse_params
@@ -46,9 +47,11 @@ __all__ = [
     "FusionStepsParams",
     "GaeLossParams",
     "GaeParams",
+    "GateParams",
     "Group",
     "HardwareParams",
     "HsrdiffParams",
+    "InboxParams",
     "LossParams",
     "ModelParams",
     "NonNegative",

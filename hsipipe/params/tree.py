@@ -12,6 +12,7 @@ from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params.base import Group
 from hsipipe.params.data import DatasetParams, DegradationParams, PatchesParams, SplitParams
 from hsipipe.params.fusion import DdpmfusParams, FusionFastParams, FusionParams, HsrdiffParams, ResidualFusionParams
+from hsipipe.params.operations import GateParams, InboxParams
 from hsipipe.params.single import ControlParams, DiffusionParams, GaeParams
 from hsipipe.params.training import HardwareParams
 from hsipipe.params.use import ModelParams, RegistryParams, SamplingParams
@@ -36,6 +37,8 @@ class Params(Group):
     residual_fusion: ResidualFusionParams
     sampling: SamplingParams
     registry: RegistryParams
+    inbox: InboxParams
+    gate: GateParams
     hardware: HardwareParams
     protocol: str
     """A name of `hsipipe.protocols`."""

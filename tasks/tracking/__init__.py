@@ -4,28 +4,31 @@ One parent run for each run of the pipeline, one nested run for each stage that 
 those of its points. mlflow costs seconds to import, so it is imported inside the functions.
 """
 
-from tasks.tracking.models import (
-    PinnedModel,
-    load_pinned,
-    load_registered,
-    register_model,
-    registered_uri,
-    resolve_registered,
-)
-from tasks.tracking.runs import StageTracker, stage_run
+from tasks.tracking.loading import PinnedModel, fetch_pinned, load_pinned, load_registered, resolve_registered
+from tasks.tracking.models import register_model, registered_uri
+from tasks.tracking.promotion import Move, Standing, promote, registered_names, rollback, standing
+from tasks.tracking.runs import StageTracker, close_dead_runs, stage_run
 from tasks.tracking.store import tracking_uri
 from tasks.tracking.sweeps import log_point, sweep_run
 
 __all__ = [
+    "Move",
     "PinnedModel",
     "StageTracker",
+    "Standing",
+    "close_dead_runs",
+    "fetch_pinned",
     "load_pinned",
     "load_registered",
     "log_point",
+    "promote",
     "register_model",
+    "registered_names",
     "registered_uri",
     "resolve_registered",
+    "rollback",
     "stage_run",
+    "standing",
     "sweep_run",
     "tracking_uri",
 ]

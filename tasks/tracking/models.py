@@ -1,24 +1,21 @@
-"""The model registry: the same content is registered once, and what is loaded is what was registered."""
+"""Into the model registry: the same content is registered once."""
 
 import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.models.base import SuperResolver
 from hsipipe.storage.manifest import digest
 from tasks.ledger import SWEEP_RUN
 from tasks.locks import wait_for
 from tasks.project import locks
 from tasks.tracking.runs import StageTracker
-from tasks.tracking.store import connect, first_line, global_store
+from tasks.tracking.store import connect, global_store
 
 if TYPE_CHECKING:
     import numpy as np
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
     from mlflow.types import TensorSpec
@@ -38,10 +35,8 @@ def register_model(
     folder: Path,
     *,
     tracker: StageTracker,
-    bands: int | None,
+    model: SuperResolver,
     tags: Mapping[str, object],
-    msi_bands: int | None = 0,
-    scale: int = 1,
 ) -> int | None:
     """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
 
@@ -51,10 +46,8 @@ def register_model(
         root: The project.
         folder: The model with its manifest; called ``superresolver``.
         tracker: The run that made it.
-        bands: Band count C, for the signature; None: any.
+        model: The same, loaded: its bands and its scale make the signature.
         tags: What people want to know of the version: its scores, its protocol.
-        msi_bands: Bands c of the HR-MSI that it fuses, for the signature; 0: it takes none; None: any.
-        scale: Ratio of the pixel sizes, s, of the example of a pair.
 
     Returns:
         The version: a new one, or the one that holds the same bytes already; None in a sweep.
@@ -65,7 +58,7 @@ def register_model(
     with wait_for(locks(root) / "registry.lock"):
         number = _version_with(client, name, sha256)
         if number is None:
-            inputs = ModelInputs(bands, msi_bands, scale)
+            inputs = ModelInputs(model.bands, model.msi_bands, model.scale)
             number = _log(root, folder, tracker=tracker, inputs=inputs, sha256=sha256)
             for key, value in {SHA256: sha256, **tags}.items():
                 client.set_model_version_tag(name, number, key, str(value))
@@ -125,102 +118,6 @@ def registered_uri(root: Path, name: str) -> str | None:
     except MlflowException:
         return None
     return f"models:/{name}@{CHALLENGER}"
-
-
-class PinnedModel(NamedTuple):
-    """A version of the registry, which no alias moves any more.
-
-    Attributes:
-        name: Of the registered model.
-        version: Its number.
-        sha256: Digest of the folder that was registered.
-    """
-
-    name: str
-    version: str
-    sha256: str
-
-    @property
-    def uri(self) -> str:
-        """``models:/<name>/<version>``."""
-        return f"models:/{self.name}/{self.version}"
-
-
-def resolve_registered(root: Path, uri: str) -> PinnedModel:
-    """The version that an URI means now.
-
-    Args:
-        root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
-        uri: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
-
-    Raises:
-        MissingInputError: The registry has no such model, alias or version.
-        IntegrityError: The version carries no digest.
-    """
-    from mlflow.exceptions import MlflowException
-
-    client = connect(root)
-    try:
-        version = _resolve(client, uri)
-    except MlflowException as error:
-        raise _missing(client, uri, error) from error
-    expected = version.tags.get(SHA256)
-    if expected is None:
-        raise IntegrityError(f"{uri} carries no digest; only models that the stage register made are loaded.")
-    return PinnedModel(str(version.name), str(version.version), expected)
-
-
-def load_pinned(root: Path, pinned: PinnedModel, *, device: str = "cpu") -> SuperResolver:
-    """Load a version after comparing its bytes with the digest that it was tagged with.
-
-    Args:
-        root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
-        pinned: The version.
-        device: Where the model runs, in torch's terms.
-
-    Raises:
-        MissingInputError: The files of the version cannot be had.
-        IntegrityError: The bytes are not those that were registered.
-    """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from hsipipe.models.catalogue import load_model
-
-    # A copy of its own: what is verified is what is loaded, and nothing of it stays.
-    with TemporaryDirectory(prefix="hsipipe-model-") as place:
-        try:
-            with global_store(root):
-                local = mlflow.artifacts.download_artifacts(f"{pinned.uri}/artifacts/{FOLDER}", dst_path=place)
-        except (MlflowException, OSError) as error:
-            raise _missing(connect(root), pinned.uri, error) from error
-        folder = Path(local)
-        if (got := digest(folder)) != pinned.sha256:
-            raise IntegrityError(
-                f"{pinned.uri} has the digest {got}, registered was {pinned.sha256}; run: dvc repro --force -s register"
-            )
-        return load_model(folder, device=device, sha256=pinned.sha256)
-
-
-def load_registered(root: Path, uri: str) -> SuperResolver:
-    """Load a model of the registry; arguments and errors as in :func:`resolve_registered` and :func:`load_pinned`."""
-    return load_pinned(root, resolve_registered(root, uri))
-
-
-def _missing(client: "MlflowClient", uri: str, error: Exception) -> MissingInputError:
-    names = ", ".join(model.name for model in client.search_registered_models()) or "none"
-    return MissingInputError(f"No model at {uri!r}: {first_line(error)} Registered models: {names}.")
-
-
-def _resolve(client: "MlflowClient", uri: str) -> "ModelVersion":
-    rest = uri.removeprefix("models:/").strip("/")
-    name, at, alias = rest.rpartition("@")
-    if at:
-        return client.get_model_version_by_alias(name, alias)
-    name, slash, number = rest.rpartition("/")
-    if not (slash and number.isdigit()):
-        raise MissingInputError(f"Got the model {uri!r}, expected models:/<name>@<alias> or models:/<name>/<version>.")
-    return client.get_model_version(name, number)
 
 
 def _version_with(client: "MlflowClient", name: str, sha256: str) -> str | None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
@@ -21,7 +22,7 @@ from tasks.overrides import flatten
 from tasks.process import Owner, dvc_ancestor
 from tasks.project import locks, model_name
 from tasks.tracking.source import git_tags
-from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri
+from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -144,11 +145,14 @@ def stage_run(
         visible: The groups that the stage reads, recorded on its run.
         digests: Folder relative to the root -> sha256 of its manifest, for each input.
         system_metrics: Record the use of CPU, memory and GPU.
+
+    Raises:
+        HsipipeError: MLflow fails before the run exists.
     """
     client = connect(root)
     name = model_name(params)
-    experiment = experiment_id(client, root, name)
-    with wait_for(locks(root) / "pipeline_run.lock"):
+    with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
+        experiment = experiment_id(client, root, name)
         reconcile(client)
         parent_id = _open_parent(client, root, experiment, params)
         tags = {**common_tags(root), "mlflow.parentRunId": parent_id, "hsipipe.stage": stage}
@@ -161,7 +165,7 @@ def stage_run(
         yield tracker
     except Exception as error:
         status = "FAILED"
-        tracker.tag("error", f"{type(error).__name__}: {error}"[:TAG_LENGTH])
+        tracker.tag("error", without_credentials(f"{type(error).__name__}: {error}")[:TAG_LENGTH])
         raise
     except BaseException:  # SIGTERM, SIGINT
         status = "KILLED"
@@ -185,7 +189,7 @@ def pipeline_key() -> str:
 
 def _open_parent(client: "MlflowClient", root: Path, experiment: str, params: Params) -> str:
     path = root / ".hsipipe" / "pipeline_run.json"
-    mine = {"key": pipeline_key(), "store": tracking_uri(root), "experiment": experiment}
+    mine = {"key": pipeline_key(), "store": without_credentials(tracking_uri(root)), "experiment": experiment}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -222,8 +226,13 @@ def _record_inputs(
     tracker.datasets({root / path: value for path, value in digests.items()})
 
 
-def reconcile(client: "MlflowClient") -> None:
-    """Close the runs of this machine whose process is gone."""
+def reconcile(client: "MlflowClient") -> list[str]:
+    """Close the runs of this machine whose process is gone.
+
+    Returns:
+        The name of each run that was closed.
+    """
+    closed = []
     everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
     mine = f"attributes.status = 'RUNNING' and tags.`hsipipe.host` = '{socket.gethostname()}'"
     for run in client.search_runs(everywhere, filter_string=mine):
@@ -231,6 +240,19 @@ def reconcile(client: "MlflowClient") -> None:
         owner = Owner(int(tags.get("hsipipe.owner.pid", 0)), tags.get("hsipipe.owner.created", ""))
         if not owner.is_alive():
             client.set_terminated(run.info.run_id, status="KILLED")
+            closed.append(str(run.info.run_name))
+    return closed
+
+
+def close_dead_runs(root: Path) -> list[str]:
+    """:func:`reconcile` for the store of the project; the name of each run that was closed.
+
+    Raises:
+        HsipipeError: The store cannot be reached.
+    """
+    client = connect(root)
+    with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
+        return reconcile(client)
 
 
 def owner_tags() -> dict[str, str]:
@@ -251,7 +273,7 @@ def common_tags(root: Path) -> dict[str, str]:
 def _as_params(tree: Mapping[str, Any]) -> list[Any]:
     from mlflow.entities import Param
 
-    return [Param(key, str(value)) for key, value in flatten(tree).items()]
+    return [Param(key, without_credentials(str(value))) for key, value in flatten(tree).items()]
 
 
 def _start_monitor(run_id: str, root: Path) -> Any:

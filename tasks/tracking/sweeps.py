@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.publish import write_text
 from tasks.locks import wait_for
 from tasks.project import locks, model_name
 from tasks.tracking.runs import StageTracker, common_tags, owner_tags, reconcile
-from tasks.tracking.store import connect, experiment_id, tracking_uri
+from tasks.tracking.store import connect, experiment_id, tracking_uri, usable
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -33,7 +34,7 @@ def sweep_run(root: Path, name: str, *, title: str, key: str, params: Params) ->
     """
     client = connect(root)
     experiment = model_name(params)
-    with wait_for(locks(root) / "pipeline_run.lock"):
+    with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
         reconcile(client)
         run_id = _open(client, root, name, title=title, key=key, experiment=experiment_id(client, root, experiment))
     tracker = StageTracker(client, run_id, parent_id=run_id, experiment=experiment, dataset=params.dataset.name)
@@ -73,7 +74,7 @@ def _open(client: "MlflowClient", root: Path, name: str, *, title: str, key: str
     from mlflow.exceptions import MlflowException
 
     path = root / ".hsipipe" / "sweeps" / name / "run.json"
-    mine = {"key": key, "store": tracking_uri(root), "experiment": experiment}
+    mine = {"key": key, "store": without_credentials(tracking_uri(root)), "experiment": experiment}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         if {entry: known.get(entry) for entry in mine} == mine:

@@ -17,6 +17,7 @@ NEUTRAL = {
     "hsipipe",
     "hsipipe.artifacts",
     "hsipipe.bands",
+    "hsipipe.credentials",
     "hsipipe.errors",
     "hsipipe.params",
     "hsipipe.processes",

@@ -190,3 +190,25 @@ def test_the_number_of_wavelengths_tells_the_axis_of_the_bands(tmp_path, make_pa
     folder = {"wavelength_nm": np.linspace(400, 700, 8).tolist(), "drop_bands": [3]}
     prepare_scenes(make_params("dataset", name="folder", root=str(tmp_path / "in"), folder=folder), tmp_path / "out")
     np.testing.assert_array_equal(open_scene(RawScenes(tmp_path / "out"), "scene"), np.delete(values, 2, axis=0))
+
+
+def test_a_scene_may_be_a_link_but_nothing_in_its_folder_may_lead_out_of_it(root, prepare, tmp_path):
+    cube = _cube()
+    save_cube(cube, tmp_path / "elsewhere.npy")
+    (root / "a.npy").symlink_to(tmp_path / "elsewhere.npy")
+    save_cube(cube, root / "b.zarr")
+    np.testing.assert_array_equal(open_scene(prepare(wavelength_nm=NM), "a"), cube)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    (root / "b.zarr/reflectance/notes").symlink_to(secret)
+    with pytest.raises(DataError, match=r"b\.zarr/reflectance/notes is a link to .*secret.txt, expected a file"):
+        prepare(wavelength_nm=NM)
+    assert not list((tmp_path / "out").rglob("notes"))
+
+
+@pytest.mark.parametrize("target", ["..", "gone"])
+def test_a_link_to_a_folder_or_to_nowhere_is_not_passed_over_in_silence(root, prepare, target):
+    save_cube(_cube(), root / "b.zarr")
+    (root / "b.zarr/reflectance/more").symlink_to(target)
+    with pytest.raises(DataError, match=r"b\.zarr/reflectance/more is a link"):
+        prepare()

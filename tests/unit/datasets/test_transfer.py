@@ -9,7 +9,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from hsipipe.datasets.transfer import Patience, TransferError, leaves_tls, public, pull
+from hsipipe.datasets.transfer import Patience, TransferError, leaves_tls, pull
 
 BODY = bytes(range(256)) * 1024
 BLOCK = 1 << 14  # what breaks off inside a block is lost
@@ -258,8 +258,3 @@ def test_the_waits_grow_up_to_half_a_minute(bring, server, waits):
     with pytest.raises(TransferError, match="500 Internal Server Error, 8 times"):
         bring(patience=Patience(attempts=8, wait=waits.append))
     assert waits == [1, 2, 4, 8, 16, 30, 30]
-
-
-def test_an_address_is_shown_without_secrets():
-    assert public("https://user:pw@host:80/a/b.zip?token=1#x") == "https://host:80/a/b.zip"
-    assert public("/mnt/usb/b.zip") == "/mnt/usb/b.zip"

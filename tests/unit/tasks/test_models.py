@@ -47,10 +47,11 @@ def make_model(root, folder, *, steps):
     return folder
 
 
-def register(root, folder, **inputs):
+def register(root, folder, model=None):
+    model = model or Dmgasr.load(folder)
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-        version = register_model(root, folder, tracker=tracker, tags={"mpsnr_db": 30.0}, **{"bands": BANDS, **inputs})
+        version = register_model(root, folder, tracker=tracker, model=model, tags={"mpsnr_db": 30.0})
     assert tracker.client.get_run(tracker.run_id).info.status == "FINISHED"
     return version
 
@@ -158,7 +159,7 @@ def load(root, tmp_path, monkeypatch):
         folder = tmp_path / "superresolver"
         with publish(folder) as out:
             (out / "config.json").write_text("{}")
-        assert register(root, folder, bands=model.bands, msi_bands=model.msi_bands, scale=model.scale) == 1
+        assert register(root, folder, model) == 1
         return load_challenger(root)
 
     return load
@@ -223,3 +224,29 @@ def test_a_single_image_model_takes_one_tensor_without_a_name(root, registered):
     np.testing.assert_array_equal(loaded.predict(lr), Dmgasr.load(registered[0]).predict(lr))
     with pytest.raises(ModelInputError, match="Got a dict, expected a numpy array"):
         loaded.unwrap_python_model().predict(None, {"lr": lr})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/",
+        "models:/@challenger",
+        f"models:/{NAME}",
+        f"models:/{NAME}@",
+        f"models:/{NAME}/0",
+        f"models:/{NAME}/-1",
+        f"models:/{NAME}/9",
+        f"models:/{NAME}/\u0661",
+        f"models:/{NAME}/{'9' * 40}",
+        f"models:/{NAME}@challenger/../../1",
+        "models:/../../etc/passwd@challenger",
+        "models:/..%2F..%2Fetc/1",
+        "models://host/name@challenger",
+        "models:/x' or name like '%@challenger",
+        "models:/a\0b@challenger",
+        f"models:/{'n' * 3000}@challenger",
+    ],
+)
+def test_a_name_that_means_no_model_is_one_clear_error_whatever_is_in_it(root, registered, uri):
+    with pytest.raises(MissingInputError, match="model"):
+        load_registered(root, uri)

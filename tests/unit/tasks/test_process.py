@@ -93,3 +93,12 @@ def test_an_owner_is_alive_until_its_process_ends():
 def test_a_later_process_with_the_same_number_is_not_the_owner():
     assert Owner.me().is_alive()
     assert not Owner(os.getpid(), "1.00").is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the start is told by the clock")
+def test_an_owner_is_known_whatever_the_clock_says(monkeypatch):
+    me = Owner.me()
+    # psutil adds the time of boot, which the kernel takes from the clock.
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1.0e9)
+    assert Owner.of(psutil.Process(os.getpid())) == me
+    assert me.is_alive()

@@ -16,7 +16,7 @@ from tasks.overrides import flatten
 from tasks.process import Owner
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect
+from tasks.tracking.store import connect, tracking_uri
 from tasks.tracking.sweeps import log_point, sweep_run
 
 SHA = hashlib.sha256(b"scenes").hexdigest()
@@ -175,3 +175,19 @@ def test_a_sweep_that_goes_on_does_so_in_its_run_and_another_gets_its_own(root):
     with sweep_of(root, key="other code") as other:
         pass
     assert first.run_id == again.run_id != other.run_id
+
+
+def test_the_file_of_the_project_is_waited_for_while_another_process_holds_it(root, monkeypatch):
+    assert tracking_uri(root) == f"sqlite:///{root / 'mlflow.db'}?timeout=60"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking_uri(root) == "http://127.0.0.1:5000"
+
+
+def test_a_store_that_breaks_before_the_run_exists_is_one_clear_error(root, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise ConnectionError("refused\nwith a tail")
+
+    monkeypatch.setattr(tracking, "reconcile", refuse)
+    with pytest.raises(HsipipeError, match=r"^MLflow at sqlite:.*mlflow.db cannot be used: refused Start the server"):
+        with run_of(root):
+            pass

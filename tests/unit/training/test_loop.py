@@ -109,6 +109,17 @@ def test_a_training_that_only_harms_keeps_its_start(tmp_path):
     assert all(torch.equal(result.weights[name], tensor) for name, tensor in network().state_dict().items())
 
 
+def test_a_flipped_bit_in_a_resume_point_is_named_and_means_a_fresh_start(tmp_path, caplog):
+    expected = train(tmp_path, Line())
+    content = bytearray((tmp_path / RESUME).read_bytes())
+    content[-3] ^= 1  # in the last tensor: the file can be read as before
+    (tmp_path / RESUME).write_bytes(content)
+    again = train(tmp_path, Line())
+    assert again.resumed_at == 0
+    assert f"{tmp_path / RESUME} is damaged (its bytes are not those that were written)" in caplog.text
+    assert all(torch.equal(again.weights[name], tensor) for name, tensor in expected.weights.items())
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_resume_point(tmp_path):
     class Exploding(Line):
         def loss(self, module, step, part):

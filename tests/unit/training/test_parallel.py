@@ -105,6 +105,19 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all(lines, tmp_path):
         lines.train(tmp_path, lines.Line(nan_at=6), devices=2)
 
 
+def test_only_this_machine_can_reach_a_training(lines, tmp_path):
+    seen = set()
+
+    def look(step, metrics):
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            listening = [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+            seen.update(connection.laddr.ip for connection in listening)
+
+    lines.train(tmp_path, lines.Line(), devices=2, log=look)
+    assert seen == {"127.0.0.1"}
+
+
 def test_a_batch_that_cannot_be_shared_is_a_clear_error(lines, tmp_path):
     with pytest.raises(
         ParamsError,

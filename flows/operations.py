@@ -1,0 +1,123 @@
+"""Commands of those who run it: retrain, promote, rollback, models."""
+
+import math
+from typing import Annotated
+
+import typer
+
+Name = Annotated[str | None, typer.Option(help="Registered model; left out: the one that params.yaml names.")]
+
+
+def retrain(
+    timeout: Annotated[float | None, typer.Option(help="Minutes after which the run is ended.")] = None,
+) -> None:
+    """Take in new scenes, run what is stale, and promote the model if it is better than the champion.
+
+    New cubes of the data set `folder` wait in inbox.path of params.yaml. Fit ones go to dataset.root and into DVC,
+    others to the subfolder `quarantine`, each with its reason.
+
+    The gate (group gate of params.yaml) holds the new model, the alias challenger, against the alias champion on test
+    scenes that neither was trained on. Nothing is promoted on a failed or partial run, or with uncommitted changes.
+
+    HSIPIPE_WEBHOOK_URL names an address that is told how it ended (a secret, as HSIPIPE_WEBHOOK_TOKEN is).
+
+    [bold]Examples[/bold]
+
+      hsipipe retrain --timeout 480
+
+      hsipipe serve --retrain --cron "0 2 * * *" --timeout 480
+    """
+    from flows.environment import prepare, require_server
+    from flows.flow_runs import close_and_tell
+    from tasks.intake import check_retraining
+    from tasks.notifying import notifiers
+    from tasks.project import find_root
+
+    check_timeout(timeout)
+    root = find_root()
+    check_retraining(root)  # what a person can mend should not cost the start of Prefect
+    notifiers()
+    prepare(root)
+    require_server()
+    close_and_tell(root)
+    from flows.retrain import retrain as run
+
+    typer.echo(run(timeout))
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="For the history.")] = "by hand",
+    name: Name = None,
+    to: Annotated[int | None, typer.Option(help="Version that becomes the champion; left out: the one before.")] = None,
+) -> None:
+    """Make the champion before this one the champion again.
+
+    The version that is rolled back is marked, and the gate does not promote it again. Servers that were started with
+    models:/NAME@champion take the other version when they are told to (hsipipe model-server --help).
+
+    [bold]Examples[/bold]
+
+      hsipipe rollback --reason "stripes over water"
+
+      hsipipe rollback --to 3 --reason "back to the model of spring"
+    """
+    from tasks.project import find_root, own_model_name
+    from tasks.tracking import rollback as run
+
+    root = find_root()
+    name = name or own_model_name(root)
+    move = run(root, name, to=to, reason=reason)
+    typer.echo(f"Version {move.version} of {name} is the champion; before it was version {move.previous}.")
+
+
+def promote(
+    version: Annotated[int, typer.Argument(help="The version that becomes the champion.")],
+    reason: Annotated[str, typer.Option(help="For the history.")] = "by hand",
+    name: Name = None,
+) -> None:
+    """Make a version the champion by hand, without the gate; its bytes are checked all the same.
+
+    [bold]Example[/bold]
+
+      hsipipe promote 4 --reason "approved by the review of 12 May"
+    """
+    from tasks.project import find_root, own_model_name
+    from tasks.tracking import promote as run
+    from tasks.tracking import standing
+
+    root = find_root()
+    name = name or own_model_name(root)
+    move = run(
+        root, name, version, expected=standing(root, name).champion, reason=reason, evidence={"promoted": "by hand"}
+    )
+    typer.echo(f"Version {move.version} of {name} is the champion; before it was {move.previous or 'none'}.")
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show versions and history of this one.")] = None,
+) -> None:
+    """List the registered models, or the versions of one and how the champion moved.
+
+    [bold]Examples[/bold]
+
+      hsipipe models
+
+      hsipipe models hsipipe-synthetic-x4
+    """
+    from rich.console import Console
+
+    from flows.models_listing import history_table, models_table, versions_table
+    from tasks.project import find_root
+
+    root, console = find_root(), Console()
+    if name is None:
+        console.print(models_table(root))
+        return
+    console.print(versions_table(root, name))
+    console.print(history_table(root, name))
+
+
+def check_timeout(minutes: float | None) -> None:
+    """Refuse a time limit that is none."""
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {minutes}.")

@@ -1,0 +1,123 @@
+"""Scheduled retraining: new data in, the pipeline, the gate, and a new champion only if it is better."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from flows.flow_runs import forget_run, note_run
+from flows.pipeline import pipeline
+from hsipipe.artifacts import RegisteredModel
+from hsipipe.datasets.inbox import Arrival
+from hsipipe.errors import TransferFailedError
+from tasks import intake, ledger
+from tasks.notifying import news_of, notifiers, notify
+from tasks.patience import RETRIES, retry_delay_s
+from tasks.project import find_root
+from tasks.promotion import promote_challenger, unfit
+from tasks.verdict import Verdict, last_verdict
+
+
+@flow(
+    name="retrain",
+    on_completion=[forget_run],
+    on_failure=[forget_run],
+    on_crashed=[forget_run],
+    on_cancellation=[forget_run],
+)
+def retrain(timeout_minutes: float | None = None) -> str:
+    """Take in new scenes, bring every stage up to date, and promote the model if the gate lets it pass.
+
+    The alias `champion` moves last, after everything is in the remote storage.
+
+    Args:
+        timeout_minutes: What runs is ended when the whole flow takes longer; nothing is promoted then.
+
+    Returns:
+        What became of the model, in a sentence.
+    """
+    root = find_root()
+    note_run(root)
+    patience: dict[str, Any] = {"retries": RETRIES, "retry_delay_seconds": exponential_backoff(retry_delay_s())}
+    with _telling(root) as told:
+        intake.check_retraining(root)
+        with ledger.session(root, timeout_s=None if timeout_minutes is None else 60 * timeout_minutes):
+            fetch.with_options(**patience)()
+            told.details += [f"{a.name}: {a.outcome} {a.reason}".strip() for a in receive()]
+            model = pipeline()
+            verdict = gate(model)
+            push.with_options(**patience)(verdict)
+            told.text = promote(verdict)
+            told.details += verdict.sentences()
+            told.promoted = verdict.promote
+    return told.text
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
+def fetch() -> bool:
+    """What other machines have made, out of DVC's remote storage."""
+    return intake.fetch(find_root(), on_line=get_run_logger().info)
+
+
+@task(cache_policy=NO_CACHE)
+def receive() -> list[Arrival]:
+    """New scenes out of the inbox, versioned with DVC."""
+    return intake.receive(find_root(), on_line=get_run_logger().info)
+
+
+@task(cache_policy=NO_CACHE)
+def gate(_model: RegisteredModel) -> Verdict:
+    """Challenger and champion on the same scenes, in a child process as a stage is."""
+    root, say = find_root(), get_run_logger().info
+    if reasons := unfit(root, on_line=say):
+        return Verdict.without_comparison(root, reasons)
+    ledger.chore(root, "gate", on_line=say)
+    return last_verdict(root)
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
+def push(_verdict: Verdict) -> bool:
+    """Data, outputs and the cache of runs into DVC's remote storage."""
+    return intake.push(find_root(), on_line=get_run_logger().info)
+
+
+@task(cache_policy=NO_CACHE)
+def promote(verdict: Verdict) -> str:
+    """The alias `champion`, if the verdict is so."""
+    said = promote_challenger(find_root(), verdict)
+    get_run_logger().info(said)
+    return said
+
+
+class _Told:
+    """What the people are told at the end."""
+
+    def __init__(self) -> None:
+        self.text, self.promoted = "", False
+        self.details: list[str] = []
+
+
+@contextmanager
+def _telling(root: Path) -> Iterator[_Told]:
+    told, through = _Told(), notifiers()
+    try:
+        yield told
+    except BaseException as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        notify(news_of(root, "failed", f"Nothing is promoted: {reason}", told.details), through)
+        raise
+    notify(news_of(root, "promoted" if told.promoted else "kept", told.text, told.details), through)
+
+
+def _is_of_the_network(state: Any) -> bool:
+    try:
+        state.result()
+    except TransferFailedError:
+        return True
+    except Exception:
+        return False
+    return False

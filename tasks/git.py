@@ -1,0 +1,51 @@
+"""Git, asked in a child process; a checkout without git is no error."""
+
+import subprocess
+from pathlib import Path
+
+from hsipipe.errors import HsipipeError
+
+_PATIENCE_S = 60
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What ``git <arguments>`` prints in `folder`; None if it fails, or there is no git."""
+    try:
+        done = _run(folder, *arguments)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip("\n") if done.returncode == 0 else None
+
+
+def changed(root: Path) -> str | None:
+    """Uncommitted changes below `root` but for dvc.lock, which every stage of a run changes; None: no repository."""
+    return git(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock")
+
+
+def commit(root: Path, paths: list[str], message: str) -> None:
+    """Commit the given files alone; nothing happens where they have not changed.
+
+    No hooks run, and where nobody has told git who commits, the project does.
+
+    Raises:
+        HsipipeError: Git refuses; the message is its own.
+    """
+    if git(root, "rev-parse", "--git-dir") is None:
+        return
+    present = [path for path in paths if (root / path).exists()]
+    if not present or not git(root, "status", "--porcelain", "--", *present):
+        return
+    who = [] if git(root, "config", "user.email") else ["-c", "user.name=hsipipe", "-c", "user.email=hsipipe@localhost"]
+    for arguments in (
+        ["add", "--", *present],
+        [*who, "commit", "--quiet", "--no-verify", "--message", message, "--only", "--", *present],
+    ):
+        done = _run(root, *arguments)
+        if done.returncode:
+            raise HsipipeError(f"git cannot commit {', '.join(present)}: {' '.join(done.stderr.split())}")
+
+
+def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+    )

@@ -1,0 +1,130 @@
+"""The champion's alias: it moves last, moves back, and forgets nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError
+from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.params import load_params
+from hsipipe.storage.publish import publish
+from tasks.tracking import load_registered, promote, register_model, rollback, standing
+from tasks.tracking.runs import stage_run
+from tasks.tracking.store import connect
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+
+BANDS, NAME = 8, "hsipipe-synthetic-x4"
+
+
+def make_control(seed):
+    """A small model; another seed is another content."""
+    torch.manual_seed(seed)
+    model = PcaResidual(BANDS, components=4, width=4, blocks=1, scale=4)
+    model.set_components(torch.rand(50, BANDS), 0.1 * torch.randn(50, BANDS))
+    torch.nn.init.normal_(model.tail.weight, std=0.1)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def registry(root, tmp_path):
+    """A project with three versions in its registry, the last one the challenger."""
+    params = load_params(root / "params.yaml")
+    for seed in (1, 2, 3):
+        folder = tmp_path / str(seed) / "superresolver"
+        with publish(folder) as out:
+            make_control(seed).save(out)
+        model = make_control(seed)
+        with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
+            assert register_model(root, folder, tracker=tracker, model=model, tags={}) == seed
+    return root
+
+
+def move(root, version, **evidence):
+    return promote(root, NAME, version, expected=standing(root, NAME).champion, reason="better", evidence=evidence)
+
+
+def moves(root):
+    return [(entry.kind, entry.previous, entry.version) for entry in standing(root, NAME).moves]
+
+
+def test_a_promotion_moves_the_alias_and_keeps_the_evidence(registry):
+    assert standing(registry, NAME).champion is None
+    move(registry, 1, gain=0.4)
+    move(registry, 3)
+    now = standing(registry, NAME)
+    assert (now.champion, now.challenger, now.withdrawn) == (3, 3, [])
+    assert now.versions[1]["gain"] == "0.4"
+    assert moves(registry) == [("promotion", None, 1), ("promotion", 1, 3)]
+
+
+def test_a_rollback_goes_back_one_by_one_and_withdraws(registry):
+    lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
+    for version in (1, 2, 3):
+        move(registry, version)
+    assert rollback(registry, NAME, reason="stripes").version == 2
+    assert rollback(registry, NAME, reason="still").version == 1
+    champion = load_registered(registry, f"models:/{NAME}@champion").predict(lr)
+    np.testing.assert_array_equal(champion, make_control(1).predict(lr))
+    now = standing(registry, NAME)
+    assert now.withdrawn == [2, 3]
+    assert "stripes" in now.versions[3]["withdrawn"]
+    with pytest.raises(MissingInputError, match="is the first champion"):
+        rollback(registry, NAME, reason="further")
+    assert moves(registry)[-2:] == [("rollback", 3, 2), ("rollback", 2, 1)]
+
+
+def test_a_rollback_by_name_and_a_promotion_by_hand_of_what_was_withdrawn(registry):
+    for version in (1, 2, 3):
+        move(registry, version)
+    assert rollback(registry, NAME, to=1, reason="spring").version == 1
+    assert standing(registry, NAME).withdrawn == [3]
+    move(registry, 3)
+    assert (standing(registry, NAME).champion, standing(registry, NAME).withdrawn) == (3, [])
+    assert rollback(registry, NAME, reason="again").version == 1
+
+
+def test_without_a_champion_there_is_nothing_to_roll_back(registry):
+    with pytest.raises(MissingInputError, match="no champion"):
+        rollback(registry, NAME, reason="why not")
+    with pytest.raises(MissingInputError, match="No model 'nobody'"):
+        rollback(registry, "nobody", reason="why not")
+
+
+def test_who_comes_late_moves_nothing(registry):
+    move(registry, 1)
+    with pytest.raises(HsipipeError, match="is version 1 by now and was None"):
+        promote(registry, NAME, 2, expected=None, reason="better", evidence={})
+    assert standing(registry, NAME).champion == 1
+
+
+def test_a_version_whose_bytes_changed_does_not_become_the_champion(registry):
+    move(registry, 1)
+    for path in (registry / "mlartifacts").rglob("model.safetensors"):
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(IntegrityError):
+        move(registry, 2)
+    with pytest.raises(IntegrityError):
+        rollback(registry, NAME, to=3, reason="back")
+    assert standing(registry, NAME).champion == 1
+    assert moves(registry) == [("promotion", None, 1)]
+
+
+def test_killed_before_the_alias_moved_nothing_has_happened_and_the_next_move_takes_its_place(registry, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(*_args):
+        raise Killed
+
+    move(registry, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(connect(registry)), "set_registered_model_alias", die)
+        with pytest.raises(Killed):
+            move(registry, 2)
+    assert standing(registry, NAME).champion == 1
+    assert moves(registry) == [("promotion", None, 1)]
+    move(registry, 3)
+    assert moves(registry) == [("promotion", None, 1), ("promotion", 1, 3)]
