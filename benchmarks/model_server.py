@@ -121,9 +121,10 @@ def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) 
         )
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(message)
+            answer = connection.recv(4096)
             with tally.lock:
                 tally.garbage += 1
-                tally.garbage_served += not re.match(rb"HTTP/1.1 4\d\d ", connection.recv(4096))
+                tally.garbage_served += not re.match(rb"HTTP/1.1 4\d\d ", answer)
 
 
 def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
@@ -205,11 +206,17 @@ def measure(kind: str, params: Params, seconds: float) -> list[record.Row]:
     return rows(kind, tally, resident, taken, code=code, left=len(left), tracebacks=tracebacks)
 
 
+def around(resident: list[float], part: float) -> float:
+    """Median of five seconds, since a request or two more at a time are some MiB."""
+    begin = round(part * max(0, len(resident) - 5))
+    return float(np.median(resident[begin : begin + 5]))
+
+
 def rows(
     kind: str, tally: Tally, resident: list[float], taken: float, *, code: int, left: int, tracebacks: int
 ) -> list[record.Row]:
     milliseconds = np.array(tally.seconds) * 1000
-    quarter, half, end = (resident[min(len(resident) - 1, len(resident) * part // 4)] for part in (1, 2, 4))
+    start, quarter, half, end = (around(resident, part / 4) for part in (0, 1, 2, 4))
     growth = end / quarter - 1
 
     def none(name: str, value: float) -> record.Row:
@@ -225,7 +232,7 @@ def rows(
         record.row(f"{kind}: garbage sent", tally.garbage, ""),
         none("garbage not answered with 4xx", tally.garbage_served),
         record.row(f"{kind}: connections that hung", tally.hung, ""),
-        record.row(f"{kind}: resident at the start", resident[0], "MiB"),
+        record.row(f"{kind}: resident at the start", start, "MiB"),
         record.row(f"{kind}: resident after a quarter", quarter, "MiB"),
         record.row(f"{kind}: resident in the middle", half, "MiB"),
         record.row(f"{kind}: resident at the end", end, "MiB"),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from dask.utils import key_split
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +33,8 @@ from hsipipe.serving.limits import Limits
 from hsipipe.serving.predictions import Tick
 from hsipipe.serving.uploads import GEOTIFF, NPY, Kind, Upload, as_cube_path
 
+_MOST_NAMES = 1000
+"""Names of arrays that Dask may remember; by itself it keeps 100 000, and every request brings new ones."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of every file in an archive, so that the same prediction is the same bytes."""
 
@@ -84,6 +87,8 @@ def answer(
         RequestError: A limit is exceeded.
         HsipipeError: As ``hsipipe predict``.
     """
+    if key_split.cache_info().currsize > _MOST_NAMES:
+        key_split.cache_clear()
     lr = uploads["lr"]
     msi = None
     if "msi" in uploads:

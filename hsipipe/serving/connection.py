@@ -62,8 +62,9 @@ class _Connection(H11Protocol):
         self._answer(400, "Bad Request", f"{msg} Expected HTTP/1.1, for example from curl.", {})
 
     def _watch_head(self) -> None:
-        """Run the timer while a head is awaited, and only then."""
-        awaited = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
+        """Run the timer while a head is awaited, and only then; between two requests uvicorn has its own."""
+        idle = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
+        awaited = idle and (self.cycle is None or bool(self.conn.trailing_data[0]))
         if awaited and self._head is None:
             self._head = self.loop.call_later(self.limits.head_s, self._head_is_late)
         elif not awaited and self._head is not None:
@@ -72,7 +73,7 @@ class _Connection(H11Protocol):
 
     def _head_is_late(self) -> None:
         self._head = None
-        if not self.conn.trailing_data[0]:  # not a word, or none since the last answer
+        if not self.conn.trailing_data[0]:  # not a word
             self.transport.close()
         elif not self.transport.is_closing():
             message = f"No complete head of a request within {self.limits.head_s:g} s."

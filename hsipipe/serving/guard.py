@@ -12,6 +12,8 @@ from hsipipe.serving.failures import RequestError, body_of, headers_of
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.metrics import Metrics
 
+ROUTES = frozenset({"/predict", "/health", "/model", "/model/refresh", "/metrics", "/openapi.json"})
+"""Paths that are counted by their name; clients may invent any number of others."""
 SPACE = "hsipipe.space"
 """Key of a request's :class:`Space` in its scope."""
 _DRAIN_S = 2.0
@@ -91,7 +93,8 @@ class Guard:
             else:
                 await self._app(scope, request.receive, request.send)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            # A request that is refused by its head is not routed.
+            route = scope["path"] if scope["path"] in ROUTES else "other"
             self._metrics.in_flight.dec()
             self._metrics.requests.labels(route, request.status).inc()
             self._metrics.seconds.labels(route).observe(time.monotonic() - begun)

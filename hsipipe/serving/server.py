@@ -12,7 +12,8 @@ from hsipipe.serving.connection import connection_type
 from hsipipe.serving.service import ModelServer
 
 _HEAD_BYTES = 32 << 10
-_IDLE_S = 5
+_IDLE_S = 30
+"""Between two requests on a connection; proxies keep theirs open, and lose a request that meets a closing one."""
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -48,12 +48,12 @@ def root(tmp_path, repository, fresh_store):
 
 def register(root, seed):
     """Register a model, and give its version."""
-    folder = root / str(seed) / "superresolver"
+    folder, model = root / str(seed) / "superresolver", build(seed)
     with publish(folder) as out:
-        build(seed).save(out)
+        model.save(out)
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-        return str(register_model(root, folder, tracker=tracker, tags={}, bands=BANDS))
+        return str(register_model(root, folder, tracker=tracker, model=model, tags={}))
 
 
 def promote(root, version):

@@ -37,7 +37,19 @@ def cube(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["pipeline"], ["serve"], ["datasets"], ["download"], ["info"], ["predict"], ["preset"], ["sweep"]]
+    "command",
+    [
+        [],
+        ["pipeline"],
+        ["serve"],
+        ["datasets"],
+        ["download"],
+        ["info"],
+        ["predict"],
+        ["preset"],
+        ["sweep"],
+        ["model-server"],
+    ],
 )
 def test_every_command_has_help(invoke, command):
     result = invoke(*command, "--help")

@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -82,6 +83,7 @@ class Client:
 
     port: int
     server: ModelServer
+    end: Callable[[], None]
 
     def ask(self, method, path, body=None, headers=None, **options):
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)) as connection:
@@ -139,13 +141,17 @@ def running(source, *, limits, **options):
         model_server = ModelServer(source, limits=limits, **options)
         started = threading.Event()
         server = make_server(model_server, started=started.set)
+
+        def end():
+            server.should_exit = True
+
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:
             assert started.wait(DEADLINE_S)
             wait_until(lambda: server.started)
-            yield Client(bound.getsockname()[1], model_server)
+            yield Client(bound.getsockname()[1], model_server, end)
         finally:
-            server.should_exit = True
+            end()
             thread.join(DEADLINE_S)
             assert not thread.is_alive()

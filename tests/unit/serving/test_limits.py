@@ -254,3 +254,25 @@ def test_no_file_of_a_request_outlives_it(serve, temporary):
     for body in (npy(LR), npy(LR)[:-1], b"PK\x03\x04", b"x"):
         client.ask("POST", "/predict", body)
     wait_until(lambda: not list(Path(temporary).iterdir()))
+
+
+def test_what_is_in_flight_at_the_end_is_answered(serve):
+    gate = Gate(2)
+    client = serve(gate)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(client.predict(BLOCKING)))
+    thread.start()
+    assert gate.entered.acquire(timeout=DEADLINE_S)
+    client.end()
+    wait_until(lambda: not reachable(client))
+    gate.opened.set()
+    thread.join()
+    assert answers[0][0].shape == (5, 12, 10)
+
+
+def reachable(client):
+    try:
+        socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
