@@ -1,5 +1,6 @@
 """What a retraining asks of params.yaml before it begins, and of a remote storage."""
 
+import shutil
 import subprocess
 
 import numpy as np
@@ -67,25 +68,27 @@ def site(project):
     config = "[core]\n    analytics = false\n    check_update = false\n    remote = store\n"
     config += f"['remote \"store\"']\n    url = {project.parent / 'store'}\n"
     (project / ".dvc" / "config").write_text(config, encoding="utf-8")
-    (project / ".gitignore").write_text(
-        "/inbox/\n/.hsipipe/\n/data/\n/mlflow.db*\n/.dvc/tmp\n/.dvc/cache\n", encoding="utf-8"
-    )
-    # One stage that stands for the download, without the time of the real one.
-    (project / "dvc.yaml").write_text(
-        "stages:\n  download:\n    cmd: python make.py\n    deps: [make.py]\n    outs: [data/raw]\n", encoding="utf-8"
-    )
+    (project / ".gitignore").write_text("\n".join(IGNORED) + "\n", encoding="utf-8")
+    (project / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
     (project / "make.py").write_text(DOWNLOAD, encoding="utf-8")
     set_params(project, [*GOOD, "inbox.quiet_s=0", "patches.size=8", "patches.stride=8"])
-    for command in (
-        ["add", "--all"],
-        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start"],
-    ):
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["add", "--all"], [*who, "commit", "--quiet", "--message", "start"]):
         subprocess.run(["git", *command], cwd=project, check=True)
     arrive(project, "a", "b", "c")
     assert {one.name: one.outcome for one in receive(project, on_line=print)} == dict.fromkeys("abc", "new")
     return project
 
 
+IGNORED = ("/inbox/", "/.hsipipe/", "/data/", "/mlflow.db*", "/.dvc/tmp", "/.dvc/cache")
+DVC_YAML = """
+stages:
+  download:
+    cmd: python make.py
+    deps: [make.py]
+    outs: [data/raw]
+"""
+# Stands for the stage, without the time that it takes to record a run.
 DOWNLOAD = """
 from pathlib import Path
 from hsipipe.artifacts import RawScenes
@@ -99,10 +102,8 @@ prepare_scenes(load_params(Path("params.yaml")).dataset, Path("data/raw"))
 def arrive(project, *names, seed=0):
     (project / "inbox").mkdir(exist_ok=True)
     for name in names:
-        rng = np.random.default_rng([ord(name), seed])
-        save_cube(
-            xr.DataArray(rng.random((3, 16, 16), np.float32), dims=("band", "y", "x")), project / "inbox" / f"{name}.nc"
-        )
+        values = np.random.default_rng([ord(name), seed]).random((3, 16, 16), np.float32)
+        save_cube(xr.DataArray(values, dims=("band", "y", "x")), project / "inbox" / f"{name}.nc")
 
 
 def scenes(project):
@@ -131,8 +132,6 @@ def test_killed_after_the_inbox_the_next_run_versions_and_downloads(site):
 
 
 def test_killed_in_the_download_the_next_run_does_not_take_the_old_scenes_for_the_new_ones(site):
-    import shutil
-
     arrive(site, "d")
     look_through(site)
     shutil.rmtree(site / "data" / "raw")
