@@ -16,11 +16,11 @@ from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import StageFailedError, TransferFailedError
 from tasks import intake, ledger
+from tasks.gate_verdict import Verdict, last_verdict
 from tasks.notifying import news_of, notifiers, notify
 from tasks.project import find_root
 from tasks.promotion import promote_challenger, unfit
 from tasks.retries import RETRIES, retry_delay_s
-from tasks.verdict import Verdict, last_verdict
 
 
 @flow(

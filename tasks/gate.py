@@ -10,10 +10,10 @@ from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.models.base import SuperResolver
 from hsipipe.params import Params, load_params
 from hsipipe.storage.manifest import digest
+from tasks.gate_verdict import Verdict, keep_verdict
 from tasks.git import head
 from tasks.project import PARAMS, model_name
 from tasks.tracking import fetch_pinned, resolve_registered, stage_run, standing
-from tasks.verdict import Verdict, keep_verdict
 
 
 def judge(root: Path) -> Verdict:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hsipipe.artifacts import RawScenes
-from hsipipe.datasets.inbox import Arrival, Fit, check_apart, scenes_differ, take_in
+from hsipipe.datasets.admission import Fit
+from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
 from hsipipe.datasets.prepare import INDEX, scene_index
 from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError
 from hsipipe.params import DatasetParams, Params, load_params

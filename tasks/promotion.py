@@ -5,10 +5,10 @@ from pathlib import Path
 
 from hsipipe.errors import HsipipeError
 from tasks import ledger
+from tasks.gate_verdict import Verdict
 from tasks.git import changed, commit, head
 from tasks.intake import is_stale
 from tasks.tracking import promote, standing
-from tasks.verdict import Verdict
 
 
 def unfit(root: Path, *, on_line: Callable[[str], object]) -> list[str]:

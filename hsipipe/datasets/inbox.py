@@ -1,7 +1,7 @@
 """New scenes of the data set `folder`: looked at in an inbox, taken in if they fit, quarantined with the reason if not.
 
-A scene is copied and forced to disk before it leaves the inbox, its main file last: killed at any moment, the same
-call again comes to the same end.
+A scene is copied and forced to disk before it leaves the inbox: killed at any moment, the same call again comes to the
+same end.
 """
 
 import json
@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import xarray as xr
-
 from hsipipe import formats
-from hsipipe.datasets.base import Dataset, copies, keep_bands
+from hsipipe.datasets.admission import Fit, check_fit, check_no_links, check_not_held
+from hsipipe.datasets.base import Dataset, copies
 from hsipipe.datasets.folder import FOLDER
-from hsipipe.datasets.prepare import check_msi, check_same_bands, check_scene
-from hsipipe.datasets.splits import check_divides
+from hsipipe.datasets.prepare import check_scene
 from hsipipe.errors import DataError, HsipipeError, IntegrityError, MissingInputError, ParamsError
 from hsipipe.params import DatasetParams
 from hsipipe.storage.manifest import sha256
@@ -30,11 +27,6 @@ QUARANTINE = "quarantine"
 """Subfolder of the inbox for what was refused, each scene in a folder of its own."""
 REASON = "reason.json"
 """Why it was, beside it."""
-PLAUSIBLE = 4.0
-"""Largest value that is still taken for a reflectance; a glint is above 1."""
-FAINT = 1e-3
-"""A scene that is nowhere brighter than that was scaled by something else than dataset.folder.full_scale."""
-
 Outcome = Literal["new", "changed", "known", "quarantined", "waiting"]
 
 
@@ -51,21 +43,6 @@ class Arrival:
     name: str
     outcome: Outcome
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What the pipeline asks of a scene's size.
-
-    Attributes:
-        scale: Ratio of the pixel sizes, s.
-        crop_remainder: Whether a size that s does not divide is cut.
-        patch: Edge of a patch in HR pixels.
-    """
-
-    scale: int
-    crop_remainder: bool
-    patch: int
 
 
 def take_in(inbox: Path, dataset: DatasetParams, *, fit: Fit, quiet_s: float) -> list[Arrival]:
@@ -143,7 +120,7 @@ def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]])
     """One scene; `held` are the digests of the root's scenes, and follow."""
     files = place.facts.files(name, path)
     try:
-        _refuse_links(path, files)
+        check_no_links(path, files)
     except DataError as error:
         return _refuse(name, path, files, place.inbox, error)
     age = min(abs(time.time() - file.stat().st_mtime) for file in files.values())  # a clock may have been set back
@@ -154,8 +131,8 @@ def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]])
     digests = {target: sha256(source) for target, source in files.items()}
     try:
         if held.get(name) != digests:
-            _refuse_copies(name, digests, held)
-            _check(name, path, place)
+            check_not_held(name, digests, held)
+            check_fit(name, path, facts=place.facts, root=place.root, fit=place.fit, references=place.references)
     except HsipipeError as error:
         if isinstance(error, ParamsError) and not place.references:
             raise  # where scenes are here that fit params.yaml, it is the new one that does not
@@ -195,39 +172,6 @@ def _descriptions(facts: Dataset, root: Path) -> dict[str, dict[str, Any]]:
     return {name: check_scene(facts, name, path) for name, path in sorted(facts.find(root).items())[:2]}
 
 
-def _check(name: str, path: Path, place: _Place) -> None:
-    facts, fit = place.facts, place.fit
-    scene = name.removesuffix("_msi")
-    if scene != name and scene in facts.find(place.root):
-        raise DataError(f"{path.name} is the multispectral image of the scene {scene!r}; send it together with that.")
-    entry = check_scene(facts, name, path)
-    _, height, width = entry["shape"]
-    if not fit.crop_remainder:
-        check_divides(name, (height, width), fit.scale)
-    if min(height, width) < fit.patch:
-        raise DataError(
-            f"Scene {name!r} has {height} x {width} pixels, expected at least {fit.patch} along each axis "
-            "(patches.size)."
-        )
-    _check_range(name, keep_bands(facts.read(path), facts.drop_bands), facts.scale)
-    beside = facts.msi(name, place.root / path.name) if facts.msi(name, path) is None else None
-    if beside is not None:  # it stays when the scene alone arrives anew
-        check_msi(beside, name, (height, width))
-    for other, reference in place.references.items():
-        if other != name:
-            check_same_bands([reference, entry])
-    place.references.setdefault(name, entry)
-
-
-def _check_range(name: str, cube: xr.DataArray, full_scale: float) -> None:
-    top = float(np.nanmax(cube.max(dim=("y", "x")).to_numpy())) / full_scale
-    if not FAINT <= top <= PLAUSIBLE:
-        raise DataError(
-            f"Scene {name!r} has values up to {top:g} of the full range, expected about 1; store it in the units of "
-            f"the other scenes, of which dataset.folder.full_scale ({full_scale:g}) means 1.0."
-        )
-
-
 def _refuse_namesakes(inbox: Path) -> list[Arrival]:
     """Quarantine cubes that differ in their suffix alone: which of them is the scene?"""
     by_stem: dict[str, list[Path]] = {}
@@ -243,21 +187,6 @@ def _refuse_namesakes(inbox: Path) -> list[Arrival]:
                 _quarantine(stem, path, {p.name: p for p in formats.companions(path)}, inbox, reason)
             arrivals.append(Arrival(stem, "quarantined", reason))
     return arrivals
-
-
-def _refuse_links(path: Path, files: Mapping[str, Path]) -> None:
-    parents = {parent for file in files.values() for parent in file.parents if parent.is_relative_to(path)}
-    for entry in sorted({path, *files.values(), *parents}):
-        if entry.is_symlink():
-            raise DataError(f"{entry.name} is a link; send the file itself.")
-
-
-def _refuse_copies(name: str, digests: Mapping[str, str], held: Mapping[str, Mapping[str, str]]) -> None:
-    """The same bytes under two names would be in training and in test."""
-    mine = sorted(digests.values())
-    for other, theirs in held.items():
-        if other != name and sorted(theirs.values()) == mine:
-            raise DataError(f"Scene {name!r} has the same bytes as the scene {other!r}; a scene has one name.")
 
 
 def _digests(facts: Dataset, root: Path) -> dict[str, dict[str, str]]:

@@ -10,7 +10,8 @@ import xarray as xr
 
 from hsipipe import save_cube
 from hsipipe.datasets import inbox as module
-from hsipipe.datasets.inbox import QUARANTINE, REASON, Fit, scenes_differ, take_in
+from hsipipe.datasets.admission import Fit
+from hsipipe.datasets.inbox import QUARANTINE, REASON, scenes_differ, take_in
 from hsipipe.datasets.prepare import prepare_scenes, scene_index
 from hsipipe.errors import DataError, MissingInputError, ParamsError
 

@@ -6,10 +6,10 @@ import pytest
 
 from hsipipe.errors import HsipipeError
 from tasks import promotion
+from tasks.gate_verdict import Verdict
 from tasks.git import head
 from tasks.promotion import promote_challenger, unfit
 from tasks.tracking import Standing
-from tasks.verdict import Verdict
 
 DVC_YAML = "stages:\n  make:\n    cmd: python make.py\n    deps: [make.py]\n    outs: [made.txt]\n"
 
