@@ -4,10 +4,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hsipipe.datasets.admission import PLAUSIBLE
 from hsipipe.errors import DataError
-
-PLAUSIBLE = 4.0
-"""Largest input value that is still taken for a reflectance; a bright glint is above 1."""
 
 
 def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str) -> NDArray[np.float32]:
