@@ -12,6 +12,7 @@ from hsipipe.serving.connection import connection_type
 from hsipipe.serving.service import ModelServer
 
 _HEAD_BYTES = 32 << 10
+_BACKLOG = 2048
 _IDLE_S = 30
 """Between two requests on a connection; proxies keep theirs open, and lose a request that meets a closing one."""
 
@@ -83,9 +84,14 @@ def run(server: ModelServer, bound: socket.socket, *, started: Callable[[], None
         bound: Where.
         started: Called when it begins to serve.
     """
+
+    def listening() -> None:
+        bound.listen(_BACKLOG)  # uvicorn does so a moment later, when somebody may have come already
+        started()
+
     # uvicorn raises the signal again when it is done; by then the process has ended well.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        make_server(server, started=started).run(sockets=[bound])
+        make_server(server, started=listening).run(sockets=[bound])
     finally:
         signal.signal(signal.SIGTERM, before)
