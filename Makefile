@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint audit clean
+.PHONY: help install repro test faults lint audit clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ repro: $(STAMP)  ## run what is stale, then print the result table and where rep
 
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+faults: $(STAMP)  ## put faults into running pipelines, all of them: about an hour on two cores
+	$(BIN)/python benchmarks/faults.py $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ not finite; each is followed by the plain command, whose results are compared as
 import argparse
 import json
 import os
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -187,6 +188,8 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="forget what was counted before")
     parser.add_argument("--scratch", type=Path, help="folder that stays, with the undisturbed runs")
     options = parser.parse_args()
+    # A shell starts what runs in the background with SIGINT ignored, and so would everything below it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     record = {} if options.fresh else dict(read_record(RESULTS))
     record.setdefault("passes", [])
     record.setdefault("others", {})

@@ -30,6 +30,8 @@ def prepare(root: Path) -> None:
         defaults["PREFECT_UI_URL"] = public(api).rstrip("/").removesuffix("/api")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    # Prefect makes the folder itself but not the one that it lies in, which a fresh clone does not have.
+    Path(os.environ["PREFECT_HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ENGINE_LOGGERS:
         logging.getLogger(name).addFilter(without_traceback)
 

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 KILLED = "Its process is gone: it was killed, or the machine went down."
 _BATCH = 200
 """Most runs that a Prefect server gives in one answer."""
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,13 @@ def close_dead_runs(root: Path) -> tuple[list[str], list[str]]:
     if not waiting:
         return [], []
     said: list[str] = []
-    with _client() as client:
-        waiting = _close(root, waiting, client, said, at=_current_api())
+    if _answers(os.environ.get("PREFECT_API_URL")):
+        with _client() as client:
+            waiting = _close(root, waiting, client, said, at=_current_api())
     for api in sorted({note.api for note in waiting if note.api is not None and note.api != _current_api()}):
         mine = [note for note in waiting if note.api == api]
+        if not _answers(api):
+            continue
         with _client(api) as client:
             left = _close(root, mine, client, said, at=api)
         waiting = [note for note in waiting if note.api != api or note in left]
@@ -147,6 +151,16 @@ def _crash(client: "SyncPrefectClient", run_id: UUID) -> bool:
         return False
     client.set_flow_run_state(run_id, Crashed(message=KILLED), force=True)
     return True
+
+
+def _answers(api: str | None) -> bool:
+    """Whether there is a server; Prefect's client would go on asking for half a minute. None: one is started."""
+    import httpx
+
+    try:
+        return not api or httpx.get(f"{api}/health", timeout=_PATIENCE_S).status_code < 500
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
 
 
 @contextmanager

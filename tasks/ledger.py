@@ -26,7 +26,7 @@ import yaml
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
 from hsipipe.params import Params, load_params, parse_params
-from tasks import workspace
+from tasks import restored, workspace
 from tasks.locks import hold
 from tasks.names import check_names
 from tasks.process import end_group, start
@@ -119,7 +119,8 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
         on_line(line)
 
     with _joined(root) as current:
-        code = _run_dvc(current, "repro", *(["--force"] if force else []), "--single-item", stage, on_line=keep)
+        forced = ["--force"] if force else []
+        code = _run_whole(current, "repro", *forced, "--single-item", stage, on_line=keep)
     if code:
         kind = StageUnreachableError if _was_unreachable(root) else StageFailedError
         raise kind(f"Stage {stage} failed: {_own_message(root, lines)}")
@@ -142,7 +143,7 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
     changed_params(root, overrides)
     command = ["exp", "run", *(f"--set-param={item}" for item in overrides)] if overrides else ["repro"]
     with session(root) as current:
-        code = _run_dvc(current, *command, *targets, on_line=None)
+        code = _run_whole(current, *command, *targets, on_line=None)
     if code:
         raise StageFailedError(f"The pipeline stopped: {_own_message(root, [])}")
 
@@ -185,7 +186,11 @@ def experiment(
         if current.is_over():
             raise StageFailedError("The time limit has passed before this began.")
         own = replace(current, key=f"{current.key}-{name}")
+        before = restored.marks(root)
         code = _run_dvc(own, "exp", "run", "--name", name, *settings, on_line=keep, env=env)
+        if not code and (names := _drop_damaged(own, before)):
+            # Not once more: DVC has the experiment under this name now.
+            raise StageFailedError(f"Damaged in DVC's cache, and removed from it: {', '.join(names)}. Run it again.")
     if code:
         raise StageFailedError(_own_message(root, lines))
 
@@ -329,6 +334,30 @@ def _joined(root: Path) -> AbstractContextManager[Session]:
     """The session that goes on in `root`, or one of its own."""
     running = _session.get()
     return session(root) if running is None or running.root != root else nullcontext(running)
+
+
+def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
+    """Run dvc; where it has brought back damaged outputs, drop them and run it again, which makes them anew."""
+    before = restored.marks(current.root)
+    code = _run_dvc(current, *arguments, on_line=on_line)
+    if not code and _drop_damaged(current, before):
+        code = _run_dvc(current, *arguments, on_line=on_line)
+    return code
+
+
+def _drop_damaged(current: Session, before: restored.Marks) -> list[str]:
+    """Remove outputs that came damaged out of DVC's cache, here and there; their names."""
+    root = current.root
+    names = restored.damaged(root, before)
+    if not names:
+        return []
+    said: list[str] = []
+    _run_dvc(current, "cache", "dir", on_line=said.append)
+    for name in names:
+        logger.warning("%s came damaged out of DVC's cache; it is removed there and made again.", name)
+        restored.drop(root, name, cache=Path(said[-1]) if said else root / ".dvc" / "cache")
+        shutil.rmtree(root / name)
+    return names
 
 
 def _run_dvc(

@@ -76,9 +76,7 @@ def damaged_resume_point(lab: Laboratory) -> str:
 def damaged_shard(lab: Laboratory) -> str:
     """The stage alone names the damage; dvc sees it and makes the store again."""
     checkout = lab.checkout(SINGLE, [STAGE])
-    shard = max(
-        (checkout.root / "data" / "patches").rglob("c/*/*"), key=lambda path: path.is_file() and path.stat().st_size
-    )
+    shard = next(path for path in sorted(checkout.root.glob("data/patches/train.zarr/hr/c/**/*")) if path.is_file())
     _flip(shard)
     code, said = checkout.run("-m", "tasks", STAGE)
     line = complaint(code, said)
@@ -101,7 +99,7 @@ def damaged_cache(lab: Laboratory) -> str:
     _flip(cache / largest["md5"][:2] / largest["md5"][2:])
     shutil.rmtree(checkout.root / "models" / "control")
     recovers(lab, checkout)
-    return "dvc drops the entry and runs the stage again"
+    return "noticed, dropped from the cache, and the stage runs again"
 
 
 def damaged_download(lab: Laboratory) -> str:

@@ -9,7 +9,13 @@ from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
 
 
 def test_defaults_are_set_and_what_the_user_set_stays(tmp_path, monkeypatch):
-    for name in ("PREFECT_HOME", "DO_NOT_TRACK", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"):
+    defaults = (
+        "PREFECT_HOME",
+        "DO_NOT_TRACK",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS",
+    )
+    for name in defaults:
         monkeypatch.setenv(name, "")  # so that it is put back afterwards
         monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "true")
@@ -17,6 +23,7 @@ def test_defaults_are_set_and_what_the_user_set_stays(tmp_path, monkeypatch):
 
     prepare(tmp_path)
     assert os.environ["PREFECT_HOME"] == str(tmp_path / ".hsipipe" / "prefect")
+    assert (tmp_path / ".hsipipe" / "prefect").is_dir()
     assert os.environ["DO_NOT_TRACK"] == "1"
     assert os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] == "120"
     assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "true"

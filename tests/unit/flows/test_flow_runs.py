@@ -30,8 +30,6 @@ def dead():
 def write(tmp_path, monkeypatch):
     """Write a note into a project whose Prefect server does not answer."""
     monkeypatch.setenv("PREFECT_API_URL", NOWHERE)
-    # So that nothing asks twice.
-    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
 
     def write(owner, *, host=None, api=NOWHERE):
         note = Note(RUN, "quick-fox", host or socket.gethostname(), owner.pid, owner.created, api)
