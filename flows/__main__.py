@@ -97,8 +97,8 @@ def sweep(
     from flows.environment import prepare, require_server
     from flows.flow_runs import close_and_tell
     from flows.sweep_listing import sweep_table
-    from tasks.ledger import session
     from tasks.project import find_root
+    from tasks.session import pipeline_session
     from tasks.sweeps import plan_sweep, refuse_swept, shown
 
     if name is None:
@@ -108,7 +108,7 @@ def sweep(
     root = find_root()
     overrides = [*(_preset(preset) if preset else []), *(set_param or [])]
     refuse_swept(name, set_param or [])
-    with session(root):  # puts right what a killed sweep has left; a wrong key should not cost the start of Prefect
+    with pipeline_session(root):  # puts right what a killed sweep has left, before Prefect is started in vain
         plan = plan_sweep(root, name, overrides)
     prepare(root)
     require_server()

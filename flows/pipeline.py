@@ -13,6 +13,7 @@ from tasks.patches import patches
 from tasks.project import find_root
 from tasks.register import register
 from tasks.report import report
+from tasks.session import pipeline_session
 from tasks.train_baseline import train_baseline
 from tasks.train_control import train_control
 from tasks.train_diffusion import train_diffusion
@@ -39,7 +40,7 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
     root = find_root()
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
-    with ledger.session(root, timeout_s=timeout_s):
+    with pipeline_session(root, timeout_s=timeout_s):
         ledger.set_params(root, overrides or [])
         scenes = download()
         pairs = degrade(scenes)

@@ -15,12 +15,13 @@ from hsipipe.artifacts import RegisteredModel
 from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import StageFailedError, TransferFailedError
-from tasks import intake, ledger
+from tasks import intake
 from tasks.gate_verdict import Verdict, last_verdict
 from tasks.notifying import news_of, notifiers, notify
 from tasks.project import find_root
 from tasks.promotion import promote_challenger, unfit
 from tasks.retries import RETRIES, retry_delay_s
+from tasks.session import pipeline_session, run_task
 
 
 @flow(
@@ -46,7 +47,7 @@ def retrain(timeout_minutes: float | None = None) -> str:
     patience: dict[str, Any] = {"retries": RETRIES, "retry_delay_seconds": exponential_backoff(retry_delay_s())}
     with _telling(root) as told:
         intake.check_retraining(root)
-        with ledger.session(root, timeout_s=None if timeout_minutes is None else 60 * timeout_minutes) as session:
+        with pipeline_session(root, timeout_s=None if timeout_minutes is None else 60 * timeout_minutes) as session:
             fetch.with_options(**patience)()
             told.details += [f"{a.name}: {a.outcome} {a.reason}".strip() for a in receive()]
             model = pipeline()
@@ -79,7 +80,7 @@ def gate(_model: RegisteredModel) -> Verdict:
     root, say = find_root(), get_run_logger().info
     if reasons := unfit(root, on_line=say):
         return Verdict.without_comparison(root, reasons)
-    ledger.run_task(root, "gate", on_line=say)
+    run_task(root, "gate", on_line=say)
     return last_verdict(root)
 
 

@@ -6,8 +6,9 @@ from prefect.cache_policies import NO_CACHE
 from flows.flow_runs import forget_run, note_run
 from hsipipe.errors import StageFailedError
 from hsipipe.evaluation.sweep_table import PointResult
-from tasks import ledger, sweeps
+from tasks import sweeps
 from tasks.project import find_root
+from tasks.session import pipeline_session
 from tasks.sweeps import Plan, Point, plan_sweep
 from tasks.tracking import StageTracker, log_point, sweep_run
 
@@ -37,7 +38,7 @@ def sweep(
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
     failed: dict[str, str] = {}
-    with ledger.session(root, timeout_s=timeout_s) as session:
+    with pipeline_session(root, timeout_s=timeout_s) as session:
         plan = plan_sweep(root, name, overrides or [])
         for sentence in plan.skipped:
             logger.warning("left out: %s", sentence)

@@ -33,8 +33,8 @@ def run_stage(name: str) -> None:
 
     It ends when whoever started it ends, and leaves its error behind for the ledger.
     """
-    from tasks.ledger import UNREACHABLE, error_path
     from tasks.process import die_with, dvc_ancestor
+    from tasks.session import UNREACHABLE, error_path
 
     work = CHORES[name][0] if name in CHORES else STAGES[name].execute
     signal.signal(signal.SIGTERM, _terminate)

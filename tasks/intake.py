@@ -16,6 +16,7 @@ from hsipipe.storage.publish import write_text
 from tasks import ledger
 from tasks.git import commit, git
 from tasks.project import PARAMS
+from tasks.session import run_task
 
 OnLine = Callable[[str], object]
 _OURS = ("data", "models", "reports", ".hsipipe", ".dvc", ".git", "mlartifacts")
@@ -76,7 +77,7 @@ def receive(root: Path, *, on_line: OnLine) -> list[Arrival]:
     if params.inbox.path is not None:
         _align(root, params, on_line)
         # In a process of its own, as a stage: it ends with the time limit, and a reader that crashes takes none along.
-        ledger.run_task(root, "inbox", on_line=on_line)
+        run_task(root, "inbox", on_line=on_line)
         arrivals = [Arrival(**entry) for entry in json.loads(_arrivals(root).read_text(encoding="utf-8"))]
         _version(root, params, arrivals, on_line)
     if is_stale(root):

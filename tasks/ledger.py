@@ -1,44 +1,25 @@
 """The only caller of DVC, which alone decides what is stale.
 
-DVC runs in a child process: a group of its own that ends with us, so that no stage outlives its pipeline.
-One pipeline at a time runs in a checkout, behind a lock of ours; DVC's own would let a second one in while
-a stage runs.
+DVC runs in a child process of the session (:mod:`tasks.session`).
 """
 
 import json
 import logging
-import re
 import shutil
 import tempfile
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
 from hsipipe.params import Params, load_params, parse_params
 from tasks import restored, workspace
-from tasks.locks import hold
 from tasks.names import check_names
-from tasks.process import end_group, start
-from tasks.project import PARAMS, locks
-
-PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
-"""Environment variable that tells the stages to which pipeline run they belong."""
-SWEEP_RUN = "HSIPIPE_SWEEP_RUN"
-"""Environment variable with the MLflow run of the sweep that this pipeline run is a point of."""
-
-UNREACHABLE = "unreachable"
-"""Second line of a stage's message: the same again may do."""
+from tasks.project import PARAMS
+from tasks.session import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -49,53 +30,6 @@ class Outcome(Enum):
     RAN = "ran"
     UP_TO_DATE = "up to date"
     RESTORED = "restored from the cache of earlier runs"
-
-
-@dataclass(frozen=True)
-class Session:
-    """A run of the pipeline that holds the lock.
-
-    Attributes:
-        root: The project.
-        key: Names the run; the MLflow runs of its stages hang under one parent.
-        deadline: Value of :func:`time.monotonic` at which it is over; None: never.
-    """
-
-    root: Path
-    key: str
-    deadline: float | None
-
-    def is_over(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
-
-_session: ContextVar[Session | None] = ContextVar("session", default=None)
-
-
-@contextmanager
-def session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
-    """Hold the checkout for one run of the pipeline; what a killed sweep has left in it is put right first.
-
-    Within a session that goes on, as of a flow inside another, it is that one with its own deadline.
-
-    Raises:
-        AlreadyRunningError: Another pipeline runs in this checkout.
-    """
-    running = _session.get()
-    if running is not None and running.root == root:
-        yield running
-        return
-    with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
-        for sentence in workspace.restore(root):
-            logger.warning(sentence)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        mine = Session(root, f"run-{uuid.uuid4().hex}", deadline)
-        token = _session.set(mine)
-        try:
-            yield mine
-        finally:
-            _session.reset(token)
 
 
 def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bool = False) -> Outcome:
@@ -118,12 +52,12 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
         lines.append(line)
         on_line(line)
 
-    with _joined(root) as current:
+    with pipeline_session(root) as current:
         forced = ["--force"] if force else []
         code = _run_whole(current, "repro", *forced, "--single-item", stage, on_line=keep)
     if code:
-        kind = StageUnreachableError if _was_unreachable(root) else StageFailedError
-        raise kind(f"Stage {stage} failed: {_own_message(root, lines)}")
+        kind = StageUnreachableError if was_unreachable(root) else StageFailedError
+        raise kind(f"Stage {stage} failed: {own_message(root, lines)}")
     return _outcome(stage, lines)
 
 
@@ -142,10 +76,10 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
     """
     changed_params(root, overrides)
     command = ["exp", "run", *(f"--set-param={item}" for item in overrides)] if overrides else ["repro"]
-    with session(root) as current:
+    with pipeline_session(root) as current:
         code = _run_whole(current, *command, *targets, on_line=None)
     if code:
-        raise StageFailedError(f"The pipeline stopped: {_own_message(root, [])}")
+        raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
 
 
 def experiment(
@@ -182,7 +116,7 @@ def experiment(
     _, text = changed_params(root, overrides)
     workspace.expect(root, text)
     settings = [f"--set-param={item}" for item in overrides]
-    with _joined(root) as current:
+    with pipeline_session(root) as current:
         if current.is_over():
             raise StageFailedError("The time limit has passed before this began.")
         own = replace(current, key=f"{current.key}-{name}")
@@ -192,7 +126,7 @@ def experiment(
             # Not once more: DVC has the experiment under this name now.
             raise StageFailedError(f"Damaged in DVC's cache, and removed from it: {', '.join(names)}. Run it again.")
     if code:
-        raise StageFailedError(_own_message(root, lines))
+        raise StageFailedError(own_message(root, lines))
 
 
 def dvc(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:
@@ -211,21 +145,8 @@ def dvc(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[
         lines.append(line)
         on_line(line)
 
-    with _joined(root) as current:
+    with pipeline_session(root) as current:
         return _run_dvc(current, *arguments, on_line=keep), lines
-
-
-def run_task(root: Path, name: str, *, on_line: Callable[[str], object]) -> None:
-    """Run ``python -m tasks <name>``, which is no stage, in a child of its own as a stage is.
-
-    Raises:
-        StageFailedError: With its own message.
-        AlreadyRunningError: Another pipeline runs in this checkout.
-    """
-    with _joined(root) as current:
-        code = _run(current, "tasks", name, on_line=on_line)
-    if code:
-        raise StageFailedError(f"{name} failed: {_own_message(root, [])}")
 
 
 def has_remote(root: Path) -> bool:
@@ -236,7 +157,7 @@ def has_remote(root: Path) -> bool:
     try:
         return bool(Config(dvc_dir=str(root / ".dvc"), validate=False).get("core", {}).get("remote"))
     except DvcException as error:
-        raise HsipipeError(f"DVC's configuration cannot be read: {_one_line(error)}") from error
+        raise HsipipeError(f"DVC's configuration cannot be read: {one_line(error)}") from error
 
 
 def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
@@ -251,7 +172,7 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise StageFailedError(f"DVC cannot tell what is up to date: {_own_message(root, lines)}")
+        raise StageFailedError(f"DVC cannot tell what is up to date: {own_message(root, lines)}")
     return sorted(found)
 
 
@@ -261,7 +182,7 @@ def checkout(root: Path, *, on_line: Callable[[str], object]) -> bool:
     Returns:
         Whether DVC managed.
     """
-    with _joined(root) as current:
+    with pipeline_session(root) as current:
         own = replace(current, deadline=None)
         return _run_dvc(own, "checkout", "--quiet", "--force", "--allow-missing", on_line=on_line) == 0
 
@@ -293,7 +214,7 @@ def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
         except (DvcException, ValueError, AttributeError) as error:
             cause = error.__cause__ or error
             raise ParamsError(
-                f"Cannot read {' '.join(overrides)!r}, expected group.key=value: {_one_line(cause)}"
+                f"Cannot read {' '.join(overrides)!r}, expected group.key=value: {one_line(cause)}"
             ) from error
         text = copy.read_text(encoding="utf-8")
     params = parse_params(yaml.safe_load(text), source=PARAMS)
@@ -323,17 +244,6 @@ def out_hashes(root: Path) -> dict[str, str]:
         return {}
     outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
-
-
-def error_path(root: Path) -> Path:
-    """Where a failing stage leaves its message for whoever started DVC; :data:`UNREACHABLE` may stand below it."""
-    return root / ".hsipipe" / "last_error.txt"
-
-
-def _joined(root: Path) -> AbstractContextManager[Session]:
-    """The session that goes on in `root`, or one of its own."""
-    running = _session.get()
-    return session(root) if running is None or running.root != root else nullcontext(running)
 
 
 def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
@@ -366,48 +276,7 @@ def _run_dvc(
     on_line: Callable[[str], object] | None,
     env: Mapping[str, str] | None = None,
 ) -> int:
-    return _run(current, "dvc", *arguments, on_line=on_line, env=env)
-
-
-def _run(
-    current: Session,
-    module: str,
-    *arguments: str,
-    on_line: Callable[[str], object] | None,
-    env: Mapping[str, str] | None = None,
-) -> int:
-    """Run a module to its end; on an exception, a signal or the deadline the whole group is ended."""
-    root = current.root
-    error_path(root).unlink(missing_ok=True)
-    variables = {PIPELINE_RUN: current.key, **(env or {})}
-    child = start(module, *arguments, cwd=root, env=variables, capture=on_line is not None)
-    overdue = threading.Event()
-    timer = None
-    if current.deadline is not None:
-
-        def end() -> None:
-            overdue.set()
-            end_group(child)
-
-        timer = threading.Timer(max(0.0, current.deadline - time.monotonic()), end)
-        timer.daemon = True
-        timer.start()
-    try:
-        if child.stdout is not None and on_line is not None:
-            for line in child.stdout:
-                on_line(without_credentials(line.rstrip()))
-        code = child.wait()
-    except BaseException:
-        end_group(child)
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
-        if child.stdout is not None:
-            child.stdout.close()
-    if overdue.is_set():
-        raise StageFailedError(f"{module} {' '.join(arguments)} was ended: the pipeline's time limit has passed.")
-    return code
+    return run_module(current, "dvc", *arguments, on_line=on_line, env=env)
 
 
 def _outcome(stage: str, lines: Sequence[str]) -> Outcome:
@@ -417,24 +286,3 @@ def _outcome(stage: str, lines: Sequence[str]) -> Outcome:
     if f"Stage '{stage}' is cached" in text:
         return Outcome.RESTORED
     return Outcome.UP_TO_DATE
-
-
-def _was_unreachable(root: Path) -> bool:
-    try:
-        return UNREACHABLE in error_path(root).read_text(encoding="utf-8").splitlines()[1:]
-    except FileNotFoundError:
-        return False
-
-
-def _own_message(root: Path, lines: Sequence[str]) -> str:
-    """The stage's message if it left one, else DVC's, else the end of what was said."""
-    try:
-        return error_path(root).read_text(encoding="utf-8").strip().splitlines()[0]
-    except (FileNotFoundError, IndexError):
-        said = [line.removeprefix("ERROR:") for line in lines if line.startswith("ERROR:")]
-        said = said or [line for line in lines[-5:] if line.strip()]
-        return _one_line(" ".join(said)) or "dvc gave up; its message stands above."
-
-
-def _one_line(error: Any) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()

@@ -34,6 +34,7 @@ from hsipipe.sweeps import Sweep, load_sweep, select
 from tasks import ledger, workspace
 from tasks.overrides import as_overrides, flatten
 from tasks.project import METRICS, PARAMS, summary_path
+from tasks.session import SWEEP_RUN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -174,9 +175,7 @@ def run_point(plan: Plan, point: Point, *, sweep_run_id: str, on_line: Callable[
     if ledger.changed_params(plan.root, point.overrides)[0] != point.params:
         raise ParamsError(f"{PARAMS} was changed since the sweep began; start the sweep again to run {point.label}.")
     try:
-        ledger.experiment(
-            plan.root, name, overrides=point.overrides, env={ledger.SWEEP_RUN: sweep_run_id}, on_line=on_line
-        )
+        ledger.experiment(plan.root, name, overrides=point.overrides, env={SWEEP_RUN: sweep_run_id}, on_line=on_line)
     except StageFailedError:
         # DVC may have died in the middle of it; the next point must not start in what that left.
         for sentence in workspace.restore(plan.root):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsipipe.models.base import SuperResolver
 from hsipipe.storage.manifest import digest
-from tasks.ledger import SWEEP_RUN
 from tasks.locks import wait_for
 from tasks.project import locks
+from tasks.session import SWEEP_RUN
 from tasks.tracking.runs import StageTracker
 from tasks.tracking.store import connect, global_store
 

@@ -16,11 +16,12 @@ from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
-from tasks.ledger import PIPELINE_RUN, SWEEP_RUN, out_hashes
+from tasks.ledger import out_hashes
 from tasks.locks import wait_for
 from tasks.overrides import flatten
 from tasks.process import Owner, dvc_ancestor
 from tasks.project import locks, model_name
+from tasks.session import PIPELINE_RUN, SWEEP_RUN
 from tasks.tracking.source import git_tags
 from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
 

@@ -10,6 +10,7 @@ import pytest
 from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError, StageUnreachableError
 from tasks import ledger
 from tasks.ledger import Outcome
+from tasks.session import pipeline_session
 
 DVC_YAML = """
 stages:
@@ -109,7 +110,7 @@ def test_a_remote_storage_is_one_that_dvc_has_as_its_default(root):
 
 
 def test_a_session_inside_a_session_is_the_same_one(root):
-    with ledger.session(root) as outer, ledger.session(root, timeout_s=1) as inner:
+    with pipeline_session(root) as outer, pipeline_session(root, timeout_s=1) as inner:
         assert inner is outer
 
 
@@ -126,7 +127,7 @@ def test_a_broken_dvc_yaml_is_reported(root):
 
 
 def test_one_pipeline_at_a_time(root):
-    with ledger.session(root):
+    with pipeline_session(root):
         # Another thread has no part in this session, as another process has none.
         failures = []
 
@@ -146,7 +147,7 @@ def test_one_pipeline_at_a_time(root):
 
 def test_stages_of_one_session_belong_to_one_pipeline_run(root):
     lines = []
-    with ledger.session(root) as session:
+    with pipeline_session(root) as session:
         ledger.repro(root, "make", on_line=lines.append)
         ledger.set_params(root, ["sampling.steps=9"])
         ledger.repro(root, "make", on_line=lines.append)
@@ -171,7 +172,7 @@ def test_the_time_limit_ends_the_stage_itself(root):
     lines = []
     with (
         pytest.raises(StageFailedError, match="time limit"),
-        ledger.session(root, timeout_s=3.0),
+        pipeline_session(root, timeout_s=3.0),
     ):
         ledger.repro(root, "hang", on_line=lines.append)
     assert_hung_stage_is_gone(lines)

@@ -15,7 +15,8 @@ from hsipipe.models.unet import Unet
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
-from tasks.ledger import SWEEP_RUN, set_params
+from tasks.ledger import set_params
+from tasks.session import SWEEP_RUN
 from tasks.tracking import load_pinned, load_registered, register_model, registered_uri, resolve_registered
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, global_store

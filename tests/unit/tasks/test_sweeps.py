@@ -8,6 +8,7 @@ import pytest
 
 from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
 from tasks import ledger, sweeps, workspace
+from tasks.session import SWEEP_RUN, pipeline_session
 
 DVC_YAML = """
 stages:
@@ -102,7 +103,7 @@ def write_params(root, text):
 
 def run_all(plan):
     lines = []
-    with ledger.session(plan.root), sweeps.kept_workspace(plan):
+    with pipeline_session(plan.root), sweeps.kept_workspace(plan):
         for point in plan.points:
             sweeps.run_point(plan, point, sweep_run_id="run-7", on_line=lines.append)
     return lines
@@ -155,8 +156,8 @@ def test_outputs_of_before_come_back(root):
     ledger.set_params(root, ["sampling.steps=5"])
     (root / ".hsipipe").mkdir(exist_ok=True)
     lines = []
-    with ledger.session(root), pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ledger.SWEEP_RUN, "none")
+    with pipeline_session(root), pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWEEP_RUN, "none")
         for stage in ("train_gae", "evaluate"):
             ledger.repro(root, stage, on_line=lines.append)
     lock, metrics = (root / "dvc.lock").read_bytes(), (root / "reports/metrics.json").read_bytes()
@@ -247,7 +248,7 @@ def test_the_next_pipeline_puts_right_what_a_kill_has_left(root, caplog, committ
     before, status = params_text(root), git(root, "status", "--porcelain")
     workspace.save(root)
     as_killed(root, committed=committed)
-    with ledger.session(root):
+    with pipeline_session(root):
         pass
     assert params_text(root) == before
     assert git(root, "status", "--porcelain") == status
@@ -286,7 +287,7 @@ def test_what_the_user_wrote_since_stays(root):
 def test_the_time_limit_leaves_the_rest_for_later(root):
     plan = sweeps.plan_sweep(root, "steps.yaml")
     with (
-        ledger.session(root, timeout_s=0.0) as session,
+        pipeline_session(root, timeout_s=0.0) as session,
         sweeps.kept_workspace(plan),
         pytest.raises(StageFailedError, match="time limit"),
     ):

@@ -11,9 +11,9 @@ import pytest
 from hsipipe.errors import HsipipeError
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
-from tasks.ledger import PIPELINE_RUN, SWEEP_RUN
 from tasks.overrides import flatten
 from tasks.process import Owner
+from tasks.session import PIPELINE_RUN, SWEEP_RUN
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, tracking_uri
