@@ -1,9 +1,10 @@
-"""Commands of those who run it: retrain, promote, rollback, models."""
+"""Retraining and the registry: retrain, rollback, promote, models."""
 
-import math
 from typing import Annotated
 
 import typer
+
+from flows.commands.options import check_timeout, show
 
 Name = Annotated[str | None, typer.Option(help="Registered model; left out: the one that params.yaml names.")]
 
@@ -102,20 +103,12 @@ def models(
 
       hsipipe models hsipipe-synthetic-x4
     """
-    from rich.console import Console
-
     from flows.models_listing import history_table, models_table, versions_table
     from tasks.project import find_root
 
-    root, console = find_root(), Console()
+    root = find_root()
     if name is None:
-        console.print(models_table(root))
+        show(models_table(root))
         return
-    console.print(versions_table(root, name))
-    console.print(history_table(root, name))
-
-
-def check_timeout(minutes: float | None) -> None:
-    """Refuse a time limit that is none."""
-    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
-        raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {minutes}.")
+    show(versions_table(root, name))
+    show(history_table(root, name))
