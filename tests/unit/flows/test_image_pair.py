@@ -24,6 +24,7 @@ from hsipipe.models.base import check_input, check_msi
 from hsipipe.models.baselines.bicubic import Bicubic
 from hsipipe.models.fusion_setup import Pairing
 from hsipipe.params import load_params
+from hsipipe.storage.publish import publish
 from hsipipe.training.fusion_recipes import RECIPES
 from tasks.exits import guarded
 
@@ -311,8 +312,8 @@ def fusion(params, tmp_path):
     """An untrained fusion-fast for x2, in a folder; its start is a fusion by itself."""
     pairing = Pairing(BANDS, MSI_BANDS, SCALE, PSF)
     model = RECIPES["fusion-fast"](params).build(pairing, "regression", RESPONSE[::-1], patch=16)
-    (tmp_path / "model").mkdir()
-    model.with_sampling(params.sampling).save(tmp_path / "model")
+    with publish(tmp_path / "model") as out:
+        model.with_sampling(params.sampling).save(out)
     return tmp_path / "model"
 
 

@@ -70,7 +70,8 @@ def model(params, root, lr):
     with publish(net.path) as out:
         work = _folder(root / "work-net")
         train_diffusion(patches, gae, latents, out, diffusion=params.diffusion, work=work, **common)
-    Dmgasr.from_checkpoints(gae, net, sampling=params.sampling).save(_folder(root / "model"))
+    with publish(root / "model") as out:
+        Dmgasr.from_checkpoints(gae, net, sampling=params.sampling).save(out)
     return root / "model"
 
 
