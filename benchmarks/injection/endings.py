@@ -22,7 +22,9 @@ def signalled(
         else:
             process.send_signal(number)
         code, said = child.end()
-        check(code != 0, f"it ended as if nothing had happened: {said[-1500:]}")
+        # While a stage runs dvc leaves Ctrl-C to it; where dvc alone gets the signal, the pipeline just goes on.
+        ignored = target == "dvc" and number == signal.SIGINT
+        check(code != 0 or ignored, f"it ended as if nothing had happened: {said[-1500:]}")
         check("Traceback" not in said or target == "dvc", f"a traceback: {said[-3000:]}")
         nobody_left(checkout)
         nothing_half_written(checkout.root)
