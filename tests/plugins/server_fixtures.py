@@ -120,7 +120,13 @@ def mlflow_on(store, artifacts, *, folder, env=None, options=()):
         Its address, for MLFLOW_TRACKING_URI.
     """
     # By the environment, not the command line, which every user of the machine can read.
-    variables = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_ARTIFACTS_DESTINATION": str(artifacts), **(env or {})}
+    variables = {
+        "MLFLOW_BACKEND_STORE_URI": store,
+        "MLFLOW_ARTIFACTS_DESTINATION": str(artifacts),
+        # Its workers judge language models, which nothing here has.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **(env or {}),
+    }
     command = ("mlflow", "server", "--workers", "1", *options)
     with _listening(*command, path="/health", cwd=folder, env=variables) as address:
         yield address
