@@ -27,7 +27,7 @@ from record import ROOT, Row, environment, read_record, show, write_record, row 
 
 from injection import disturbances, laboratory, recovery
 from injection.invariants import no_open_flow
-from injection.kills import Pass
+from injection.kills import BETWEEN, TARGETS, Pass
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
 WANTED = 60
@@ -157,22 +157,29 @@ def run_others(lab: Laboratory, record: dict, *, names: Sequence[str]) -> None:
         print(f"{name}: {said}", flush=True)
 
 
+def killed(kill: dict) -> str:
+    """What was killed in fact: between two stages there is no stage, and at times no dvc."""
+    if kill["hit"].endswith(", command"):
+        return "command"
+    return "dvc" if kill["target"] == "stage" and kill["hit"] == BETWEEN else str(kill["target"])
+
+
 def table(record: dict) -> list[Row]:
     every = [
-        kill | {"fine": kill["failure"] is None and p["end"] == "the same results"}
-        for p in record["passes"]
-        for kill in p["kills"]
+        kill | {"fine": kill["failure"] is None and one["end"] == "the same results"}
+        for one in record["passes"]
+        for kill in one["kills"]
     ]
-    rows = []
-    for target in ("stage", "dvc", "command"):
-        mine = [kill for kill in every if kill["target"] == target]
-        rows.append(row(f"kills of the {target}", len(mine), ""))
-        rows.append(row(f"kills of the {target} without any harm", sum(kill["fine"] for kill in mine), ""))
-    stages = Counter(kill["stage"] for kill in every)
-    rows.append(row("stages in which something was killed", len(stages), ""))
+    within = Counter(kill["hit"] for kill in every if not kill["hit"].startswith(BETWEEN))
     fine = sum(kill["fine"] for kill in every)
-    rows.append(row("kills in all", len(every), "", target=f">= {WANTED}", met=len(every) >= WANTED))
-    rows.append(row("kills in all without any harm", fine, "", target="all", met=fine == len(every)))
+    rows = [row(f"kills of the {target}", sum(killed(kill) == target for kill in every), "") for target in TARGETS]
+    rows += [
+        row("kills within a stage", within.total(), ""),
+        row("kills between two stages", len(every) - within.total(), ""),
+        row("stages that were hit, of 14", len(within), "", target="14", met=len(within) == 14),
+        row("kills in all", len(every), "", target=f">= {WANTED}", met=len(every) >= WANTED),
+        row("kills in all without any harm", fine, "", target="all", met=fine == len(every)),
+    ]
     for name, entry in record["others"].items():
         outcome = entry["outcome"]
         met = None if outcome.startswith("left out") else not outcome.startswith("FAILED")

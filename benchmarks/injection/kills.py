@@ -13,6 +13,7 @@ from injection.laboratory import PATIENCE_S, Checkout, Child, check, wait_until
 
 TARGETS = ("stage", "dvc", "command")
 """What is killed: the process that works, dvc above it, or the command (a flow, or ``tasks repro``) above that."""
+BETWEEN = "between stages"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Pass:
     def _hit(self, checkout: Checkout, child: Child) -> str:
         """Kill the target; says what was hit, which is another stage where the one meant was over already."""
         running = [stage for stage in self.durations if checkout.stage_process(stage)]
-        where = running[0] if running else "between stages"
+        where = running[0] if running else BETWEEN
         if self.target == "command":
             child.process.kill()
             return where
