@@ -31,8 +31,10 @@ def machine_trouble(error: BaseException) -> str | None:
         said = " ".join(str(seen).split())
         if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said):
             return f"The disk is full: {said}. Nothing was published; make room, then give the same command again."
-        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or _READ_ONLY.search(said):
+        if number == errno.EROFS or _READ_ONLY.search(said):
             return f"A file cannot be written: {said}. Make its folder writable, then give the same command again."
+        if number in (errno.EACCES, errno.EPERM):
+            return f"A file may not be used: {said}. Give this user the right to it, then give the same command again."
         seen = seen.__cause__ or seen.__context__
     return None
 

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from hsipipe.errors import AlreadyRunningError, DataError
@@ -22,6 +24,32 @@ def raiser(error):
 def test_what_a_person_can_mend_is_one_line_and_a_code(capsys, error, code, line):
     assert guarded(raiser(error)) == code
     assert capsys.readouterr().err == line
+
+
+def wrapped(error):
+    """An error as a library raises it that was writing."""
+    try:
+        raise RuntimeError("cannot save") from error
+    except RuntimeError as outer:
+        return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "begins"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a/b"), "error: The disk is full: [Errno 28]"),
+        (wrapped(OSError(errno.ENOSPC, "No space left on device")), "error: The disk is full: [Errno 28]"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "error: The disk is full: I/O error"),
+        (RuntimeError("database or disk is full"), "error: The disk is full: database"),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "error: A file cannot be written: [Errno 30]"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "error: A file may not be used: [Errno 13]"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_is_one_line_too(capsys, error, begins):
+    assert guarded(raiser(error)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(begins)
+    assert said.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback():
