@@ -27,4 +27,4 @@ def test_the_nightly_retraining_alone_is_scheduled_and_has_a_time_limit():
     assert len(schedule["cron"].split()) == 5
     assert nightly["parameters"]["timeout_minutes"] > 0
     assert nightly["work_pool"]["name"] == "default"
-    assert {d["work_pool"]["name"] for d in DEPLOYMENTS} == {"default", "gpu"}
+    assert {d["work_pool"]["name"] for d in DEPLOYMENTS} == {"default"}

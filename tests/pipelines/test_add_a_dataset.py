@@ -51,7 +51,8 @@ def mirror(tmp_path):
 def newcomer(repository, new_project, code, tmp_path):
     """The project as somebody has it who wrote down the page's code."""
     root = new_project(tmp_path / "hsipipe")
-    for part in ("tests/conftest.py", "tests/unit/conftest.py", "tests/unit/datasets/conftest.py"):
+    shared = ("tests/plugins/server_fixtures.py", "tests/conftest.py", "tests/unit/conftest.py")
+    for part in (*shared, "tests/unit/datasets/conftest.py"):
         (root / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(repository / part, root / part)
     (root / DATASET).write_text(code[DATASET], encoding="utf-8")

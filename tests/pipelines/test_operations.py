@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from server_fixtures import ROLE, mlflow_on, s3_on
 
+from hsipipe import load_model
 from hsipipe.models.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
@@ -82,7 +83,7 @@ def root(tmp_path, repository, monkeypatch):
 def register(root, folder):
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
-        register_model(root, folder, tracker=tracker, bands=8, tags={})
+        register_model(root, folder, tracker=tracker, model=load_model(folder), tags={})
 
 
 def assert_it_loads(root, model):
@@ -171,7 +172,7 @@ def test_pools_deployments_and_monitoring(shell, own_project, prefect_on_postgre
     deployments = httpx.post(f"{prefect_on_postgres}/deployments/filter", json={}, timeout=10).json()
     assert {deployment["work_pool_name"] for deployment in deployments} == {"default"}
     shell("gpu", own_project, env=env)
-    moved = httpx.get(f"{prefect_on_postgres}/deployments/name/pipeline/nightly", timeout=10).json()
+    moved = httpx.get(f"{prefect_on_postgres}/deployments/name/retrain/nightly", timeout=10).json()
     assert moved["work_pool_name"] == "gpu"
     here = {"http://127.0.0.1:4200/api": prefect_on_postgres, "http://127.0.0.1:5000": mlflow_server}
     said = shell("monitoring", own_project, env=env, replace=here)
