@@ -46,12 +46,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
         StageFailedError: With the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
-    lines: list[str] = []
-
-    def keep(line: str) -> None:
-        lines.append(line)
-        on_line(line)
-
+    lines, keep = _keeping(on_line)
     with pipeline_session(root) as current:
         forced = ["--force"] if force else []
         code = _run_whole(current, "repro", *forced, "--single-item", stage, on_line=keep)
@@ -107,12 +102,7 @@ def experiment(
         StageFailedError: With the failing stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
-    lines: list[str] = []
-
-    def keep(line: str) -> None:
-        lines.append(line)
-        on_line(line)
-
+    lines, keep = _keeping(on_line)
     _, text = changed_params(root, overrides)
     workspace.expect(root, text)
     settings = [f"--set-param={item}" for item in overrides]
@@ -139,12 +129,7 @@ def dvc(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[
         StageFailedError: The time limit has passed.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
-    lines: list[str] = []
-
-    def keep(line: str) -> None:
-        lines.append(line)
-        on_line(line)
-
+    lines, keep = _keeping(on_line)
     with pipeline_session(root) as current:
         return _run_dvc(current, *arguments, on_line=keep), lines
 
@@ -244,6 +229,17 @@ def out_hashes(root: Path) -> dict[str, str]:
         return {}
     outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def _keeping(on_line: Callable[[str], object]) -> tuple[list[str], Callable[[str], None]]:
+    """A list, and what passes lines on and puts them into it."""
+    lines: list[str] = []
+
+    def keep(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    return lines, keep
 
 
 def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:

@@ -16,21 +16,12 @@ import scipy.io
 import xarray as xr
 import zarr
 from affine import Affine
+from bomb import Bomb
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats import open_cube, save_cube
 
 VALUES = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
-
-
-class Bomb:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return type(self.target).touch, (self.target,)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import rasterio
 import xarray as xr
 import zarr
 from affine import Affine
+from bomb import Bomb
 
 from hsipipe.formats import save_cube
 from hsipipe.models.baselines.bicubic import Bicubic
@@ -23,14 +24,6 @@ from .conftest import npy
 from .test_predicting import packed
 
 VALUES = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
-
-
-class Bomb:
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return type(self.target).touch, (self.target,)
 
 
 @pytest.fixture
