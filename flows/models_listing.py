@@ -7,6 +7,9 @@ from rich.table import Table
 
 from tasks.tracking import registered_names, standing
 
+_SHORT = 8
+"""Digits of a digest that fit a terminal."""
+
 
 def models_table(root: Path) -> Table:
     """Every registered model with its champion and its challenger."""
@@ -20,15 +23,17 @@ def models_table(root: Path) -> Table:
 def versions_table(root: Path, name: str) -> Table:
     """The versions of a model, newest first; scores are those of its own test scenes."""
     now = standing(root, name)
-    table = Table("version", "alias", "model", "MPSNR dB", "SAM deg", "protocol", "sha256", title=name)
+    table = Table("v", title=name)
+    for title in ("alias", "model", "MPSNR dB", "SAM deg", "protocol", "sha256"):
+        table.add_column(title, no_wrap=True)
     for version in sorted(now.versions, reverse=True):
         tags = now.versions[version]
         aliases = [alias for alias, of in (("champion", now.champion), ("challenger", now.challenger)) if of == version]
         aliases += ["withdrawn"] if version in now.withdrawn else []
         scores = [_number(tags.get(key)) for key in ("mpsnr_db", "sam_deg")]
-        said = [escape(tags.get(key, "")) for key in ("model", "protocol.hash")]
-        sha256 = now.sha256.get(version, "")[:12]
-        table.add_row(str(version), ", ".join(aliases), said[0], *scores, said[1], sha256)
+        protocol, sha256 = tags.get("protocol.hash", "")[:_SHORT], now.sha256.get(version, "")[:_SHORT]
+        model = escape(tags.get("model", ""))
+        table.add_row(str(version), "\n".join(aliases), model, *scores, escape(protocol), sha256)
     return table
 
 

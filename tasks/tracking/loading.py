@@ -111,7 +111,7 @@ def load_registered(root: Path, uri: str) -> SuperResolver:
 
 def _missing(client: "MlflowClient", uri: str, error: Exception) -> MissingInputError:
     names = ", ".join(model.name for model in client.search_registered_models()) or "none"
-    return MissingInputError(f"No model at {uri!r}: {first_line(error)} Registered models: {names}.")
+    return MissingInputError(f"No model at {uri!r}: {first_line(error).rstrip('.')}. Registered models: {names}.")
 
 
 def _resolve(client: "MlflowClient", uri: str) -> "ModelVersion":

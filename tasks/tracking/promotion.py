@@ -200,7 +200,9 @@ def _standing(client: "MlflowClient", name: str) -> Standing:
         model = client.get_registered_model(name)
     except MlflowException as error:
         names = ", ".join(model.name for model in client.search_registered_models()) or "none"
-        raise MissingInputError(f"No model {name!r}: {first_line(error)} Registered models: {names}.") from error
+        raise MissingInputError(
+            f"No model {name!r}: {first_line(error).rstrip('.')}. Registered models: {names}."
+        ) from error
     aliases = {alias: int(version) for alias, version in model.aliases.items()}
     versions = {int(version.version): version.tags for version in client.search_model_versions(f"name = '{name}'")}
     tags = sorted((int(found[1]), text) for key, text in model.tags.items() if (found := _MOVE.fullmatch(key)))
