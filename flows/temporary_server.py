@@ -24,9 +24,7 @@ def end_with_us() -> None:
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         options = ("--app-dir", str(Path(prefect.__file__).parents[1]), "--port", str(self.port), *_OPTIONS)
         env = {**settings, **_VARIABLES}
-        return start(
-            "uvicorn", "prefect.server.api.server:create_app", *options, cwd=Path.cwd(), env=env, capture=False
-        )
+        return start("uvicorn", _APP, *options, cwd=Path.cwd(), env=env, capture=False)
 
     # Prefect has no setting for how its server is started; pyproject.toml holds Prefect to one minor version.
     SubprocessASGIServer._run_uvicorn_command = run  # type: ignore[method-assign]
