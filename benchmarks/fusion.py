@@ -34,11 +34,11 @@ from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.evaluation.fusion_rows import UNTRAINED
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.base import SuperResolver
-from hsipipe.models.baselines.bicubic import Bicubic
-from hsipipe.models.catalogue import load_model
-from hsipipe.models.device import device_for
-from hsipipe.models.fusion import FusionModel
+from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.bicubic import Bicubic
+from hsipipe.methods.catalogue import load_model
+from hsipipe.methods.device import device_for
+from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.params import Params, load_params, parse_params
 from hsipipe.storage.publish import publish
 from hsipipe.training.fusion import train_fusion

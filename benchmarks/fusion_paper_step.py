@@ -20,8 +20,8 @@ from record import ROOT, environment, write_record  # isort: skip
 import torch
 
 from hsipipe.degradation.psf import Psf
-from hsipipe.models.fusion_setup import Pairing
-from hsipipe.models.presets import load_preset
+from hsipipe.methods.fusion.setup import Pairing
+from hsipipe.methods.presets import load_preset
 from hsipipe.params import load_params, parse_params
 from hsipipe.training.fusion_recipes import RECIPES
 

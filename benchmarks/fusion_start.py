@@ -20,8 +20,8 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response, response
 from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_moments, disagreement, spectral_gain
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db, sam_deg
-from hsipipe.models.guidance import guided_upsample
-from hsipipe.models.subspace import estimate_subspace
+from hsipipe.methods.fusion.guided_filter import guided_upsample
+from hsipipe.methods.fusion.subspace import estimate_subspace
 
 COMPONENTS, RADIUS = 12, 1
 

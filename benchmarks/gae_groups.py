@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.presets import load_preset
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.presets import load_preset
 from hsipipe.params import GaeParams, load_params
 from hsipipe.training.losses import gae_loss
 

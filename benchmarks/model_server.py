@@ -32,11 +32,11 @@ import torch
 
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.catalogue import load_model
-from hsipipe.models.dmgasr import Dmgasr, LatentNet
-from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.pca_residual import PcaResidual
-from hsipipe.models.unet import Unet
+from hsipipe.methods.catalogue import load_model
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.method import Dmgasr, LatentNet
+from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import Params, load_params
 from hsipipe.storage.publish import publish
 

@@ -28,10 +28,10 @@ from hsipipe.degradation.registration import pair_warnings
 from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.evaluation.fusion_rows import UNTRAINED
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.base import SuperResolver
-from hsipipe.models.baselines.bicubic import Bicubic
-from hsipipe.models.catalogue import load_model
-from hsipipe.models.fusion import FusionModel
+from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.bicubic import Bicubic
+from hsipipe.methods.catalogue import load_model
+from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.params import Params, load_params, parse_params
 from hsipipe.training.fusion import train_fusion
 from hsipipe.training.fusion_recipes import RECIPES

@@ -22,7 +22,7 @@ from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
-from hsipipe.models.dmgasr import Dmgasr
+from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.params import load_params
 
 

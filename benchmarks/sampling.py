@@ -29,11 +29,11 @@ from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.dmgasr import Dmgasr
-from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.latent_net import LatentNet
-from hsipipe.models.presets import load_preset
-from hsipipe.models.unet import Unet
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.latent_net import LatentNet
+from hsipipe.methods.dmgasr.method import Dmgasr
+from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.presets import load_preset
 from hsipipe.params import Params, load_params, parse_params
 
 KEYS = ("mpsnr_db", "sam_deg", "consistency_psnr_db")

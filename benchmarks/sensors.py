@@ -30,7 +30,7 @@ from hsipipe.artifacts import (
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.dmgasr import Dmgasr
+from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.params import Params, load_params, parse_params
 from hsipipe.training.diffusion import train_diffusion
 from hsipipe.training.gae import train_gae

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hsipipe.degradation.estimate import estimate_psf
 from hsipipe.degradation.psf import BICUBIC, Psf
-from hsipipe.models.fusion import FusionModel
+from hsipipe.methods.fusion.model import FusionModel
 
 _SUSPICIOUS = 1.2
 """Width of an estimated PSF in LR pixels beyond which the search went on because nothing fitted."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import dask
 
 from hsipipe.errors import ParamsError
-from hsipipe.models.base import SuperResolver
-from hsipipe.models.catalogue import load_model, saved_name
+from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import ModelSource, Pinned, describe
 from hsipipe.serving.server import bind, is_loopback, run, url_of

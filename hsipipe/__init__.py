@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from hsipipe.degradation.api import degrade
     from hsipipe.evaluation.metrics import score
     from hsipipe.formats import open_cube, save_cube
-    from hsipipe.models.catalogue import load_model
+    from hsipipe.methods.catalogue import load_model
 
 __all__ = ["degrade", "load_model", "open_cube", "save_cube", "score"]
 
 _HOME = {
     "degrade": "hsipipe.degradation.api",
-    "load_model": "hsipipe.models.catalogue",
+    "load_model": "hsipipe.methods.catalogue",
     "open_cube": "hsipipe.formats",
     "save_cube": "hsipipe.formats",
     "score": "hsipipe.evaluation.metrics",

@@ -81,7 +81,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
 
     from hsipipe.artifacts import RegisteredModel, Report
     from hsipipe.evaluation.table import print_table
-    from hsipipe.models.catalogue import saved_name
+    from hsipipe.methods.catalogue import saved_name
     from hsipipe.params import load_params
     from tasks import ledger
     from tasks.project import PARAMS

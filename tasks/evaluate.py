@@ -35,8 +35,8 @@ def evaluate(
     from hsipipe.degradation.pairs import pair_response, pairs_index
     from hsipipe.evaluation.evaluate import evaluate as score
     from hsipipe.evaluation.fusion_rows import rows_for
-    from hsipipe.models.device import device_for
-    from hsipipe.models.trained import Checkpoints, load_trained
+    from hsipipe.methods.device import device_for
+    from hsipipe.methods.trained import Checkpoints, load_trained
     from hsipipe.protocols import make_protocol
 
     params, index = run.params, pairs_index(pairs)

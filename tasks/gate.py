@@ -7,7 +7,7 @@ from typing import Any
 
 from hsipipe.artifacts import DegradedPairs, RegisteredModel
 from hsipipe.errors import IntegrityError, MissingInputError
-from hsipipe.models.base import SuperResolver
+from hsipipe.methods.base import SuperResolver
 from hsipipe.params import Params, load_params
 from hsipipe.storage.manifest import digest
 from tasks.gate_verdict import Verdict, keep_verdict
@@ -68,7 +68,7 @@ def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dic
     from hsipipe.evaluation.contest import compare
     from hsipipe.evaluation.evaluate import finite
     from hsipipe.evaluation.gate import decide
-    from hsipipe.models.baselines.bicubic import Bicubic
+    from hsipipe.methods.bicubic import Bicubic
     from hsipipe.protocols import make_protocol
 
     pairs = DegradedPairs.in_project(root)
@@ -100,9 +100,9 @@ def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dic
 
 def _load(root: Path, params: Params, pairs: DegradedPairs, uri: str) -> tuple[SuperResolver, set[str]]:
     """A version, and the test scenes that it was fitted on."""
-    from hsipipe.models.catalogue import load_model
-    from hsipipe.models.device import device_for
-    from hsipipe.models.provenance import fitted_ground, seen_scenes
+    from hsipipe.methods.catalogue import load_model
+    from hsipipe.methods.device import device_for
+    from hsipipe.methods.provenance import fitted_ground, seen_scenes
 
     pinned = resolve_registered(root, uri)
     with TemporaryDirectory(prefix="hsipipe-model-") as place:

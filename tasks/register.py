@@ -34,9 +34,9 @@ def register(
 ) -> RegisteredModel:
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
     from hsipipe.evaluation.selection import validate_models
-    from hsipipe.models.device import device_for
-    from hsipipe.models.provenance import write_provenance
-    from hsipipe.models.trained import Checkpoints, load_trained
+    from hsipipe.methods.device import device_for
+    from hsipipe.methods.provenance import write_provenance
+    from hsipipe.methods.trained import Checkpoints, load_trained
     from hsipipe.storage.publish import publish
     from tasks.tracking import register_model
 

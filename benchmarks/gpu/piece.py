@@ -30,9 +30,9 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs, pairs_index
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.rows import AnyRow, baseline_row, model_row
-from hsipipe.models.device import device_for
-from hsipipe.models.dmgasr import Dmgasr
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.device import device_for
+from hsipipe.methods.dmgasr.method import Dmgasr
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import Group
 from hsipipe.patches.extract import extract_patches
 from hsipipe.protocols import make_protocol

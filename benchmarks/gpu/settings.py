@@ -9,7 +9,7 @@ import yaml
 from packing import FULL_SCALE
 
 from hsipipe.formats.cave_png import WAVELENGTH_NM
-from hsipipe.models.presets import load_preset, preset_names
+from hsipipe.methods.presets import load_preset, preset_names
 from hsipipe.params import Params, parse_params
 
 _SHORTENED: dict[str, dict[str, Any]] = {

@@ -26,7 +26,7 @@ def preset_overrides(name: str | None) -> list[str]:
     """A named configuration as ``group.key=value``; nothing without a name."""
     if name is None:
         return []
-    from hsipipe.models.presets import load_preset
+    from hsipipe.methods.presets import load_preset
     from tasks.overrides import as_overrides
 
     return as_overrides(load_preset(name))

@@ -20,15 +20,15 @@ from hsipipe.evaluation.rows import (
     pca_row,
     single_image_rows,
 )
-from hsipipe.models.base import SuperResolver
-from hsipipe.models.baselines.cnmf import Cnmf
-from hsipipe.models.baselines.gsa import Gsa
-from hsipipe.models.baselines.hysure import HySure
-from hsipipe.models.baselines.sfim import Sfim
-from hsipipe.models.dmgasr import Dmgasr
-from hsipipe.models.fusion import FusionModel
-from hsipipe.models.fusion_fast import FusionFast
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.cnmf import Cnmf
+from hsipipe.methods.dmgasr.method import Dmgasr
+from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.fusion_fast import FusionFast
+from hsipipe.methods.gsa import Gsa
+from hsipipe.methods.hysure import HySure
+from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.methods.sfim import Sfim
 from hsipipe.params import FusionParams, SamplingParams
 
 UNTRAINED: tuple[Callable[..., SuperResolver], ...] = (Sfim, Gsa, Cnmf, HySure)
@@ -64,7 +64,7 @@ def fusion_rows(
 
     Args:
         pairs: For the principal components of the training scenes.
-        trained: Role to model, see :func:`hsipipe.models.trained.fusion_models`.
+        trained: Role to model, see :func:`hsipipe.methods.trained.fusion_models`.
         sampling: Tiles of whole scenes.
         fusion: Whether the response is given.
         psf: Of the LR sensor.

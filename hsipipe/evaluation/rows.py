@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import DegradedPairs
 from hsipipe.degradation.pairs import Pair
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.models.base import SpreadResolver, SuperResolver
-from hsipipe.models.baselines.bicubic import Bicubic
-from hsipipe.models.baselines.pca import PcaCeiling
-from hsipipe.models.dmgasr import Dmgasr
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.base import SpreadResolver, SuperResolver
+from hsipipe.methods.bicubic import Bicubic
+from hsipipe.methods.dmgasr.method import Dmgasr
+from hsipipe.methods.pca_ceiling import PcaCeiling
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import SamplingParams
 
 Prediction = NDArray[np.floating[Any]]
@@ -134,7 +134,7 @@ def single_image_rows(
 
     Args:
         pairs: For the principal components of the training scenes.
-        trained: Role to model, see :func:`hsipipe.models.trained.single_image_models`.
+        trained: Role to model, see :func:`hsipipe.methods.trained.single_image_models`.
         sampling: Tiles of whole scenes.
     """
     model = cast(Dmgasr, trained["model"])

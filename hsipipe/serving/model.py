@@ -13,7 +13,7 @@ import numpy as np
 from hsipipe.errors import ModelInputError
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.base import SuperResolver
+from hsipipe.methods.base import SuperResolver
 from hsipipe.progress import without_progress
 from hsipipe.serving.failures import one_line
 

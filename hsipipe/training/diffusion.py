@@ -12,11 +12,11 @@ from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import IntegrityError
-from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.dmgasr import Dmgasr, load_gae
-from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.latent_net import LatentNet
-from hsipipe.models.unet import Unet
+from hsipipe.methods.checkpoint import save_checkpoint
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.latent_net import LatentNet
+from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
+from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import DiffusionParams, HardwareParams, SamplingParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches

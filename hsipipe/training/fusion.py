@@ -13,11 +13,11 @@ from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import DataError, ParamsError
-from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.fusion import FusionModel
-from hsipipe.models.fusion_fast import FusionFast
-from hsipipe.models.fusion_setup import Objective, Pairing
-from hsipipe.models.hsrdiff import HsrDiff
+from hsipipe.methods.checkpoint import save_checkpoint
+from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.fusion.setup import Objective, Pairing
+from hsipipe.methods.fusion_fast import FusionFast
+from hsipipe.methods.hsrdiff import HsrDiff
 from hsipipe.params import HardwareParams, PhaseParams, SamplingParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import Batch, StepBatches

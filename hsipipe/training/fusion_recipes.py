@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, einsum
 from torch.nn.functional import l1_loss
 
-from hsipipe.models.ddpmfus import DdpmFus
-from hsipipe.models.fusion import FusionModel
-from hsipipe.models.fusion_fast import FusionFast
-from hsipipe.models.fusion_setup import Denoising, Given, Objective, Pairing
-from hsipipe.models.hsrdiff import HsrDiff
-from hsipipe.models.residual_fusion import ResidualFusion
+from hsipipe.methods.ddpmfus import DdpmFus
+from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.fusion.setup import Denoising, Given, Objective, Pairing
+from hsipipe.methods.fusion_fast import FusionFast
+from hsipipe.methods.hsrdiff import HsrDiff
+from hsipipe.methods.residual_fusion import ResidualFusion
 from hsipipe.params import (
     DdpmfusParams,
     FusionDiffusionParams,

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.device import device_for
-from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.windows import WindowPlan, plan_windows
+from hsipipe.methods.checkpoint import save_checkpoint
+from hsipipe.methods.device import device_for
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.windows import WindowPlan, plan_windows
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches

@@ -28,7 +28,7 @@ from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # of torch's C++ part
 
 from hsipipe.errors import HsipipeError, ParamsError, TrainingError
-from hsipipe.models.device import device_for
+from hsipipe.methods.device import device_for
 from hsipipe.params import HardwareParams
 from hsipipe.processes import end_with_parent
 

@@ -10,8 +10,8 @@ from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler
-from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.checkpoint import save_checkpoint
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import ControlParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsipipe.errors import IntegrityError, MissingInputError
-from hsipipe.models.base import SuperResolver
+from hsipipe.methods.base import SuperResolver
 from hsipipe.storage.manifest import digest, verify
 from tasks.tracking.models import FOLDER, SHA256
 from tasks.tracking.store import connect, first_line, global_store
@@ -70,7 +70,7 @@ def load_pinned(root: Path, pinned: PinnedModel, *, device: str = "cpu") -> Supe
         MissingInputError: The files of the version cannot be had.
         IntegrityError: The bytes are not those that were registered.
     """
-    from hsipipe.models.catalogue import load_model
+    from hsipipe.methods.catalogue import load_model
 
     # A copy of its own: what is verified is what is loaded, and nothing of it stays.
     with TemporaryDirectory(prefix="hsipipe-model-") as place:

@@ -6,7 +6,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsipipe.models.base import SuperResolver
+from hsipipe.methods.base import SuperResolver
 from hsipipe.storage.manifest import digest
 from tasks.locks import wait_for
 from tasks.project import locks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hsipipe import degrade, open_cube, score
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 GOLDEN = SHARED / "golden_cave_bicubic.json"

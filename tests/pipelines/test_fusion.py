@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import hsipipe
-from hsipipe.models.base import SuperResolver
-from hsipipe.models.catalogue import saved_name
+from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.catalogue import saved_name
 from tasks import ledger
 from tasks.catalogue import NAMES, STAGES
 from tasks.stage import LEFT_OUT

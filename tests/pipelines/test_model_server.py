@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import register_model

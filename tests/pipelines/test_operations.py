@@ -12,7 +12,7 @@ import pytest
 from server_fixtures import ROLE, mlflow_on, s3_on
 
 from hsipipe import load_model
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import load_registered, register_model

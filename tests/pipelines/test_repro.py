@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import hsipipe
-from hsipipe.models.catalogue import saved_name
+from hsipipe.methods.catalogue import saved_name
 from tasks import ledger
 from tasks.catalogue import NAMES, STAGES
 from tasks.tracking.store import connect

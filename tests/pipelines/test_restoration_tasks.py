@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from flows.prediction import predict_file
-from hsipipe.models.presets import load_preset
+from hsipipe.methods.presets import load_preset
 from tasks.catalogue import NAMES, STAGES
 from tasks.evaluate import HEADLINE
 from tasks.overrides import as_overrides

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from hsipipe.errors import MissingInputError
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.ledger import set_params

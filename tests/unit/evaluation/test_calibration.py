@@ -18,7 +18,7 @@ from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.rows import apply, apply_with_spread, model_row
 from hsipipe.evaluation.spread_figures import calibration, spread_maps
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.protocols import Protocol
 
 SHAPE = (5, 60, 70)

@@ -8,7 +8,7 @@ import pytest
 from hsipipe.degradation.pairs import read_pair
 from hsipipe.evaluation.contest import compare
 from hsipipe.evaluation.metrics import mpsnr_db
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 
 class Brighter(Bicubic):

@@ -14,12 +14,12 @@ from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence, choose_detail, choose_pixels, display_bands, read_index
 from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import CeilingRow, Observation, Row, apply, pca_row, single_image_rows
-from hsipipe.models.checkpoint import save_checkpoint
-from hsipipe.models.gae import GroupAutoencoder
-from hsipipe.models.latent_net import LatentNet
-from hsipipe.models.pca_residual import PcaResidual
-from hsipipe.models.trained import single_image_models
-from hsipipe.models.unet import Unet
+from hsipipe.methods.checkpoint import save_checkpoint
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.latent_net import LatentNet
+from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.methods.trained import single_image_models
 from hsipipe.params import load_params
 
 MODEL_KEYS = {*METRIC_DEFINITIONS, "seconds_per_image", "nfe", "kind"}

@@ -4,7 +4,7 @@ import pytest
 from hsipipe.errors import DataError
 from hsipipe.evaluation import selection
 from hsipipe.evaluation.selection import validate_models
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 
 class Dark(Bicubic):

@@ -10,7 +10,7 @@ from flows.__main__ import app
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.errors import DataError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
 from hsipipe.formats import open_cube, save_cube
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
 from hsipipe.errors import DataError, ModelInputError
 from hsipipe.formats import open_cube, save_cube
-from hsipipe.models.dmgasr import Dmgasr
+from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.params import Params, load_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish

@@ -12,7 +12,7 @@ from flows.prediction import predict_file
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 from hsipipe.diffusion.noise import scene_noise
 from hsipipe.errors import ModelInputError
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 
 class Nearest:

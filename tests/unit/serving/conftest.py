@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from hsipipe.models.base import check_input, check_msi
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.base import check_input, check_msi
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Pinned
 from hsipipe.serving.server import bind, make_server

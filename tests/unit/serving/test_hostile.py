@@ -18,7 +18,7 @@ from affine import Affine
 from bomb import Bomb
 
 from hsipipe.formats import save_cube
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 from .conftest import npy
 from .test_predicting import packed

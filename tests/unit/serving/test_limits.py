@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hsipipe.errors import ParamsError
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 
 from .conftest import DEADLINE_S, Gate, npy, wait_until

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.service import ModelServer
 

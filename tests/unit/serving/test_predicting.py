@@ -14,7 +14,7 @@ from flows.prediction import predict_file
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach
 from hsipipe.inference.pair import MsiFile
-from hsipipe.models.baselines.bicubic import Bicubic
+from hsipipe.methods.bicubic import Bicubic
 
 from .conftest import Fusion, npy, wait_until
 

@@ -1,7 +1,7 @@
 import pytest
 
 from hsipipe.errors import MissingInputError
-from hsipipe.models.presets import load_preset
+from hsipipe.methods.presets import load_preset
 from hsipipe.params import load_params
 from tasks.ledger import changed_params
 from tasks.overrides import as_overrides

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import load_registered, promote, register_model, rollback, standing

@@ -9,7 +9,7 @@ from hsipipe.artifacts import DegradedPairs, PatchStore, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs, pair_response
 from hsipipe.errors import DataError, ParamsError
-from hsipipe.models.catalogue import load_model, saved_name
+from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.params import Params, load_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches

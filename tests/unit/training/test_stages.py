@@ -22,9 +22,9 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import DataError, IntegrityError
-from hsipipe.models.checkpoint import read_weights
-from hsipipe.models.dmgasr import Dmgasr, load_gae
-from hsipipe.models.pca_residual import PcaResidual
+from hsipipe.methods.checkpoint import read_weights
+from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import DiffusionLossParams, Params, load_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches

@@ -21,7 +21,7 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.rows import single_image_rows
-from hsipipe.models.trained import single_image_models
+from hsipipe.methods.trained import single_image_models
 from hsipipe.params import Params, load_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.protocols import make_protocol

@@ -28,7 +28,7 @@ from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import CeilingRow, Row, apply, baseline_row
 from hsipipe.inference.scene import predict_scene
-from hsipipe.models.dmgasr import Dmgasr, load_gae
+from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
 from hsipipe.params import parse_params
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.protocols import PROTOCOLS, make_protocol

@@ -1,0 +1,225 @@
+"""The group autoencoder (arXiv 2402.17285, section 3.1), optionally with a linear path of our own."""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hsipipe.errors import DataError, ModelInputError, ParamsError
+from hsipipe.methods.dmgasr.groups import GroupPlan, plan_groups
+from hsipipe.methods.dmgasr.windows import Resampling, WindowPlan, plan_resampling, same_centres
+from hsipipe.methods.networks.layers import Trunk
+from hsipipe.params import GaeParams
+
+
+class GroupAutoencoder(nn.Module):
+    """One encoder and one local decoder shared by all band groups, and a global decoder of the whole cube.
+
+    The groups lie in the batch dimension. Latents come out whitened per group and channel; the
+    statistics are buffers, so that they travel in the checkpoint (:meth:`set_whitening`).
+
+    Where the groups are spectral windows, the cube's bands are resampled to the windows' nodes and back, the networks
+    know no band count, and :meth:`for_wavelengths` serves other sensors.
+
+    With `params.encoder` ``identity`` there is no network: latents are the whitened bands themselves.
+
+    Args:
+        bands: Band count C of the cubes.
+        params: Sizes; see :class:`hsipipe.params.GaeParams`.
+        windows: The spectral windows, where `params.window_nm` asks for them.
+
+    Attributes:
+        latent_channels: Latent channels k of a group.
+
+    Raises:
+        DataError: The cubes have too few bands.
+        ParamsError: Windows are missing, or not asked for.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+    residual_std: Tensor
+    to_nodes: Tensor
+    to_bands: Tensor
+
+    def __init__(self, bands: int, params: GaeParams, *, windows: WindowPlan | None = None) -> None:
+        super().__init__()
+        if (windows is None) != (params.window_nm is None):
+            raise ParamsError(
+                f"gae.window_nm is {params.window_nm}, and windows were {'not ' if windows is None else ''}given; "
+                "plan them with plan_windows where it is a number, and leave them out where it is null."
+            )
+        self.params = params
+        self.plan: GroupPlan | WindowPlan = windows or plan_groups(bands, n_subs=params.n_subs, n_ovls=params.n_ovls)
+        n = self.plan.n_subs
+        k = self.latent_channels = n if params.latent_channels == "all" else params.latent_channels
+        if params.linear_path and k > n:
+            raise DataError(
+                f"A group has {n} bands, too few for the {k} components of a linear path (gae.latent_channels)."
+            )
+        self.encoder: Trunk | nn.Identity = nn.Identity()
+        self.local_decoder: Trunk | nn.Identity = nn.Identity()
+        if params.encoder == "network":
+            self.encoder = Trunk(n, k, width=params.width, blocks=params.blocks)
+            self.local_decoder = Trunk(k, n, width=params.width, blocks=params.blocks)
+        self.global_decoder: Trunk | None = None
+        if params.global_decoder:
+            self.global_decoder = Trunk(bands, bands, width=params.global_width, blocks=params.global_blocks)
+        self.linear_encoder: nn.Conv2d | None = None
+        self.linear_decoder: nn.Conv2d | None = None
+        if params.linear_path:
+            self.linear_encoder = nn.Conv2d(n, k, 1, bias=False)
+            self.linear_decoder = nn.Conv2d(k, n, 1, bias=False)
+        shape = (self.plan.count, k, 1, 1)
+        self.register_buffer("latent_mean", torch.zeros(shape))
+        self.register_buffer("latent_std", torch.ones(shape))
+        self.register_buffer("residual_std", torch.ones(shape))
+        self._sensor: Resampling | None = None
+        if windows is not None:
+            self._bind(plan_resampling(windows, windows.wavelength_nm))
+
+    @property
+    def bands(self) -> int:
+        """Band count C."""
+        return self.plan.bands if self._sensor is None else len(self._sensor.wavelength_nm)
+
+    @property
+    def wavelength_nm(self) -> tuple[float, ...] | None:
+        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+        return None if self._sensor is None else self._sensor.wavelength_nm
+
+    @property
+    def groups(self) -> slice:
+        """Which of the groups that have statistics are in use: all, except where a sensor spans some windows only."""
+        return slice(None) if self._sensor is None else self._sensor.windows
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs to build the same module, serving the sensor that it was trained on."""
+        config: dict[str, Any] = {"bands": self.plan.bands, "params": self.params.model_dump(mode="json")}
+        if isinstance(self.plan, WindowPlan):
+            config |= {"wavelength_nm": self.plan.wavelength_nm, "edges_nm": self.plan.edges_nm}
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GroupAutoencoder":
+        """Build an autoencoder without trained weights."""
+        # One that was saved before these keys were there has networks, and groups of bands by their number.
+        saved = {"encoder": "network", "window_nm": None, **config["params"]}
+        saved["optimizer"] = {"patience": 0, **saved["optimizer"]}
+        params = GaeParams.model_validate(saved)
+        windows = None
+        if params.window_nm is not None:
+            edges = tuple((float(low), float(high)) for low, high in config["edges_nm"])
+            windows = WindowPlan(tuple(map(float, config["wavelength_nm"])), edges, int(params.n_subs))
+        return cls(int(config["bands"]), params, windows=windows)
+
+    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "GroupAutoencoder":
+        """The same weights, not copied, for the cubes of another sensor.
+
+        Args:
+            wavelength_nm: Band centres (C,), strictly increasing.
+
+        Raises:
+            ModelInputError: The groups are no windows, or do not cover every band.
+            DataError: The centres are unknown or do not increase.
+        """
+        if not isinstance(self.plan, WindowPlan):
+            raise ModelInputError(
+                f"This model knows its {self.bands} bands by their number and serves no other sensor; train one with "
+                "gae.window_nm, a width in nm, and gae.global_decoder: false."
+            )
+        other = copy(self)
+        # A table of its own for the two matrices; the tensors of the others are shared.
+        other._buffers = dict(self._buffers)
+        trained = self.plan.wavelength_nm
+        same = same_centres(trained, wavelength_nm)
+        other._bind(plan_resampling(self.plan, trained if same else wavelength_nm))
+        return other
+
+    def _bind(self, sensor: Resampling) -> None:
+        self._sensor = sensor
+        for name, matrix in (("to_nodes", sensor.to_nodes), ("to_bands", sensor.to_bands)):
+            self.register_buffer(name, torch.from_numpy(matrix).to(self.latent_mean), persistent=False)
+
+    def encode(self, cube: Tensor) -> Tensor:
+        """Whitened latents (B, G, k, H, W) of a cube (B, C, H, W)."""
+        # In this order of memory a CPU's narrow convolutions need no copies around them (benchmarks/gae_groups.py).
+        groups = self._split(cube).contiguous(memory_format=torch.channels_last)
+        latent = self.encoder(groups)
+        if self.linear_encoder is not None:
+            latent = latent + self.linear_encoder(groups)
+        latent = latent.reshape(cube.shape[0], -1, self.latent_channels, *cube.shape[2:])
+        whitened: Tensor = (latent - self.latent_mean[self.groups]) / self.latent_std[self.groups]
+        return whitened
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The cube (B, C, H, W) of whitened latents (B, G, k, H, W)."""
+        batch, groups = latent.shape[:2]
+        flat = (latent * self.latent_std[self.groups] + self.latent_mean[self.groups]).flatten(0, 1)
+        decoded = self.local_decoder(flat)
+        if self.linear_decoder is not None:
+            decoded = decoded + self.linear_decoder(flat)
+        cube = self._merge(decoded.reshape(batch, groups, *decoded.shape[1:]))
+        if self.global_decoder is not None:
+            cube = cube + self.global_decoder(cube)
+        return cube
+
+    def forward(self, cube: Tensor) -> Tensor:
+        """Reconstruct (B, C, H, W)."""
+        return self.decode(self.encode(cube))
+
+    def _split(self, cube: Tensor) -> Tensor:
+        """The groups (B * G, n_subs, H, W) of a cube (B, C, H, W)."""
+        n = self.plan.n_subs
+        if isinstance(self.plan, WindowPlan):
+            nodes = torch.einsum("nc,bchw->bnhw", self.to_nodes, cube)
+            return nodes.reshape(-1, n, *cube.shape[2:])
+        groups = torch.stack([cube[:, start : start + n] for start in self.plan.starts], dim=1)
+        return groups.flatten(0, 1)
+
+    def _merge(self, groups: Tensor) -> Tensor:
+        """Average the groups (B, G, n_subs, H, W) where their bands overlap."""
+        if isinstance(self.plan, WindowPlan):
+            return torch.einsum("cn,bnhw->bchw", self.to_bands, groups.flatten(1, 2))
+        n = self.plan.n_subs
+        cube = groups.new_zeros(groups.shape[0], self.bands, *groups.shape[3:])
+        weight = groups.new_zeros(self.bands, 1, 1)
+        for index, start in enumerate(self.plan.starts):
+            cube[:, start : start + n] = cube[:, start : start + n] + groups[:, index]
+            weight[start : start + n] += 1
+        return cube / weight
+
+    @torch.no_grad()
+    def start_at_principal_components(self, spectra: Tensor) -> None:
+        """Set the linear path to the PCA of all groups' spectra and let the networks begin at zero.
+
+        Training then starts at the PCA's reconstruction and can only improve on it; a GAE trained from
+        random weights was measured below it.
+
+        Args:
+            spectra: (M, C) training pixels.
+        """
+        if self.linear_encoder is None or self.linear_decoder is None:
+            return
+        groups = self._split(spectra.T[None, :, :, None]).squeeze(-1)
+        rows = groups.transpose(1, 2).reshape(-1, self.plan.n_subs).double()
+        # Not centred: a dark pixel then stays dark, and with it its spectral angle stays defined.
+        _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+        basis = vectors.flip(1)[:, : self.latent_channels].T
+        self.linear_encoder.weight.copy_(basis[:, :, None, None])
+        self.linear_decoder.weight.copy_(basis.T[:, :, None, None])
+        for trunk in (self.encoder, self.local_decoder, self.global_decoder):
+            if isinstance(trunk, Trunk):
+                trunk.start_at_zero()
+
+    @torch.no_grad()
+    def set_whitening(self, *, mean: Tensor, std: Tensor, residual_std: Tensor) -> None:
+        """Store the statistics (G, k) of the raw latents and of the whitened HR minus LR latents."""
+        for buffer, value in (
+            (self.latent_mean, mean),
+            (self.latent_std, std),
+            (self.residual_std, residual_std),
+        ):
+            buffer.copy_(value.reshape(buffer.shape))

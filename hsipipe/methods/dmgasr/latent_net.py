@@ -1,0 +1,142 @@
+"""The network in latent space: what it is conditioned on, what it predicts, and how it is sampled."""
+
+from dataclasses import asdict
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.diffusion.noise import noise_of_sample
+from hsipipe.diffusion.samplers import SAMPLERS
+from hsipipe.diffusion.schedules import NoiseSchedule, make_schedule
+from hsipipe.diffusion.targets import Target, to_x0
+from hsipipe.methods.networks.unet import Unet
+from hsipipe.params import SamplingParams
+
+Objective = Literal["diffusion", "regression"]
+
+_SILENT = 1e-6
+"""Share of the signal's power below which a network that scales its input sees nothing of the noise either."""
+
+
+class LatentNet(nn.Module):
+    """The network in latent space with what is needed to use it: schedule, space and target.
+
+    Groups lie in the batch dimension. In the `residual` space the clean image is the HR minus the LR
+    latent over its standard deviation, so that zero is the LR latent itself.
+
+    Args:
+        unet: The network.
+        objective: `regression` is the control: one evaluation on zeros instead of noise.
+        schedule: Name of the noise schedule.
+        steps: T.
+        space: What is diffused.
+        target: What the network predicts.
+        scale_input: Multiply the noisy image by sqrt(gamma). Where there is only noise left, the network then
+            sees nothing of it and acts as a regression, instead of spending capacity on ignoring it.
+        scale: Ratio s that it was trained for.
+        psf: PSF of the LR images that it was trained for.
+    """
+
+    def __init__(
+        self,
+        unet: Unet,
+        *,
+        objective: Objective,
+        schedule: str,
+        steps: int,
+        space: Literal["residual", "latent"],
+        target: Target,
+        scale_input: bool,
+        scale: int,
+        psf: Psf = BICUBIC,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.objective: Objective = objective
+        self.schedule_name, self.steps = schedule, steps
+        self.schedule: NoiseSchedule = make_schedule(schedule, steps)
+        self.space, self.target, self.scale = space, target, scale
+        self.scale_input = scale_input
+        self.psf = psf
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs to build the same module."""
+        return {
+            "unet": self.unet.config(),
+            "objective": self.objective,
+            "schedule": self.schedule_name,
+            "steps": self.steps,
+            "space": self.space,
+            "target": self.target,
+            "scale_input": self.scale_input,
+            "scale": self.scale,
+            "psf": asdict(self.psf),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LatentNet":
+        """Build a network without trained weights."""
+        rest = {name: value for name, value in config.items() if name not in ("unet", "psf")}
+        return cls(Unet.from_config(config["unet"]), psf=Psf(**config["psf"]), **rest)
+
+    def clean(self, z_hr: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
+        """x_0 of the diffusion, from whitened latents (B, G, k, H, W)."""
+        return (z_hr - z_lr) / residual_std if self.space == "residual" else z_hr
+
+    def latent(self, x0: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
+        """The HR latent of x_0; inverse of :meth:`clean`."""
+        return z_lr + x0 * residual_std if self.space == "residual" else x0
+
+    def forward(self, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
+        """The network's raw prediction.
+
+        Args:
+            noisy: (B, G, k, H, W).
+            z_lr: (B, G, k, H, W).
+            gamma: (B,).
+
+        Returns:
+            (B, G, k, H, W).
+        """
+        groups = noisy.shape[1]
+        level = gamma.sqrt().repeat_interleave(groups)
+        x = noisy.flatten(0, 1)
+        if self.scale_input:
+            x = x * level[:, None, None, None]
+        out = self.unet(x, z_lr.flatten(0, 1), level)
+        return cast(Tensor, out.reshape(noisy.shape))
+
+    def varies(self, sampling: SamplingParams) -> bool:
+        """Whether samples differ from each other.
+
+        A regression has no noise. Nor has one evaluation with `scale_input` under a schedule that ends in pure noise:
+        the network sees that noise multiplied by sqrt(gamma_T), which is almost zero.
+        """
+        hidden = self.scale_input and float(self.schedule.gammas[-1]) < _SILENT
+        return self.objective == "diffusion" and not (hidden and len(self.schedule.timesteps(sampling.steps)) == 1)
+
+    def sample(
+        self, z_lr: Tensor, *, sampling: SamplingParams, origin: tuple[int, int] = (0, 0), number: int = 0
+    ) -> Tensor:
+        """x_0 given the LR latent (B, G, k, H, W).
+
+        All images of a batch get the same noise, that of their place in the scene, so that a prediction
+        depends neither on its neighbours in the batch nor on how a scene was cut.
+
+        Args:
+            z_lr: Whitened latent of the interpolated LR input.
+            sampling: Sampler and steps.
+            origin: HR row and column of the images in their scene.
+            number: Which of the independent samples, from 0.
+        """
+        if self.objective == "regression":
+            return cast(Tensor, self(torch.zeros_like(z_lr), z_lr, z_lr.new_zeros(len(z_lr))))
+
+        def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
+            return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
+
+        # No sample draws more often than there are noise levels.
+        noise = noise_of_sample(z_lr, origin=origin, seed=sampling.seed, number=number, draws=self.schedule.steps)
+        return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)

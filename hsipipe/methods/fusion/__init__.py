@@ -1,0 +1,1 @@
+"""Shared by the methods that fuse an LR-HSI with an HR-MSI."""

@@ -1,0 +1,338 @@
+"""What all models that fuse an LR-HSI with an HR-MSI share: sampling, consistency, scenes, saving."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hsipipe.degradation.estimate import estimate_response
+from hsipipe.degradation.psf import Psf
+from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_moments, disagreement, spectral_gain
+from hsipipe.diffusion.noise import noise_of_sample
+from hsipipe.diffusion.samplers import SAMPLERS
+from hsipipe.diffusion.schedules import make_schedule
+from hsipipe.diffusion.targets import to_x0
+from hsipipe.errors import ParamsError
+from hsipipe.methods.base import check_input, check_msi
+from hsipipe.methods.checkpoint import load_module, save_checkpoint
+from hsipipe.methods.fusion.setup import Denoising, Given, Pairing, Scene
+from hsipipe.methods.fusion.subspace import Subspace, estimate_subspace
+from hsipipe.methods.moments import moments
+from hsipipe.params import SamplingParams
+
+_SILENT = 1e-6
+"""Share of the signal's power below which a network that scales its input sees nothing of the noise either."""
+
+
+class FusionModel(nn.Module, ABC):
+    """A super-resolver of an image pair around a network that denoises; what is diffused is up to the subclass.
+
+    Args:
+        pairing: The sensors.
+        denoising: What the network does.
+        channels: Channels of x_0.
+        response: Spectral response R (c, C) of the training pairs.
+        sampling: How predictions are made.
+    """
+
+    KIND: ClassVar[str]
+    bounds: ClassVar[tuple[float, float] | None] = None
+    """Range of x_0, to which its estimates are clipped while sampling; None: it has none."""
+    components: int = 1
+    """Directions of the scene's subspace that the model works in."""
+    response: Tensor
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        denoising: Denoising,
+        *,
+        channels: int,
+        response: NDArray[np.floating[Any]] | None = None,
+        sampling: SamplingParams | None = None,
+    ) -> None:
+        super().__init__()
+        self.pairing, self.denoising, self.channels = pairing, denoising, channels
+        self.schedule = make_schedule(denoising.schedule, denoising.steps)
+        self.sampling = sampling
+        self._scene: Scene | None = None
+        start = np.zeros((pairing.msi_bands, pairing.bands)) if response is None else response
+        self.register_buffer("response", torch.from_numpy(np.asarray(start, dtype=np.float32)))
+
+    @abstractmethod
+    def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
+        """What the network is told of a pair."""
+
+    @abstractmethod
+    def clean(self, hr: Tensor, given: Given) -> Tensor:
+        """x_0 (B, channels, H, W) of the truth (B, C, H, W)."""
+
+    @abstractmethod
+    def cube(self, x0: Tensor, given: Given) -> Tensor:
+        """The cube (B, C, H, W) of x_0; inverse of :meth:`clean` within what x_0 can hold."""
+
+    @abstractmethod
+    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """The network: x_t (B, channels, H, W), condition (B, k, H, W) and sqrt(gamma) (B,) to its target."""
+
+    @abstractmethod
+    def net_config(self) -> dict[str, Any]:
+        """What :meth:`build` needs beside the sensors and the denoising."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
+        """A model without trained weights; inverse of :meth:`net_config`."""
+
+    @property
+    def name(self) -> str:
+        """Name of its row in tables."""
+        return self.KIND if self.denoising.objective == "diffusion" else "regression"
+
+    @property
+    def scale(self) -> int:
+        """Ratio s."""
+        return self.pairing.scale
+
+    @property
+    def bands(self) -> int | None:
+        """Bands C that it was made for; None: any number."""
+        return self.pairing.bands
+
+    @property
+    def msi_bands(self) -> int | None:
+        """Bands c of the HR-MSI that it fuses; None: any number."""
+        return self.pairing.msi_bands
+
+    @property
+    def psf(self) -> Psf:
+        """Of the LR-HSI's sensor."""
+        return self.pairing.psf
+
+    @property
+    def samples(self) -> int:
+        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+        return self._sampling.samples if self._varies else 1
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image: samples times steps."""
+        if self.denoising.objective == "regression":
+            return 1
+        return self.samples * len(self.schedule.timesteps(self._sampling.steps))
+
+    def with_samples(self, samples: int) -> Self:
+        """The same weights, not copied, with predictions that are the mean of `samples` samples.
+
+        Raises:
+            ParamsError: It is not a positive number.
+        """
+        if samples < 1:
+            raise ParamsError(f"Got {samples} samples, expected at least 1.")
+        return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
+
+    def with_sampling(self, sampling: SamplingParams) -> Self:
+        """The same weights, not copied, with predictions made in another way: steps, samples, consistency."""
+        other = copy(self)
+        other.sampling = sampling
+        return other
+
+    def with_sensors(self, *, psf: Psf | None = None, response: Literal["given", "estimated"] | None = None) -> Self:
+        """The same weights, not copied, for a pair of other sensors of the same ratio.
+
+        Args:
+            psf: Of the LR-HSI's sensor; None: as before.
+            response: Whether the spectral response is the model's, or estimated from each scene's own pair; None: as
+                before. One that was estimated for the training itself stays so.
+        """
+        other = copy(self)
+        mode = self.pairing.response if response is None or self.pairing.response == "estimated" else response
+        other.pairing = replace(self.pairing, psf=psf or self.psf, response=mode)
+        return other
+
+    def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
+        """The same weights, not copied, bound to a scene: its tiles then share one subspace and one response.
+
+        Args:
+            lr: (C, h, w).
+            msi: (c, H, W).
+        """
+        other = copy(self)
+        other._scene = self._learn(self._tensor(lr), self._tensor(msi))
+        return other
+
+    def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:
+        """The network's raw prediction.
+
+        Args:
+            noisy: x_t (B, channels, H, W).
+            condition: (B, k, H, W).
+            gamma: (B,).
+
+        Returns:
+            (B, channels, H, W).
+        """
+        level = gamma.sqrt()
+        if self.denoising.scale_input:
+            noisy = noisy * level[:, None, None, None]
+        return self.network(noisy, condition, level)
+
+    def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network under one condition: x_t and gamma to its raw prediction, for many steps of sampling."""
+
+        def denoise(noisy: Tensor, gamma: Tensor) -> Tensor:
+            return cast(Tensor, self(noisy, condition, gamma))
+
+        return denoise
+
+    def given(self, lr: Tensor, msi: Tensor) -> Given:
+        """What the network is told of a batch of pairs (B, C, h, w) and (B, c, H, W)."""
+        scene = self._scene or self._learn(lr, msi)
+        pair = PairObservation(lr, msi, self._resampler(msi), scene.response, scene.gain)
+        return self.condition(pair, scene.subspace)
+
+    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Super-resolve a batch of pairs: the mean of the samples.
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training.
+            msi: (B, c, H, W) float32, the same scale and places.
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
+        """
+        return self.predict_with_spread(lr, msi=msi, origin=origin)[0]
+
+    def predict_with_spread(
+        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`predict`, and with it the standard deviation of the samples, zero where there is but one.
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training.
+            msi: (B, c, H, W) float32, the same scale and places.
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            Mean and standard deviation (K - 1 in its denominator) of the samples, each (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
+        """
+        check_input(lr, bands=self.bands)
+        fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
+        place = (origin[0] * self.scale, origin[1] * self.scale)
+        with torch.inference_mode():
+            # One by one, so that a prediction does not depend on its neighbours in the batch.
+            both = [
+                self._predict(self._tensor(low), self._tensor(high), origin=place)
+                for low, high in zip(lr, fine, strict=True)
+            ]
+        means, stds = zip(*both, strict=True)
+        return _as_batch(means), _as_batch(stds)
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs to build the same module."""
+        return {
+            "kind": self.KIND,
+            "name": self.name,
+            "pairing": asdict(self.pairing),
+            "denoising": asdict(self.denoising),
+            "net": self.net_config(),
+            "sampling": self._sampling.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a model without trained weights."""
+        pairing = Pairing(**{**config["pairing"], "psf": Psf(**config["pairing"]["psf"])})
+        model = cls.build(pairing, Denoising(**config["denoising"]), config["net"])
+        model.sampling = SamplingParams.model_validate(config["sampling"])
+        return model
+
+    @classmethod
+    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
+        """Read what :meth:`save` wrote, onto a device.
+
+        Raises:
+            MissingInputError: The folder holds no model.
+            IntegrityError: A file is corrupt.
+        """
+        return load_module(folder, cls.from_config).to(device)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into the existing `folder`."""
+        save_checkpoint(folder, weights=self.state_dict(), config=self.config())
+
+    @property
+    def _sampling(self) -> SamplingParams:
+        if self.sampling is None:
+            raise ParamsError(f"{self.KIND} was not told how to predict; give it one by with_sampling(sampling).")
+        return self.sampling
+
+    @property
+    def _varies(self) -> bool:
+        """Whether samples differ from each other; see :meth:`hsipipe.methods.dmgasr.latent_net.LatentNet.varies`."""
+        hidden = self.denoising.scale_input and float(self.schedule.gammas[-1]) < _SILENT
+        one = len(self.schedule.timesteps(self._sampling.steps)) == 1
+        return self.denoising.objective == "diffusion" and not (hidden and one)
+
+    def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
+        response, subspace = self._response_for(lr, msi), estimate_subspace(lr, self.components)
+        noise = disagreement(lr, msi, resampler=self._resampler(msi), response=response)
+        return Scene(response, spectral_gain(response, detail_moments(lr), noise), subspace)
+
+    def _resampler(self, msi: Tensor) -> Resampler:
+        return Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=msi, psf=self.psf)
+
+    def _response_for(self, lr: Tensor, msi: Tensor) -> Tensor:
+        fits = self.response.shape == (msi.shape[1], lr.shape[1])
+        # As many weights as pixels would explain anything.
+        tells = lr.shape[2] * lr.shape[3] > lr.shape[1]
+        if fits and (self.training or self.pairing.response == "given" or not tells):
+            return self.response
+        low, high = (image[0].double().cpu().numpy() for image in (lr, msi))
+        estimated = estimate_response(low, high, scale=self.scale, psf=self.psf)
+        return torch.from_numpy(estimated).to(lr)
+
+    def _tensor(self, image: np.ndarray) -> Tensor:
+        # A copy: torch takes neither read-only nor turned arrays.
+        return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.response.device)
+
+    def _predict(self, lr: Tensor, msi: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        given = self.given(lr, msi)
+        return moments(self._finish(self._sample(given, origin, number), given) for number in range(self.samples))
+
+    def _finish(self, x0: Tensor, given: Given) -> Tensor:
+        sr = self.cube(x0, given)
+        return given.pair.project(sr) if self._sampling.consistency else sr
+
+    def _sample(self, given: Given, origin: tuple[int, int], number: int) -> Tensor:
+        batch, _, height, width = given.condition.shape
+        zeros = given.condition.new_zeros(batch, self.channels, height, width)
+        if self.denoising.objective == "regression":
+            return cast(Tensor, self(zeros, given.condition, zeros.new_zeros(batch)))
+        network = self.denoiser(given.condition)
+
+        def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
+            x0 = to_x0(self.denoising.target, network(x_t, gamma), x_t=x_t, gamma=gamma)
+            return x0 if self.bounds is None else x0.clamp(*self.bounds)
+
+        sampling = self._sampling
+        noise = noise_of_sample(zeros, origin=origin, seed=sampling.seed, number=number, draws=self.schedule.steps)
+        return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)
+
+
+def _as_batch(images: Sequence[Tensor]) -> np.ndarray:
+    return np.concatenate([image.float().cpu().numpy() for image in images])

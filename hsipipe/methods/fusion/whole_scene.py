@@ -1,0 +1,108 @@
+"""What the fusion baselines share: each takes an image for a whole scene, and needs no training."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.degradation.estimate import estimate_response
+from hsipipe.degradation.psf import Psf
+from hsipipe.errors import ModelInputError
+from hsipipe.methods.base import Batch, check_input, check_msi
+
+
+@dataclass(frozen=True)
+class WholeSceneFusion(ABC):
+    """A super-resolver that fuses LR-HSI and HR-MSI by what it finds in the pair itself.
+
+    Attributes:
+        scale: Ratio of the pixel sizes, s.
+        psf: Of the LR sensor.
+        response: Spectral response (c, C) of the MSI; None: estimated from each pair.
+    """
+
+    scale: int
+    psf: Psf
+    # Arrays have no truth value, so they cannot take part in a comparison of models.
+    response: NDArray[Any] | None = field(default=None, compare=False)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of its row in tables."""
+
+    @property
+    def bands(self) -> int | None:
+        """Any number, unless the response fixes it."""
+        return None
+
+    @property
+    def msi_bands(self) -> int | None:
+        """Any number, unless the response fixes it."""
+        return None
+
+    @property
+    def nfe(self) -> int:
+        """There is no network."""
+        return 0
+
+    def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
+        """Fuse each image by itself.
+
+        Args:
+            lr: (B, C, h, w) float32, full range 1.0.
+            msi: HR-MSI (B, c, H, W) float32 of the same places.
+            origin: Without effect: nothing here depends on the place.
+
+        Returns:
+            (B, C, H, W) float32.
+
+        Raises:
+            ModelInputError: See :func:`check_input` and :func:`check_msi`; or the response is of other sensors.
+        """
+        del origin
+        check_input(lr, bands=self.bands)
+        high = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
+        if self.response is not None and self.response.shape != (high.shape[1], lr.shape[1]):
+            raise ModelInputError(
+                f"Got an HR-MSI of {high.shape[1]} and an LR-HSI of {lr.shape[1]} bands, expected a response of shape "
+                f"({high.shape[1]}, {lr.shape[1]}), got {self.response.shape}; give that of these two sensors, or none."
+            )
+        return np.stack([np.asarray(self.fuse(a, b), dtype=np.float32) for a, b in zip(lr, high, strict=True)])
+
+    @abstractmethod
+    def fuse(self, lr: Batch, msi: Batch) -> NDArray[Any]:
+        """Fuse one scene.
+
+        Args:
+            lr: (C, h, w) float32.
+            msi: (c, H, W) float32.
+
+        Returns:
+            (C, H, W).
+        """
+
+    def response_of(self, lr: Batch, msi: Batch) -> NDArray[np.float64]:
+        """The response (c, C) that was given, or else that of the pair."""
+        if self.response is not None:
+            return np.asarray(self.response, dtype=np.float64)
+        return estimate_response(lr, msi, scale=self.scale, psf=self.psf)
+
+
+def pixels(image: NDArray[Any]) -> NDArray[Any]:
+    """(C, H, W) as a matrix (C, H W), not copied."""
+    return image.reshape(len(image), -1)
+
+
+def mix(matrix: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
+    """Combine bands: (k, C) times (C, H, W) to (k, H, W)."""
+    return np.asarray(matrix @ pixels(image)).reshape(len(matrix), *image.shape[1:])
+
+
+def regress(targets: NDArray[Any], *, on: NDArray[Any]) -> NDArray[np.float64]:
+    """Least-squares weights (k, m) of the rows `on` (m, n) for `targets` (k, n); of least norm where many fit."""
+    # Directions that float32 rounding alone has made are left out.
+    weights = np.linalg.lstsq(np.asarray(on.T, dtype=np.float64), np.asarray(targets.T, dtype=np.float64), rcond=1e-6)
+    return np.asarray(weights[0].T)

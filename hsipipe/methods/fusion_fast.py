@@ -1,0 +1,167 @@
+"""fusion-fast: few steps from a guided interpolation, in a whitened subspace that the LR-HSI itself spans."""
+
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hsipipe.diffusion.consistency import PairObservation
+from hsipipe.methods.fusion.guided_filter import guided_upsample
+from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.fusion.setup import Denoising, Given, Pairing
+from hsipipe.methods.fusion.subspace import Subspace
+from hsipipe.methods.networks.unet import NoiseLevelEmbedding
+
+
+class _Block(nn.Module):
+    """A depthwise 5x5 convolution, the noise level added, two pointwise layers, skip (arXiv 2201.03545, figure 4).
+
+    Most of the work is pointwise: the HR-MSI says where things are, what is left to find are their spectra. There is no
+    normalisation, so that features do not depend on what else is in a tile.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spatial = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.level = nn.Linear(width, width)
+        self.wide = nn.Conv2d(width, 2 * width, 1)
+        self.narrow = nn.Conv2d(2 * width, width, 1)
+        nn.init.zeros_(self.narrow.weight)
+        nn.init.zeros_(cast(Tensor, self.narrow.bias))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        hidden = self.spatial(x) + self.level(embedding)[:, :, None, None]
+        result: Tensor = x + self.narrow(F.gelu(self.wide(hidden)))
+        return result
+
+
+class FusionFast(FusionModel):
+    """Our own model, for any number of bands on either side.
+
+    The LR-HSI is interpolated with the HR-MSI as its guide and projected onto the cubes that both sensors would have
+    seen so; that is the start. What it still misses, in the subspace of the LR-HSI and over its scales there, is
+    diffused: x_0 is that residual, zero is the start itself. The network sees the start, and how interpolations with
+    other windows and without a guide differ from it, in the same coordinates, which tells it where the start is in
+    doubt. No channel of it is a band.
+
+    Args:
+        pairing: The sensors of the training; a prediction may have others.
+        denoising: What the network does; it predicts x_0.
+        components: Directions L of the subspace.
+        windows: Radii in LR pixels of the guided interpolations; the first one makes the start.
+        width: Features.
+        blocks: Residual blocks.
+        response: Spectral response (c, C) of the training pairs.
+    """
+
+    KIND = "fusion-fast"
+    residual_std: Tensor
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        denoising: Denoising,
+        *,
+        components: int,
+        windows: list[int],
+        width: int,
+        blocks: int,
+        response: NDArray[np.floating[Any]] | None = None,
+    ) -> None:
+        super().__init__(pairing, denoising, channels=components, response=response)
+        self.components, self.windows, self.width, self.blocks = components, list(windows), width, blocks
+        inputs = (2 + len(windows)) * components
+        self.embedding = NoiseLevelEmbedding(width)
+        self.head = nn.Conv2d(inputs, width, 3, padding=1)
+        self.body = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.tail = nn.Conv2d(width, components, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(cast(Tensor, self.tail.bias))
+        self.register_buffer("residual_std", torch.ones(components))
+
+    @property
+    def bands(self) -> int | None:
+        """Any number."""
+        return None
+
+    @property
+    def msi_bands(self) -> int | None:
+        """Any number."""
+        return None
+
+    def net_config(self) -> dict[str, Any]:
+        """What :meth:`build` needs beside the sensors and the denoising."""
+        return {
+            "components": self.components,
+            "windows": self.windows,
+            "width": self.width,
+            "blocks": self.blocks,
+        }
+
+    @classmethod
+    def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
+        """A model without trained weights."""
+        return cls(pairing, denoising, **net)
+
+    def ceiling(self, lr: np.ndarray, msi: np.ndarray, hr: np.ndarray) -> np.ndarray:
+        """What the model would give if its sampled x_0 were perfect; needs the ground truth.
+
+        Args:
+            lr: (C, h, w).
+            msi: (c, H, W).
+            hr: (C, H, W).
+
+        Returns:
+            (C, H, W) float32.
+        """
+        with torch.inference_mode():
+            given = self.given(self._tensor(lr), self._tensor(msi))
+            sr = self._finish(self.clean(self._tensor(hr), given), given)
+        return sr[0].float().cpu().numpy()
+
+    def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
+        """The start, and the coordinates of it and of what other interpolations would change."""
+        up = pair.resampler.up(pair.lr)
+        z_lr = subspace.whiten(pair.lr)
+        coarse = pair.resampler.down(pair.msi)
+        prior = torch.einsum("blc,bck->blk", subspace.basis, pair.gain) / subspace.std[..., None]
+        # What lies outside of the subspace has no guide.
+        rest = up - subspace.cube(pair.resampler.up(z_lr))
+        guided = [
+            pair.project(rest + subspace.cube(guided_upsample(z_lr, coarse, pair.msi, radius=radius, prior=prior)))
+            for radius in self.windows
+        ]
+        start = guided[0]
+        others = [subspace.whiten_difference(other - start) for other in [*guided[1:], pair.project(up)]]
+        condition = torch.cat([subspace.whiten(start), *others], dim=1)
+        if subspace.basis.shape[1] < self.components:
+            condition = _fill(condition, groups=1 + len(others), channels=self.components)
+        return Given(pair, start, condition, subspace)
+
+    def clean(self, hr: Tensor, given: Given) -> Tensor:
+        """What the start misses, in units of what it is used to miss."""
+        z = given.subspace.whiten_difference(hr - given.start)
+        return _fill(z, groups=1, channels=self.components) / self.residual_std[:, None, None]
+
+    def cube(self, x0: Tensor, given: Given) -> Tensor:
+        """The start and what x_0 adds to it."""
+        z = (x0 * self.residual_std[:, None, None])[:, : given.subspace.basis.shape[1]]
+        return given.start + given.subspace.cube(z)
+
+    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """Head, blocks, tail, all on the HR grid."""
+        embedding = self.embedding(level)
+        x = self.head(torch.cat([noisy, condition], dim=1))
+        for block in self.body:
+            x = block(x, embedding)
+        result: Tensor = self.tail(x)
+        return result
+
+
+def _fill(z: Tensor, *, groups: int, channels: int) -> Tensor:
+    """Zeros for the directions that a sensor of few bands lacks, in each group of channels."""
+    parts = z.reshape(len(z), groups, -1, *z.shape[2:])
+    return F.pad(parts, (0, 0, 0, 0, 0, channels - parts.shape[2])).flatten(1, 2)

@@ -1,0 +1,31 @@
+"""Named parts of params.yaml: a preset is a tree of the values that it changes."""
+
+from difflib import get_close_matches
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from hsipipe.errors import UnknownNameError
+
+_FOLDER = files("hsipipe.methods.presets")
+
+
+def preset_names() -> list[str]:
+    """The names that :func:`load_preset` knows."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The values of a preset as a tree in the form of params.yaml.
+
+    Raises:
+        UnknownNameError: There is no such preset; the message lists them.
+    """
+    names = preset_names()
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UnknownNameError(f"Unknown preset {name!r}.{hint} Known presets: {', '.join(names)}.")
+    tree: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return tree

@@ -1,0 +1,53 @@
+"""Loading a model without MLflow: nothing is built from bytes that were not verified."""
+
+import numpy as np
+import pytest
+import torch
+
+import hsipipe
+from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.storage.manifest import digest
+from hsipipe.storage.publish import publish
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    with publish(tmp_path / "model") as out:
+        PcaResidual(5, components=3, width=4, blocks=1, scale=2).save(out)
+    return tmp_path / "model"
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_folder_with_the_expected_digest_is_loaded(folder):
+    lr = np.random.default_rng(0).random((1, 5, 4, 4), dtype=np.float32)
+    expected = PcaResidual.load(folder).predict(lr)
+    np.testing.assert_array_equal(hsipipe.load_model(folder, sha256=digest(folder)).predict(lr), expected)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_flipped_byte_is_refused(folder, name):
+    # The last byte of the configuration is a line feed: JSON would not mind another one.
+    if name == "config.json":
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1] + b" ")
+    else:
+        flip(folder / name)
+    with pytest.raises(IntegrityError, match=rf"{name} has sha256"):
+        hsipipe.load_model(folder)
+
+
+def test_a_folder_without_a_manifest_is_refused(folder):
+    (folder / "MANIFEST.json").unlink()
+    with pytest.raises(MissingInputError, match=r"No MANIFEST\.json"):
+        hsipipe.load_model(folder)
+
+
+def test_another_digest_is_refused(folder):
+    with pytest.raises(IntegrityError, match=r"has the digest [0-9a-f]{64}, expected 00"):
+        hsipipe.load_model(folder, sha256="00")
