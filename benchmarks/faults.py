@@ -88,8 +88,8 @@ class Laboratory:
 
 @contextmanager
 def prefect_server(lab: Laboratory) -> Iterator[str]:
-    from flows.environment import prepare
-    from flows.serving import server
+    from flows.prefect_support.environment import prepare
+    from flows.schedule import server
 
     os.environ.update({name: lab.env[name] for name in ("PREFECT_HOME", "DO_NOT_TRACK")})
     prepare(lab.scratch)

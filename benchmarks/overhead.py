@@ -15,9 +15,9 @@ from statistics import median
 
 from record import environment, in_turn, row, show, write_record
 
-from flows.environment import prepare
-from flows.serving import server
-from tasks.project import find_root
+from flows.prefect_support.environment import prepare
+from flows.schedule import server
+from tasks.running.project import find_root
 
 TARGETS_S = {"dvc repro": 5.0, "python -m flows pipeline": 20.0}
 

@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from flows.commands import data, registry, running, settings, using
-from tasks.exits import guarded
+from flows.commands import data, models, pipeline, registry, settings
+from tasks.running.exits import guarded
 
 app = typer.Typer(
     name="hsipipe",
@@ -17,19 +17,19 @@ app = typer.Typer(
 )
 
 for command in (
-    running.pipeline,
-    running.sweep,
+    pipeline.pipeline,
+    pipeline.sweep,
     registry.retrain,
-    running.serve,
+    pipeline.serve,
     registry.models,
     registry.rollback,
     registry.promote,
-    running.reconcile,
+    pipeline.reconcile,
     data.datasets,
     data.download,
     data.info,
-    using.predict,
-    using.model_server,
+    models.predict,
+    models.model_server,
     settings.preset,
     settings.protocol,
     settings.compare,

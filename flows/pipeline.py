@@ -2,18 +2,18 @@
 
 from prefect import flow
 
-from flows.flow_runs import forget_run, note_run
+from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
-from tasks import ledger
 from tasks.degrade import degrade
 from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.latents import latents
 from tasks.patches import patches
-from tasks.project import find_root
 from tasks.register import register
 from tasks.report import report
-from tasks.session import pipeline_session
+from tasks.running import dvc
+from tasks.running.pipeline_run import pipeline_session
+from tasks.running.project import find_root
 from tasks.train_baseline import train_baseline
 from tasks.train_control import train_control
 from tasks.train_diffusion import train_diffusion
@@ -41,7 +41,7 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
     with pipeline_session(root, timeout_s=timeout_s):
-        ledger.set_params(root, overrides or [])
+        dvc.set_params(root, overrides or [])
         scenes = download()
         pairs = degrade(scenes)
         store = patches(pairs)

@@ -9,19 +9,19 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from flows.flow_runs import forget_run, note_run
 from flows.pipeline import pipeline
+from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
 from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import StageFailedError, TransferFailedError
-from tasks import intake
-from tasks.gate_verdict import Verdict, last_verdict
-from tasks.notifying import news_of, notifiers, notify
-from tasks.project import find_root
-from tasks.promotion import promote_challenger, unfit
-from tasks.retries import RETRIES, retry_delay_s
-from tasks.session import pipeline_session, run_task
+from tasks.retraining import new_scenes
+from tasks.retraining.notifications import news_of, notifiers, notify
+from tasks.retraining.promote import promote_challenger, unfit
+from tasks.retraining.verdict import Verdict, last_verdict
+from tasks.running.pipeline_run import pipeline_session, run_task
+from tasks.running.project import find_root
+from tasks.running.retries import RETRIES, retry_delay_s
 
 
 @flow(
@@ -46,7 +46,7 @@ def retrain(timeout_minutes: float | None = None) -> str:
     note_run(root)
     patience: dict[str, Any] = {"retries": RETRIES, "retry_delay_seconds": exponential_backoff(retry_delay_s())}
     with _telling(root) as told:
-        intake.check_retraining(root)
+        new_scenes.check_retraining(root)
         with pipeline_session(root, timeout_s=None if timeout_minutes is None else 60 * timeout_minutes) as session:
             fetch.with_options(**patience)()
             told.details += [f"{a.name}: {a.outcome} {a.reason}".strip() for a in receive()]
@@ -65,13 +65,13 @@ def retrain(timeout_minutes: float | None = None) -> str:
 @task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
 def fetch() -> bool:
     """What other machines have made, out of DVC's remote storage."""
-    return intake.fetch(find_root(), on_line=get_run_logger().info)
+    return new_scenes.fetch(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def receive() -> list[Arrival]:
     """New scenes out of the inbox, versioned with DVC."""
-    return intake.receive(find_root(), on_line=get_run_logger().info)
+    return new_scenes.receive(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
@@ -87,7 +87,7 @@ def gate(_model: RegisteredModel) -> Verdict:
 @task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
 def push(_verdict: Verdict) -> bool:
     """Data, outputs and the cache of runs into DVC's remote storage."""
-    return intake.push(find_root(), on_line=get_run_logger().info)
+    return new_scenes.push(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)

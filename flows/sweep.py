@@ -3,13 +3,13 @@
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.flow_runs import forget_run, note_run
+from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.errors import StageFailedError
 from hsipipe.evaluation.sweep_table import PointResult
-from tasks import sweeps
-from tasks.project import find_root
-from tasks.session import pipeline_session
-from tasks.sweeps import Plan, Point, plan_sweep
+from tasks.running import sweep as sweeps
+from tasks.running.pipeline_run import pipeline_session
+from tasks.running.project import find_root
+from tasks.running.sweep import Plan, Point, plan_sweep
 from tasks.tracking import StageTracker, log_point, sweep_run
 
 

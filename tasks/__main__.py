@@ -13,8 +13,8 @@ from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, UnreachableError
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
-from tasks.exits import guarded, machine_trouble
-from tasks.project import METRICS, find_root, model_name
+from tasks.running.exits import guarded, machine_trouble
+from tasks.running.project import METRICS, find_root, model_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_stage(name: str) -> None:
     """Run one stage, or a chore of the retraining.
 
-    It ends when whoever started it ends, and leaves its error behind for the ledger.
+    It ends when whoever started it ends, and leaves its error behind for the process that called DVC.
     """
-    from tasks.process import die_with, dvc_ancestor
-    from tasks.session import UNREACHABLE, error_path
+    from tasks.running.pipeline_run import UNREACHABLE, error_path
+    from tasks.running.process import die_with, dvc_ancestor
 
     work = CHORES[name][0] if name in CHORES else STAGES[name].execute
     signal.signal(signal.SIGTERM, _terminate)
@@ -53,7 +53,7 @@ def run_stage(name: str) -> None:
 
 def gate() -> None:
     """Judge the challenger, and print each condition."""
-    from tasks.gate import judge
+    from tasks.retraining.gate import judge
 
     for sentence in judge(find_root()).sentences():
         print(sentence)
@@ -61,7 +61,7 @@ def gate() -> None:
 
 def inbox() -> None:
     """Look through the inbox, and print what became of each scene."""
-    from tasks.intake import check_retraining, look_through
+    from tasks.retraining.new_scenes import check_retraining, look_through
 
     root = find_root()
     check_retraining(root)
@@ -83,12 +83,12 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from hsipipe.evaluation.table import print_table
     from hsipipe.methods.catalogue import saved_name
     from hsipipe.params import load_params
-    from tasks import ledger
-    from tasks.project import PARAMS
+    from tasks.running import dvc
+    from tasks.running.project import PARAMS
     from tasks.tracking import registered_uri
 
     root = find_root()
-    ledger.run(root, targets, overrides=overrides)
+    dvc.run(root, targets, overrides=overrides)
     if not (root / METRICS).is_file():
         return
     console = Console()

@@ -13,7 +13,7 @@ from hsipipe.artifacts import (
     GaeCheckpoint,
     RegressionCheckpoint,
 )
-from tasks.project import METRICS
+from tasks.running.project import METRICS
 from tasks.stage import StageRun, stage
 
 HEADLINE = ("mpsnr_db", "sam_deg")

@@ -15,7 +15,7 @@ from hsipipe.artifacts import (
     RegisteredModel,
     RegressionCheckpoint,
 )
-from tasks.project import METRICS
+from tasks.running.project import METRICS
 from tasks.stage import StageRun, stage
 
 

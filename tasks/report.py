@@ -4,7 +4,7 @@ import json
 
 from hsipipe.artifacts import Evaluation, Report
 from tasks.catalogue import NAMES
-from tasks.project import METRICS, curve_path
+from tasks.running.project import METRICS, curve_path
 from tasks.stage import StageRun, stage
 
 TRAININGS = tuple(name for name in NAMES if name.startswith("train_"))

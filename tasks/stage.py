@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from hsipipe.artifacts import Artifact
 from hsipipe.errors import MissingInputError, ParamsError, StageUnreachableError
 from hsipipe.params import Params, load_params
-from tasks.curve import Curve
-from tasks.names import check_names
-from tasks.project import PARAMS, curve_path, find_root, locks, summary_path
-from tasks.retries import RETRIES, retry_delay_s
+from tasks.running.check_names import check_names
+from tasks.running.curve import Curve
+from tasks.running.project import PARAMS, curve_path, find_root, locks, summary_path
+from tasks.running.retries import RETRIES, retry_delay_s
 
 if TYPE_CHECKING:
     from tasks.tracking import StageTracker
@@ -131,11 +131,11 @@ class Stage(Generic[P, R]):
         from prefect.cache_policies import NO_CACHE
         from prefect.tasks import exponential_backoff
 
-        from tasks import ledger
+        from tasks.running import dvc
 
         def body(*_args: Artifact, **_kwargs: Artifact) -> R:
             logger = get_run_logger()
-            outcome = ledger.repro(find_root(), self.name, on_line=logger.info)
+            outcome = dvc.repro(find_root(), self.name, on_line=logger.info)
             logger.info("%s: %s", self.name, outcome.value)
             return self.output.in_project(find_root())
 
@@ -158,7 +158,7 @@ class Stage(Generic[P, R]):
             HsipipeError: Whatever the stage itself finds wrong. Nothing is published then.
         """
         from hsipipe.storage.publish import publish
-        from tasks.locks import hold
+        from tasks.running.locks import hold
         from tasks.tracking import stage_run
 
         root = find_root()

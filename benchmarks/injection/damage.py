@@ -126,7 +126,7 @@ def damaged_download(lab: Laboratory) -> str:
 
 
 def loss_not_finite(lab: Laboratory) -> str:
-    from tasks.ledger import set_params
+    from tasks.running.dvc import set_params
 
     checkout = lab.checkout(SINGLE, [STAGE])
     original = (checkout.root / "params.yaml").read_bytes()

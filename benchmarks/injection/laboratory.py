@@ -117,7 +117,7 @@ class Checkout:
     def dvc_process(self) -> psutil.Process | None:
         for process in self.processes():
             try:
-                # As tasks.process knows it; the one above it that hands over to it has its module's name first.
+                # As tasks.running.process knows it; the one above it that hands over to it has its module's name first.
                 if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
                     return process
             except psutil.Error:
@@ -168,7 +168,7 @@ def environment(prefect_home: Path) -> dict[str, str]:
 
 def new_checkout(root: Path, overrides: Iterable[str]) -> None:
     """The code of this project with small parameters, committed; nothing ran in it."""
-    from tasks.ledger import set_params
+    from tasks.running.dvc import set_params
 
     root.mkdir(parents=True)
     for part in PARTS:

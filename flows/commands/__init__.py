@@ -1,1 +1,1 @@
-"""The commands of ``hsipipe``, by what they are for; what they do is elsewhere."""
+"""The commands of ``hsipipe``, one file per group."""

@@ -1,11 +1,17 @@
 """Looking at data: datasets, download, info."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands.options import show
+from hsipipe.errors import MissingInputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hsipipe.datasets.base import Dataset
 
 
 def datasets(
@@ -17,9 +23,7 @@ def datasets(
 
       hsipipe datasets chikusei
     """
-    from flows.listing import dataset_details, dataset_table
-
-    show(dataset_table() if name is None else dataset_details(name))
+    show(_dataset_table() if name is None else _dataset_details(name))
 
 
 def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe datasets` lists.")]) -> None:
@@ -32,9 +36,7 @@ def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe data
 
       hsipipe download pavia_university
     """
-    from flows.listing import download_dataset
-
-    typer.echo(download_dataset(name))
+    typer.echo(_download_dataset(name))
 
 
 def info(
@@ -47,6 +49,100 @@ def info(
 
       hsipipe info data/raw/balloons_ms
     """
-    from flows.cube_info import cube_table
+    from flows.commands.cube_info import cube_table
 
     show(cube_table(file, variable=variable))
+
+
+def _dataset_table() -> "Table":
+    """Sensor facts, size, presence and licence of every data set; a row has at most 80 characters."""
+    from rich.table import Table
+
+    from hsipipe.datasets.catalogue import DATASETS
+    from hsipipe.datasets.download import cache_folder
+
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("name", "bands", "nm", "GSD m", "size", "here", "licence"):
+        table.add_column(heading, no_wrap=True)
+    for name in sorted(DATASETS):
+        facts = DATASETS[name]
+        table.add_row(
+            name,
+            str(facts.bands or "any"),
+            _range_nm(facts) or "any",
+            "-" if facts.gsd_m is None else f"{facts.gsd_m:g}",
+            _size(facts.size_bytes) if facts.archives else "-",
+            facts.presence(cache_folder()),
+            facts.licence,
+        )
+    return table
+
+
+def _dataset_details(name: str) -> "Table":
+    """All facts of one data set, where it comes from and how its bytes are checked.
+
+    Raises:
+        UnknownNameError: The message lists the names.
+    """
+    from rich.table import Table
+
+    from hsipipe.datasets.catalogue import DATASETS
+    from hsipipe.datasets.download import cache_folder
+
+    facts = DATASETS[name]
+    rows = {
+        "name": name,
+        "title": facts.title,
+        "DOI": facts.doi or "-",
+        "licence": facts.licence,
+        "terms": facts.terms or "-",
+        "bands": str(facts.bands or "as the files have"),
+        "wavelengths": f"{span} nm" if (span := _range_nm(facts)) else "as the files say",
+        "GSD": "-" if facts.gsd_m is None else f"{facts.gsd_m:g} m",
+        "full scale": f"{facts.scale:g}",
+        "ground truth": "yes" if facts.ground_truth else "no, only at reduced resolution",
+        "layout": facts.layout,
+        "here": facts.presence(cache_folder()),
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # addresses are to be copied whole
+    for what, text in rows.items():
+        table.add_row(what, text)
+    for archive in facts.archives:
+        table.add_row("download", f"{archive.url} ({_size(archive.size_bytes)})")
+        for mirror in archive.mirrors:
+            table.add_row("", f"or {mirror}")
+        table.add_row("", f"sha256 {archive.sha256 or 'of the first download, then enforced (trust on first use)'}")
+    return table
+
+
+def _download_dataset(name: str) -> str:
+    """Bring a data set into the cache, checked and unpacked; gives a line that says where it is.
+
+    Raises:
+        UnknownNameError: The message lists the names.
+        MissingInputError: It cannot be downloaded, or no scene is in what came.
+    """
+    from hsipipe.datasets.catalogue import DATASETS
+    from hsipipe.datasets.download import cache_folder
+
+    facts = DATASETS[name]
+    if not facts.archives:
+        made = facts.presence(cache_folder()) == "generated"
+        how = "its scenes are generated" if made else "set dataset.root to the folder of your cubes"
+        return f"{name}: there is nothing to download, {how}"
+    place = facts.fetch(cache_folder())
+    scenes = facts.find(place)
+    if not scenes:
+        raise MissingInputError(f"{name}: there is no scene in {place}. Expected there: {facts.layout}.")
+    return f"{name}: {len(scenes)} scene{'s' if len(scenes) > 1 else ''} in {place}"
+
+
+def _range_nm(facts: "Dataset") -> str:
+    nm = facts.wavelength_nm
+    return f"{nm[0]:.0f}-{nm[-1]:.0f}" if nm else ""
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

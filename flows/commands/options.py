@@ -27,7 +27,7 @@ def preset_overrides(name: str | None) -> list[str]:
     if name is None:
         return []
     from hsipipe.methods.presets import load_preset
-    from tasks.overrides import as_overrides
+    from tasks.running.overrides import as_overrides
 
     return as_overrides(load_preset(name))
 

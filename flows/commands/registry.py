@@ -1,11 +1,17 @@
 """Retraining and the registry: retrain, rollback, promote, models."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands.options import check_timeout, show
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SHORT = 8
+"""Digits of a digest that fit a terminal."""
 Name = Annotated[str | None, typer.Option(help="Registered model; left out: the one that params.yaml names.")]
 
 
@@ -28,11 +34,11 @@ def retrain(
 
       hsipipe serve --retrain --cron "0 2 * * *" --timeout 480
     """
-    from flows.environment import prepare, require_server
-    from flows.flow_runs import close_and_tell
-    from tasks.intake import check_retraining
-    from tasks.notifying import notifiers
-    from tasks.project import find_root
+    from flows.prefect_support.environment import prepare, require_server
+    from flows.prefect_support.zombie_runs import close_and_tell
+    from tasks.retraining.new_scenes import check_retraining
+    from tasks.retraining.notifications import notifiers
+    from tasks.running.project import find_root
 
     check_timeout(timeout)
     root = find_root()
@@ -62,7 +68,7 @@ def rollback(
 
       hsipipe rollback --to 3 --reason "back to the model of spring"
     """
-    from tasks.project import find_root, own_model_name
+    from tasks.running.project import find_root, own_model_name
     from tasks.tracking import rollback as run
 
     root = find_root()
@@ -82,7 +88,7 @@ def promote(
 
       hsipipe promote 4 --reason "approved by the review of 12 May"
     """
-    from tasks.project import find_root, own_model_name
+    from tasks.running.project import find_root, own_model_name
     from tasks.tracking import promote as run
     from tasks.tracking import standing
 
@@ -103,12 +109,70 @@ def models(
 
       hsipipe models hsipipe-synthetic-x4
     """
-    from flows.models_listing import history_table, models_table, versions_table
-    from tasks.project import find_root
+    from tasks.running.project import find_root
 
     root = find_root()
     if name is None:
-        show(models_table(root))
+        show(_models_table(root))
         return
-    show(versions_table(root, name))
-    show(history_table(root, name))
+    show(_versions_table(root, name))
+    show(_history_table(root, name))
+
+
+def _models_table(root: Path) -> "Table":
+    """Every registered model with its champion and its challenger."""
+    from rich.table import Table
+
+    from tasks.tracking import registered_names, standing
+
+    table = Table("model", "champion", "challenger", "versions")
+    for name in registered_names(root):
+        now = standing(root, name)
+        table.add_row(name, _version(now.champion), _version(now.challenger), str(len(now.versions)))
+    return table
+
+
+def _versions_table(root: Path, name: str) -> "Table":
+    """The versions of a model, newest first; scores are those of its own test scenes."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from tasks.tracking import standing
+
+    now = standing(root, name)
+    table = Table("v", title=name)
+    for title in ("alias", "model", "MPSNR dB", "SAM deg", "protocol", "sha256"):
+        table.add_column(title, no_wrap=True)
+    for version in sorted(now.versions, reverse=True):
+        tags = now.versions[version]
+        aliases = [alias for alias, of in (("champion", now.champion), ("challenger", now.challenger)) if of == version]
+        aliases += ["withdrawn"] if version in now.withdrawn else []
+        scores = [_number(tags.get(key)) for key in ("mpsnr_db", "sam_deg")]
+        protocol, sha256 = tags.get("protocol.hash", "")[:_SHORT], now.sha256.get(version, "")[:_SHORT]
+        model = escape(tags.get("model", ""))
+        table.add_row(str(version), "\n".join(aliases), model, *scores, escape(protocol), sha256)
+    return table
+
+
+def _history_table(root: Path, name: str) -> "Table":
+    """How the champion of a model moved, newest first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from tasks.tracking import standing
+
+    table = Table("when (UTC)", "what", "from", "to", "why")
+    for move in reversed(standing(root, name).moves):
+        table.add_row(move.at, move.kind, _version(move.previous), _version(move.version), escape(move.reason))
+    return table
+
+
+def _version(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _number(text: str | None) -> str:
+    try:
+        return f"{float(str(text)):.2f}"
+    except ValueError:
+        return "-"

@@ -1,11 +1,19 @@
 """Settings and results: preset, protocol, compare."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.commands.options import preset_overrides, show
+from hsipipe.errors import FileFormatError, MissingInputError, ParamsError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COMPARED = ("mpsnr_db", "mssim", "sam_deg", "ergas")
 
 
 def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
@@ -29,12 +37,10 @@ def protocol(
 
       dvc exp run $(hsipipe protocol sspsr --dataset chikusei --scale 4)
     """
-    from flows.protocol_listing import protocol_overrides, protocol_table
-
     if name is None:
-        show(protocol_table())
+        show(_protocol_table())
         return
-    overrides = protocol_overrides(name, dataset=dataset, scale=scale)
+    overrides = _protocol_overrides(name, dataset=dataset, scale=scale)
     typer.echo(" ".join(f"-S {override}" for override in overrides))
 
 
@@ -48,6 +54,106 @@ def compare(
 
       hsipipe compare last-week.json reports/metrics.json
     """
-    from flows.comparing import comparison_table
+    show(_comparison_table(first, second))
 
-    show(comparison_table(first, second))
+
+def _protocol_table() -> "Table":
+    """Name, data sets, scales and title of every protocol."""
+    from rich.table import Table
+
+    from hsipipe.protocols import PROTOCOLS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "dataset", "scales", "what it is"):
+        table.add_column(heading, no_wrap=heading != "what it is")
+    for name, protocol in PROTOCOLS.items():
+        scales = {dataset: ",".join(map(str, setup.scales)) for dataset, setup in protocol.setups.items()}
+        scales = scales or {"any": "any"}
+        table.add_row(name, "\n".join(scales), "\n".join(scales.values()), protocol.title)
+    return table
+
+
+def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) -> list[str]:
+    """Overrides that a published protocol fixes.
+
+    Args:
+        name: A name of the registry.
+        dataset: Which data set; None: the protocol's first.
+        scale: Which ratio; None: the one nearest to 4.
+
+    Raises:
+        UnknownNameError: No protocol has this name.
+        ParamsError: It is not defined on the data set or scale.
+    """
+    from hsipipe.protocols import PROTOCOLS, setup_of
+    from tasks.running.overrides import as_overrides
+
+    chosen = dataset or next(iter(PROTOCOLS[name].setups), "")
+    setup = setup_of(name, chosen)
+    ratio = min(setup.scales, key=lambda s: abs(s - 4)) if scale is None else scale
+    if ratio not in setup.scales:
+        raise ParamsError(
+            f"Protocol {name!r} on {chosen!r} has the scales {', '.join(map(str, setup.scales))}, got {ratio}."
+        )
+    fixed = {"protocol": name, "dataset.name": chosen, "degradation.scale": ratio}
+    return as_overrides(fixed | dict(setup.pins))
+
+
+def _comparison_table(first: Path, second: Path) -> "Table":
+    """Means of the rows that both files have, and the second's difference from the first.
+
+    Args:
+        first: A ``metrics.json``.
+        second: Another one.
+
+    Raises:
+        MissingInputError: A file is missing.
+        FileFormatError: A file is no metrics.json.
+        DataError: They follow different protocols; the message names what differs.
+    """
+    from rich import box
+    from rich.table import Table
+
+    from hsipipe.evaluation.table import COLUMNS, MISSING, cell
+    from hsipipe.protocols import require_same
+
+    a, b = _read(first), _read(second)
+    require_same(a["protocol"], b["protocol"])
+    columns = [column for column in COLUMNS if column.key in _COMPARED]
+    protocol = a["protocol"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"protocol {protocol['name']} {protocol['hash']}")
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(f"{column.title}\n{column.unit}", justify="right", no_wrap=True)
+    for name in (name for name in a["models"] if name in b["models"]):
+        for label, row in (("A", a["models"][name]), ("B", b["models"][name])):
+            table.add_row(f"{name} {label}", *(cell(row.get(column.key), column) for column in columns))
+        differences = []
+        for column in columns:
+            before, after = (tree["models"][name].get(column.key) for tree in (a, b))
+            known = before is not None and after is not None
+            differences.append(f"{after - before:+.{column.digits}f}" if known else MISSING)
+        table.add_row("  B - A", *differences, end_section=True, style="bold")
+    return table
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        _check(tree["models"], tree["protocol"])
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingInputError(f"No file {path}; give two metrics.json, such as reports/metrics.json.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} is no metrics.json of an evaluation: {error!r}.") from error
+    return dict(tree)
+
+
+def _check(models: Mapping[str, Mapping[str, Any]], protocol: Mapping[str, Any]) -> None:
+    for name, row in models.items():
+        for key in _COMPARED:
+            if not isinstance(row.get(key), int | float | None):
+                raise TypeError(f"{key} of {name} is {row[key]!r}")
+    for key in ("name", "hash"):
+        if not isinstance(protocol[key], str):
+            raise TypeError(f"{key} of the protocol is {protocol[key]!r}")
+    dict(protocol.get("fields", []))

@@ -4,9 +4,9 @@ One parent run for each run of the pipeline, one nested run for each stage that 
 those of its points. mlflow costs seconds to import, so it is imported inside the functions.
 """
 
-from tasks.tracking.loading import PinnedModel, fetch_pinned, load_pinned, load_registered, resolve_registered
-from tasks.tracking.models import register_model, registered_uri
-from tasks.tracking.promotion import Move, Standing, promote, registered_names, rollback, standing
+from tasks.tracking.champion import Move, Standing, promote, registered_names, rollback, standing
+from tasks.tracking.load import PinnedModel, fetch_pinned, load_pinned, load_registered, resolve_registered
+from tasks.tracking.register import register_model, registered_uri
 from tasks.tracking.runs import StageTracker, close_dead_runs, stage_run
 from tasks.tracking.store import tracking_uri
 from tasks.tracking.sweeps import log_point, sweep_run

@@ -16,13 +16,13 @@ from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
-from tasks.ledger import out_hashes
-from tasks.locks import wait_for
-from tasks.overrides import flatten
-from tasks.process import Owner, dvc_ancestor
-from tasks.project import locks, model_name
-from tasks.session import PIPELINE_RUN, SWEEP_RUN
-from tasks.tracking.source import git_tags
+from tasks.running.dvc import out_hashes
+from tasks.running.git import changed, git
+from tasks.running.locks import wait_for
+from tasks.running.overrides import flatten
+from tasks.running.pipeline_run import PIPELINE_RUN, SWEEP_RUN
+from tasks.running.process import Owner, dvc_ancestor
+from tasks.running.project import locks, model_name
 from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def owner_tags() -> dict[str, str]:
 
 def common_tags(root: Path) -> dict[str, str]:
     """Tags of every run: who runs it and from which code."""
-    return {**owner_tags(), **git_tags(root)}
+    return {**owner_tags(), **_git_tags(root)}
 
 
 def _as_params(tree: Mapping[str, Any]) -> list[Any]:
@@ -292,3 +292,11 @@ def _device(params: Params) -> str:
     if torch is not None and params.hardware.accelerator != "cpu" and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def _git_tags(root: Path) -> dict[str, str]:
+    """Commit and whether the working tree differs from it; nothing outside a git repository."""
+    commit = git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed(root))).lower()}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError
-from tasks.locks import wait_for
-from tasks.project import locks
+from tasks.running.locks import wait_for
+from tasks.running.project import locks
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

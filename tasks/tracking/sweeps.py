@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hsipipe.credentials import without_credentials
 from hsipipe.params import Params
 from hsipipe.storage.publish import write_text
-from tasks.locks import wait_for
-from tasks.project import locks, model_name
+from tasks.running.locks import wait_for
+from tasks.running.project import locks, model_name
 from tasks.tracking.runs import StageTracker, common_tags, owner_tags, reconcile
 from tasks.tracking.store import connect, experiment_id, tracking_uri, usable
 

@@ -8,7 +8,7 @@ import yaml
 
 from hsipipe.params import Params
 from tasks.catalogue import NAMES, STAGES, producer
-from tasks.project import METRICS, curve_path, summary_path
+from tasks.running.project import METRICS, curve_path, summary_path
 
 ROOT = Path(__file__).resolve().parents[2]
 

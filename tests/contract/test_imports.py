@@ -44,7 +44,7 @@ def test_a_stage_that_dvc_runs_does_not_import_prefect(tmp_path, repository, fre
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((repository / name).read_bytes())
     code = (
-        "from tasks.ledger import set_params\n"
+        "from tasks.running.dvc import set_params\n"
         "from pathlib import Path\n"
         "set_params(Path.cwd(), ['dataset.synthetic.scenes=1', 'dataset.synthetic.size=16'])\n"
         "from tasks.__main__ import main\n"

@@ -6,7 +6,7 @@ import yaml
 from pydantic import BaseModel
 
 from hsipipe.params import Params
-from tasks.overrides import flatten
+from tasks.running.overrides import flatten
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving import server
-from tasks.ledger import set_params
-from tasks.locks import wait_for
+from flows.schedule import server
+from tasks.running.dvc import set_params
+from tasks.running.locks import wait_for
 
 TINY = (
     "dataset.synthetic.scenes=5",

@@ -15,9 +15,9 @@ from PIL import Image
 import hsipipe.datasets.cave as cave_module
 from hsipipe.datasets.base import Dataset
 from hsipipe.datasets.download import Archive
-from tasks import ledger
 from tasks.catalogue import STAGES
-from tasks.exits import guarded
+from tasks.running import dvc
+from tasks.running.exits import guarded
 
 # The time covers the first run of the project, which one of these tests has to wait for.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -128,7 +128,7 @@ def test_a_damaged_cave_scene_is_named(empty_project, complaint_of, cave, damage
         band.write_bytes(band.read_bytes()[:500])
     else:
         band.unlink()
-    ledger.set_params(empty_project, ["dataset.name=cave", f"dataset.root={cave}"])
+    dvc.set_params(empty_project, ["dataset.name=cave", f"dataset.root={cave}"])
     message = complaint_of("download", cwd=empty_project)
     for part in parts:
         assert part in message
@@ -155,7 +155,7 @@ def test_a_download_with_another_sha256_is_not_kept(empty_project, complaint_of,
     archive = Archive(url=f"{address}/scenes.zip", sha256="0" * 64, size_bytes=100)
     monkeypatch.setattr(cave_module, "CAVE", replace(cave_module.CAVE, archives=(archive,)))
     monkeypatch.setenv("HSIPIPE_CACHE", str(tmp_path / "cache"))
-    ledger.set_params(empty_project, ["dataset.name=cave"])
+    dvc.set_params(empty_project, ["dataset.name=cave"])
     message = complaint_of("download", cwd=empty_project)
     got = hashlib.sha256(b"not what was promised").hexdigest()
     assert f"has sha256 {got}, expected {'0' * 64}" in message
@@ -172,7 +172,7 @@ def test_a_download_with_another_sha256_is_not_kept(empty_project, complaint_of,
 )
 def test_what_does_not_fit_the_data_leaves_the_old_output_alone(own_project, complaint_of, stage, overrides, parts):
     before = {path: path.stat().st_mtime_ns for path in published(own_project)}
-    ledger.set_params(own_project, overrides)
+    dvc.set_params(own_project, overrides)
     message = complaint_of(stage, cwd=own_project)
     for part in parts:
         assert part in message
@@ -207,7 +207,7 @@ def test_a_failing_stage_fails_the_flow_with_its_own_message(empty_project, run,
 
 
 def test_a_failing_stage_fails_the_command_with_its_own_message(empty_project, run):
-    ledger.set_params(empty_project, NOWHERE[1::2])
+    dvc.set_params(empty_project, NOWHERE[1::2])
     done = run("-m", "tasks", "repro", cwd=empty_project)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]

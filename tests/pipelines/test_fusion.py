@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 import hsipipe
 from hsipipe.methods.base import SuperResolver
 from hsipipe.methods.catalogue import saved_name
-from tasks import ledger
 from tasks.catalogue import NAMES, STAGES
+from tasks.running import dvc
 from tasks.stage import LEFT_OUT
 from tasks.tracking.store import connect
 
@@ -110,13 +110,13 @@ def test_the_registered_model_asks_for_both_images_and_answers(fused):
 
 def test_dvc_trains_what_the_model_needs_and_comes_back_without_training(own_project, run):
     """From single images to a pair and back: what was trained before is taken out of DVC's cache."""
-    ledger.set_params(own_project, ["model.name=fusion-fast", *SMALL])
+    dvc.set_params(own_project, ["model.name=fusion-fast", *SMALL])
     done = run("-m", "tasks", "repro", cwd=own_project)
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert {name for name in UNNEEDED if f"{name}: left out, fusion-fast does not need it" in said} == UNNEEDED
     assert "fusion-fast" in (own_project / "reports/metrics.json").read_text(encoding="utf-8")
-    ledger.set_params(own_project, ["model.name=dmgasr"])
+    dvc.set_params(own_project, ["model.name=dmgasr"])
     back = run("-m", "dvc", "repro", *sorted(UNNEEDED), cwd=own_project)
     assert back.returncode == 0, back.stdout + back.stderr
     assert not set(re.findall(r"Running stage '(\w+)'", back.stdout)) & UNNEEDED

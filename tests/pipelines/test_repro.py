@@ -10,8 +10,8 @@ import yaml
 
 import hsipipe
 from hsipipe.methods.catalogue import saved_name
-from tasks import ledger
 from tasks.catalogue import NAMES, STAGES
+from tasks.running import dvc
 from tasks.tracking.store import connect
 
 # The time covers the first run of the project, which one of these tests has to wait for.
@@ -108,13 +108,13 @@ def test_the_flow_finds_everything_up_to_date(project, run, prefect_api):
 
 
 def test_after_a_params_change_the_flow_runs_what_dvc_calls_stale(own_project, run, prefect_api):
-    ledger.set_params(own_project, ["sampling.steps=1"])
+    dvc.set_params(own_project, ["sampling.steps=1"])
     dry = run("-m", "dvc", "repro", "--dry", cwd=own_project)
     stale = set(re.findall(r"Running stage '(\w+)'", dry.stdout))
     assert stale == {"evaluate", "register"}
     stale.add("report")  # DVC sees that when evaluate has made another output
     # The flow is given the same override, so that it has to find the stage stale by itself.
-    ledger.set_params(own_project, ["sampling.steps=2"])
+    dvc.set_params(own_project, ["sampling.steps=2"])
     done = run(
         "-m", "flows", "pipeline", "-S", "sampling.steps=1", cwd=own_project, env={"PREFECT_API_URL": prefect_api}
     )
@@ -183,7 +183,7 @@ def test_what_validated_best_is_registered(project):
     ("role", "name"), [("model", "dmgasr"), ("regression", "regression"), ("control", "pca-residual")]
 )
 def test_every_candidate_can_be_registered_and_loaded(own_project, run, lr, role, name):
-    ledger.set_params(own_project, [f"registry.candidates=[{role}]"])
+    dvc.set_params(own_project, [f"registry.candidates=[{role}]"])
     done = run("-m", "dvc", "repro", "register", cwd=own_project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(re.findall(r"Running stage '(\w+)'", done.stdout)) == {"register"}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from flows.prediction import predict_file
+from flows.commands.predict_file import predict_file
 from hsipipe.methods.presets import load_preset
 from tasks.catalogue import NAMES, STAGES
 from tasks.evaluate import HEADLINE
-from tasks.overrides import as_overrides
+from tasks.running.overrides import as_overrides
 from tasks.tracking.store import connect
 
 pytestmark = [

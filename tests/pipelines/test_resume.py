@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tasks.ledger import set_params
-from tasks.process import end_group, start
+from tasks.running.dvc import set_params
+from tasks.running.process import end_group, start
 
 # The time covers the first run of the project, which one of these tests has to wait for.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

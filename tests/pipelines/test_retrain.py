@@ -11,7 +11,7 @@ from hsipipe import save_cube
 from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.prepare import open_scene, prepare_scenes, scene_index
 from hsipipe.params import load_params
-from tasks.git import git
+from tasks.running.git import git
 from tasks.tracking import load_registered, standing
 
 # Three runs of the pipeline and four that find nothing to do, on a machine that may be busy.

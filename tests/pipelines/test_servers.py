@@ -13,7 +13,7 @@ from hsipipe.errors import MissingInputError
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
-from tasks.ledger import set_params
+from tasks.running.dvc import set_params
 from tasks.tracking import load_registered, register_model
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect

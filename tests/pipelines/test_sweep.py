@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tasks import workspace
-from tasks.process import end_group, start
+from tasks.running import saved_checkout
+from tasks.running.process import end_group, start
 from tasks.tracking.store import connect
 
 # The time covers the first run of the project, which one of these tests has to wait for.
@@ -69,7 +69,7 @@ def test_a_sweep_that_was_killed_goes_on_and_leaves_the_project_as_it_was(own_pr
     before = state(root)
     first = kill_after_the_first_point(root, env)
     assert (root / "params.yaml").read_text(encoding="utf-8") != before["params.yaml"]
-    assert workspace.is_saved(root)
+    assert saved_checkout.is_saved(root)
     written = first.stat().st_mtime_ns
 
     again = run("-m", "flows", "sweep", "two.yaml", cwd=root, env={"PREFECT_API_URL": prefect_api}, timeout=600)
@@ -79,7 +79,7 @@ def test_a_sweep_that_was_killed_goes_on_and_leaves_the_project_as_it_was(own_pr
     assert first.stat().st_mtime_ns == written
     assert len(finished(root)) == 2
     assert state(root) == before
-    assert not workspace.is_saved(root)
+    assert not saved_checkout.is_saved(root)
 
     folder = root / "reports/sweeps/two"
     rows = list(csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()))

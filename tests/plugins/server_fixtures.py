@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving import server
-from tasks.locks import wait_for
-from tasks.process import end_group
+from flows.schedule import server
+from tasks.running.locks import wait_for
+from tasks.running.process import end_group
 
 PATIENCE_S = 120.0
 ACCOUNT = "postgres"
@@ -171,7 +171,7 @@ def _listening(module, *arguments, path, cwd, env):
             with log.open("wb") as said:
                 place = ["--host", "127.0.0.1", "--port", str(port)]
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "tasks.process", module, *arguments, *place],
+                    [sys.executable, "-m", "tasks.running.process", module, *arguments, *place],
                     cwd=cwd,
                     env={**os.environ, **env},
                     stdout=said,

@@ -131,7 +131,7 @@ def test_an_unknown_preset_is_an_error_that_lists_them(invoke):
 
 
 def test_a_preset_fits_the_params(repository, tmp_path, invoke):
-    from tasks.ledger import changed_params
+    from tasks.running.dvc import changed_params
 
     (tmp_path / "params.yaml").write_bytes((repository / "params.yaml").read_bytes())
     words = invoke("preset", "dmgasr-paper").output.split()
@@ -177,9 +177,9 @@ class Doubler(Bicubic):
 @pytest.fixture
 def bicubic(monkeypatch):
     """Stands in for a trained model: the way through files and tiles is what is tested."""
-    import flows.prediction
+    import flows.commands.predict_file
 
-    monkeypatch.setattr(flows.prediction, "load_model", lambda folder: Bicubic(2))
+    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Bicubic(2))
 
 
 def test_predict_writes_a_cube_with_the_wavelengths_of_the_input(invoke, cube, tmp_path, bicubic):

@@ -10,7 +10,7 @@ from hsipipe.methods.fusion.setup import Pairing
 from hsipipe.methods.presets import load_preset, preset_names
 from hsipipe.params import parse_params
 from hsipipe.training.fusion_recipes import RECIPES
-from tasks.overrides import flatten
+from tasks.running.overrides import flatten
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 

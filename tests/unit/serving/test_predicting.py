@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 from affine import Affine
 
-import flows.prediction
-from flows.prediction import predict_file
+import flows.commands.predict_file
+from flows.commands.predict_file import predict_file
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach
 from hsipipe.inference.pair import MsiFile
@@ -61,7 +61,7 @@ def opened(body, folder, suffix):
     ],
 )
 def test_the_answer_has_the_bits_of_the_command(serve, cube, tmp_path, monkeypatch, suffix, query, options):
-    monkeypatch.setattr(flows.prediction, "load_model", lambda folder: Bicubic(2))
+    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Bicubic(2))
     save_cube(cube * options.get("full_scale", 1), tmp_path / f"lr{suffix}")
     options = {"tile": 64, "overlap": 8, "full_scale": 1.0, **options}
     predict_file(tmp_path / f"lr{suffix}", tmp_path / f"hr{suffix}", model="x", **options)
@@ -112,7 +112,7 @@ def form(**parts):
 
 
 def test_a_fusion_model_takes_two_images(serve, cube, tmp_path, monkeypatch):
-    monkeypatch.setattr(flows.prediction, "load_model", lambda folder: Fusion())
+    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Fusion())
     fine = cube.isel(band=[0, 1]).to_numpy().repeat(2, axis=1).repeat(2, axis=2) * 1000
     msi = xr.DataArray(fine, dims=("band", "y", "x"))
     msi = attach(msi, crs=32632, transform=Affine(15, 0, 500000, 0, -15, 4649000))

@@ -5,8 +5,8 @@ import pytest
 from hsipipe.errors import MissingInputError, ParamsError, UnknownNameError
 from hsipipe.methods.dmgasr.groups import plan_groups
 from hsipipe.sweeps import load_sweep, parse_sweep, select, sweep_names
-from tasks.ledger import changed_params
-from tasks.overrides import as_overrides
+from tasks.running.dvc import changed_params
+from tasks.running.overrides import as_overrides
 
 TWO = """
 title: two

@@ -9,9 +9,9 @@ import pytest
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError
 from hsipipe.storage.manifest import verify
-from tasks.ledger import set_params
-from tasks.locks import hold
-from tasks.project import locks
+from tasks.running.dvc import set_params
+from tasks.running.locks import hold
+from tasks.running.project import locks
 from tasks.stage import StageRun, stage
 from tasks.tracking.store import connect
 
@@ -128,7 +128,7 @@ def test_the_work_folder_depends_on_params_that_are_read_and_on_inputs(root):
 
 def test_a_stage_does_not_run_twice_at_once(root):
     code = (
-        "import sys; from pathlib import Path; from tasks.locks import hold\n"
+        "import sys; from pathlib import Path; from tasks.running.locks import hold\n"
         "with hold(Path(sys.argv[1]), what='it'): print('held', flush=True); sys.stdin.read()"
     )
     lock = locks(root) / "make.lock"

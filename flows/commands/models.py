@@ -1,0 +1,131 @@
+"""Using a model: predict, model-server."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The low-resolution cube.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: .npy, .nc, .tif or .zarr.")],
+    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
+    overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
+    full_scale: Annotated[
+        float, typer.Option(help="Value of the input that means 1.0, e.g. 65535; the result has it too.")
+    ] = 1.0,
+    variable: Annotated[str | None, typer.Option(help="Array to read, if the file holds several.")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Mean of K samples; from 2 on their standard deviation goes to OUT_std.", metavar="K"),
+    ] = None,
+    msi: Annotated[
+        Path | None, typer.Option(help="HR-MSI of the same ground, for a model that fuses.", metavar="FILE")
+    ] = None,
+    msi_full_scale: Annotated[float, typer.Option(help="Value of the HR-MSI that means 1.0.", metavar="N")] = 1.0,
+    msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file holds several.")] = None,
+    estimate_sensors: Annotated[
+        bool, typer.Option("--estimate-sensors", help="Take PSF and SRF from the pair, not from the training.")
+    ] = False,
+) -> None:
+    """Super-resolve a whole scene.
+
+    With --samples the result is the mean of K samples from independent noise, and high_std.nc beside high.nc holds
+    their standard deviation for each pixel and band, in the units of the result: the uncertainty of the prediction.
+
+    With --msi a fusion model puts the bands of IN on the pixels of an HR-MSI, whose edges must be those of IN; a note
+    then says how well the result agrees with both. Where the two sensors are not those that the model was trained
+    for, --estimate-sensors finds the PSF and the spectral response from the pair itself.
+
+    A cube of other bands than the model was trained on needs known wavelengths and a model with gae.window_nm.
+
+    [bold]Examples[/bold]
+
+      hsipipe predict low.nc high.nc --model models:/hsipipe-synthetic-x4@challenger
+
+      hsipipe predict low.npy high.npy --model models/superresolver --full-scale 10000
+
+      hsipipe predict low.tif high.tif --model models/superresolver --samples 8
+
+      hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
+    """
+    from flows.commands.predict_file import predict_file
+    from hsipipe.inference.pair import MsiFile
+
+    written = predict_file(
+        source,
+        target,
+        model=model,
+        tile=tile,
+        overlap=overlap,
+        full_scale=full_scale,
+        variable=variable,
+        samples=samples,
+        msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
+        estimate_sensors=estimate_sensors,
+    )
+    for path in written:
+        typer.echo(f"wrote {path}")
+
+
+def model_server(
+    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    host: Annotated[str, typer.Option(help="Address to bind to; there is no TLS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one, which is printed.")] = 8000,
+    follow: Annotated[
+        float | None, typer.Option(help="Look for another version every so many seconds.", metavar="SECONDS")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Predictions at a time.")] = 1,
+    queue: Annotated[int, typer.Option(min=0, help="Predictions that may wait; one more is refused with 503.")] = 16,
+    max_body: Annotated[int, typer.Option(min=1, help="Largest body in MiB, else 413.")] = 256,
+    max_uploads: Annotated[int, typer.Option(min=1, help="Largest sum of the bodies on the disk, in MiB.")] = 4096,
+    max_values: Annotated[
+        int, typer.Option(min=1, help="Most values (images x bands x rows x columns) of a prediction, else 413.")
+    ] = 1 << 27,
+    max_tile: Annotated[int, typer.Option(min=1, help="Largest tile in input pixels, else 413.")] = 256,
+    head_timeout: Annotated[float, typer.Option(help="Seconds for the head of a request.")] = 10.0,
+    body_timeout: Annotated[float, typer.Option(help="Seconds for the body, else 408.")] = 120.0,
+    predict_timeout: Annotated[float, typer.Option(help="Seconds for waiting and predicting, else 504.")] = 300.0,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at a time; one more is refused.")] = 256,
+) -> None:
+    """Serve a model over HTTP: POST one LR cube to /predict, get the HR cube in the same form.
+
+    Cubes are .npy, also (B, C, h, w), zipped Zarr stores or GeoTIFF; a fusion model takes lr and msi as
+    multipart/form-data. The query has the options of `hsipipe predict`: tile, overlap, full_scale, variable,
+    msi_full_scale, msi_variable, and the answers are the same bits. Errors are {"error": "..."}.
+
+    An alias is resolved once. SIGHUP, POST /model/refresh or --follow resolve it again: the new version is loaded,
+    verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the
+    header Authorization: Bearer $HSIPIPE_SERVER_TOKEN if that variable is set here, and is for this machine if not.
+
+    /health says whether the model predicts, /model which it is, /metrics what Prometheus wants to know.
+
+    [bold]Examples[/bold]
+
+      hsipipe model-server --model models:/hsipipe-synthetic-x4@champion
+
+      hsipipe model-server --model models/superresolver --port 0 --workers 2
+
+      curl --data-binary @low.npy -o high.npy "http://127.0.0.1:8000/predict?full_scale=10000"
+    """
+    from flows.commands.model_server import serve_model
+    from hsipipe.serving.limits import Limits
+
+    if follow is not None and not (math.isfinite(follow) and follow > 0):
+        raise typer.BadParameter(f"--follow must be a positive number of seconds, got {follow}.")
+    limits = Limits(
+        body_bytes=max_body << 20,
+        upload_bytes=max_uploads << 20,
+        values=max_values,
+        tile=max_tile,
+        head_s=head_timeout,
+        body_s=body_timeout,
+        predict_s=predict_timeout,
+        workers=workers,
+        queue=queue,
+        connections=connections,
+    )
+    serve_model(model, host=host, port=port, limits=limits, device=device, follow_s=follow)

@@ -1,0 +1,128 @@
+"""A file in, a file out: super-resolve a whole scene."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from flows.commands.pair_quality import for_this_pair, quality_note
+from hsipipe.errors import ParamsError
+from hsipipe.formats import open_cube, save_cube, writer
+from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
+from hsipipe.inference.pair import MsiFile, psf_of
+from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.methods.base import SpreadResolver, SuperResolver
+from hsipipe.methods.catalogue import load_model
+from hsipipe.methods.fusion.model import FusionModel
+
+
+def predict_file(
+    source: Path,
+    target: Path,
+    *,
+    model: str,
+    tile: int,
+    overlap: int,
+    full_scale: float,
+    variable: str | None = None,
+    samples: int | None = None,
+    msi: MsiFile | None = None,
+    estimate_sensors: bool = False,
+) -> list[Path]:
+    """Read a cube, super-resolve it tile by tile, write the result with its wavelengths and its position.
+
+    Args:
+        source: LR cube.
+        target: Where the HR cube goes; it appears whole or not at all.
+        model: Folder, or an URI of the registry.
+        tile: Edge of a tile in LR pixels.
+        overlap: LR pixels of context on each side of a tile.
+        full_scale: Value of the input that means 1.0.
+        variable: Array to read, if the file holds several.
+        samples: The result is the mean of so many; from two on their standard deviation, in the units of the result,
+            is written beside it (:func:`spread_path`). None: as many as the model was saved with, the mean alone.
+        msi: HR-MSI of the same ground, for a model that fuses; what its fusion is worth is then told on stderr.
+        estimate_sensors: Take PSF and spectral response from the pair itself, not from the model's training.
+
+    A cube of another sensor is served where its wavelengths are known and the model was trained with spectral windows.
+
+    Returns:
+        What was written, the result first.
+
+    Raises:
+        ParamsError: `overlap`, `samples` or a full scale does not fit, or an HR-MSI is missing or not wanted.
+        FileFormatError: `target` has a suffix that cannot be written.
+        DataError: The values are out of the range that the model was made for, or the HR-MSI lies elsewhere.
+        HsipipeError: A file or model that is missing or does not fit.
+    """
+    check_tiles(tile, overlap)
+    if estimate_sensors and msi is None:
+        raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
+    check_full_scale(full_scale)
+    _check_samples(samples, target, [source] if msi is None else [source, msi.path])
+    writer(target)  # a name that cannot be written should not cost a prediction
+    resolver = _load(model)
+    check_msi_wanted(resolver, msi)
+    cube = open_cube(source, variable=variable, bands=resolver.bands)
+    given = prepare(resolver, cube, name=source, full_scale=full_scale, msi=msi)
+    for note in given.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if estimate_sensors and given.msi is not None and isinstance(given.model, FusionModel):
+        given = replace(given, model=for_this_pair(given.model, given.lr, given.msi))
+    for warning in given.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    images = _predict(given, samples=samples, tile=tile, overlap=overlap)
+    targets = [target, spread_path(target)][: len(images)]
+    # The spread first: where the result is, what belongs to it is there, too.
+    for image, path in reversed(list(zip(images, targets, strict=True))):
+        save_cube(given.wrap(image), path)
+    if given.msi is not None:
+        scale, psf = given.model.scale, psf_of(given.model)
+        note = quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)
+        print(f"note: {note}", file=sys.stderr)
+    return targets
+
+
+def spread_path(target: Path) -> Path:
+    """Where the standard deviation goes: ``high_std.nc`` beside ``high.nc``."""
+    return target.with_name(f"{target.stem}_std{target.suffix}")
+
+
+def _check_samples(samples: int | None, target: Path, inputs: list[Path]) -> None:
+    if samples is None:
+        return
+    if samples < 1:
+        raise ParamsError(f"--samples must be at least 1, got {samples}.")
+    for path in inputs:
+        if samples > 1 and spread_path(target).absolute() == path.absolute():
+            raise ParamsError(
+                f"The standard deviation would replace the input {path}; choose another name than {target}."
+            )
+
+
+def _predict(given: Inputs, *, samples: int | None, tile: int, overlap: int) -> list[np.ndarray]:
+    """The prediction or, where samples are asked for, their mean and, of two or more, their standard deviation."""
+    model, lr, msi = given.model, given.lr, given.msi
+    sampler = model.with_samples(samples) if samples is not None and isinstance(model, SpreadResolver) else None
+    if samples is None or samples == 1:
+        return [predict_scene(sampler or model, lr, tile=tile, overlap=overlap, msi=msi)]
+    if sampler is not None and sampler.samples > 1:
+        return list(predict_scene_with_spread(sampler, lr, tile=tile, overlap=overlap, msi=msi))
+    print(
+        f"note: {model.name} gives the same prediction every time, so {samples} samples have no spread and the "
+        "standard deviation is zero everywhere; a diffusion model varies that was saved with more than one step "
+        f"({'sampling.steps' if msi is None else 'fusion.steps'}).",
+        file=sys.stderr,
+    )
+    mean = predict_scene(model, lr, tile=tile, overlap=overlap, msi=msi)
+    return [mean, np.zeros_like(mean)]
+
+
+def _load(model: str) -> SuperResolver:
+    if model.startswith("models:/"):
+        from tasks.running.project import find_root
+        from tasks.tracking import load_registered
+
+        return load_registered(find_root(), model)
+    return load_model(Path(model))

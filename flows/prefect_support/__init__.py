@@ -1,0 +1,1 @@
+"""Support Prefect: its environment, its temporary server, runs left open by killed processes."""

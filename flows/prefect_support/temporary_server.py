@@ -1,0 +1,30 @@
+"""Prefect's temporary server, made to end with the command that started it.
+
+Prefect stops it at exit, which a killed process never reaches: the server would stay, and work on the same database.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tasks.running.process import start
+
+_VARIABLES = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+_APP = "prefect.server.api.server:create_app"
+_OPTIONS = ("--factory", "--host", "127.0.0.1", "--lifespan", "on", "--log-level", "error")
+
+
+def end_with_us() -> None:
+    """Have the temporary server of this process end when this process does, even by SIGKILL."""
+    import prefect
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings.context import get_current_settings
+
+    def run(self: SubprocessASGIServer) -> Any:
+        # As Prefect starts it, but through a process that asks the kernel for a signal at its parent's death.
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        options = ("--app-dir", str(Path(prefect.__file__).parents[1]), "--port", str(self.port), *_OPTIONS)
+        env = {**settings, **_VARIABLES}
+        return start("uvicorn", _APP, *options, cwd=Path.cwd(), env=env, capture=False)
+
+    # Prefect has no setting for how its server is started; pyproject.toml holds Prefect to one minor version.
+    SubprocessASGIServer._run_uvicorn_command = run  # type: ignore[method-assign]

@@ -1,0 +1,233 @@
+"""Which flow runs this checkout has open, so that one whose process was killed does not stay RUNNING for ever.
+
+Prefect learns of the end of a run from the run itself; a killed one says nothing, and keeps the slot of its deployment.
+So each run notes itself with the process that it runs in, and whoever starts next closes those whose process is gone.
+"""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flows.prefect_support.temporary_server import end_with_us
+from hsipipe.credentials import public
+from hsipipe.errors import HsipipeError
+from hsipipe.storage.publish import write_text
+from tasks import tracking
+from tasks.running.process import Owner
+from tasks.running.project import find_root
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+logger = logging.getLogger(__name__)
+
+KILLED = "Its process is gone: it was killed, or the machine went down."
+_BATCH = 200
+"""Most runs that a Prefect server gives in one answer."""
+_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """An open flow run.
+
+    Attributes:
+        id: Prefect's id of the run, which no other server uses.
+        name: Name of the run, for people.
+        host: Machine that it runs on.
+        pid: Its process, see :class:`tasks.running.process.Owner`.
+        created: The start of that process.
+        api: Address of its server without user and password; None: the temporary one of the checkout.
+    """
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    created: str
+    api: str | None
+
+    def is_dead(self) -> bool:
+        """Whether it ran on this machine and its process is gone."""
+        return self.host == socket.gethostname() and not Owner(self.pid, self.created).is_alive()
+
+
+def note_run(root: Path) -> None:
+    """Note the flow run that this is called in; the first thing that a flow does.
+
+    Args:
+        root: The project.
+    """
+    from prefect.context import get_run_context
+
+    run: Any = getattr(get_run_context(), "flow_run", None)
+    me = Owner.me()
+    note = Note(str(run.id), str(run.name), socket.gethostname(), me.pid, me.created, _current_api())
+    write_text(_path(root, note.id), json.dumps(asdict(note)) + "\n")
+
+
+def forget_run(flow: Any, flow_run: Any, state: Any) -> None:
+    """Remove the note of a run that has ended; for a flow's hooks, which come after Prefect knows of the end."""
+    _path(find_root(), str(flow_run.id)).unlink(missing_ok=True)
+
+
+def close_dead_runs(root: Path) -> tuple[list[str], list[str]]:
+    """Set the runs whose process is gone to Crashed, with their tasks; a slot that they held is free then.
+
+    Runs of other machines and of living processes stay as they are, and so do those whose server does not answer now.
+
+    Args:
+        root: The project; :func:`flows.prefect_support.environment.prepare` was called for it.
+
+    Returns:
+        A sentence for each run that was closed, and one for each that could not be closed now.
+    """
+    waiting = [note for note in _notes(root) if note.is_dead()]
+    if not waiting:
+        return [], []
+    said: list[str] = []
+    if _answers(os.environ.get("PREFECT_API_URL")):
+        with _client() as client:
+            waiting = _close(root, waiting, client, said, at=_current_api())
+    for api in sorted({note.api for note in waiting if note.api is not None and note.api != _current_api()}):
+        mine = [note for note in waiting if note.api == api]
+        if not _answers(api):
+            continue
+        with _client(api) as client:
+            left = _close(root, mine, client, said, at=api)
+        waiting = [note for note in waiting if note.api != api or note in left]
+    return said, [f"{note.name} ({note.id}) stays open: {_where(note.api)} does not answer." for note in waiting]
+
+
+def close_and_tell(root: Path) -> None:
+    """:func:`close_dead_runs` for a command that is about to do something else."""
+    closed, left = close_dead_runs(root)
+    for sentence in (*closed, *left):
+        logger.warning(sentence)
+
+
+def reconcile_all(root: Path, *, say: Callable[[str], object]) -> None:
+    """Close the dead runs of this checkout in MLflow and in Prefect.
+
+    Args:
+        root: The project; :func:`flows.prefect_support.environment.prepare` was called for it.
+        say: Gets a sentence for each run that was closed, or one that says that there was none.
+
+    Raises:
+        HsipipeError: A store or server does not answer; what it has open stays for later.
+    """
+    said: list[str] = []
+    left: list[str] = []
+    try:
+        names = tracking.close_dead_runs(root)
+        said = [f"MLflow: {name} was left open by a killed process and is closed as KILLED." for name in names]
+    except HsipipeError as error:
+        left.append(str(error))
+    closed, stay = close_dead_runs(root)
+    for sentence in (*said, *(f"Prefect: {sentence}" for sentence in closed)):
+        say(sentence)
+    if left or stay:
+        raise HsipipeError(" ".join([*left, *stay]))
+    if not said and not closed:
+        say("Nothing was left open by a killed process.")
+
+
+def _close(
+    root: Path, notes: Sequence[Note], client: "SyncPrefectClient", said: list[str], *, at: str | None
+) -> list[Note]:
+    """Close those that the server knows; the others."""
+    from httpx import HTTPError
+    from prefect.exceptions import ObjectNotFound
+
+    left = []
+    for number, note in enumerate(notes):
+        try:
+            if _crash(client, UUID(note.id)):
+                said.append(f"{note.name} ({note.id}) was left open by a killed process and is closed as Crashed.")
+        except ObjectNotFound:
+            if note.api != at:  # another server's
+                left.append(note)
+                continue
+        except (HTTPError, OSError, RuntimeError):
+            return [*left, *notes[number:]]
+        _path(root, note.id).unlink(missing_ok=True)
+    return left
+
+
+def _crash(client: "SyncPrefectClient", run_id: UUID) -> bool:
+    """Close a run and its tasks; whether there was anything to close."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    run = client.read_flow_run(run_id)
+    open_states = {"state": {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}}}
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+    while tasks := client.read_task_runs(
+        flow_run_filter=of_run, task_run_filter=TaskRunFilter.model_validate(open_states), limit=_BATCH
+    ):
+        for task in tasks:
+            client.set_task_run_state(task.id, Crashed(message=KILLED), force=True)
+    if run.state is not None and run.state.is_final():
+        return False
+    client.set_flow_run_state(run_id, Crashed(message=KILLED), force=True)
+    return True
+
+
+def _answers(api: str | None) -> bool:
+    """Whether there is a server; Prefect's client would go on asking for half a minute. None: one is started."""
+    import httpx
+
+    try:
+        return not api or httpx.get(f"{api}/health", timeout=_PATIENCE_S).status_code < 500
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
+@contextmanager
+def _client(api: str | None = None) -> Iterator["SyncPrefectClient"]:
+    """A client of the server at `api` without credentials, or with them of the one that this process talks to."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+
+    here = os.environ.get("PREFECT_API_URL")
+    if api is None:
+        settings: dict[Any, Any] = {PREFECT_API_URL: here} if here else {}
+    else:  # what opens one server is none of another's business
+        settings = {PREFECT_API_URL: api, PREFECT_API_KEY: None, PREFECT_API_AUTH_STRING: None}
+    if not here:
+        end_with_us()
+    with temporary_settings(updates=settings), get_client(sync_client=True) as client:
+        yield client
+
+
+def _current_api() -> str | None:
+    from prefect.settings import PREFECT_API_URL
+
+    given = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
+    return public(given) if given else None
+
+
+def _notes(root: Path) -> list[Note]:
+    found = []
+    for path in sorted(_path(root, "x").parent.glob("*.json")):
+        try:
+            found.append(Note(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            logger.warning("%s is no note of a flow run and is left out; remove it.", path)
+    return found
+
+
+def _path(root: Path, run_id: str) -> Path:
+    return root / ".hsipipe" / "flow_runs" / f"{run_id}.json"
+
+
+def _where(api: str | None) -> str:
+    return "the temporary server of this checkout" if api is None else f"the Prefect server at {api}"

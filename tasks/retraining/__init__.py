@@ -1,0 +1,1 @@
+"""Retrain: take in new scenes, judge the new model, promote it, notify."""

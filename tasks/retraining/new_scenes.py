@@ -1,0 +1,229 @@
+"""New data: from the inbox into dataset.root and DVC, and out of and into the remote storage."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hsipipe.artifacts import RawScenes
+from hsipipe.datasets.admission import Fit
+from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
+from hsipipe.datasets.prepare import INDEX, scene_index
+from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError
+from hsipipe.params import DatasetParams, Params, load_params
+from hsipipe.storage.publish import write_text
+from tasks.running import dvc
+from tasks.running.git import commit, git
+from tasks.running.pipeline_run import run_task
+from tasks.running.project import PARAMS
+
+OnLine = Callable[[str], object]
+_OURS = ("data", "models", "reports", ".hsipipe", ".dvc", ".git", "mlartifacts")
+
+
+def check_retraining(root: Path) -> None:
+    """Check, before hours are spent, that params.yaml is fit for data that changes.
+
+    Raises:
+        ParamsError: An inbox without a data set `folder` in the project, or a split that each new scene would redraw.
+    """
+    params = load_params(root / PARAMS)
+    if params.inbox.path is None:
+        return
+    dataset, split = params.dataset, params.split
+    if dataset.name != "folder" or dataset.root is None:
+        raise ParamsError(
+            f"inbox.path is {params.inbox.path!r}, but new scenes need the data set of your own cubes; set "
+            "dataset.name to folder and dataset.root to a folder of this project."
+        )
+    place = _absolute(root, dataset.root)
+    if not place.is_relative_to(root.resolve()) or place == root.resolve():
+        raise ParamsError(
+            f"dataset.root {dataset.root!r} lies outside of {root}, where DVC cannot version it; name a folder in it."
+        )
+    inbox = _absolute(root, params.inbox.path)
+    check_apart(inbox, place)
+    if place.relative_to(root.resolve()).parts[0] in _OURS:
+        raise ParamsError(
+            f"dataset.root {dataset.root!r} lies where the pipeline keeps its own; name another folder of {root}."
+        )
+    if inbox.is_relative_to(root.resolve()) and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
+        raise ParamsError(
+            f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so that what waits "
+            "there would count as an uncommitted change; add it to .gitignore, or name a folder elsewhere."
+        )
+    if split.by in ("auto", "scene") and not (split.test_scenes and split.val_scenes):
+        raise ParamsError(
+            "split.test_scenes and split.val_scenes are drawn among all scenes, so that each new one would redraw them "
+            "and the champion would be judged on scenes that it was trained on; name them, for example the present "
+            f"ones: {_present(root)}."
+        )
+
+
+def receive(root: Path, *, on_line: OnLine) -> list[Arrival]:
+    """Take in what arrived, version it with DVC, and see that the stage download notices any change.
+
+    Returns:
+        What became of each scene of the inbox.
+
+    Raises:
+        DataError: dataset.root lacks scenes that DVC knows, or a scene in it is not fit.
+        HsipipeError: DVC or git refuses.
+        StageFailedError: The inbox cannot be looked through; with the reason.
+    """
+    params = load_params(root / PARAMS)
+    arrivals: list[Arrival] = []
+    if params.inbox.path is not None:
+        _align(root, params, on_line)
+        # In a process of its own, as a stage: it ends with the time limit, and a reader that crashes takes none along.
+        run_task(root, "inbox", on_line=on_line)
+        arrivals = [Arrival(**entry) for entry in json.loads(_arrivals(root).read_text(encoding="utf-8"))]
+        _version(root, params, arrivals, on_line)
+    if is_stale(root):
+        # DVC does not look into dataset.root.
+        dvc.repro(root, "download", on_line=on_line, force=True)
+    return arrivals
+
+
+def look_through(root: Path) -> list[Arrival]:
+    """Look at what lies in the inbox and move it to where it belongs; the outcome stays in ``.hsipipe/arrivals.json``.
+
+    Raises:
+        HsipipeError: See :func:`hsipipe.datasets.inbox.take_in`.
+    """
+    params = load_params(root / PARAMS)
+    if params.inbox.path is None:
+        raise ParamsError("inbox.path is null; name the folder in which scenes arrive.")
+    fit = Fit(params.degradation.scale, params.degradation.crop_remainder, params.patches.size)
+    inbox = _absolute(root, params.inbox.path)
+    arrivals = take_in(inbox, _placed(root, params), fit=fit, quiet_s=params.inbox.quiet_s)
+    write_text(_arrivals(root), json.dumps([asdict(arrival) for arrival in arrivals], indent=1) + "\n")
+    return arrivals
+
+
+def fetch(root: Path, *, on_line: OnLine) -> bool:
+    """Bring what other machines have made into DVC's cache.
+
+    Returns:
+        Whether there is a remote storage.
+
+    Raises:
+        TransferFailedError: It does not answer.
+    """
+    if not dvc.has_remote(root):
+        return False
+    code, lines = dvc.call(root, "fetch", "--run-cache", on_line=on_line)
+    _check(code, lines, "come from")
+    return True
+
+
+def is_stale(root: Path) -> bool:
+    """Whether dataset.root holds other scenes than data/raw, of which DVC knows nothing."""
+    params = load_params(root / PARAMS)
+    if params.dataset.name != "folder" or params.dataset.root is None:
+        return False
+    raw = RawScenes.in_project(root)
+    if not (raw.path / INDEX).is_file():
+        return True
+    return scenes_differ(_placed(root, params), scene_index(raw)["scenes"])
+
+
+def push(root: Path, *, on_line: OnLine) -> bool:
+    """Bring data, outputs and the cache of runs to the remote storage.
+
+    Returns:
+        Whether there is one.
+
+    Raises:
+        TransferFailedError: It does not answer, or refuses.
+    """
+    if not dvc.has_remote(root):
+        return False
+    code, lines = dvc.call(root, "push", "--run-cache", on_line=on_line)
+    _check(code, lines, "get to")
+    return True
+
+
+def _align(root: Path, params: Params, on_line: OnLine) -> None:
+    """Bring dataset.root to what its .dvc file says; what DVC does not know, as after a kill, stays."""
+    place = _absolute(root, str(params.dataset.root))
+    name = place.relative_to(root.resolve()).as_posix()
+    if not place.with_name(f"{place.name}.dvc").is_file():
+        return
+    code, lines = dvc.call(root, "checkout", f"{name}.dvc", on_line=on_line)
+    if code == 0:
+        return
+    code, lines = dvc.call(root, "data", "status", "--granular", "--json", on_line=on_line)
+    try:
+        found = json.loads(next(line for line in reversed(lines) if line.startswith("{")))["uncommitted"]
+    except (StopIteration, ValueError, KeyError) as error:
+        raise HsipipeError(f"DVC cannot say what is in {name}: {_last(lines)}") from error
+    here = {path.stem for path in place.iterdir()} if place.is_dir() else set()
+    lost = [path for path in found.get("deleted", []) if path.startswith(f"{name}/") and _stem(path, name) not in here]
+    if lost:
+        raise DataError(
+            f"{', '.join(sorted(lost)[:5])} of DVC's {name}.dvc is not in {name}, which holds files that DVC does not "
+            f"know, too; bring it back with dvc checkout --force {name}.dvc, or leave it out with dvc add {name}."
+        )
+
+
+def _stem(path: str, name: str) -> str:
+    """Of the scene that a file in dataset.root belongs to."""
+    return Path(Path(path).relative_to(name).parts[0]).stem
+
+
+def _version(root: Path, params: Params, arrivals: Sequence[Arrival], on_line: OnLine) -> None:
+    """Each time: a run that was killed may have taken in and not versioned."""
+    place = _absolute(root, str(params.dataset.root))
+    if not any(place.iterdir()):
+        return
+    name = place.relative_to(root.resolve()).as_posix()
+    ignore = (place.parent.relative_to(root.resolve()) / ".gitignore").as_posix()
+    was_clean = git(root, "status", "--porcelain", "--", ignore) == ""
+    code, lines = dvc.call(root, "add", name, on_line=on_line)
+    if code:
+        raise HsipipeError(f"DVC cannot version {name}: {_last(lines)}")
+    # What a person has open in it is not ours to commit.
+    commit(root, [f"{name}.dvc", *([ignore] if was_clean else [])], _message(arrivals))
+
+
+def _message(arrivals: Sequence[Arrival]) -> str:
+    came = [arrival.name for arrival in arrivals if arrival.outcome in ("new", "changed")]
+    return f"chore: scenes of the inbox ({', '.join(came) or 'taken in before'})"
+
+
+def _arrivals(root: Path) -> Path:
+    return root / ".hsipipe" / "arrivals.json"
+
+
+def _placed(root: Path, params: Params) -> DatasetParams:
+    """The data set with an absolute root, wherever this runs."""
+    return params.dataset.model_copy(update={"root": str(_absolute(root, str(params.dataset.root)))})
+
+
+def _present(root: Path) -> str:
+    from hsipipe.artifacts import DegradedPairs
+    from hsipipe.degradation.pairs import pair_names
+
+    pairs = DegradedPairs.in_project(root)
+    try:
+        test, val = pair_names(pairs, "test"), pair_names(pairs, "val")
+    except HsipipeError:
+        return "after a first run, those in data/pairs/pairs.json"
+    return f"test_scenes: [{', '.join(test)}], val_scenes: [{', '.join(val)}]"
+
+
+def _absolute(root: Path, path: str) -> Path:
+    # Not resolve(): a link stays what a person has called it.
+    return Path(os.path.abspath(root.resolve() / Path(path).expanduser()))
+
+
+def _check(code: int, lines: Sequence[str], direction: str) -> None:
+    if code:
+        raise TransferFailedError(f"Data did not {direction} the remote storage: {_last(lines)}")
+
+
+def _last(lines: Sequence[str]) -> str:
+    said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if line.strip()][-3:]
+    return " ".join(" ".join(said).split()) or "DVC gave no reason"

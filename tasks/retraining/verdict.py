@@ -1,0 +1,103 @@
+"""What the gate said, for the flow, for people and for the registry."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hsipipe.errors import MissingInputError
+from hsipipe.storage.publish import write_text
+from tasks.running.git import head
+from tasks.running.project import own_model_name
+from tasks.tracking import standing
+
+VERDICT = "gate.json"
+"""Its file in ``.hsipipe``, and with its run in MLflow."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said.
+
+    Attributes:
+        name: The registered model.
+        challenger: Its version that was judged.
+        champion: The version that it was held against; None: interpolation, there is no champion.
+        sha256: Digest of the challenger.
+        commit: What was checked out when the stages were found to be up to date.
+        promote: Whether it may become the champion.
+        hash: Names scenes, degradation and metrics of the comparison; empty if there was none.
+        scenes: The scenes that were compared.
+        left_out: Test scenes that one of the two was fitted on.
+        checks: Each condition in a sentence.
+        reasons: Why it may not; empty if it may.
+    """
+
+    name: str
+    challenger: int
+    champion: int | None
+    sha256: str
+    commit: str | None
+    promote: bool
+    hash: str = ""
+    scenes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    checks: tuple[dict[str, Any], ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def without_comparison(cls, root: Path, reasons: Sequence[str]) -> "Verdict":
+        """Against the challenger, whatever its scores are."""
+        name = own_model_name(root)
+        now = standing(root, name)
+        sha256 = now.sha256.get(now.challenger, "") if now.challenger is not None else ""
+        return cls(name, now.challenger or 0, now.champion, sha256, head(root), promote=False, reasons=tuple(reasons))
+
+    def sentences(self) -> list[str]:
+        """For people: who against whom, each condition, and what follows."""
+        rival = f"version {self.champion}" if self.champion else "interpolation, since there is no champion"
+        said = [f"{self.name}: version {self.challenger} against {rival}"]
+        if self.scenes:
+            said.append(f"on {', '.join(self.scenes)}")
+        if self.left_out:
+            said.append(f"without {', '.join(self.left_out)}, which one of the two was fitted on")
+        said += [f"{'ok  ' if check['passed'] else 'FAIL'} {check['text']}" for check in self.checks]
+        of_checks = {check["text"] for check in self.checks}
+        said += [reason for reason in self.reasons if reason not in of_checks]
+        return [*said, "It may be promoted." if self.promote else "It is not promoted."]
+
+    def numbers(self) -> dict[str, float]:
+        """Every number of every condition, for the run in MLflow."""
+        keys = ("champion", "challenger", "difference", "bound")
+        return {f"{c['metric']}.{key}": c[key] for c in self.checks for key in keys if c[key] is not None}
+
+    def evidence(self) -> dict[str, object]:
+        """Tags of the version."""
+        tags: dict[str, object] = {"gate.hash": self.hash, "gate.scenes": len(self.scenes)}
+        tags["gate.champion"] = "interpolation" if self.champion is None else self.champion
+        for check in self.checks:
+            tags |= {f"gate.{check['metric']}.{key}": check[key] for key in ("champion", "challenger", "bound")}
+        return tags
+
+
+def keep_verdict(root: Path, verdict: Verdict, scores: Mapping[str, Any]) -> Path:
+    """Write a verdict, with the scores of every scene, where :func:`last_verdict` finds it."""
+    path = root / ".hsipipe" / VERDICT
+    write_text(path, json.dumps({**asdict(verdict), "scores": scores}, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def last_verdict(root: Path) -> Verdict:
+    """What the gate said last.
+
+    Raises:
+        MissingInputError: Nothing was judged.
+    """
+    path = root / ".hsipipe" / VERDICT
+    if not path.is_file():
+        raise MissingInputError(f"No {path}; run: python -m tasks gate")
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree.pop("scores")
+    sequences = {key: tuple(tree[key]) for key in ("scenes", "left_out", "checks", "reasons")}
+    return Verdict(**{**tree, **sequences})

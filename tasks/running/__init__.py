@@ -1,0 +1,1 @@
+"""Run stages: DVC, git, processes, locks and the settings of a run."""

@@ -1,0 +1,102 @@
+"""Outputs that DVC has taken out of its cache rather than had made: whether they are what was once put in.
+
+DVC takes a file of its cache for whole as long as it is write-protected, so damage on the disk comes back as a result.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+from hsipipe.errors import IntegrityError
+from hsipipe.storage.manifest import MANIFEST, verify
+from tasks.running.project import locks
+
+Marks = dict[str, tuple[int, int]]
+"""Output -> when its manifest and the lock of its stage were last written, in ns; 0: never."""
+
+
+def marks(root: Path) -> Marks:
+    """What :func:`damaged` compares with; to be taken before DVC runs."""
+    return {out: _marks(root, stage, out) for out, stage in _folders(root).items()}
+
+
+def damaged(root: Path, before: Marks) -> list[str]:
+    """Outputs that came back since `before` without a run of their stage, and are not what their manifest says.
+
+    Args:
+        root: The project.
+        before: Of :func:`marks`.
+    """
+    found = []
+    for out, stage in _folders(root).items():
+        manifest, lock = _marks(root, stage, out)
+        manifest_before, lock_before = before.get(out, (0, 0))
+        if manifest in (0, manifest_before) or lock != lock_before:
+            continue
+        try:
+            verify(root / out)
+        except IntegrityError:
+            found.append(out)
+    return found
+
+
+def drop(root: Path, out: str, *, cache: Path) -> int:
+    """Remove from DVC's cache those files of an output that are not what their name says; how many.
+
+    Args:
+        root: The project.
+        out: The output, relative to the root.
+        cache: DVC's cache, which holds ``files/md5``.
+    """
+    (md5,) = {entry["md5"] for entry in _outs(root) if entry["path"] == out}
+    listing = _file(cache, md5)
+    try:
+        names = [md5, *(entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8")))]
+    except (OSError, ValueError, KeyError, TypeError):
+        names = [md5]
+    dropped = 0
+    for name in names:
+        path = _file(cache, name)
+        if path.is_file() and _md5(path) != name.removesuffix(".dir"):
+            path.unlink()
+            dropped += 1
+    return dropped
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _file(cache: Path, md5: str) -> Path:
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def _marks(root: Path, stage: str, out: str) -> tuple[int, int]:
+    return _written(root / out / MANIFEST), _written(locks(root) / f"{stage}.lock")
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _folders(root: Path) -> dict[str, str]:
+    return {entry["path"]: entry["stage"] for entry in _outs(root) if entry["md5"].endswith(".dir")}
+
+
+def _outs(root: Path) -> list[dict[str, str]]:
+    try:
+        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
+    except (FileNotFoundError, yaml.YAMLError):
+        return []
+    return [
+        {"stage": name, "path": out["path"], "md5": out["md5"]}
+        for name, stage in lock.get("stages", {}).items()
+        for out in stage.get("outs", [])
+        if "md5" in out
+    ]

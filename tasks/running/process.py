@@ -1,0 +1,162 @@
+"""Children that end with their parent, and who is who among processes.
+
+``python -m tasks.running.process <module> [arguments]`` runs a module so that it ends when its parent dies, even by
+SIGKILL. DVC alone leaves its stage running when it is killed, and the next run would write the same output
+beside it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hsipipe.processes import end_with_parent
+
+GRACE_S = 15.0
+"""How long a child may take to end in good order: a stage closes its MLflow run."""
+POLL_S = 0.5
+# Field 22 of /proc/<pid>/stat (man 5 proc), counted from the one after the name.
+_START_TICKS = 19
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that cannot be mistaken for a later one with the same number.
+
+    Attributes:
+        pid: Process number.
+        created: Its start, as text: what the kernel counts since the machine's own start, which no setting of the clock
+            changes, and which start of the machine that was. Elsewhere than on Linux, seconds since the epoch.
+    """
+
+    pid: int
+    created: str
+
+    @classmethod
+    def of(cls, process: psutil.Process) -> "Owner":
+        """Identify a running process."""
+        return cls(process.pid, _begun(process))
+
+    @classmethod
+    def me(cls) -> "Owner":
+        """This process."""
+        return cls.of(psutil.Process())
+
+    def is_alive(self) -> bool:
+        """Whether this very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return Owner.of(process) == self and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+def _begun(process: psutil.Process) -> str:
+    # psutil adds the time of the machine's start, which moves when the clock is set: a living owner would look dead.
+    try:
+        # The second field is a name in brackets, which may hold spaces and brackets.
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{fields.split()[_START_TICKS]}@{machine[:8]}"
+    except (OSError, IndexError):
+        return f"{process.create_time():.2f}"
+
+
+def dvc_ancestor() -> Owner | None:
+    """The dvc process that this one descends from, if any."""
+    for process in psutil.Process().parents():
+        try:
+            words = process.cmdline()[:3]
+        except psutil.Error:
+            continue
+        # `python -m dvc` and `.../bin/dvc`, but not a shell whose script mentions dvc.
+        if any(Path(word).name == "dvc" for word in words):
+            return Owner.of(process)
+    return None
+
+
+def die_with(owner: Owner) -> None:
+    """End this process by SIGTERM when `owner` is gone; for an ancestor with a shell in between.
+
+    Where the kernel does not tell a child that its parent died, this is what remains.
+    """
+
+    def watch() -> None:
+        while owner.is_alive():
+            time.sleep(POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="die-with", daemon=True).start()
+
+
+def start(
+    module: str,
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    capture: bool = True,
+) -> "subprocess.Popen[str]":
+    """Start ``python -m module`` in a session of its own, so that the whole of it can be ended at once.
+
+    Args:
+        module: Module to run.
+        arguments: Its command line.
+        cwd: Where it runs.
+        env: Variables on top of this process's own.
+        capture: Give its output (stdout and stderr together) as lines; otherwise it goes where ours goes.
+    """
+    # Stages are called as `python ...`: that must be this interpreter, activated or not.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "tasks.running.process", module, *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {}), "PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.STDOUT if capture else None,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def end_group(child: "subprocess.Popen[str]", *, grace_s: float = GRACE_S) -> None:
+    """End a child of :func:`start` and everything it started: SIGTERM, and SIGKILL for what is still there."""
+    group = child.pid
+    _signal_group(group, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline and (child.poll() is None or _members(group)):
+        time.sleep(0.05)
+    _signal_group(group, signal.SIGKILL)
+    child.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+
+
+def _members(group: int) -> list[int]:
+    found = []
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    end_with_parent(signal.SIGTERM)
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])

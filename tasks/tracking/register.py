@@ -1,0 +1,145 @@
+"""Into the model registry: the same content is registered once."""
+
+import os
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hsipipe.methods.base import SuperResolver
+from hsipipe.storage.manifest import digest
+from tasks.running.locks import wait_for
+from tasks.running.pipeline_run import SWEEP_RUN
+from tasks.running.project import locks
+from tasks.tracking.runs import StageTracker
+from tasks.tracking.store import connect, global_store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.tracking import MlflowClient
+    from mlflow.types import TensorSpec
+    from numpy.typing import NDArray
+
+CHALLENGER = "challenger"
+SHA256 = "sha256"
+FOLDER = "superresolver"
+"""Name of the model's folder among the artifacts."""
+EXAMPLE = 8
+"""Pixels of the edge of the example input that stands beside the model, and its bands where a model takes any."""
+REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")
+
+
+def register_model(
+    root: Path,
+    folder: Path,
+    *,
+    tracker: StageTracker,
+    model: SuperResolver,
+    tags: Mapping[str, object],
+) -> int | None:
+    """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
+
+    The points of a sweep are not registered: they are there to be compared, and the challenger is to be used.
+
+    Args:
+        root: The project.
+        folder: The model with its manifest; called ``superresolver``.
+        tracker: The run that made it.
+        model: The same, loaded: its bands and its scale make the signature.
+        tags: What people want to know of the version: its scores, its protocol.
+
+    Returns:
+        The version: a new one, or the one that holds the same bytes already; None in a sweep.
+    """
+    if os.environ.get(SWEEP_RUN):
+        return None
+    client, name, sha256 = tracker.client, tracker.experiment, digest(folder)
+    with wait_for(locks(root) / "registry.lock"):
+        number = _version_with(client, name, sha256)
+        if number is None:
+            inputs = ModelInputs(model.bands, model.msi_bands, model.scale)
+            number = _log(root, folder, tracker=tracker, inputs=inputs, sha256=sha256)
+            for key, value in {SHA256: sha256, **tags}.items():
+                client.set_model_version_tag(name, number, key, str(value))
+        client.set_registered_model_alias(name, CHALLENGER, number)
+    return int(number)
+
+
+class ModelInputs(NamedTuple):
+    """What a model is given, in MLflow's terms.
+
+    Attributes:
+        bands: C of the LR-HSI; None: any.
+        msi_bands: c of the HR-MSI; 0: there is none; None: any.
+        scale: Ratio of the pixel sizes, s.
+    """
+
+    bands: int | None
+    msi_bands: int | None
+    scale: int
+
+    def signature(self) -> "ModelSignature":
+        """One tensor (B, C, h, w) without a name or, in fusion, two: ``lr`` and ``msi``."""
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema
+
+        cubes = Schema([_tensor(self.bands)])
+        if self.msi_bands == 0:
+            return ModelSignature(inputs=cubes, outputs=cubes)
+        pair = Schema([_tensor(self.bands, "lr"), _tensor(self.msi_bands, "msi")])
+        return ModelSignature(inputs=pair, outputs=cubes)
+
+    def example(self) -> "NDArray[np.float32] | dict[str, NDArray[np.float32]]":
+        """A small input of grey."""
+        lr = _grey(self.bands, EXAMPLE)
+        return lr if self.msi_bands == 0 else {"lr": lr, "msi": _grey(self.msi_bands, EXAMPLE * self.scale)}
+
+
+def _tensor(bands: int | None, name: str | None = None) -> "TensorSpec":
+    import numpy as np
+    from mlflow.types import TensorSpec
+
+    return TensorSpec(np.dtype("float32"), (-1, -1 if bands is None else bands, -1, -1), name)
+
+
+def _grey(bands: int | None, edge: int) -> "NDArray[np.float32]":
+    import numpy as np
+
+    return np.full((1, EXAMPLE if bands is None else bands, edge, edge), 0.5, np.float32)
+
+
+def registered_uri(root: Path, name: str) -> str | None:
+    """The URI of the challenger called `name`; None if the registry has none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connect(root).get_model_version_by_alias(name, CHALLENGER)
+    except MlflowException:
+        return None
+    return f"models:/{name}@{CHALLENGER}"
+
+
+def _version_with(client: "MlflowClient", name: str, sha256: str) -> str | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.{SHA256} = '{sha256}'")
+    return str(max((int(version.version) for version in found), default=0) or "") or None
+
+
+def _log(root: Path, folder: Path, *, tracker: StageTracker, inputs: ModelInputs, sha256: str) -> str:
+    import mlflow
+
+    with global_store(root), mlflow.start_run(run_id=tracker.run_id):
+        info: Any = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={FOLDER: str(folder)},
+            model_config={SHA256: sha256},
+            signature=inputs.signature(),
+            input_example=inputs.example(),
+            # Given rather than inferred: inference would load the model in another process and import all it finds.
+            pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
+            registered_model_name=tracker.experiment,
+        )
+    # The run goes on; leaving the block has marked it as finished.
+    tracker.client.update_run(tracker.run_id, status="RUNNING")
+    return str(info.registered_model_version)

@@ -1,0 +1,103 @@
+"""A file in, a file out: what becomes of the position; the rest is in test_command_line.py."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+
+import flows.commands.predict_file
+from flows.commands.predict_file import predict_file
+from hsipipe.errors import ParamsError
+from hsipipe.formats import open_cube, save_cube
+from hsipipe.formats.georeference import attach, crs_of, transform_of
+from hsipipe.methods.bicubic import Bicubic
+
+
+@dataclass(frozen=True)
+class Sampler(Bicubic):
+    """Bicubic interpolation whose K samples have the standard deviation K / 100."""
+
+    samples: int = 1
+
+    def with_samples(self, samples):
+        return replace(self, samples=samples)
+
+    def predict_with_spread(self, lr, *, msi=None, origin=(0, 0)):
+        sr = self.predict(lr)
+        return sr, np.full_like(sr, self.samples / 100)
+
+
+@pytest.fixture
+def cube():
+    values = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
+    cube = xr.DataArray(values, dims=("band", "y", "x"), attrs={"gsd_m": 30.0})
+    cube = cube.assign_coords(wavelength_nm=("band", [400.0, 500.0, 600.0, 700.0]))
+    return attach(cube, crs=32632, transform=Affine(30, 0, 500000, 0, -30, 4649000))
+
+
+@pytest.fixture
+def predict(cube, tmp_path, monkeypatch):
+    """``predict(model, "hr.nc")`` super-resolves the cube, stored in units of 1/1000, into tmp_path."""
+
+    def predict(model, target, **options):
+        monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: model)
+        save_cube(cube * 1000, tmp_path / "lr.nc")
+        return predict_file(
+            tmp_path / "lr.nc", tmp_path / target, model="x", tile=8, overlap=2, full_scale=1000.0, **options
+        )
+
+    return predict
+
+
+@pytest.mark.parametrize("source", [".tif", ".nc", ".zarr"])
+@pytest.mark.parametrize("target", [".tif", ".nc", ".zarr"])
+def test_the_result_lies_where_the_input_lay(tmp_path, monkeypatch, cube, source, target):
+    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Bicubic(2))
+    save_cube(cube, tmp_path / f"lr{source}")
+    predict_file(tmp_path / f"lr{source}", tmp_path / f"hr{target}", model="x", tile=8, overlap=2, full_scale=1.0)
+    hr = open_cube(tmp_path / f"hr{target}")
+    assert hr.shape == (4, 12, 10)
+    assert crs_of(hr).to_epsg() == 32632
+    assert transform_of(hr).almost_equals(Affine(15, 0, 500000, 0, -15, 4649000))
+    assert hr["spatial_ref"].attrs["GeoTransform"] == "500000.0 15.0 0.0 4649000.0 0.0 -15.0"
+    np.testing.assert_allclose(hr["y"], 4649000 - 15 * (np.arange(12) + 0.5))
+    np.testing.assert_array_equal(hr["wavelength_nm"], cube["wavelength_nm"])
+    assert hr.attrs["gsd_m"] == 15.0
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nc", ".zarr", ".npy"])
+def test_the_spread_of_samples_lies_beside_the_result(predict, capsys, tmp_path, suffix):
+    written = predict(Sampler(2), f"hr{suffix}", samples=5)
+    assert written == [tmp_path / f"hr{suffix}", tmp_path / f"hr_std{suffix}"]
+    mean, std = (open_cube(path) for path in written)
+    assert mean.shape == std.shape == (4, 12, 10)
+    np.testing.assert_allclose(std, 0.05 * 1000, rtol=1e-5)
+    if suffix != ".npy":
+        assert transform_of(std).almost_equals(transform_of(mean))
+        np.testing.assert_array_equal(std["wavelength_nm"], mean["wavelength_nm"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("samples", [None, 1])
+def test_one_sample_has_no_spread_to_write(predict, tmp_path, samples):
+    assert predict(Sampler(2), "hr.nc", samples=samples) == [tmp_path / "hr.nc"]
+    assert not (tmp_path / "hr_std.nc").exists()
+
+
+def test_a_model_that_cannot_vary_says_so_and_its_spread_is_zero(predict, capsys):
+    mean, std = (open_cube(path) for path in predict(Bicubic(2), "hr.nc", samples=3))
+    assert float(mean.max()) > 0
+    assert not std.any()
+    assert "bicubic gives the same prediction every time, so 3 samples have no spread" in capsys.readouterr().err
+
+
+def test_the_spread_does_not_replace_the_input(predict, tmp_path):
+    with pytest.raises(ParamsError, match="would replace the input"):
+        predict_file(tmp_path / "a_std.nc", tmp_path / "a.nc", model="x", tile=8, overlap=2, full_scale=1.0, samples=2)
+
+
+def test_less_than_one_sample_is_refused(predict):
+    with pytest.raises(ParamsError, match="--samples must be at least 1, got 0"):
+        predict(Bicubic(2), "hr.nc", samples=0)

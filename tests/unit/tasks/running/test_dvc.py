@@ -1,0 +1,221 @@
+"""Calls of a real DVC, with stages that do next to nothing."""
+
+import shutil
+import threading
+import time
+
+import psutil
+import pytest
+
+from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError, StageUnreachableError
+from tasks.running import dvc
+from tasks.running.dvc import Outcome
+from tasks.running.pipeline_run import pipeline_session
+
+DVC_YAML = """
+stages:
+  make:
+    cmd: python make.py
+    params: [sampling]
+    deps: [make.py]
+    outs: [made.txt]
+  fail:
+    cmd: python fail.py
+    deps: [fail.py]
+    outs: [never.txt]
+  hang:
+    cmd: python hang.py
+    deps: [hang.py]
+    outs: [hung.txt]
+"""
+MAKE = """
+import os, pathlib
+print("making", os.environ["HSIPIPE_PIPELINE_RUN"])
+pathlib.Path("made.txt").write_text(pathlib.Path("params.yaml").read_text())
+"""
+FAIL = """
+import pathlib, sys
+folder = pathlib.Path(".hsipipe")
+folder.mkdir(exist_ok=True)
+(folder / "last_error.txt").write_text("band 7 is dead\\n")
+sys.exit(1)
+"""
+HANG = """
+import os, time
+print("hanging", os.getpid(), flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def root(tmp_path, repository):  # its own: DVC's files, no store
+    (tmp_path / ".dvc").mkdir()
+    config = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
+    (tmp_path / ".dvc" / "config").write_text(config, encoding="utf-8")
+    for name, text in {"dvc.yaml": DVC_YAML, "make.py": MAKE, "fail.py": FAIL, "hang.py": HANG}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    shutil.copyfile(repository / "params.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def test_a_stage_runs_once_and_is_then_up_to_date(root):
+    lines = []
+    assert dvc.repro(root, "make", on_line=lines.append) is Outcome.RAN
+    assert any(line.startswith("making run-") for line in lines)
+    assert dvc.repro(root, "make", on_line=lines.append) is Outcome.UP_TO_DATE
+    assert set(dvc.out_hashes(root)) == {"made.txt"}
+
+
+def test_what_ran_before_comes_back_from_the_cache(root):
+    dvc.set_params(root, ["sampling.steps=8"])
+    dvc.repro(root, "make", on_line=print)
+    dvc.set_params(root, ["sampling.steps=9"])
+    assert dvc.repro(root, "make", on_line=print) is Outcome.RAN
+    dvc.set_params(root, ["sampling.steps=8"])
+    assert dvc.repro(root, "make", on_line=print) is Outcome.RESTORED
+
+
+def test_a_failing_stage_is_reported_in_its_own_words(root):
+    with pytest.raises(StageFailedError, match=r"^Stage fail failed: band 7 is dead$"):
+        dvc.repro(root, "fail", on_line=print)
+
+
+def test_a_stage_whose_server_did_not_answer_is_told_from_one_that_is_wrong(root):
+    text = FAIL.replace("band 7 is dead", "Cannot download a.zip").replace("\\n", "\\nunreachable\\n")
+    (root / "fail.py").write_text(text, encoding="utf-8")
+    with pytest.raises(StageUnreachableError, match=r"^Stage fail failed: Cannot download a\.zip$"):
+        dvc.repro(root, "fail", on_line=print)
+
+
+def test_a_stage_can_be_made_to_run_though_dvc_sees_no_change(root):
+    dvc.repro(root, "make", on_line=print)
+    assert dvc.repro(root, "make", on_line=print, force=True) is Outcome.RAN
+
+
+def test_what_is_stale_is_named(root):
+    (root / "dvc.yaml").write_text(DVC_YAML.split("  fail:")[0], encoding="utf-8")
+    assert dvc.stale(root, on_line=print) == ["make"]
+    dvc.repro(root, "make", on_line=print)
+    assert dvc.stale(root, on_line=print) == []
+    (root / "dvc.yaml").write_text("stages: [", encoding="utf-8")
+    with pytest.raises(StageFailedError, match="cannot tell what is up to date"):
+        dvc.stale(root, on_line=print)
+
+
+def test_a_remote_storage_is_one_that_dvc_has_as_its_default(root):
+    assert not dvc.has_remote(root)
+    text = "[core]\n    remote = store\n['remote \"store\"']\n    url = /nowhere\n"
+    (root / ".dvc" / "config.local").write_text(text, encoding="utf-8")
+    assert dvc.has_remote(root)
+
+
+def test_a_session_inside_a_session_is_the_same_one(root):
+    with pipeline_session(root) as outer, pipeline_session(root, timeout_s=1) as inner:
+        assert inner is outer
+
+
+def test_without_words_of_its_own_dvc_speaks_for_the_stage(root):
+    (root / "fail.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    with pytest.raises(StageFailedError, match=r"python fail\.py, exited with 3"):
+        dvc.repro(root, "fail", on_line=print)
+
+
+def test_a_broken_dvc_yaml_is_reported(root):
+    (root / "dvc.yaml").write_text("stages: [", encoding="utf-8")
+    with pytest.raises(StageFailedError, match=r"dvc\.yaml"):
+        dvc.repro(root, "make", on_line=print)
+
+
+def test_one_pipeline_at_a_time(root):
+    with pipeline_session(root):
+        # Another thread has no part in this session, as another process has none.
+        failures = []
+
+        def second():
+            try:
+                dvc.repro(root, "make", on_line=print)
+            except AlreadyRunningError as error:
+                failures.append(str(error))
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert len(failures) == 1
+    assert failures[0].startswith("A pipeline in ")
+    assert "already running" in failures[0]
+
+
+def test_stages_of_one_session_belong_to_one_pipeline_run(root):
+    lines = []
+    with pipeline_session(root) as session:
+        dvc.repro(root, "make", on_line=lines.append)
+        dvc.set_params(root, ["sampling.steps=9"])
+        dvc.repro(root, "make", on_line=lines.append)
+    said = [line.split()[1] for line in lines if line.startswith("making")]
+    assert said == [session.key, session.key]
+
+
+def assert_hung_stage_is_gone(lines):
+    pid = next(int(line.split()[1]) for line in lines if line.startswith("hanging"))
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"process {pid} still runs")
+
+
+def test_the_time_limit_ends_the_stage_itself(root):
+    lines = []
+    with (
+        pytest.raises(StageFailedError, match="time limit"),
+        pipeline_session(root, timeout_s=3.0),
+    ):
+        dvc.repro(root, "hang", on_line=lines.append)
+    assert_hung_stage_is_gone(lines)
+
+
+def test_an_interrupt_ends_the_stage_itself(root):
+    lines = []
+
+    def interrupt(line):
+        lines.append(line)
+        if line.startswith("hanging"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dvc.repro(root, "hang", on_line=interrupt)
+    assert_hung_stage_is_gone(lines)
+
+
+def test_overrides_keep_the_comments(root):
+    before = (root / "params.yaml").read_text(encoding="utf-8")
+    params = dvc.set_params(root, ["degradation.scale=2", "dataset.root=../elsewhere"])
+    after = (root / "params.yaml").read_text(encoding="utf-8")
+    assert (params.degradation.scale, params.dataset.root) == (2, "../elsewhere")
+    comments = [line.partition("#")[2] for line in before.splitlines() if "#" in line]
+    assert [line.partition("#")[2] for line in after.splitlines() if "#" in line] == comments
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("degradation.scal=2", "unknown key 'degradation.scal', did you mean 'scale'"),
+        ("degradation.scale=two", r"degradation.scale: .*, got 'two'"),
+        ("patches.size=63", r"patches.size \(63\) must be a multiple"),
+        ("nonsense", "expected group.key=value"),
+        ("gae.n_subs=[1", "expected group.key=value"),
+    ],
+)
+def test_a_wrong_override_changes_nothing(root, override, message):
+    before = (root / "params.yaml").read_bytes()
+    with pytest.raises(ParamsError, match=message):
+        dvc.set_params(root, [override])
+    assert (root / "params.yaml").read_bytes() == before
+
+
+def test_without_dvc_lock_there_are_no_hashes(tmp_path):
+    assert dvc.out_hashes(tmp_path) == {}

@@ -1,0 +1,32 @@
+import shlex
+
+import yaml
+
+from tasks.running.dvc import set_params
+from tasks.running.overrides import as_overrides, flatten
+
+TREE = {"gae": {"n_subs": 16, "loss": {"l1": 1.0}}, "dataset": {"root": None}, "unet": {"m": [1, 2]}, "on": True}
+
+
+def test_flatten_names_leaves_by_their_path():
+    assert flatten(TREE) == {
+        "gae.n_subs": 16,
+        "gae.loss.l1": 1.0,
+        "dataset.root": None,
+        "unet.m": [1, 2],
+        "on": True,
+    }
+
+
+def test_overrides_survive_a_shell_that_splits_at_blanks():
+    overrides = as_overrides(TREE)
+    assert overrides == ["gae.n_subs=16", "gae.loss.l1=1.0", "dataset.root=null", "unet.m=[1,2]", "on=true"]
+    assert shlex.split(" ".join(overrides)) == overrides
+
+
+def test_params_survive_the_way_through_overrides(repository, tmp_path):
+    text = (repository / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    params = set_params(tmp_path, [])
+    assert set_params(tmp_path, as_overrides(params.model_dump(mode="json"))) == params
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8")) == yaml.safe_load(text)

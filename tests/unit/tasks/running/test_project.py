@@ -1,0 +1,36 @@
+import pytest
+
+from hsipipe.errors import MissingInputError
+from hsipipe.methods.presets import load_preset
+from hsipipe.params import load_params
+from tasks.running.dvc import changed_params
+from tasks.running.overrides import as_overrides
+from tasks.running.project import find_root, model_name
+
+
+def test_the_root_is_the_nearest_folder_upwards_with_a_dvc_yaml(tmp_path, monkeypatch):
+    (tmp_path / "dvc.yaml").touch()
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert find_root() == tmp_path.resolve()
+
+
+def test_dvc_says_where_the_root_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert find_root() == tmp_path.resolve()
+
+
+def test_outside_a_project_the_error_says_what_to_do(tmp_path):
+    with pytest.raises(MissingInputError, match="run this inside the project's folder"):
+        find_root(tmp_path)
+
+
+def test_the_model_is_named_after_data_and_scale(repository):
+    assert model_name(load_params(repository / "params.yaml")) == "hsipipe-synthetic-x4"
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur"])
+def test_the_model_of_another_task_is_named_after_it(task, repository):
+    params, _ = changed_params(repository, as_overrides(load_preset(task)))
+    assert model_name(params) == f"hsipipe-synthetic-{task}"

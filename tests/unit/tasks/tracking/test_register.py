@@ -1,0 +1,253 @@
+"""The registry, with a small model that was never trained."""
+
+from dataclasses import dataclass
+
+import mlflow
+import numpy as np
+import pytest
+
+import hsipipe
+from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
+from hsipipe.methods.base import check_input, check_msi
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.method import Dmgasr, LatentNet
+from hsipipe.methods.networks.unet import Unet
+from hsipipe.params import load_params
+from hsipipe.storage.manifest import digest
+from hsipipe.storage.publish import publish
+from tasks.running.dvc import set_params
+from tasks.running.pipeline_run import SWEEP_RUN
+from tasks.tracking import load_pinned, load_registered, register_model, registered_uri, resolve_registered
+from tasks.tracking.runs import stage_run
+from tasks.tracking.store import connect, global_store
+
+# MLflow warns of the annotations of its own classes when log_model imports them for the first time.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+
+BANDS = 8
+NAME = "hsipipe-synthetic-x4"
+SMALL = ("gae.n_subs=4", "gae.n_ovls=1", "gae.width=8", "gae.global_width=8", "diffusion.unet.width=8")
+
+
+def make_model(root, folder, *, steps):
+    """A model in `folder`; another number of sampling steps is another content."""
+    params = set_params(root, [*SMALL, f"sampling.steps={steps}"])
+    diffusion = params.diffusion
+    net = LatentNet(
+        Unet(params.gae.latent_channels, diffusion.unet, patch=16),
+        objective="diffusion",
+        schedule=diffusion.schedule,
+        steps=diffusion.steps,
+        space=diffusion.space,
+        target=diffusion.target,
+        scale_input=diffusion.scale_input,
+        scale=4,
+    )
+    with publish(folder) as out:
+        Dmgasr(GroupAutoencoder(BANDS, params.gae), net, sampling=params.sampling).save(out)
+    return folder
+
+
+def register(root, folder, model=None):
+    model = model or Dmgasr.load(folder)
+    params = load_params(root / "params.yaml")
+    with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
+        version = register_model(root, folder, tracker=tracker, model=model, tags={"mpsnr_db": 30.0})
+    assert tracker.client.get_run(tracker.run_id).info.status == "FINISHED"
+    return version
+
+
+@pytest.fixture
+def registered(root, tmp_path):
+    folder = make_model(root, tmp_path / "superresolver", steps=1)
+    return folder, register(root, folder)
+
+
+def test_what_was_registered_is_loaded(root, registered):
+    folder, version = registered
+    assert version == 1
+    assert registered_uri(root, NAME) == f"models:/{NAME}@challenger"
+    lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
+    expected = Dmgasr.load(folder).predict(lr)
+    for uri in (f"models:/{NAME}@challenger", f"models:/{NAME}/1"):
+        np.testing.assert_array_equal(load_registered(root, uri).predict(lr), expected)
+
+
+def test_the_same_content_is_registered_once_and_other_content_moves_the_alias(root, registered, tmp_path):
+    folder, first = registered
+    assert register(root, folder) == first
+    assert register(root, make_model(root, tmp_path / "b" / "superresolver", steps=2)) == 2
+    client = connect(root)
+    assert int(client.get_model_version_by_alias(NAME, "challenger").version) == 2
+    assert register(root, folder) == first
+    assert int(client.get_model_version_by_alias(NAME, "challenger").version) == 1
+
+
+def test_the_points_of_a_sweep_are_not_registered(root, tmp_path, monkeypatch):
+    monkeypatch.setenv(SWEEP_RUN, "run-7")
+    assert register(root, make_model(root, tmp_path / "superresolver", steps=1)) is None
+    assert registered_uri(root, NAME) is None
+
+
+def test_a_model_whose_bytes_changed_is_refused(root, registered):
+    (weights,) = (root / "mlartifacts").rglob("model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors has sha256"):
+        load_registered(root, f"models:/{NAME}@challenger")
+
+
+def test_what_mlflow_loads_is_verified_too(root, registered):
+    (weights,) = (root / "mlartifacts").rglob("model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors has sha256"):
+        load_challenger(root)
+
+
+def test_a_pinned_version_stays_when_the_alias_moves(root, registered, tmp_path):
+    folder, _ = registered
+    pinned = resolve_registered(root, f"models:/{NAME}@challenger")
+    register(root, make_model(root, tmp_path / "b" / "superresolver", steps=2))
+    assert (pinned.uri, pinned.sha256) == (f"models:/{NAME}/1", digest(folder))
+    lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
+    np.testing.assert_array_equal(load_pinned(root, pinned).predict(lr), Dmgasr.load(folder).predict(lr))
+    assert resolve_registered(root, f"models:/{NAME}@challenger").version == "2"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("models:/nothing@challenger", f"Registered models: {NAME}"),
+        (f"models:/{NAME}@champion", "champion"),
+        (f"models:/{NAME}/7", "7"),
+        ("models:/nonsense", "expected models:/<name>@<alias>"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(root, registered, uri, message):
+    with pytest.raises(MissingInputError, match=message):
+        load_registered(root, uri)
+
+
+def test_an_empty_registry_has_no_uri(root):
+    assert registered_uri(root, NAME) is None
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A fusion by hand: every LR pixel repeated, and the mean of the HR-MSI on top."""
+
+    bands: int | None = BANDS
+    msi_bands: int | None = 3
+    scale: int = 2
+    nfe: int = 0
+    name: str = "sum"
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        check_input(lr, bands=self.bands)
+        fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
+        return lr.repeat(self.scale, axis=2).repeat(self.scale, axis=3) + fine.mean(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def load(root, tmp_path, monkeypatch):
+    """``load(model)`` registers a folder that stands for the model, and loads it as MLflow does."""
+
+    def load(model):
+        monkeypatch.setattr(hsipipe, "load_model", lambda folder: model)
+        folder = tmp_path / "superresolver"
+        with publish(folder) as out:
+            (out / "config.json").write_text("{}")
+        assert register(root, folder, model) == 1
+        return load_challenger(root)
+
+    return load
+
+
+def load_challenger(root):
+    with global_store(root):
+        return mlflow.pyfunc.load_model(f"models:/{NAME}@challenger")
+
+
+def pair(bands=BANDS, msi_bands=3):
+    rng = np.random.default_rng(0)
+    shapes = {"lr": (2, bands, 4, 5), "msi": (2, msi_bands, 8, 10)}
+    return {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+
+
+def described(schema):
+    return [(spec.name, spec.shape, spec.type) for spec in schema]
+
+
+def test_a_fusion_model_takes_two_named_tensors(load):
+    loaded = load(Sum())
+    float32 = np.dtype("float32")
+    assert described(loaded.metadata.signature.inputs) == [
+        ("lr", (-1, BANDS, -1, -1), float32),
+        ("msi", (-1, 3, -1, -1), float32),
+    ]
+    assert described(loaded.metadata.signature.outputs) == [(None, (-1, BANDS, -1, -1), float32)]
+    example = loaded.input_example
+    assert {name: np.shape(values) for name, values in example.items()} == {
+        "lr": (1, BANDS, 8, 8),
+        "msi": (1, 3, 16, 16),
+    }
+    np.testing.assert_array_equal(loaded.predict(pair()), Sum().predict(pair()["lr"], msi=pair()["msi"]))
+
+
+def test_a_model_of_any_bands_says_so(load):
+    loaded = load(Sum(bands=None, msi_bands=None))
+    assert [spec.shape for spec in loaded.metadata.signature.inputs] == [(-1, -1, -1, -1)] * 2
+    given = pair(bands=5, msi_bands=1)
+    np.testing.assert_array_equal(loaded.predict(given), Sum(None, None).predict(given["lr"], msi=given["msi"]))
+
+
+def test_a_pair_without_one_of_its_images_is_refused(load):
+    loaded = load(Sum())
+    with pytest.raises(mlflow.exceptions.MlflowException, match="msi"):
+        loaded.predict({"lr": pair()["lr"]})
+    inner = loaded.unwrap_python_model()
+    with pytest.raises(ModelInputError, match=r"Got a dict of \['lr'\], expected a dict of two arrays, lr .* and msi"):
+        inner.predict(None, {"lr": pair()["lr"]})
+    with pytest.raises(ModelInputError, match="Got a ndarray, expected a dict of two arrays"):
+        inner.predict(None, pair()["lr"])
+    with pytest.raises(ModelInputError, match="an HR-MSI of 8 x 9 pixels"):
+        loaded.predict({"lr": pair()["lr"], "msi": pair()["msi"][:, :, :, :-1]})
+
+
+def test_a_single_image_model_takes_one_tensor_without_a_name(root, registered):
+    loaded = load_challenger(root)
+    assert described(loaded.metadata.signature.inputs) == [(None, (-1, BANDS, -1, -1), np.dtype("float32"))]
+    assert np.shape(loaded.input_example) == (1, BANDS, 8, 8)
+    lr = pair()["lr"]
+    np.testing.assert_array_equal(loaded.predict(lr), Dmgasr.load(registered[0]).predict(lr))
+    with pytest.raises(ModelInputError, match="Got a dict, expected a numpy array"):
+        loaded.unwrap_python_model().predict(None, {"lr": lr})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/",
+        "models:/@challenger",
+        f"models:/{NAME}",
+        f"models:/{NAME}@",
+        f"models:/{NAME}/0",
+        f"models:/{NAME}/-1",
+        f"models:/{NAME}/9",
+        f"models:/{NAME}/\u0661",
+        f"models:/{NAME}/{'9' * 40}",
+        f"models:/{NAME}@challenger/../../1",
+        "models:/../../etc/passwd@challenger",
+        "models:/..%2F..%2Fetc/1",
+        "models://host/name@challenger",
+        "models:/x' or name like '%@challenger",
+        "models:/a\0b@challenger",
+        f"models:/{'n' * 3000}@challenger",
+    ],
+)
+def test_a_name_that_means_no_model_is_one_clear_error_whatever_is_in_it(root, registered, uri):
+    with pytest.raises(MissingInputError, match="model"):
+        load_registered(root, uri)
