@@ -1,11 +1,11 @@
-"""Does the model server answer right, at once and for long, while others misbehave?
+"""Load-test the model server: compare answers, time requests and record memory, next to misbehaving clients.
 
     python benchmarks/model_server.py                     # 60 s for each of two models in the default sizes
     python benchmarks/model_server.py --seconds 10 --kind pca-residual
 
 Eight clients send LR patches of 32 x 32 pixels; each answer is compared bit for bit with the direct prediction. At the
-same time one client sends garbage and one hangs in the middle of its requests. The weights are those of the first
-moment: they cost no training, and take the time of trained ones.
+same time one client sends garbage and one stalls in the middle of its requests. The weights are untrained: they take
+the same time as trained ones.
 """
 
 import argparse
@@ -46,7 +46,7 @@ RESULT = record.ROOT / "benchmarks/results/model_server.json"
 KINDS = ("pca-residual", "dmgasr")
 GARBAGE_S = 0.05
 FLAT = 0.02
-"""Growth of the resident memory from the second quarter of the time to the last that is still called flat."""
+"""Largest accepted growth of the resident memory, from the second quarter of the time to the last."""
 
 
 def make(kind: str, params: Params, folder: Path) -> None:
@@ -75,7 +75,7 @@ def make(kind: str, params: Params, folder: Path) -> None:
 
 @dataclass
 class Tally:
-    """What the clients have met; one lock for all."""
+    """Results of all clients, under one lock."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
@@ -112,7 +112,7 @@ def well_behaved(port: int, bodies: list[bytes], expected: list[bytes], tally: T
 
 def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
     rng = random.Random(0)
-    bodies = [b"", b"garbage", good[:-9], good[:40], b"PK\x03\x04" + rng.randbytes(200), b"II*\0" + rng.randbytes(200)]
+    bodies = [b"", b"garbage", good[:-9], good[:40], b"CDF\x01" + rng.randbytes(200), b"II*\0" + rng.randbytes(200)]
     while not until.wait(GARBAGE_S):
         body = rng.choice(bodies)
         head = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -128,7 +128,7 @@ def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) 
 
 
 def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
-    """Keeps ten connections in the middle of a head or a body, and opens new ones for those that are closed."""
+    """Hold ten connections in the middle of a head or a body, and replace closed ones."""
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good)
     held: list[socket.socket] = []
     while not until.wait(0.2):
@@ -145,7 +145,7 @@ def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
 
 
 def under_load(process: subprocess.Popen, port: int, folder: Path, seconds: float) -> tuple[Tally, list[float], float]:
-    """What the clients met after the warm-up, resident MiB of the server second by second, and how long it took."""
+    """Run all clients; return results after the warm-up, resident MiB of the server each second, and seconds taken."""
     model = load_model(folder)
     cubes = np.random.default_rng(0).random((CUBES, BANDS, EDGE, EDGE), dtype=np.float32)
     bodies = [npy(cube) for cube in cubes]
@@ -207,7 +207,7 @@ def measure(kind: str, params: Params, seconds: float) -> list[record.Row]:
 
 
 def of_quarter(resident: list[float], number: int) -> float:
-    """Median of a quarter of the time: a request or two more at a time are some MiB."""
+    """Return the median of a quarter of the time; concurrent requests add some MiB."""
     size = max(1, len(resident) // 4)
     return float(np.median(resident[number * size :][:size]))
 
@@ -247,7 +247,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params(record.ROOT / "params.yaml")
     found = record.read_record(RESULT)
-    about = record.environment("torch", "numpy", "uvicorn", "h11", "fastapi", "zarr")
+    about = record.environment("torch", "numpy", "uvicorn", "h11", "fastapi")
     for kind in arguments.kind or KINDS:
         measured = measure(kind, params, arguments.seconds)
         record.show(measured)

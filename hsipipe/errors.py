@@ -4,6 +4,19 @@ Each is a :class:`HsipipeError` (caught at the command line, printed without a t
 builtin that a caller would expect.
 """
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def one_line(error: object) -> str:
+    """Return the message of an error without line breaks and control characters.
+
+    Args:
+        error: An error, or its text. An error without a message gives the name of its type.
+    """
+    return " ".join(_CONTROL.sub(" ", str(error)).split()) or type(error).__name__
+
 
 class HsipipeError(Exception):
     """Base of every error that the user can mend."""

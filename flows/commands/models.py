@@ -93,7 +93,7 @@ def model_server(
 ) -> None:
     """Serve a model over HTTP: POST one LR cube to /predict, get the HR cube in the same form.
 
-    Cubes are .npy, also (B, C, h, w), zipped Zarr stores or GeoTIFF; a fusion model takes lr and msi as
+    Cubes are .npy, also (B, C, h, w), classic NetCDF or GeoTIFF; a fusion model takes lr and msi as
     multipart/form-data. The query has the options of `hsipipe predict`: tile, overlap, full_scale, variable,
     msi_full_scale, msi_variable, and the answers are the same bits. Errors are {"error": "..."}.
 

@@ -1,1 +1,1 @@
-"""A model behind HTTP: one cube in, one cube out, for clients that are trusted with nothing."""
+"""Serve a model over HTTP to untrusted clients: one cube in, one cube out."""

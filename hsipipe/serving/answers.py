@@ -1,7 +1,7 @@
-"""One uploaded cube to one file with its prediction, by the same steps as ``hsipipe predict``."""
+"""Predict an uploaded cube as ``hsipipe predict`` does, and send the result file."""
 
-import zipfile
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,8 @@ import xarray as xr
 from dask.utils import key_split
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from hsipipe.errors import FileFormatError, ModelInputError
 from hsipipe.formats import open_cube, writer
@@ -31,30 +33,29 @@ from hsipipe.methods.base import SuperResolver
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.predictions import Tick
-from hsipipe.serving.uploads import GEOTIFF, NPY, Kind, Upload, as_cube_path
+from hsipipe.serving.uploads import NETCDF, NPY, Kind, Upload, Workspace, check_netcdf
 
 _MOST_NAMES = 1000
-"""Names of arrays that Dask may remember; by itself it keeps 100 000, and every request brings new ones."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Date of every file in an archive, so that the same prediction is the same bytes."""
+"""Size of Dask's cache of array names; its default is 100 000, and every request adds some."""
+_BLOCK = 1 << 20
 
 
 class Options(BaseModel):
-    """The query of a prediction; names and defaults are those of ``hsipipe predict``."""
+    """Query of a prediction, with the names and defaults of ``hsipipe predict``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tile: Annotated[int, Field(description="Edge of a tile in input pixels.")] = TILE
-    overlap: Annotated[int, Field(description="Input pixels of context around a tile.")] = OVERLAP
-    full_scale: Annotated[float, Field(description="Value of the input that means 1.0; the result has it, too.")] = 1.0
-    variable: Annotated[str | None, Field(description="Array to read, if a store holds several.")] = None
-    msi_full_scale: Annotated[float, Field(description="Value of the HR-MSI that means 1.0.")] = 1.0
-    msi_variable: Annotated[str | None, Field(description="Array of the HR-MSI, if its store holds several.")] = None
+    tile: Annotated[int, Field(description="Edge of a tile in LR pixels.")] = TILE
+    overlap: Annotated[int, Field(description="LR pixels of context around a tile.")] = OVERLAP
+    full_scale: Annotated[float, Field(description="Scale factor: value of input and result that maps to 1.0.")] = 1.0
+    variable: Annotated[str | None, Field(description="Variable to read from a file with several.")] = None
+    msi_full_scale: Annotated[float, Field(description="Value of the HR-MSI that maps to 1.0.")] = 1.0
+    msi_variable: Annotated[str | None, Field(description="The same for the HR-MSI.")] = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A file to be sent, and what a person should know of it."""
+    """A result file, its format, and notes for the user."""
 
     path: Path
     kind: Kind
@@ -62,10 +63,10 @@ class Answer:
 
 
 def check_options(options: Options) -> None:
-    """Check what can be checked before a body is read.
+    """Check the query before the body is read.
 
     Raises:
-        ParamsError: A value is out of its range.
+        ParamsError: A value is out of range.
     """
     check_tiles(options.tile, options.overlap, wording=QUERY)
     check_full_scale(options.full_scale, wording=QUERY)
@@ -74,14 +75,14 @@ def check_options(options: Options) -> None:
 def answer(
     model: SuperResolver, uploads: dict[str, Upload], options: Options, *, limits: Limits, before_tile: Tick
 ) -> Answer:
-    """Predict.
+    """Predict the uploads of a request.
 
     Args:
-        model: The super-resolver.
-        uploads: ``lr`` and, for a model that fuses, ``msi``.
-        options: Of the query.
-        limits: Of the server.
-        before_tile: Called before each tile; what it raises ends the prediction.
+        model: Super-resolver.
+        uploads: ``lr`` and, for a fusion model, ``msi``.
+        options: Query.
+        limits: Limits of the server.
+        before_tile: Called before each tile; an error that it raises ends the prediction.
 
     Raises:
         RequestError: A limit is exceeded.
@@ -89,27 +90,30 @@ def answer(
     """
     if key_split.cache_info().currsize > _MOST_NAMES:
         key_split.cache_clear()
+    for upload in uploads.values():
+        if upload.kind is NETCDF:
+            check_netcdf(upload.path)
     lr = uploads["lr"]
     msi = None
     if "msi" in uploads:
-        path = as_cube_path(uploads["msi"], limits)
-        msi = MsiFile(path, options.msi_full_scale, options.msi_variable)
+        msi = MsiFile(uploads["msi"].path, options.msi_full_scale, options.msi_variable)
     check_msi_wanted(model, msi, wording=QUERY)
     images = _Images(model, options, limits, before_tile)
     batch = _batch(lr, options)
     if batch is not None:
         if msi is not None:
-            raise ModelInputError(f"Got a batch {batch.shape} beside an HR-MSI, expected one pair: lr (C, h, w).")
+            raise ModelInputError(f"Got a batch {batch.shape} and an HR-MSI, expected one pair: lr (C, h, w).")
         return Answer(*_write_batch(images, batch, lr.path.with_name("sr.npy")), ())
-    path = as_cube_path(lr, limits)
-    given = images.prepare(open_cube(path, variable=options.variable, bands=model.bands), path.name, msi)
-    notes = (*given.notes, *given.warnings())
-    return Answer(*_write(given.wrap(images.predict(given)), lr), notes)
+    given = images.prepare(open_cube(lr.path, variable=options.variable, bands=model.bands), lr.path.name, msi)
+    target = lr.path.with_name("sr" + lr.kind.suffix)
+    _, write = writer(target)
+    write(given.wrap(images.predict(given)).transpose(*DIMS), target)
+    return Answer(target, lr.kind, (*given.notes, *given.warnings()))
 
 
 @dataclass(frozen=True)
 class _Images:
-    """How images of a request are predicted."""
+    """Prepare, check and predict the images of a request."""
 
     model: SuperResolver
     options: Options
@@ -127,7 +131,7 @@ class _Images:
         )
 
     def check_size(self, count: int, bands: int, height: int, width: int) -> None:
-        """Check the values of a prediction (count, bands, height, width), of which none is allocated yet."""
+        """Check the size of a prediction (count, bands, height, width) before it is allocated."""
         values = count * bands * height * width
         if values > self.limits.values:
             raise RequestError(
@@ -138,7 +142,7 @@ class _Images:
             )
 
     def check_tile(self, height: int, width: int) -> None:
-        """Check the tile of an image (height, width): what is larger than the image counts no more than it."""
+        """Check the tile for an image (height, width); a tile larger than the image counts as the image."""
         if (edge := min(self.options.tile, max(height, width))) > self.limits.tile:
             raise RequestError(
                 413, f"Got tiles of {edge} pixels, expected at most {self.limits.tile}; set tile.", reason="tile"
@@ -152,12 +156,12 @@ class _Images:
 
 
 def _batch(upload: Upload, options: Options) -> NDArray[np.generic] | None:
-    """A batch (B, C, h, w) in a .npy, still in its file; None: it is one cube, or cannot be read."""
+    """Map a batch (B, C, h, w) of a .npy; None for one cube or a damaged file."""
     if upload.kind is not NPY:
         return None
     try:
         values = np.load(upload.path, mmap_mode="r", allow_pickle=False)
-    except Exception:  # whatever its header claims; the reader of cubes says it better
+    except Exception:  # the reader of cubes describes the damage
         return None
     if values.ndim != 4:
         return None
@@ -182,20 +186,21 @@ def _write_batch(images: _Images, batch: NDArray[np.generic], path: Path) -> tup
     return path, NPY
 
 
-def _write(cube: xr.DataArray, lr: Upload) -> tuple[Path, Kind]:
-    """Write the prediction in the form of the upload."""
-    target = lr.path.with_name("sr" + (lr.kind.suffix if lr.kind in (NPY, GEOTIFF) else ".zarr"))
-    _, write = writer(target)
-    write(cube.transpose(*DIMS), target)
-    return (target if target.is_file() else _packed(target)), lr.kind
+class FileAnswer(Response):
+    """Send a file of a workspace block by block, and hold the workspace until then."""
 
+    def __init__(self, path: Path, workspace: Workspace, *, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(path.stat().st_size)}, media_type=media_type)
+        self._path, self._workspace = path, workspace
+        workspace.hold()
 
-def _packed(folder: Path) -> Path:
-    """A folder as an archive, without compression: its chunks are compressed."""
-    target = folder.with_suffix(".zip")
-    files: Sequence[Path] = sorted(path for path in folder.rglob("*") if path.is_file())
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in files:
-            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
-            archive.writestr(info, path.read_bytes())
-    return target
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            with self._path.open("rb") as file:
+                while block := await asyncio.to_thread(file.read, _BLOCK):
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._workspace.release()

@@ -1,4 +1,4 @@
-"""The application: what is asked for at which path, and how errors look."""
+"""ASGI application: routes and error handlers."""
 
 import asyncio
 import signal
@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException
 
 from hsipipe.serving.answers import Options
 from hsipipe.serving.failures import INTERNAL, ClientGoneError, RequestError, body_of, headers_of
-from hsipipe.serving.guard import Guard
-from hsipipe.serving.metrics import MEDIA
+from hsipipe.serving.guard import MEDIA, Guard
 from hsipipe.serving.service import ModelServer
 from hsipipe.serving.uploads import media_types
 
@@ -22,11 +21,11 @@ _GONE = 499
 
 
 def make_app(server: ModelServer, *, started: Callable[[], None] = lambda: None) -> Guard:
-    """The ASGI application of a server.
+    """Build the ASGI application of a server.
 
     Args:
-        server: What it does.
-        started: Called when it begins to serve.
+        server: Implementation of the routes.
+        started: Called at startup.
     """
 
     @asynccontextmanager
@@ -47,7 +46,7 @@ def make_app(server: ModelServer, *, started: Callable[[], None] = lambda: None)
                 await following
             server.close()
 
-    # Its pages of documentation would load scripts from elsewhere.
+    # FastAPI's documentation pages load scripts from other hosts.
     app = FastAPI(title="hsipipe model server", docs_url=None, redoc_url=None, lifespan=lifespan)
     _add_routes(app, server)
     _add_error_handlers(app, server)
@@ -59,29 +58,29 @@ def _add_routes(app: FastAPI, server: ModelServer) -> None:
 
     @app.post("/predict", openapi_extra=body, response_class=Response)
     async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
-        """Super-resolve one LR cube; the answer has its form. A .npy may be a batch (B, C, h, w)."""
+        """Super-resolve one LR cube; the answer has its format. A .npy may be a batch (B, C, h, w)."""
         return await server.predict(request, options)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        """Whether the model predicts."""
+        """Check that the model predicts."""
         await server.check_health()
         return {"status": "ok"}
 
     @app.get("/model")
     async def model() -> dict[str, Any]:
-        """Which model is in service."""
+        """Describe the model in service."""
         return server.describe()
 
     @app.post("/model/refresh", status_code=202)
     async def refresh(request: Request) -> dict[str, bool]:
-        """Look for another version and put it in service once it predicts; /model says how it went."""
+        """Load the wanted version and put it in service after a trial; /model shows the result."""
         server.check_may_refresh(request)
         return {"started": server.model.refresh()}
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """The counters, for Prometheus."""
+        """Return the Prometheus metrics."""
         return Response(server.metrics.text(), media_type=MEDIA)
 
 
@@ -95,16 +94,16 @@ def _add_error_handlers(app: FastAPI, server: ModelServer) -> None:
     @app.exception_handler(RequestValidationError)
     async def of_query(_: Request, error: RequestValidationError) -> Response:
         found = [f"{entry['loc'][-1]}: {entry['msg']}" for entry in error.errors()]
-        return _error(400, f"The query is wrong: {'; '.join(found)}; known are {', '.join(Options.model_fields)}.")
+        return _error(400, f"Invalid query: {'; '.join(found)}; expected {', '.join(Options.model_fields)}.")
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         known = ", ".join(f"{path} ({', '.join(sorted(ways))})" for path, ways in _known(app).items())
-        message = f"{request.method} {request.url.path}: {error.detail}; known are {known}."
+        message = f"{request.method} {request.url.path}: {error.detail}; expected {known}."
         return _error(error.status_code, message, dict(error.headers or {}))
 
     @app.exception_handler(ClientGoneError)
-    async def of_nobody(_: Request, __: ClientGoneError) -> Response:
+    async def of_disconnect(_: Request, __: ClientGoneError) -> Response:
         return Response(status_code=_GONE)
 
     @app.exception_handler(Exception)

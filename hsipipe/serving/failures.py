@@ -1,24 +1,23 @@
-"""What a client is told that cannot be served: a status and one line, and nothing of the inside of the server."""
+"""Errors sent to a client: an HTTP status and one line of JSON, without internals of the server."""
 
 import json
-import re
 from pathlib import Path
 
-from hsipipe.errors import HsipipeError
+from hsipipe.errors import HsipipeError, one_line
 
-INTERNAL = "The server failed; its log says more."
-NO_MEMORY = "Not enough memory for this prediction; send a smaller cube, or a smaller tile."
+INTERNAL = "The server failed; its log has the cause."
+NO_MEMORY = "Not enough memory for this prediction; send a smaller cube or set a smaller tile."
 _LONGEST = 2000
 
 
 class RequestError(HsipipeError, ValueError):
-    """A request that is not served.
+    """Refusal of a request.
 
     Args:
-        status: Of HTTP.
-        message: What was got, what was expected, how to mend it.
-        reason: One word for the counters; None: it is no matter of a limit.
-        retry_s: After how many seconds it may be served.
+        status: HTTP status.
+        message: Got, expected, how to fix.
+        reason: Label of the counter of refusals; None where no limit was hit.
+        retry_s: Seconds to wait before a retry; None where a retry does not help.
     """
 
     def __init__(self, status: int, message: str, *, reason: str | None = None, retry_s: int | None = None) -> None:
@@ -27,15 +26,15 @@ class RequestError(HsipipeError, ValueError):
 
 
 class ClientGoneError(Exception):
-    """Nobody waits for the answer."""
+    """The client disconnected before its answer."""
 
 
 def as_request_error(error: Exception, folder: Path) -> RequestError | None:
-    """What a client is told of an error of its request; None: it is one of the server.
+    """Translate an error of a prediction for the client; None for a fault of the server.
 
     Args:
         error: Any error of a prediction.
-        folder: Where the upload lies, which is nobody's concern.
+        folder: Folder of the upload; removed from the message.
     """
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_of_memory(str(error))):
         return RequestError(503, NO_MEMORY, reason="memory", retry_s=10)
@@ -48,19 +47,14 @@ def as_request_error(error: Exception, folder: Path) -> RequestError | None:
 
 
 def body_of(message: str) -> bytes:
-    """The JSON body of an error."""
-    return json.dumps({"error": one_line(message)}).encode()
+    """Return the JSON body of an error, of bounded length."""
+    line = one_line(message)
+    return json.dumps({"error": line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."}).encode()
 
 
 def headers_of(error: RequestError) -> dict[str, str]:
-    """The headers of an error."""
+    """Return the headers of an error."""
     return {} if error.retry_s is None else {"Retry-After": str(error.retry_s)}
-
-
-def one_line(text: str) -> str:
-    """A text of bounded length without line feeds and control characters."""
-    line = " ".join(re.sub(r"[\x00-\x1f\x7f]+", " ", text).split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def _is_of_memory(text: str) -> bool:

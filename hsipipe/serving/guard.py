@@ -1,4 +1,4 @@
-"""The outermost layer of the application: counts requests, and bounds what each of them sends."""
+"""ASGI middleware around the application: count requests, and bound the size and the time of their bodies."""
 
 import asyncio
 import re
@@ -6,34 +6,68 @@ import threading
 import time
 from contextlib import suppress
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hsipipe.serving.failures import RequestError, body_of, headers_of
 from hsipipe.serving.limits import Limits
-from hsipipe.serving.metrics import Metrics
+from hsipipe.serving.model import Loaded
 
 ROUTES = frozenset({"/predict", "/health", "/model", "/model/refresh", "/metrics", "/openapi.json"})
-"""Paths that are counted by their name; clients may invent any number of others."""
+"""Paths counted by name; any other path counts as "other", so that labels stay few."""
 SPACE = "hsipipe.space"
-"""Key of a request's :class:`Space` in its scope."""
+"""Key of the request's :class:`Space` in the ASGI scope."""
+MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _DRAIN_S = 2.0
 _SILENCE_S = 0.2
 _DRAIN_BYTES = 64 << 20
 _GONE = "499"
-"""Status of a request whose client left before its answer, as nginx counts it."""
+"""Status of a request whose client disconnected before its answer; nginx uses the same."""
+
+
+class Metrics:
+    """Prometheus metrics of one server, in a separate registry."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter("hsipipe_requests", "Completed requests.", ["route", "status"], registry=registry)
+        self.seconds = Histogram(
+            "hsipipe_request_seconds",
+            "Seconds from the head of a request to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("hsipipe_requests_in_flight", "Requests in progress.", registry=registry)
+        self.waiting = Gauge("hsipipe_predictions_pending", "Predictions running or queued.", registry=registry)
+        self.refused = Counter("hsipipe_refused", "Requests refused by a limit.", ["reason"], registry=registry)
+        self.switches = Counter("hsipipe_model_switches", "Models put in service.", registry=registry)
+        labels = ["name", "version", "sha256"]
+        self._model = Gauge("hsipipe_model_info", "Model in service.", labels, registry=registry)
+
+    def model_switched(self, loaded: Loaded) -> None:
+        """Record the model in service, and drop the one before."""
+        self._model.clear()
+        self._model.labels(loaded.pinned.name, loaded.pinned.version, loaded.pinned.sha256).set(1)
+        self.switches.inc()
+
+    def text(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        return generate_latest(self._registry)
 
 
 class Disk:
-    """How much all uploads together may take."""
+    """Disk space of all uploads together."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken, self._lock = most, 0, threading.Lock()
 
     def take(self, size: int) -> None:
-        """Take room.
+        """Take `size` bytes.
 
         Raises:
-            RequestError: There is not so much left.
+            RequestError: Less than `size` bytes are free.
         """
         with self._lock:
             if self._taken + size > self._most:
@@ -41,36 +75,36 @@ class Disk:
             self._taken += size
 
     def give_back(self, size: int) -> None:
-        """Give room back."""
+        """Give `size` bytes back."""
         with self._lock:
             self._taken -= size
 
 
 class Space:
-    """What the body of one request has taken of the disk."""
+    """Disk space of the body of one request."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk, self._taken, self._lock = disk, 0, threading.Lock()
 
     def take(self, size: int) -> None:
-        """Take room for `size` bytes more; errors as in :meth:`Disk.take`."""
+        """Take `size` bytes more; errors as in :meth:`Disk.take`."""
         self._disk.take(size)
         self._taken += size
 
     def give_back(self) -> None:
-        """Give all of it back; a second time does nothing."""
+        """Give all bytes back; a second call does nothing."""
         with self._lock:
             taken, self._taken = self._taken, 0
         self._disk.give_back(taken)
 
 
 class Guard:
-    """The layer.
+    """Middleware that counts and bounds requests.
 
     Args:
-        app: What it guards.
-        limits: How much and how long.
-        metrics: What is counted.
+        app: Guarded application.
+        limits: Limits of the server.
+        metrics: Updated for each request.
     """
 
     def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics) -> None:
@@ -93,7 +127,7 @@ class Guard:
             else:
                 await self._app(scope, request.receive, request.send)
         finally:
-            # A request that is refused by its head is not routed.
+            # A request refused by its head is not routed.
             route = scope["path"] if scope["path"] in ROUTES else "other"
             self._metrics.in_flight.dec()
             self._metrics.requests.labels(route, request.status).inc()
@@ -112,13 +146,13 @@ class _Request:
         self._until: float | None = None
 
     def refusal(self) -> RequestError | None:
-        """Why it is refused by its headers alone, or None."""
+        """Return the refusal by the headers alone, or None."""
         if self._length is None or not re.fullmatch(rb"\d{1,18}", self._length):
             return None
         return self._too_large() if int(self._length) > self._limits.body_bytes else None
 
     async def receive(self) -> Message:
-        """The next message, counted, in time."""
+        """Return the next message; count its bytes and bound its time."""
         if self._whole:
             return await self._receive()
         message = await self._in_time()
@@ -131,7 +165,7 @@ class _Request:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass an answer on; a connection whose request was not read to its end can't be used again."""
+        """Send a message; close the connection where the body was not read to its end."""
         if message["type"] == "http.response.start":
             self.status = str(message["status"])
             if not self._whole:
@@ -140,7 +174,7 @@ class _Request:
         await self._send(message)
 
     async def answer(self, error: RequestError) -> None:
-        """Answer with an error."""
+        """Send an error."""
         body = body_of(str(error))
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers_of(error)}
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -158,7 +192,7 @@ class _Request:
             raise RequestError(408, f"The body did not arrive within {seconds:g} s.", reason="slow") from error
 
     async def _drain(self) -> None:
-        """Read on for a moment: a connection that is closed on unread bytes takes the answer with it."""
+        """Read on for a moment: closing on unread bytes resets the connection, and the answer is lost."""
         left = 0 if self._awaits_100 else _DRAIN_BYTES
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):

@@ -1,4 +1,4 @@
-"""How much a client may ask for, send and wait."""
+"""Limits of the model server: sizes, times and counts."""
 
 import math
 from dataclasses import dataclass, fields
@@ -8,21 +8,24 @@ from hsipipe.errors import ParamsError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a server; each is checked before the memory or the time that it bounds is spent.
+    """Limits of a server. Each is checked before the memory or the time that it bounds is spent.
 
     Attributes:
         body_bytes: Largest body of a request.
-        upload_bytes: Largest sum of the bodies that lie on the disk at once.
+        upload_bytes: Largest sum of all bodies on the disk.
         values: Most values (images x bands x rows x columns) of a prediction, and of an HR-MSI.
-        tile: Largest edge of a tile in LR pixels; the memory that a network takes grows with its square.
-        head_s: Seconds for the request line and the headers, from the opening of a connection.
-        body_s: Seconds for the body.
-        predict_s: Seconds from the end of the body to the answer, the wait for a worker among them.
-        stall_s: Seconds that a client may take nothing of its answer.
-        grace_s: Seconds for the requests in flight when the server is told to end.
-        workers: Predictions at a time.
-        queue: Predictions that wait for a worker.
-        connections: Connections at a time.
+        tile: Largest edge of a tile in LR pixels; the memory of a network grows with its square.
+        head_s: Seconds for the request line and the headers.
+        body_s: Seconds for the whole body.
+        predict_s: Seconds from the end of the body to the answer, including the wait for a worker.
+        stall_s: Seconds without progress while an answer is sent.
+        grace_s: Seconds for the requests in flight at shutdown.
+        workers: Concurrent predictions.
+        queue: Predictions waiting for a worker.
+        connections: Open connections.
+
+    Raises:
+        ParamsError: A limit is too small or not finite.
     """
 
     body_bytes: int = 256 << 20

@@ -1,4 +1,4 @@
-"""The model in service: pinned to a version, and replaced by another one only after that has shown what it can do."""
+"""Pin the model in service to a version; switch to another version only after a trial prediction."""
 
 import logging
 import threading
@@ -10,28 +10,27 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from hsipipe.errors import ModelInputError
+from hsipipe.errors import ModelInputError, one_line
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.base import SuperResolver
 from hsipipe.progress import without_progress
-from hsipipe.serving.failures import one_line
 
 logger = logging.getLogger(__name__)
 
 _EDGE = 8
-"""LR pixels of the edge of a trial, and its bands where a model takes any."""
+"""Edge of the trial cube in LR pixels, and its bands for a model without a fixed number."""
 _MSI_BANDS = 3
 
 
 class Pinned(NamedTuple):
-    """Which model it is; no alias moves it any more.
+    """A model version, resolved from an alias or a folder.
 
     Attributes:
-        name: Of the model.
-        version: Its number, or what stands for it.
-        uri: Where it is loaded from.
-        sha256: Digest of its folder.
+        name: Name of the model.
+        version: Version number, or the start of the digest.
+        uri: URI or folder.
+        sha256: Digest of the folder.
     """
 
     name: str
@@ -41,26 +40,26 @@ class Pinned(NamedTuple):
 
 
 class ModelSource(Protocol):
-    """Where models come from."""
+    """Source of models: a registry or a folder."""
 
     def resolve(self) -> Pinned:
-        """Which model is wanted now.
+        """Resolve the wanted version.
 
         Raises:
-            HsipipeError: There is none.
+            HsipipeError: No such version exists.
         """
 
     def load(self, pinned: Pinned) -> SuperResolver:
-        """Load it, after its bytes were compared with its digest.
+        """Load a version, and verify its digest.
 
         Raises:
-            HsipipeError: It is missing or not what it should be.
+            HsipipeError: The version is missing or differs from its digest.
         """
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that predicts, and since when it is in service (UTC)."""
+    """A loaded model and the start of its service (UTC)."""
 
     pinned: Pinned
     model: SuperResolver
@@ -69,21 +68,21 @@ class Loaded:
 
 @dataclass(frozen=True)
 class FailedSwitch:
-    """Why a switch failed, and when (UTC)."""
+    """Time (UTC) and error of a failed switch."""
 
     at: str
     error: str
 
 
 class ModelInService:
-    """The one model that predicts; switching is one assignment, so a request sees the old one or the new one.
+    """Hold the model in service. A switch is one assignment: a request sees the old model or the new one.
 
     Args:
-        source: Where models come from.
+        source: Source of models.
         switched: Called with the new model after a switch.
 
     Raises:
-        HsipipeError: The first model cannot be loaded, or does not predict.
+        HsipipeError: The first model cannot be loaded, or fails its trial.
     """
 
     def __init__(self, source: ModelSource, *, switched: Callable[[Loaded], None] = lambda loaded: None) -> None:
@@ -96,10 +95,10 @@ class ModelInService:
         switched(self.current)
 
     def refresh(self) -> bool:
-        """Ask for the model that is wanted now; it is loaded in the background.
+        """Load the wanted version in the background.
 
         Returns:
-            False where a switch is going on and another one is waiting already.
+            False where one switch is running and another is queued.
         """
         with self._lock:
             if self._asked >= 2:
@@ -110,11 +109,11 @@ class ModelInService:
 
     @property
     def is_switching(self) -> bool:
-        """Whether a model is being loaded."""
+        """True while a model is being loaded."""
         return self._asked > 0
 
     def close(self) -> None:
-        """Load no more."""
+        """Stop loading models."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     def _refresh(self) -> None:
@@ -126,11 +125,11 @@ class ModelInService:
             self.current = self._load(wanted)
             self._switched(self.current)
             logger.info("now in service: %s", describe(wanted))
-        except Exception as error:  # whatever it is, the old model stays
-            message = one_line(str(error) or type(error).__name__)
+        except Exception as error:  # any failure keeps the old model in service
+            message = one_line(error)
             self.failed = FailedSwitch(now(), message)
-            what = "the model" if wanted is None else describe(wanted)
-            logger.warning("%s cannot be put in service, %s stays: %s", what, describe(self.current.pinned), message)
+            name = "the model" if wanted is None else describe(wanted)
+            logger.warning("%s cannot be put in service, %s stays: %s", name, describe(self.current.pinned), message)
         finally:
             with self._lock:
                 self._asked -= 1
@@ -142,11 +141,11 @@ class ModelInService:
 
 
 def try_out(model: SuperResolver) -> None:
-    """Predict something small.
+    """Predict a tiny random cube.
 
     Raises:
-        ModelInputError: The result has another shape than it should, or NaN.
-        Exception: Whatever the model raises.
+        ModelInputError: The result has a wrong shape or NaN.
+        Exception: Any error of the model.
     """
     rng = np.random.default_rng(0)
     lr = rng.random((model.bands or _EDGE, _EDGE, _EDGE), dtype=np.float32)
@@ -158,16 +157,16 @@ def try_out(model: SuperResolver) -> None:
         sr = predict_scene(model, lr, tile=TILE, overlap=OVERLAP, msi=msi)
     if sr.shape != (len(lr), fine, fine) or not np.isfinite(sr).all():
         raise ModelInputError(
-            f"The model {model.name} makes {sr.shape} of {lr.shape}, or NaN, expected finite {(len(lr), fine, fine)}; "
-            "train it again."
+            f"The model {model.name} predicts {sr.shape} from {lr.shape} or NaN, expected finite values of shape "
+            f"{(len(lr), fine, fine)}; train it again."
         )
 
 
 def describe(pinned: Pinned) -> str:
-    """A version in words."""
+    """Return name and version for messages."""
     return f"{pinned.name} version {pinned.version}"
 
 
 def now() -> str:
-    """The time (UTC), to the second."""
+    """Return the time (UTC), to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

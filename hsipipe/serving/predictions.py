@@ -1,4 +1,4 @@
-"""A bounded number of predictions at a time, and a bounded number that wait."""
+"""Run a bounded number of predictions in threads, and queue a bounded number."""
 
 import asyncio
 import threading
@@ -14,19 +14,19 @@ from hsipipe.serving.limits import Limits
 T = TypeVar("T")
 Tick = Callable[[], None]
 _STUCK = 2.0
-"""A worker that is at it for so many times the limit is stuck: a thread cannot be ended."""
+"""A worker past this multiple of the time limit is stuck; Python cannot end a thread."""
 
 
 class _StoppedError(Exception):
-    """Nobody wants the prediction any more."""
+    """The prediction was cancelled."""
 
 
 class Predictions:
-    """The workers of a server.
+    """Worker threads of a server.
 
     Args:
-        limits: How many, and for how long.
-        changed: Called with the number of predictions that are being made or waiting.
+        limits: Limits of the server.
+        changed: Called with the number of running and queued predictions.
     """
 
     def __init__(self, limits: Limits, *, changed: Callable[[int], None] = lambda pending: None) -> None:
@@ -38,7 +38,7 @@ class Predictions:
         self._stops: set[threading.Event] = set()
 
     def check_free(self) -> None:
-        """Refuse early what would be refused later.
+        """Check for a free place in the queue.
 
         Raises:
             RequestError: All workers are busy and the queue is full.
@@ -50,7 +50,7 @@ class Predictions:
 
     @property
     def are_stuck(self) -> bool:
-        """Whether every worker has been at one prediction for far longer than it may take."""
+        """True where every worker is far past the time limit of its prediction."""
         limit = time.monotonic() - _STUCK * self._limits.predict_s
         begun = list(self._begun.values())
         return len(begun) >= self._limits.workers and all(start < limit for start in begun)
@@ -61,14 +61,14 @@ class Predictions:
         """Run a prediction in a worker.
 
         Args:
-            body: Makes it; calls what it is given now and then, which raises when nobody wants it any more.
-            gone: Returns when the client has left.
-            ended: Called when the worker is done with the prediction or will never begin it, in any thread, also where
-                the client was told long before that it takes too long.
+            body: Prediction. It calls its argument between tiles, which raises after a cancellation.
+            gone: Returns when the client has disconnected.
+            ended: Called in any thread when the worker has finished or will never begin, which may be long after the
+                answer.
 
         Raises:
-            RequestError: The queue is full, or it takes too long.
-            ClientGoneError: The client has left.
+            RequestError: The queue is full, or the time limit is exceeded.
+            ClientGoneError: The client disconnected.
         """
         try:
             self.check_free()
@@ -97,7 +97,7 @@ class Predictions:
                 result.cancel()
 
     def close(self) -> None:
-        """End what runs at its next tile, and begin nothing more."""
+        """Cancel running predictions at their next tile, and drop the queue."""
         for stop in list(self._stops):
             stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a server does for each kind of request, apart from how requests reach it."""
+"""Handle the requests of the model server: predict, health, model, refresh."""
 
 import asyncio
 import hmac
@@ -11,34 +11,33 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from hsipipe.serving.answers import Answer, Options, answer, check_options
-from hsipipe.serving.failures import ClientGoneError, RequestError, as_request_error, one_line
-from hsipipe.serving.guard import SPACE
+from hsipipe.errors import one_line
+from hsipipe.serving.answers import Answer, FileAnswer, Options, answer, check_options
+from hsipipe.serving.failures import ClientGoneError, RequestError, as_request_error
+from hsipipe.serving.guard import SPACE, Metrics
 from hsipipe.serving.limits import Limits
-from hsipipe.serving.metrics import Metrics
 from hsipipe.serving.model import Loaded, ModelInService, ModelSource, try_out
 from hsipipe.serving.predictions import Predictions, Tick
-from hsipipe.serving.uploads import receive
-from hsipipe.serving.workspace import FileAnswer, Workspace
+from hsipipe.serving.uploads import Workspace, receive
 
 _TRIAL_S = 10.0
-"""How long the last trial of the model is believed."""
+"""Lifetime of the cached health probe."""
 _LONGEST_TRIAL_S = 30.0
 _LONGEST_NOTE = 1000
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
 
 
 class ModelServer:
-    """A model, its workers and its counters.
+    """Model, workers and metrics of a server.
 
     Args:
-        source: Where models come from; the first one is loaded here.
-        limits: Of the server.
-        token: What may refresh the model; None: clients of this machine may.
-        follow_s: Seconds between two questions whether another model is wanted; None: it is not asked.
+        source: Source of models; the first model is loaded here.
+        limits: Limits of the server.
+        token: Bearer token for a refresh of the model; None allows clients of this machine alone.
+        follow_s: Seconds between two automatic refreshes; None disables them.
 
     Raises:
-        HsipipeError: The model cannot be loaded, or does not predict.
+        HsipipeError: The model cannot be loaded, or fails its trial.
     """
 
     def __init__(
@@ -56,8 +55,8 @@ class ModelServer:
         """Super-resolve the body of a request.
 
         Raises:
-            RequestError: What the client did wrong, or which limit ended it.
-            ClientGoneError: Nobody waits for the answer.
+            RequestError: The request is invalid, or exceeds a limit.
+            ClientGoneError: The client disconnected.
         """
         loaded = self.model.current
         workspace = Workspace(request.scope[SPACE])
@@ -76,20 +75,20 @@ class ModelServer:
         except ClientDisconnect as error:
             raise ClientGoneError from error
         except Exception as error:
-            if (told := as_request_error(error, workspace.path)) is None:
+            if (refusal := as_request_error(error, workspace.path)) is None:
                 raise
-            raise told from error
+            raise refusal from error
         finally:
             workspace.release()
 
     async def check_health(self) -> None:
-        """Check that the model predicts and a worker is free or will be.
+        """Check that the model predicts and not all workers are stuck; the result is cached.
 
         Raises:
-            RequestError: It does not.
+            RequestError: The trial prediction failed, or all workers are stuck.
         """
         if self.predictions.are_stuck:
-            raise RequestError(503, "Every worker hangs in its prediction; start the server again.")
+            raise RequestError(503, "Every worker hangs in its prediction; restart the server.")
         loaded, at = self._tried
         if loaded is self.model.current and time.monotonic() - at < _TRIAL_S:
             return
@@ -100,10 +99,10 @@ class ModelServer:
         except TimeoutError as error:
             raise RequestError(503, f"A tiny prediction takes longer than {_LONGEST_TRIAL_S:g} s.") from error
         except Exception as error:
-            raise RequestError(503, f"A tiny prediction failed: {one_line(str(error))}") from error
+            raise RequestError(503, f"A tiny prediction failed: {one_line(error)}") from error
 
     def describe(self) -> dict[str, Any]:
-        """The model in service, as JSON."""
+        """Describe the model in service, as JSON."""
         loaded = self.model.current
         model = loaded.model
         return {
@@ -118,31 +117,31 @@ class ModelServer:
         }
 
     def check_may_refresh(self, request: Request) -> None:
-        """Check that a client may ask for another model.
+        """Check that a client may refresh the model.
 
         Raises:
-            RequestError: It may not.
+            RequestError: The token is wrong, or the client is not on this machine.
         """
         if self._token is not None:
             given = request.headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
                 raise RequestError(401, "Send the header Authorization: Bearer <HSIPIPE_SERVER_TOKEN of the server>.")
             return
-        # Behind a proxy every client is of this machine; a page in a browser is, too.
-        passed_on = [name for name in _FORWARDED if name in request.headers]
-        if passed_on or not _is_of_this_machine(request):
+        # Clients of a local proxy, and web pages in a local browser, have a loopback address too.
+        if any(name in request.headers for name in _FORWARDED) or not _is_of_this_machine(request):
             raise RequestError(
-                403, "Only clients of this machine may do that; start the server with HSIPIPE_SERVER_TOKEN set."
+                403,
+                "Only clients of this machine may refresh; set HSIPIPE_SERVER_TOKEN for the server to allow others.",
             )
 
     async def follow(self) -> None:
-        """Ask again and again whether another model is wanted."""
+        """Refresh the model at regular intervals."""
         while self._follow_s is not None:
             await asyncio.sleep(self._follow_s)
             self.model.refresh()
 
     def close(self) -> None:
-        """End what can be ended."""
+        """Cancel predictions, loading and trials."""
         self.predictions.close()
         self.model.close()
         self._trials.shutdown(wait=False, cancel_futures=True)
@@ -154,7 +153,7 @@ class ModelServer:
 
 
 def version_headers(loaded: Loaded) -> dict[str, str]:
-    """Which model made an answer."""
+    """Return the headers that name the model of an answer."""
     return {
         "X-Model-Name": _ascii(loaded.pinned.name),
         "X-Model-Version": _ascii(loaded.pinned.version),

@@ -1,36 +1,39 @@
-"""Bodies of requests become files in a folder of their own, and files are told by their first bytes."""
+"""Receive cubes: write request bodies to a temporary folder and detect file formats by their first bytes."""
 
 import asyncio
+import io
 import shutil
+import tempfile
+import threading
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scipy.io import netcdf_file
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from hsipipe.datasets.archives import unpack_zip
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.zarr_bombs import check_chunks, forget_consolidated
-from hsipipe.formats.zarr_safety import check_store
 from hsipipe.serving.failures import RequestError
-from hsipipe.serving.limits import Limits
+from hsipipe.serving.guard import Space
 
-_MOST_FILES = 10_000
-_STORE = ("zarr.json", ".zgroup", ".zarray")
+_HDF5 = b"\x89HDF"
+_HEADER_READS = 50_000
+"""Most reads of a NetCDF header; a variable takes about ten, an attribute five."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A form that cubes are sent in.
+    """A file format of requests and answers.
 
     Attributes:
-        title: What people call it.
-        suffix: Of the file.
-        media: Its Content-Type in an answer.
-        also: Other names of it in requests.
-        magic: What its files begin with.
+        title: Name in messages.
+        suffix: Suffix of the file.
+        media: Content-Type of answers.
+        also: Other accepted Content-Types.
+        magic: Possible first bytes of a file.
     """
 
     title: str
@@ -41,34 +44,62 @@ class Kind:
 
 
 NPY = Kind("NumPy .npy", ".npy", "application/x-npy", ("application/npy", "application/x-numpy"), (b"\x93NUMPY",))
-ZARR = Kind("zipped Zarr store", ".zip", "application/zip", ("application/x-zip-compressed",), (b"PK\x03\x04",))
+NETCDF = Kind("classic NetCDF", ".nc", "application/x-netcdf", ("application/netcdf",), (b"CDF\x01", b"CDF\x02"))
 GEOTIFF = Kind("GeoTIFF", ".tif", "image/tiff", ("image/geotiff",), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
-KINDS = (NPY, ZARR, GEOTIFF)
+KINDS = (NPY, NETCDF, GEOTIFF)
 FORM = "multipart/form-data"
 _PARTS = ("lr", "msi")
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that was sent, and its form."""
+    """A received file and its format."""
 
     path: Path
     kind: Kind
+
+
+class Workspace:
+    """Temporary folder of a request, removed at its last release: by the request, its worker or its answer.
+
+    The caller of the constructor is the first holder.
+
+    Args:
+        space: Disk space taken by the uploads; given back with the folder.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="hsipipe-request-"))
+        self._space, self._holders, self._lock = space, 1, threading.Lock()
+
+    def hold(self) -> None:
+        """Keep the folder until one more :meth:`release`."""
+        with self._lock:
+            self._holders += 1
+
+    def release(self) -> None:
+        """Release the folder once, from any thread."""
+        with self._lock:
+            self._holders -= 1
+            last = self._holders == 0
+        if last:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._space.give_back()
 
 
 async def receive(request: Request, folder: Path) -> dict[str, Upload]:
     """Write the body of a request into a folder.
 
     Args:
-        request: With a cube as its body, or with the parts lr and msi.
+        request: Its body is one cube, or multipart/form-data with the parts lr and msi.
         folder: Existing and empty.
 
     Returns:
-        ``lr`` and, if it was sent, ``msi``.
+        ``lr`` and, where sent, ``msi``.
 
     Raises:
-        RequestError: It holds something else.
-        ClientDisconnect: The client has left.
+        RequestError: The body is not a known format.
+        ClientDisconnect: The client disconnected.
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media == FORM:
@@ -77,7 +108,7 @@ async def receive(request: Request, folder: Path) -> dict[str, Upload]:
     with path.open("wb") as file:
         async for block in request.stream():
             file.write(block)
-    return {"lr": told(path, "lr", media)}
+    return {"lr": _identify(path, "lr", media)}
 
 
 async def _receive_form(request: Request, folder: Path) -> dict[str, Upload]:
@@ -102,68 +133,69 @@ def _store(part: UploadFile, folder: Path, name: str) -> Upload:
     path = folder / f"{name}.part"
     with path.open("wb") as file:
         shutil.copyfileobj(part.file, file)
-    return told(path, name, (part.content_type or "").split(";")[0].strip().lower())
+    return _identify(path, name, (part.content_type or "").split(";")[0].strip().lower())
 
 
-def told(path: Path, name: str, media: str) -> Upload:
-    """Tell the form of a file, and give it its name.
+def _identify(path: Path, name: str, media: str) -> Upload:
+    """Detect the format of a file, and rename the file accordingly.
 
     Args:
         path: The file.
-        name: What it is: ``lr`` or ``msi``.
-        media: What the client calls its form; it need not.
+        name: ``lr`` or ``msi``.
+        media: Content-Type given by the client, or empty.
 
     Raises:
-        RequestError: It is of none that are known, or not what the client calls it.
+        RequestError: The format is unknown or contradicts `media`.
     """
     with path.open("rb") as file:
         head = file.read(8)
     kind = next((kind for kind in KINDS if head.startswith(kind.magic)), None)
-    said = next((kind for kind in KINDS if media in (kind.media, *kind.also)), None)
+    claimed = next((kind for kind in KINDS if media in (kind.media, *kind.also)), None)
+    known = ", ".join(f"{kind.title} ({kind.media})" for kind in KINDS)
     if not head:
-        raise RequestError(400, f"Got an empty {name}, expected a cube as {_known()}.")
+        raise RequestError(400, f"Got an empty {name}, expected a cube as {known}.")
+    if head.startswith(_HDF5):
+        raise RequestError(415, f"{name} is NetCDF-4 or HDF5, expected {known}; convert it with nccopy -k nc6.")
     if kind is None:
-        raise RequestError(415, f"{name} begins like no cube that is known, expected {_known()}.")
-    if said not in (None, kind):
-        raise RequestError(400, f"{name} begins like a {kind.title}, but is sent as {media}.")
+        raise RequestError(415, f"{name} begins like no known cube, expected {known}.")
+    if claimed not in (None, kind):
+        raise RequestError(400, f"{name} begins like {kind.title}, but its Content-Type is {media}.")
     return Upload(path.rename(path.with_name(name + kind.suffix)), kind)
 
 
-def _known() -> str:
-    return ", ".join(f"{kind.title} ({kind.media})" for kind in KINDS)
+class _Header(io.FileIO):
+    """Bound the reads of a header; SciPy keeps about 500 bytes for each entry of 32 bytes."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        if self.reads > _HEADER_READS:
+            raise FileFormatError("its header has too many entries; store the cube alone")
+        return super().read(size) or b""
 
 
-def as_cube_path(upload: Upload, limits: Limits) -> Path:
-    """What :func:`hsipipe.open_cube` opens: the file or, of a zipped store, the folder that it unpacks to.
+def check_netcdf(path: Path) -> None:
+    """Check that a classic NetCDF file does not multiply in memory.
 
     Raises:
-        FileFormatError: The archive is damaged, reaches out of its folder or unpacks to too much, or its store names
-            what is not harmless.
+        FileFormatError: The header is huge, or variables share their bytes.
     """
-    if upload.kind is not ZARR:
-        return upload.path
-    folder = upload.path.with_suffix(".zarr")
-    folder.mkdir()
-    unpack_zip(upload.path, folder, max_bytes=limits.body_bytes * 2, max_files=_MOST_FILES)
-    store = _store_in(folder)
-    forget_consolidated(store)
-    check_store(store)
-    check_chunks(store, most_bytes=limits.values * 4)
-    return store
-
-
-def _store_in(folder: Path) -> Path:
-    """The store: all that was packed, or the only folder in it."""
-    inside = [entry for entry in folder.iterdir() if entry.is_dir()]
-    places: list[Path] = [folder, *(inside if len(inside) == 1 else [])]
-    for place in places:
-        if any((place / name).is_file() for name in _STORE):
-            return place
-    raise FileFormatError(f"the archive holds no Zarr store: no {' or '.join(_STORE)} at its top or in its one folder")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns of views that outlive the mapped file
+        try:
+            with _Header(path) as stream, netcdf_file(stream, mmap=True, maskandscale=False) as file:
+                claimed = sum(variable.data.nbytes for variable in file.variables.values())
+        except FileFormatError:
+            raise
+        except Exception:  # the reader of cubes describes the damage
+            return
+    if claimed > path.stat().st_size:
+        raise FileFormatError("its variables share bytes; store each variable once")
 
 
 def media_types() -> Mapping[str, Mapping[str, object]]:
-    """What may be sent, for the description of the interface."""
+    """Return the accepted request bodies for the OpenAPI description."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     part = {"type": "string", "format": "binary"}
     form = {"schema": {"type": "object", "properties": dict.fromkeys(_PARTS, part), "required": ["lr"]}}

@@ -1,4 +1,4 @@
-"""A real server on a port of this machine, in a thread, with models that need no training."""
+"""Run a real server in a thread, with models that need no training."""
 
 import http.client
 import io
@@ -23,16 +23,16 @@ DEADLINE_S = 60
 
 
 def wait_until(condition):
-    """Poll until it holds; a test that waits longer has failed."""
+    """Poll until the condition holds; fail after the deadline."""
     until = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < until, "it did not happen"
+        assert time.monotonic() < until, "the condition never held"
         time.sleep(0.01)
 
 
 @dataclass
 class Source:
-    """Hands out what it is told to: models by their version."""
+    """Source of prepared models by version."""
 
     models: dict
     wanted: str = "1"
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Fusion:
-    """A fusion by hand: every LR pixel repeated, and the mean of the HR-MSI on top."""
+    """Fusion by hand: repeat every LR pixel, and add the mean of the HR-MSI."""
 
     bands: int | None = 4
     msi_bands: int | None = 2
@@ -65,7 +65,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Gate(Bicubic):
-    """Predicts images of 5 bands only once it is opened; all others at once."""
+    """Bicubic that holds predictions of 5 bands until it is opened."""
 
     opened: threading.Event = field(default_factory=threading.Event)
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -79,7 +79,7 @@ class Gate(Bicubic):
 
 @dataclass
 class Client:
-    """Asks a server."""
+    """Client of a server."""
 
     port: int
     server: ModelServer
@@ -96,13 +96,13 @@ class Client:
         return status, json.loads(body)
 
     def predict(self, array, query=""):
-        """Send an array as .npy, and give the answer as one."""
+        """Send an array as .npy, and return the answer as array."""
         status, headers, body = self.ask("POST", f"/predict{query}", npy(array))
         assert status == 200, body
         return np.load(io.BytesIO(body)), headers
 
     def refused(self, body, query="", **options):
-        """Send what is not served, and give status and error."""
+        """Send an invalid request, and return status and error."""
         status, headers, answer = self.ask("POST", f"/predict{query}", body, **options)
         tree = json.loads(answer)
         assert list(tree) == ["error"]
@@ -120,7 +120,7 @@ def npy(array):
 
 @pytest.fixture
 def serve():
-    """``serve(model, workers=2)`` starts a server with these limits and gives a client of it."""
+    """Start a server with limits and return its client: ``serve(model, workers=2)``."""
     ends = []
 
     def serve(model, *, token=None, follow_s=None, **limits):
@@ -133,6 +133,13 @@ def serve():
     yield serve
     for manager in reversed(ends):
         manager.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def bicubic():
+    """Client of one bicubic server with default limits, for tests that change nothing in it."""
+    with running(Source({"1": Bicubic(2)}), limits=Limits(grace_s=5.0)) as client:
+        yield client
 
 
 @contextmanager

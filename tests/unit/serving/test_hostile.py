@@ -1,158 +1,38 @@
-"""Uploads made to harm the server: nothing runs, nothing leaves the folder, nothing huge is allocated."""
+"""Send files made to harm the server: nothing runs, nothing leaves the folder, nothing huge is allocated."""
 
-import gzip
 import io
-import json
-import stat
 import struct
-import zipfile
-import zlib
 
-import numcodecs
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-import zarr
 from affine import Affine
 from bomb import Bomb
 
 from hsipipe.formats import save_cube
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.serving.limits import Limits
 
-from .conftest import npy
-from .test_predicting import packed
+from .conftest import Source, running
+
+pytestmark = pytest.mark.xdist_group("servers")
 
 VALUES = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
 
 
-@pytest.fixture
-def client(serve):
-    """A server, and afterwards a check that it still serves."""
-    client = serve(Bicubic(2), body_bytes=4 << 20, values=1 << 22)
-    yield client
-    np.testing.assert_array_equal(client.predict(VALUES)[0], Bicubic(2).predict(VALUES[None])[0])
+@pytest.fixture(scope="module")
+def server():
+    limits = Limits(body_bytes=4 << 20, values=1 << 22, grace_s=5.0)
+    with running(Source({"1": Bicubic(2)}), limits=limits) as client:
+        yield client
 
 
 @pytest.fixture
-def v2(tmp_path):
-    zarr.open_group(tmp_path / "store.zarr", mode="w", zarr_format=2).create_array("cube", data=VALUES)
-    return tmp_path / "store.zarr"
-
-
-def edit(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def test_the_stores_are_served_as_they_are(client, v2, tmp_path):
-    save_cube(xr.DataArray(VALUES, dims=("band", "y", "x")), tmp_path / "v3.zarr")
-    cube = xr.Dataset({"cube": (("band", "y", "x"), VALUES)})
-    cube.to_zarr(tmp_path / "consolidated.zarr", zarr_format=2, consolidated=True)
-    zarr.create_array(tmp_path / "plain.zarr", data=VALUES, compressors=None)
-    zarr.create_array(tmp_path / "gzip.zarr", data=VALUES, compressors=zarr.codecs.GzipCodec())
-    for store in sorted(tmp_path.glob("*.zarr")):
-        status, _, body = client.ask("POST", "/predict", packed(store))
-        assert status == 200, (store, body)
-
-
-@pytest.mark.parametrize("place", ["metadata", "consolidated"])
-def test_a_store_that_names_pickle_runs_nothing(client, v2, tmp_path, monkeypatch, place):
-    monkeypatch.setattr(numcodecs.pickles, "ALLOW_UNSAFE_PICKLE_DECODE", True)
-    evil = {"dtype": "|O", "fill_value": "", "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}], "compressor": None}
-    (v2 / "cube/0.0.0").write_bytes(numcodecs.Pickle().encode(np.array([Bomb(tmp_path / "exploded")], dtype=object)))
-    if place == "metadata":
-        edit(v2 / "cube/.zarray", **evil)
-    else:
-        listed = {".zgroup": {"zarr_format": 2}, "cube/.zarray": json.loads((v2 / "cube/.zarray").read_text()) | evil}
-        (v2 / ".zmetadata").write_text(json.dumps({"zarr_consolidated_format": 1, "metadata": listed}))
-    assert client.refused(packed(v2))[0] == 400
-    assert not (tmp_path / "exploded").exists()
-
-
-@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "a/../../escaped", "C:/escaped", "a\\..\\escaped"])
-def test_an_archive_that_reaches_out_of_its_folder_is_refused(client, v2, name):
-    stream = io.BytesIO(packed(v2))
-    with zipfile.ZipFile(stream, "a") as archive:
-        archive.writestr(name, b"x")
-    status, error = client.refused(stream.getvalue())
-    assert status == 400
-    assert "would lie outside the folder" in error
-
-
-def test_an_archive_with_a_link_is_refused(client, v2):
-    stream = io.BytesIO(packed(v2))
-    with zipfile.ZipFile(stream, "a") as archive:
-        entry = zipfile.ZipInfo("cube/link")
-        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(entry, "/etc/passwd")
-    assert "is a link or a device" in client.refused(stream.getvalue())[1]
-
-
-def test_an_archive_that_unpacks_to_too_much_is_refused(client, v2):
-    stream = io.BytesIO(packed(v2))
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("cube/1.0.0", bytes(32 << 20))
-    assert len(stream.getvalue()) < 100_000
-    assert "more than the 8388608 allowed" in client.refused(stream.getvalue())[1]
-
-
-def test_an_archive_without_a_store_says_so(client):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("lr.npy", npy(VALUES))
-    assert "holds no Zarr store" in client.refused(stream.getvalue())[1]
-
-
-@pytest.mark.parametrize(
-    ("compressor", "content"),
-    [
-        ({"id": "gzip", "level": 1}, gzip.compress(bytes(8 << 20))),
-        ({"id": "zlib", "level": 1}, zlib.compress(bytes(8 << 20))),
-        ({"id": "zstd", "level": 1}, numcodecs.Zstd().encode(bytes(8 << 20))),
-        ({"id": "zstd", "level": 1}, b"\x28\xb5\x2f\xfd\x00\x58" + bytes(20)),  # does not say to how much
-        ({"id": "zstd", "level": 1}, struct.pack("<II", 0x184D2A50, 0) + numcodecs.Zstd().encode(bytes(8 << 20))),
-        ({"id": "blosc", "cname": "lz4", "clevel": 5}, numcodecs.Blosc().encode(bytes(8 << 20))),
-        (None, bytes(1 << 20)),
-    ],
-)
-def test_a_chunk_that_unpacks_to_more_than_its_array_says_is_refused(client, v2, compressor, content):
-    edit(v2 / "cube/.zarray", compressor=compressor)
-    (v2 / "cube/0.0.0").write_bytes(content)
-    status, error = client.refused(packed(v2))
-    assert (status, "unpacks to more than its 480 bytes" in error) == (400, True), error
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"compressor": {"id": "lzma"}},
-        {"filters": [{"id": "zlib"}]},
-        {"compressor": {"id": "zlib"}, "filters": [{"id": "zlib"}]},
-    ],
-)
-def test_what_cannot_be_measured_is_refused(client, v2, change):
-    edit(v2 / "cube/.zarray", **change)
-    status, error = client.refused(packed(v2))
-    assert (status, "send it with one of blosc, gzip, zlib, zstd" in error) == (400, True), error
-
-
-def test_shards_are_not_taken_from_strangers(client, tmp_path):
-    zarr.create_array(tmp_path / "sharded.zarr", data=VALUES, chunks=(1, 3, 5), shards=(4, 6, 5))
-    assert "without shards" in client.refused(packed(tmp_path / "sharded.zarr"))[1]
-
-
-@pytest.mark.parametrize(
-    ("changes", "status"),
-    [
-        ({"shape": [4, 60_000, 50_000], "chunks": [4, 6, 5]}, 413),
-        ({"shape": [4, 60_000, 50_000], "chunks": [4, 60_000, 50_000]}, 400),
-        ({"shape": [1 << 30, 1 << 30, 1 << 30]}, 400),
-        ({"shape": [4, -6, 5]}, 400),
-    ],
-)
-def test_metadata_that_claims_huge_arrays_allocates_nothing(client, v2, changes, status):
-    edit(v2 / "cube/.zarray", **changes)
-    assert client.refused(packed(v2))[0] == status
+def client(server):
+    """Client that checks after each test that the server still predicts."""
+    yield server
+    np.testing.assert_array_equal(server.predict(VALUES)[0], Bicubic(2).predict(VALUES[None])[0])
 
 
 def header(shape, descr="<f4"):
@@ -176,6 +56,49 @@ def test_a_npy_of_objects_is_not_unpickled(client, tmp_path, ndim):
     np.save(stream, array, allow_pickle=True)
     assert client.refused(stream.getvalue())[0] == 400
     assert not (tmp_path / "exploded").exists()
+
+
+def netcdf(*, dims=(), variables=()):
+    """Header of a classic NetCDF file: dims as (name, size), float variables as (name, dimension ids, bytes)."""
+
+    def named(name):
+        return struct.pack(">i", len(name)) + name + bytes(-len(name) % 4)
+
+    def listed(tag, entries):
+        return struct.pack(">ii", tag if entries else 0, len(entries)) + b"".join(entries)
+
+    lengths = [named(name) + struct.pack(">i", size) for name, size in dims]
+    entries = [
+        named(name) + struct.pack(f">i{len(ids)}i", len(ids), *ids) + bytes(8) + struct.pack(">iii", 5, size, 8)
+        for name, ids, size in variables
+    ]
+    return b"CDF\x01" + bytes(4) + listed(10, lengths) + bytes(8) + listed(11, entries)
+
+
+def test_netcdf_variables_that_share_their_bytes_are_refused(client):
+    n = 250_000
+    variables = [(b"%08d" % number, (0,), 4 * n) for number in range(1000)]
+    status, error = client.refused(netcdf(dims=[(b"x", n)], variables=variables) + bytes(4 * n))
+    assert (status, "its variables share bytes" in error) == (400, True), error
+
+
+def test_a_netcdf_header_of_many_entries_is_refused(client):
+    variables = [(b"%08d" % number, (), 4) for number in range(20_000)]
+    status, error = client.refused(netcdf(variables=variables))
+    assert (status, "too many entries" in error) == (400, True), error
+
+
+@pytest.mark.parametrize("shape", [(4, 30_000, 30_000), (1 << 30, 1 << 30, 1 << 30)])
+def test_a_netcdf_that_claims_more_than_it_holds_is_refused(client, shape):
+    dims = list(zip((b"band", b"y", b"x"), shape, strict=True))
+    body = netcdf(dims=dims, variables=[(b"cube", (0, 1, 2), 480)]) + VALUES.tobytes()
+    status, error = client.refused(body)
+    assert (status, "cannot be read as classic NetCDF" in error) == (400, True), error
+
+
+def test_hdf5_is_refused_with_the_way_to_convert_it(client):
+    status, error = client.refused(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    assert (status, "convert it with nccopy -k nc6" in error) == (415, True)
 
 
 def test_a_tiff_of_huge_dimensions_allocates_nothing(client, tmp_path):

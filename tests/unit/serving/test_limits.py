@@ -1,4 +1,4 @@
-"""What one client does harms no other."""
+"""Bound every client: no client harms another."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,9 @@ from hsipipe.errors import ParamsError
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 
-from .conftest import DEADLINE_S, Gate, npy, wait_until
+from .conftest import DEADLINE_S, Gate, Source, npy, running, wait_until
+
+pytestmark = pytest.mark.xdist_group("servers")
 
 LR = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
 BLOCKING = np.random.default_rng(0).random((5, 6, 5), dtype=np.float32)
@@ -24,12 +25,19 @@ BLOCKING = np.random.default_rng(0).random((5, 6, 5), dtype=np.float32)
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
-    """Where requests keep their files; in the end there are none."""
+    """Folder for the files of requests; empty after each test."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     wait_until(lambda: not list(folder.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """Client of a server with short times for heads and bodies."""
+    with running(Source({"1": Bicubic(2)}), limits=Limits(head_s=0.2, body_s=0.2, grace_s=5.0)) as client:
+        yield client
 
 
 @contextmanager
@@ -71,9 +79,8 @@ def test_a_body_that_does_not_say_its_size_is_counted(serve):
     assert client.ask("POST", "/predict", npy(LR))[0] == 200
 
 
-def test_a_body_that_never_ends_is_given_up(serve):
-    client = serve(Bicubic(2), body_s=0.2)
-    with connected(client) as connection:
+def test_a_body_that_never_ends_is_given_up(hasty):
+    with connected(hasty) as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n\x93NUM")
         answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -84,16 +91,14 @@ def test_a_body_that_never_ends_is_given_up(serve):
     ("begin", "answer"),
     [(b"", b""), (b"POST /predict HTTP/1.1\r\nHost:", b"HTTP/1.1 408 "), (b"\r\n\r\n", b"HTTP/1.1 4")],
 )
-def test_a_head_that_never_ends_is_given_up(serve, begin, answer):
-    client = serve(Bicubic(2), head_s=0.2)
-    with connected(client) as connection:
+def test_a_head_that_never_ends_is_given_up(hasty, begin, answer):
+    with connected(hasty) as connection:
         connection.sendall(begin)
         assert until_closed(connection).startswith(answer)
 
 
-def test_a_second_head_on_a_connection_has_the_same_time(serve):
-    client = serve(Bicubic(2), head_s=0.2)
-    with connected(client) as connection:
+def test_a_second_head_on_a_connection_has_the_same_time(hasty):
+    with connected(hasty) as connection:
         connection.sendall(b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /model HTTP/1.1\r\nHost")
@@ -114,23 +119,21 @@ def test_a_slow_prediction_is_not_taken_for_a_slow_head(serve):
     assert answers[0][0].shape == (5, 12, 10)
 
 
-def test_garbage_is_answered_with_a_clear_error(serve):
-    client = serve(Bicubic(2))
+def test_garbage_is_answered_with_a_clear_error(bicubic):
     for garbage in (b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"GET / HTTP/9\r\n\r\n", os.urandom(4096) + b"\r\n\r\n"):
-        with connected(client) as connection:
+        with connected(bicubic) as connection:
             connection.sendall(garbage)
             answer = until_closed(connection)
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert "Expected HTTP/1.1" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
-    assert client.ask("POST", "/predict", npy(LR))[0] == 200
+    assert bicubic.ask("POST", "/predict", npy(LR))[0] == 200
 
 
-def test_garbage_in_a_chunked_body_ends_that_connection_alone(serve, temporary):
-    client = serve(Bicubic(2))
-    with connected(client) as connection:
+def test_garbage_in_a_chunked_body_ends_that_connection_alone(bicubic):
+    with connected(bicubic) as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         until_closed(connection)
-    assert client.ask("POST", "/predict", npy(LR))[0] == 200
+    assert bicubic.ask("POST", "/predict", npy(LR))[0] == 200
 
 
 def test_clients_that_break_off_leave_nothing(serve, temporary):
@@ -249,11 +252,10 @@ def test_limits_that_make_no_sense_are_refused(limits):
         Limits(**limits)
 
 
-def test_no_file_of_a_request_outlives_it(serve, temporary):
-    client = serve(Bicubic(2))
-    for body in (npy(LR), npy(LR)[:-1], b"PK\x03\x04", b"x"):
-        client.ask("POST", "/predict", body)
-    wait_until(lambda: not list(Path(temporary).iterdir()))
+def test_no_file_of_a_request_outlives_it(bicubic, temporary):
+    for body in (npy(LR), npy(LR)[:-1], b"CDF\x01", b"x"):
+        bicubic.ask("POST", "/predict", body)
+    wait_until(lambda: not list(temporary.iterdir()))
 
 
 def test_what_is_in_flight_at_the_end_is_answered(serve):
