@@ -34,7 +34,7 @@ from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.evaluation.fusion_rows import UNTRAINED
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.device import device_for

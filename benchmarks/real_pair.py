@@ -28,7 +28,7 @@ from hsipipe.degradation.registration import pair_warnings
 from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.evaluation.fusion_rows import UNTRAINED
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel

@@ -28,14 +28,23 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             UnknownNameError: The name is not in the table; the message lists the names.
         """
-        if name not in self._table:
-            close = get_close_matches(name, self._table, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise UnknownNameError(
-                f"Unknown {self.kind} {name!r}.{hint} Known {self.kind}s: {', '.join(sorted(self._table))}."
-            )
+        self.check(name)
         module, _, attribute = self._table[name].partition(":")
         return cast(T, _import(module, attribute))
+
+    def check(self, name: str) -> None:
+        """Refuse a name that is not in the table, without importing anything.
+
+        Raises:
+            UnknownNameError: With the names that there are, and the closest one.
+        """
+        if name in self._table:
+            return
+        close = get_close_matches(name, self._table, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UnknownNameError(
+            f"Unknown {self.kind} {name!r}.{hint} Known {self.kind}s: {', '.join(sorted(self._table))}."
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)

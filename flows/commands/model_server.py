@@ -8,7 +8,7 @@ from pathlib import Path
 import dask
 
 from hsipipe.errors import ParamsError
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import ModelSource, Pinned, describe

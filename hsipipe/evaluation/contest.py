@@ -15,7 +15,7 @@ from hsipipe.evaluation.evaluate import pair_digest
 from hsipipe.evaluation.gate import Scores
 from hsipipe.evaluation.metrics import score
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.params import SamplingParams
 from hsipipe.progress import progress
 from hsipipe.protocols import Protocol

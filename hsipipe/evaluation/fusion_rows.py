@@ -20,7 +20,6 @@ from hsipipe.evaluation.rows import (
     pca_row,
     single_image_rows,
 )
-from hsipipe.methods.base import SuperResolver
 from hsipipe.methods.cnmf import Cnmf
 from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.methods.fusion.model import FusionModel
@@ -29,6 +28,7 @@ from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.hysure import HySure
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.methods.sfim import Sfim
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.params import FusionParams, SamplingParams
 
 UNTRAINED: tuple[Callable[..., SuperResolver], ...] = (Sfim, Gsa, Cnmf, HySure)

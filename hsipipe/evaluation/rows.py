@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import DegradedPairs
 from hsipipe.degradation.pairs import Pair
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.methods.base import SpreadResolver, SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.methods.pca_ceiling import PcaCeiling
 from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.methods.super_resolver import SpreadResolver, SuperResolver
 from hsipipe.params import SamplingParams
 
 Prediction = NDArray[np.floating[Any]]

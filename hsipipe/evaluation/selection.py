@@ -9,7 +9,7 @@ from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.params import SamplingParams
 from hsipipe.progress import progress
 

@@ -16,8 +16,8 @@ from hsipipe.formats.georeference import refine
 from hsipipe.inference.pair import MsiFile, pair_notes, psf_of, read_msi, response_of
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import COMMAND, Wording
-from hsipipe.methods.base import SensorResolver, SuperResolver
 from hsipipe.methods.dmgasr.windows import same_centres
+from hsipipe.methods.super_resolver import SensorResolver, SuperResolver
 
 TILE = 64
 """Edge of a tile in LR pixels, unless a caller says otherwise."""

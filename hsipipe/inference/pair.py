@@ -16,8 +16,8 @@ from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import Wording
-from hsipipe.methods.base import SuperResolver, check_msi
 from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.super_resolver import SuperResolver, check_msi
 
 TOLERANCE = 0.5
 """How far in HR pixels the corners of the two images may lie apart; files round their coordinates."""

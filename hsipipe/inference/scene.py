@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from hsipipe.errors import ModelInputError
-from hsipipe.methods.base import SceneResolver, SpreadResolver, SuperResolver, check_input, check_msi
+from hsipipe.methods.super_resolver import SceneResolver, SpreadResolver, SuperResolver, check_input, check_msi
 from hsipipe.progress import progress
 
 

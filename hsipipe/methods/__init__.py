@@ -1,1 +1,1 @@
-"""Super-resolvers and the networks that they are made of."""
+"""The methods: one file each, and the catalogue of their names."""

@@ -1,222 +1,380 @@
-"""What every super-resolver is, and the one check of what it is given."""
+"""The base classes of all methods: a method is a row of the result table, trained or not.
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+A method without training subclasses :class:`Method` and gives ``of_frame`` and ``predict``. A network of a single image
+subclasses :class:`NetworkMethod` and gives its ``Settings``, ``__init__`` and ``forward``; training, prediction,
+back-projection, saving and loading are here. Methods of an image pair: :mod:`hsipipe.methods.fusion`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from hsipipe.bands import band_label
-from hsipipe.errors import ModelInputError
+from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.diffusion.consistency import Resampler, back_project
+from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint, save_config
+from hsipipe.methods.losses import cube_loss
+from hsipipe.methods.super_resolver import Batch, check_input, refuse_msi
+from hsipipe.params import Group, HardwareParams, LossParams, SamplingParams, TrainingParams
+from hsipipe.patches.dataset import PatchArrays
+from hsipipe.patches.draws import Draws
+from hsipipe.patches.sample import spread
 
-Batch = NDArray[np.float32]
+Network = Callable[..., Tensor]
+"""A method's network as the training loop has wrapped it; called as ``network(...)``, like ``forward``."""
+Ceiling = Callable[[Batch, Batch | None, Batch], NDArray[Any]]
+"""LR-HSI (C, h, w), HR-MSI (c, H, W) or None, and truth (C, H, W) to an upper bound (C, H, W)."""
 
 
-@runtime_checkable
-class SuperResolver(Protocol):
-    """Predicts HR cubes out of LR cubes, in fusion with an HR-MSI, and of nothing else: the truth has no way in."""
+class NoSettings(Group):
+    """The settings of a method that has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The sensors and images that a method is made for.
+
+    Attributes:
+        bands: Bands C of the HSI.
+        scale: Ratio s of the pixel sizes.
+        psf: Of the HSI's sensor.
+        msi_bands: Bands c of the HR-MSI; 0: there is none.
+        response: Spectral response (c, C) of the HR-MSI's sensor; None: unknown.
+        patch: Edge of a training patch in HR pixels.
+        wavelength_nm: Band centres (C,); None: unknown.
+    """
+
+    bands: int
+    scale: int
+    psf: Psf = BICUBIC
+    msi_bands: int = 0
+    response: NDArray[np.float64] | None = None
+    patch: int = 64
+    wavelength_nm: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, patches: PatchArrays) -> "Frame":
+        """Read the frame off a patch store."""
+        attrs = patches.attrs
+        bands, patch, _ = patches.shape("hr")
+        centres, response = attrs.get("wavelength_nm"), attrs.get("response")
+        return cls(
+            bands,
+            int(attrs["scale"]),
+            Psf(**attrs["psf"]),
+            patches.shape("msi")[0] if "msi" in patches.names else 0,
+            None if response is None else np.asarray(response, dtype=np.float64),
+            patch,
+            None if centres is None else tuple(map(float, centres)),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The patches that a method is trained on and chosen by.
+
+    Attributes:
+        train: ``train.zarr`` of the patch store.
+        val: ``val.zarr`` of the patch store.
+        latents: Folder of the latents, for a method that the catalogue gives them to.
+        gae: Folder of the autoencoder that made them.
+    """
+
+    train: PatchArrays
+    val: PatchArrays
+    latents: Path | None = None
+    gae: Path | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The sensors of the patches."""
+        return Frame.of(self.train)
+
+
+class Method(ABC):
+    """A row of the result table. It sees the observations alone; the truth has no way in.
+
+    Attributes:
+        KIND: Name of the class's first entry in the catalogue; saved models are found by it.
+        DESCRIPTION: One sentence for the report.
+        FUSES: Whether it needs an HR-MSI.
+        WHOLE_SCENE: Whether it takes a scene as one image instead of tiles.
+        Settings: Its entry in params.yaml, typed.
+        scale: Ratio s of the pixel sizes.
+        label: Name of its row; None: KIND.
+    """
+
+    KIND: ClassVar[str]
+    DESCRIPTION: ClassVar[str]
+    FUSES: ClassVar[bool] = False
+    WHOLE_SCENE: ClassVar[bool] = False
+    Settings: ClassVar[type[Group]] = NoSettings
+    scale: int
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
-
-    @property
-    def scale(self) -> int:
-        """Ratio of the pixel sizes, s."""
+        """Name of its row in tables."""
+        return self.label or self.KIND
 
     @property
     def bands(self) -> int | None:
         """Bands C that it was made for; None: any number."""
+        return None
 
     @property
     def msi_bands(self) -> int | None:
         """Bands c of the HR-MSI that it fuses; 0: it takes none; None: any number."""
+        return None if self.FUSES else 0
 
     @property
     def nfe(self) -> int:
         """Network evaluations per image; 0 without a network."""
+        return 0
 
+    @abstractmethod
     def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
-        """Predict deterministically.
+        """Predict (B, C, H, W) of (B, C, h, w); see :class:`hsipipe.methods.super_resolver.SuperResolver`."""
+
+    @classmethod
+    @abstractmethod
+    def untrained(cls, settings: Any, data: TrainingData) -> Self:
+        """Make the method before its first training step, with the statistics that it takes of the training patches.
 
         Args:
-            lr: (B, C, h, w) float32, full range 1.0.
-            msi: HR-MSI (B, c, H, W) float32 of the same places, for a model that fuses.
-            origin: LR row and column of the images in their scene, for models whose noise has a place.
-
-        Returns:
-            (B, C, H, W) float32 with H = s h, W = s w.
-
-        Raises:
-            ModelInputError: See :func:`check_input` and :func:`check_msi`.
+            settings: An instance of `Settings`.
+            data: The patches.
         """
 
+    def prepared(self, sampling: SamplingParams) -> Self:
+        """The same weights, not copied, with predictions made in another way."""
+        del sampling
+        return self
 
-@runtime_checkable
-class SceneResolver(SuperResolver, Protocol):
-    """A super-resolver that learns something of a whole scene before it predicts its parts.
-
-    Its :meth:`predict` takes the images that it is given for whole scenes, unless :meth:`for_scene` has bound it.
-    """
-
-    def for_scene(self, lr: Batch, msi: Batch) -> "SuperResolver":
-        """The same weights, not copied, bound to a scene: tiles of it then agree.
-
-        Args:
-            lr: The whole LR-HSI (C, h, w) float32.
-            msi: The whole HR-MSI (c, H, W) float32.
-
-        Raises:
-            ModelInputError: As :meth:`predict`.
-        """
-
-
-@runtime_checkable
-class SpreadResolver(SuperResolver, Protocol):
-    """A super-resolver whose prediction is the mean of samples, and that knows how far they lie apart."""
+    def ceilings(self) -> Mapping[str, Ceiling]:
+        """Upper bounds that use the truth, by the name of their row; never results."""
+        return {}
 
     @property
-    def samples(self) -> int:
-        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+    def components(self) -> int | None:
+        """Numbers per pixel of its spectral representation, for the PCA ceiling of the same size; None: no such."""
+        return None
 
-    def with_samples(self, samples: int) -> "SpreadResolver":
-        """The same weights with another number of samples."""
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Plain values that :meth:`load` needs to build the same method; ``kind`` and ``name`` are added on saving."""
 
-    def predict_with_spread(
-        self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
-    ) -> tuple[Batch, Batch]:
-        """As :meth:`predict`, and with it the standard deviation of the samples.
+    def save(self, folder: Path) -> None:
+        """Write the method into the existing `folder`."""
+        save_config(folder, {"kind": self.KIND, "name": self.name, **self.config()})
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build the method without trained weights."""
+
+    @classmethod
+    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
+        """Read what :meth:`save` wrote, onto a device.
+
+        Raises:
+            MissingInputError: The folder holds no model.
+            IntegrityError: A file is corrupt.
+        """
+        del device
+        config = read_config(folder)
+        return cls.from_config(config).named(config.get("name"))
+
+    def named(self, label: str | None) -> Self:
+        """The same method under the name of another entry of the catalogue."""
+        self.label = label
+        return self
+
+
+class Trainable(Method):
+    """A method that is trained: :func:`hsipipe.training.train.train_method` drives it.
+
+    Attributes:
+        ARRAYS: Arrays of a training batch.
+    """
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr")
+
+    def network(self) -> nn.Module:
+        """The module whose weights are trained."""
+        return cast(nn.Module, self)
+
+    def with_network(self, network: nn.Module) -> Self:
+        """The method around other weights of :meth:`network`, such as their moving average."""
+        return cast(Self, network)
+
+    def batches_from(self, data: TrainingData) -> Path:
+        """The store of training batches."""
+        return data.train.path
+
+    def cut(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
+        """The part of a batch that is trained on in this step; all of it by default."""
+        del draws
+        return batch
+
+    @abstractmethod
+    def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
+        """The loss of a batch; the mean over equal parts of a batch is that of the whole.
 
         Args:
-            lr: (B, C, h, w) float32, full range 1.0.
-            msi: HR-MSI (B, c, H, W) float32, for a model that fuses.
-            origin: LR row and column of the images in their scene.
-
-        Returns:
-            Mean and standard deviation of the samples, each (B, C, H, W) float32. The deviation is that of a single
-            sample (K - 1 in its denominator), and zero where there is but one.
-
-        Raises:
-            ModelInputError: See :func:`check_input`.
+            network: :meth:`network` as the loop has wrapped it: call it where gradients are needed.
+            batch: `ARRAYS`, on the device.
+            draws: Random numbers of this step.
         """
 
+    @classmethod
+    def check_hardware(cls, settings: Any, hardware: HardwareParams) -> None:
+        """Refuse hardware that the training cannot use.
 
-@runtime_checkable
-class SensorResolver(SuperResolver, Protocol):
-    """A super-resolver that may serve sensors of other bands than those it was trained on."""
+        Raises:
+            ParamsError: With what to change.
+        """
+        del settings, hardware
+
+
+class LossSettings(TrainingParams):
+    """The settings of a network that is trained between cubes."""
+
+    loss: LossParams
+
+
+class NetworkMethod(nn.Module, Trainable):
+    """A network that super-resolves the LR-HSI alone: it predicts what interpolation misses.
+
+    Args:
+        frame: The sensors.
+        settings: An instance of `Settings`.
+    """
+
+    Settings: ClassVar[type[LossSettings]] = LossSettings
+
+    def __init__(self, frame: Frame, settings: Any) -> None:
+        super().__init__()
+        self.frame, self.settings, self.scale = frame, settings, frame.scale
+        self.consistency = 0
+        # Networks without parameters of their own still need a device.
+        self.register_buffer("_device", torch.zeros(()), persistent=False)
 
     @property
-    def wavelength_nm(self) -> tuple[float, ...] | None:
-        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+    def psf(self) -> Psf:
+        """PSF of the LR images that it is trained for."""
+        return self.frame.psf
 
-    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "SensorResolver":
-        """The same weights for a sensor of these band centres (C,).
+    @property
+    def bands(self) -> int:
+        """Band count C."""
+        return self.frame.bands
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image."""
+        return 1
+
+    @classmethod
+    def untrained(cls, settings: Any, data: TrainingData) -> Self:
+        """Build the network with initial weights by the seed, then :meth:`measure` the training patches."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            method = cls(data.frame, settings)
+        method.measure(data)
+        return method
+
+    def measure(self, data: TrainingData) -> None:
+        """Take statistics of the training patches into buffers; none by default."""
+
+    def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
+        """The loss between cubes of ``settings.loss``."""
+        del draws
+        hr, lr = batch["hr"], batch["lr"]
+        # Interpolated outside of the network: in mixed precision its inside has fewer digits than the image.
+        return cube_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
+
+    def resampler(self, lr: Tensor) -> Resampler:
+        """Interpolation to the HR grid and degradation back, for images of this size (B, C, h, w)."""
+        height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
+        return Resampler(height, width, scale=self.scale, like=lr, psf=self.psf)
+
+    def prepared(self, sampling: SamplingParams) -> Self:
+        """The same weights, not copied, with as much back-projection as `sampling` asks for."""
+        other = copy(self)
+        other.consistency = sampling.consistency
+        return other
+
+    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Super-resolve a batch.
+
+        Args:
+            lr: (B, C, h, w) float32, scaled as in training.
+            msi: Refused.
+            origin: Without effect: there is no noise.
+
+        Returns:
+            (B, C, H, W) float32.
 
         Raises:
-            ModelInputError: It cannot; the message says why.
+            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
+        del origin
+        refuse_msi(msi, name=self.name)
+        check_input(lr, bands=self.bands)
+        with torch.inference_mode():
+            # One by one, so that a prediction does not depend on its neighbours in the batch.
+            return as_batch([self._predict(image) for image in lr])
 
+    def _predict(self, image: np.ndarray) -> Tensor:
+        lr = as_tensor(image, like=cast(Tensor, self._device))
+        resampler = self.resampler(lr)
+        return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
 
-def check_input(lr: NDArray[np.generic], *, bands: int | None, remedy: str | None = None) -> None:
-    """Check a batch before a model touches it.
+    def config(self) -> dict[str, Any]:
+        """Frame, settings and back-projection as plain values."""
+        frame = {"bands": self.bands, "scale": self.scale, "psf": asdict(self.psf), "patch": self.frame.patch}
+        settings = self.settings.model_dump(mode="json")
+        return {"frame": frame, "settings": settings, "consistency": self.consistency}
 
-    Args:
-        lr: Should be (B, C, h, w) float32 without NaN or Inf.
-        bands: Bands that the model was made for; None: any number.
-        remedy: What mends another number of bands, if it is not a choice of bands.
-
-    Raises:
-        ModelInputError: What was got, what was expected, how to mend it.
-    """
-    _check_batch(lr, name="lr", letters="B, C, h, w")
-    if bands is not None and lr.shape[1] != bands:
-        raise ModelInputError(
-            f"Got {lr.shape[1]} bands in shape {lr.shape}, expected {bands}; "
-            f"{remedy or 'select the bands that the model was trained on, in their order (axis 1)'}."
-        )
-    _check_values(lr, name="lr")
-
-
-def check_msi(msi: NDArray[np.generic] | None, lr: NDArray[np.generic], *, scale: int, bands: int | None) -> Batch:
-    """Check the HR-MSI of a batch that was checked itself, and give it back.
-
-    Args:
-        msi: Should be (B, c, H, W) float32 of the same places as `lr`, without NaN or Inf.
-        lr: (B, C, h, w).
-        scale: Ratio s that the model was made for.
-        bands: Bands c that the model was made for; None: any number.
-
-    Raises:
-        ModelInputError: What was got, what was expected, how to mend it.
-    """
-    if msi is None:
-        raise ModelInputError(
-            "Got no HR-MSI, expected one beside the LR-HSI, because this model fuses the two; give it as msi= "
-            "(B, c, H, W), or take a single-image model."
-        )
-    _check_batch(msi, name="msi", letters="B, c, H, W")
-    if len(msi) != len(lr):
-        raise ModelInputError(f"Got {len(msi)} HR-MSI for {len(lr)} LR-HSI, expected one for each.")
-    expected = tuple(scale * size for size in lr.shape[2:])
-    if msi.shape[2:] != expected:
-        raise ModelInputError(_misfit(msi.shape, lr.shape, scale=scale, expected=expected))
-    if bands is not None and msi.shape[1] != bands:
-        raise ModelInputError(
-            f"Got an HR-MSI of {msi.shape[1]} bands, expected {bands}; select the bands that the model was trained "
-            "with, in their order (axis 1)."
-        )
-    _check_values(msi, name="msi")
-    return np.asarray(msi, dtype=np.float32)
-
-
-def refuse_msi(msi: NDArray[np.generic] | None, *, name: str) -> None:
-    """What a single-image model does with an HR-MSI, so that nobody thinks that it was used.
-
-    Raises:
-        ModelInputError: There is one.
-    """
-    if msi is not None:
-        raise ModelInputError(
-            f"Got an HR-MSI, but {name} super-resolves the LR-HSI alone; leave it out, or take a fusion model."
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into the existing `folder`."""
+        save_checkpoint(
+            folder, weights=self.state_dict(), config={"kind": self.KIND, "name": self.name, **self.config()}
         )
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a network without trained weights."""
+        frame = {**config["frame"], "psf": Psf(**config["frame"]["psf"])}
+        method = cls(Frame(**frame), cls.Settings.model_validate(config["settings"]))
+        method.consistency = int(config["consistency"])
+        return method
 
-def _misfit(msi: tuple[int, ...], lr: tuple[int, ...], *, scale: int, expected: tuple[int, ...]) -> str:
-    ratios = tuple(high / low for high, low in zip(msi[2:], lr[2:], strict=True))
-    got = (
-        f"Got an HR-MSI of {msi[2]} x {msi[3]} pixels for an LR-HSI of {lr[2]} x {lr[3]}, expected "
-        f"{expected[0]} x {expected[1]} at scale {scale}"
-    )
-    if ratios[0] != ratios[1] or ratios[0] % 1:
-        return (
-            f"{got}: the ratio is {ratios[0]:.4g} x {ratios[1]:.4g} and must be one whole number; crop both to the "
-            "same ground, or resample the HR-MSI to a pixel that divides that of the LR-HSI."
-        )
-    return f"{got}: the ratio is {ratios[0]:g}; take a model of that scale, or resample the HR-MSI."
-
-
-def _check_batch(images: NDArray[np.generic], *, name: str, letters: str) -> None:
-    if not isinstance(images, np.ndarray):
-        raise ModelInputError(
-            f"Got a {type(images).__name__}, expected a numpy array ({letters}) of float32; convert it first."
-        )
-    if images.ndim != 4:
-        hint = f"add the batch axis with {name}[None]" if images.ndim == 3 else "arrange it as batch, band, row, column"
-        raise ModelInputError(f"Got shape {images.shape}, expected four dimensions ({letters}); {hint}.")
-    if 0 in images.shape:
-        raise ModelInputError(f"Got shape {images.shape}, expected at least one image, band, row and column.")
+    @classmethod
+    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
+        """Read what :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
+        return load_module(folder, cls.from_config).to(device).named(read_config(folder).get("name"))
 
 
-def _check_values(images: NDArray[np.generic], *, name: str) -> None:
-    if images.dtype != np.float32:
-        raise ModelInputError(
-            f"Got {images.dtype} values, expected float32 with 1.0 as the full range; "
-            f"divide by the data set's scale and use {name}.astype(np.float32)."
-        )
-    finite = np.isfinite(images)
-    if not finite.all():
-        band = int(np.argwhere(~finite)[0][1])
-        raise ModelInputError(
-            f"Got {int(images.size - finite.sum())} NaN or Inf values, the first in {band_label(band)}, "
-            "expected finite values; fill or crop them away."
-        )
+def sample_of(patches: PatchArrays, wanted: int) -> dict[str, NDArray[Any]]:
+    """At most `wanted` patches, evenly spread over a store, for statistics."""
+    return patches.read(spread(len(patches), wanted))
+
+
+def as_tensor(image: np.ndarray, *, like: Tensor) -> Tensor:
+    """(C, H, W) as a batch of one, on the device of `like`."""
+    # A copy: torch takes neither read-only nor turned arrays.
+    return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(like.device)
+
+
+def as_batch(images: "list[Tensor] | tuple[Tensor, ...] | Iterator[Tensor]") -> np.ndarray:
+    """Images (1, C, H, W) as one array (B, C, H, W) float32."""
+    return np.concatenate([image.float().cpu().numpy() for image in images])

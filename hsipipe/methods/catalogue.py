@@ -1,25 +1,111 @@
-"""The models by name, and loading one from its folder."""
+"""The methods by name, their settings, and loading one from its folder; ``catalogue.yaml`` has a line for each."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
 
 from hsipipe.errors import IntegrityError
-from hsipipe.methods.base import SuperResolver
-from hsipipe.methods.checkpoint import read_config
+from hsipipe.params import GaeParams, Group, Params, inherited, parse_group
 from hsipipe.registry import Registry
-from hsipipe.storage.manifest import digest, verify
 
-MODELS: Registry[Any] = Registry(
-    "model",
-    {
-        "dmgasr": "hsipipe.methods.dmgasr.method:Dmgasr",
-        "pca-residual": "hsipipe.methods.pca_residual:PcaResidual",
-        "fusion-fast": "hsipipe.methods.fusion_fast:FusionFast",
-        "ddpmfus": "hsipipe.methods.ddpmfus:DdpmFus",
-        "hsrdiff": "hsipipe.methods.hsrdiff:HsrDiff",
-        "residual-fusion": "hsipipe.methods.residual_fusion:ResidualFusion",
-    },
-)
+if TYPE_CHECKING:
+    from hsipipe.methods.base import Method
+
+_TABLE = "catalogue.yaml"
+_LATENTS = "data/latents/"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the catalogue.
+
+    Attributes:
+        name: Of the method.
+        where: Its class as ``module:attribute``.
+        code: Its own file or folder in the project.
+        reads: The input of its training.
+        like: The entry whose settings it starts from.
+        takes: A single image, or a pair.
+    """
+
+    name: str
+    where: str
+    code: str
+    reads: str
+    like: str
+    takes: Literal["lr", "pair"]
+
+    @property
+    def fuses(self) -> bool:
+        """Whether it needs an HR-MSI."""
+        return self.takes == "pair"
+
+    @property
+    def autoencoder(self) -> str | None:
+        """Name of the autoencoder whose latents it is trained on; None: it is trained on patches."""
+        return self.reads.removeprefix(_LATENTS) if self.reads.startswith(_LATENTS) else None
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """Every line of the catalogue by name."""
+    lines = _table()["catalogue"]
+    return {name: Entry(name, line.pop("class"), **line) for name, line in lines.items()}
+
+
+def autoencoders() -> Mapping[str, str]:
+    """The names of the autoencoders, and the entry of ``gae`` that each is like."""
+    return {name: line["like"] for name, line in _table()["autoencoders"].items()}
+
+
+@cache
+def methods() -> "Registry[type[Method]]":
+    """The classes by name, imported when one is asked for."""
+    return Registry("method", {entry.name: entry.where for entry in entries().values()})
+
+
+def entry(name: str) -> Entry:
+    """A line of the catalogue.
+
+    Raises:
+        UnknownNameError: There is no such method; the message lists them.
+    """
+    methods().check(name)
+    return entries()[name]
+
+
+def method_settings(params: Params, name: str, *, seed: int | None = None) -> Group:
+    """The settings of a method in params.yaml, checked.
+
+    Args:
+        params: All of params.yaml.
+        name: Name of the method.
+        seed: In the place of the seed of the settings, where they have one.
+
+    Raises:
+        UnknownNameError: There is no such method.
+        ParamsError: Its settings are missing, or a key is unknown, missing or does not fit.
+    """
+    tree = inherited(params.methods, name, entry(name).like)
+    kind = methods()[name].Settings
+    if seed is not None and "seed" in kind.model_fields:
+        tree = {**tree, "seed": seed}
+    return parse_group(kind, tree, source="params.yaml", prefix=f"methods.{name}.")
+
+
+def gae_settings(params: Params, name: str) -> GaeParams:
+    """The settings of an autoencoder in params.yaml, checked.
+
+    Raises:
+        ParamsError: They are missing, or a key is unknown, missing or does not fit.
+    """
+    tree = inherited(params.gae, name, autoencoders().get(name, name))
+    return parse_group(GaeParams, tree, source="params.yaml", prefix=f"gae.{name}.")
 
 
 def saved_name(folder: Path) -> str:
@@ -29,14 +115,18 @@ def saved_name(folder: Path) -> str:
         MissingInputError: The folder holds no model.
         IntegrityError: Its configuration is not JSON.
     """
+    from hsipipe.methods.checkpoint import read_config
+
     config = read_config(folder)
+    if config.get("name") == "regression":
+        return f"{config['kind']}-regression"
     if "name" in config:
         return str(config["name"])
-    objective = config.get("net", {}).get("objective")
-    return "regression" if objective == "regression" else str(config.get("kind", "(none)"))
+    kind = str(config.get("kind", "(none)"))
+    return f"{kind}-regression" if config.get("net", {}).get("objective") == "regression" else kind
 
 
-def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = None) -> SuperResolver:
+def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = None) -> "Method":
     """Load a super-resolver that was trained and saved by this project; needs no MLflow.
 
     Every byte is compared with the folder's manifest first.
@@ -55,6 +145,9 @@ def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = 
         IntegrityError: A file is corrupt, or the folder is not the one that the digest is of.
         UnknownNameError: The folder holds a kind of model that this version does not know.
     """
+    from hsipipe.methods.checkpoint import read_config
+    from hsipipe.storage.manifest import digest, verify
+
     path = Path(folder)
     config = read_config(path)
     if sha256 is not None and (got := digest(path)) != sha256:
@@ -63,6 +156,9 @@ def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = 
             "Copy the right one there."
         )
     verify(path)
-    kind = str(config.get("kind", "(none)"))
-    model: SuperResolver = MODELS[kind].load(path, device=device)
-    return model
+    return methods()[str(config.get("kind", "(none)"))].load(path, device=device)
+
+
+def _table() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load(files("hsipipe.methods").joinpath(_TABLE).read_text(encoding="utf-8"))
+    return tree

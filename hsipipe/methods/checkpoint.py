@@ -22,6 +22,11 @@ def save_checkpoint(folder: Path, *, weights: Mapping[str, Tensor], config: Mapp
     """Write weights and configuration into the existing `folder`."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     save_file(plain, folder / WEIGHTS)
+    save_config(folder, config)
+
+
+def save_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write the configuration of a method into the existing `folder`; a method without training has nothing else."""
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 

@@ -1,13 +1,14 @@
 """CNMF: both images are unmixed in turn into the same endmembers and abundances."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.base import Batch
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels
+from hsipipe.methods.super_resolver import Batch
 
 Floats = NDArray[np.float32]
 
@@ -48,10 +49,8 @@ class Cnmf(WholeSceneFusion):
     high_updates: int = 100
     seed: int = 0
 
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return "cnmf"
+    KIND: ClassVar[str] = "cnmf"
+    DESCRIPTION: ClassVar[str] = "Coupled non-negative matrix factorisation of both images; needs no training."
 
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""

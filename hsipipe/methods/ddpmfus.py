@@ -1,15 +1,34 @@
-"""DDPM-Fus (arXiv 2307.03423): a U-Net that predicts the noise of the HR-HSI beside the two images."""
+"""DDPM-Fus (arXiv 2307.03423): a U-Net that predicts the noise of the HR-HSI, conditioned on the two images."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 from torch import Tensor
+from torch.nn.functional import l1_loss
 
 from hsipipe.methods.fusion.cube_diffusion import CubeDiffusion
-from hsipipe.methods.fusion.setup import Denoising, Pairing
+from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionSettings, Pairing
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import UnetParams
+
+
+class DdpmfusSettings(FusionSettings):
+    """Sizes and training of DDPM-Fus."""
+
+    unet: UnetParams
+
+    @model_validator(mode="after")
+    def _noise_can_be_predicted(self) -> "DdpmfusSettings":
+        if self.diffusion.schedule != "linear":
+            raise ValueError(
+                f"diffusion.schedule must be linear, got {self.diffusion.schedule}: the network predicts noise, and "
+                "from pure noise x_0 follows by a division by sqrt(gamma_T), which the cosine makes almost zero"
+            )
+        if self.diffusion.validation_steps < 2:
+            raise ValueError("diffusion.validation_steps must be at least 2: one step of predicted noise gives noise")
+        return self
 
 
 class DdpmFus(CubeDiffusion):
@@ -23,7 +42,9 @@ class DdpmFus(CubeDiffusion):
         response: Spectral response (c, C) of the training pairs.
     """
 
-    KIND = "ddpmfus"
+    KIND: ClassVar[str] = "ddpmfus"
+    DESCRIPTION: ClassVar[str] = "DDPM-Fus: a diffusion of the HR-HSI by a U-Net, conditioned on both images."
+    Settings = DdpmfusSettings
 
     def __init__(
         self,
@@ -46,7 +67,18 @@ class DdpmFus(CubeDiffusion):
         """A model without trained weights."""
         return cls(pairing, denoising, unet=UnetParams.model_validate(net["unet"]), patch=int(net["patch"]))
 
-    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+    @classmethod
+    def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
+        """A model with initial weights."""
+        own = settings.diffusion
+        denoising = Denoising(settings.objective, own.schedule, own.steps, "epsilon", scale_input=False)
+        return cls(pairing, denoising, unet=settings.unet, patch=patch, response=response)
+
+    def distance(self, made: Estimate) -> Tensor:
+        """l1 of the noise, as in the paper; of the cube, where the network is a regression."""
+        return l1_loss(made.prediction, made.target)
+
+    def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """The U-Net."""
         result: Tensor = self.unet(noisy, condition, level)
         return result

@@ -1,19 +1,40 @@
 """fusion-fast: few steps from a guided interpolation, in a whitened subspace that the LR-HSI itself spans."""
 
-from typing import Any, Self, cast
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from hsipipe.diffusion.consistency import PairObservation
+from hsipipe.errors import ParamsError
+from hsipipe.methods.base import Ceiling
 from hsipipe.methods.fusion.guided_filter import guided_upsample
+from hsipipe.methods.fusion.losses import projected_loss
 from hsipipe.methods.fusion.model import FusionModel
-from hsipipe.methods.fusion.setup import Denoising, Given, Pairing
+from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionSettings, Given, Pairing
 from hsipipe.methods.fusion.subspace import Subspace
 from hsipipe.methods.networks.unet import NoiseLevelEmbedding
+from hsipipe.params import LossParams, Positive
+
+
+class FusionFastSettings(FusionSettings):
+    """Sizes and training of fusion-fast."""
+
+    components: Positive
+    """Directions L of the spectral subspace that is estimated from the LR-HSI; at most its bands are taken."""
+    windows: Annotated[list[Positive], Field(min_length=1)]
+    """Radii in LR pixels of the windows in which the LR-HSI is regressed on the HR-MSI; the first is the start."""
+    width: Annotated[int, Field(gt=0, multiple_of=2)]
+    """Features of the network."""
+    blocks: Positive
+    """Residual blocks of the network."""
+    loss: LossParams
 
 
 class _Block(nn.Module):
@@ -39,7 +60,7 @@ class _Block(nn.Module):
 
 
 class FusionFast(FusionModel):
-    """Our own model, for any number of bands on either side.
+    """A few-step diffusion for any number of bands on either side.
 
     The LR-HSI is interpolated with the HR-MSI as its guide and projected onto the cubes that both sensors would have
     seen so; that is the start. What it still misses, in the subspace of the LR-HSI and over its scales there, is
@@ -57,7 +78,9 @@ class FusionFast(FusionModel):
         response: Spectral response (c, C) of the training pairs.
     """
 
-    KIND = "fusion-fast"
+    KIND: ClassVar[str] = "fusion-fast"
+    DESCRIPTION: ClassVar[str] = "Few steps from a guided interpolation, in the spectral subspace of the LR-HSI."
+    Settings = FusionFastSettings
     residual_std: Tensor
 
     def __init__(
@@ -72,7 +95,7 @@ class FusionFast(FusionModel):
         response: NDArray[np.floating[Any]] | None = None,
     ) -> None:
         super().__init__(pairing, denoising, channels=components, response=response)
-        self.components, self.windows, self.width, self.blocks = components, list(windows), width, blocks
+        self.directions, self.windows, self.width, self.blocks = components, list(windows), width, blocks
         inputs = (2 + len(windows)) * components
         self.embedding = NoiseLevelEmbedding(width)
         self.head = nn.Conv2d(inputs, width, 3, padding=1)
@@ -95,7 +118,7 @@ class FusionFast(FusionModel):
     def net_config(self) -> dict[str, Any]:
         """What :meth:`build` needs beside the sensors and the denoising."""
         return {
-            "components": self.components,
+            "components": self.directions,
             "windows": self.windows,
             "width": self.width,
             "blocks": self.blocks,
@@ -106,8 +129,17 @@ class FusionFast(FusionModel):
         """A model without trained weights."""
         return cls(pairing, denoising, **net)
 
-    def ceiling(self, lr: np.ndarray, msi: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """What the model would give if its sampled x_0 were perfect; needs the ground truth.
+    @property
+    def components(self) -> int:
+        """Directions of the subspace."""
+        return self.directions
+
+    def ceilings(self) -> Mapping[str, Ceiling]:
+        """The start and the truth's residual in the subspace: the prediction of a perfect network."""
+        return {"subspace-ceiling": self.ceiling} if self.denoising.objective == "diffusion" else {}
+
+    def ceiling(self, lr: np.ndarray, msi: np.ndarray | None, hr: np.ndarray) -> np.ndarray:
+        """Predict with a perfect x_0; needs the ground truth.
 
         Args:
             lr: (C, h, w).
@@ -118,9 +150,42 @@ class FusionFast(FusionModel):
             (C, H, W) float32.
         """
         with torch.inference_mode():
-            given = self.given(self._tensor(lr), self._tensor(msi))
-            sr = self._finish(self.clean(self._tensor(hr), given), given)
+            given = self.given(self.tensor(lr), self.tensor(cast(np.ndarray, msi)))
+            sr = self._finish(self.clean(self.tensor(hr), given), given)
         return sr[0].float().cpu().numpy()
+
+    @classmethod
+    def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
+        """A model with initial weights.
+
+        Raises:
+            ParamsError: A patch has too few LR pixels to estimate a subspace from.
+        """
+        edge, wanted = patch // pairing.scale, min(settings.components, pairing.bands)
+        if edge**2 <= wanted:
+            larger = (math.isqrt(wanted) + 1) * pairing.scale
+            raise ParamsError(
+                f"A patch has {edge} x {edge} LR pixels, too few to estimate a subspace of {wanted} directions from; "
+                f"set patches.size to {larger} or more, or components of fusion-fast to less than {edge**2}."
+            )
+        own = settings.diffusion
+        denoising = Denoising(settings.objective, own.schedule, own.steps, "x0", scale_input=True)
+        sizes = {"components": settings.components, "width": settings.width, "blocks": settings.blocks}
+        return cls(pairing, denoising, windows=settings.windows, response=response, **sizes)
+
+    @torch.no_grad()
+    def measure(self, sample: Mapping[str, NDArray[Any]]) -> None:
+        """Measure what the start misses along each direction: the unit of x_0."""
+        hr, lr, msi = (torch.from_numpy(sample[name]) for name in self.ARRAYS)
+        powers = []
+        for one in range(len(hr)):
+            given = self.given(lr[one : one + 1], msi[one : one + 1])
+            powers.append(self.clean(hr[one : one + 1], given).square().mean(dim=(0, 2, 3)))
+        self.residual_std.copy_(torch.stack(powers).mean(dim=0).sqrt().clamp_min(1e-4))
+
+    def distance(self, made: Estimate) -> Tensor:
+        """Between cubes, after and before the projection onto the observations."""
+        return projected_loss(self.cube(made.x0, made.given), made, self.settings.loss)
 
     def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
         """The start, and the coordinates of it and of what other interpolations would change."""
@@ -137,21 +202,21 @@ class FusionFast(FusionModel):
         start = guided[0]
         others = [subspace.whiten_difference(other - start) for other in [*guided[1:], pair.project(up)]]
         condition = torch.cat([subspace.whiten(start), *others], dim=1)
-        if subspace.basis.shape[1] < self.components:
-            condition = _fill(condition, groups=1 + len(others), channels=self.components)
+        if subspace.basis.shape[1] < self.directions:
+            condition = _fill(condition, groups=1 + len(others), channels=self.directions)
         return Given(pair, start, condition, subspace)
 
     def clean(self, hr: Tensor, given: Given) -> Tensor:
         """What the start misses, in units of what it is used to miss."""
         z = given.subspace.whiten_difference(hr - given.start)
-        return _fill(z, groups=1, channels=self.components) / self.residual_std[:, None, None]
+        return _fill(z, groups=1, channels=self.directions) / self.residual_std[:, None, None]
 
     def cube(self, x0: Tensor, given: Given) -> Tensor:
         """The start and what x_0 adds to it."""
         z = (x0 * self.residual_std[:, None, None])[:, : given.subspace.basis.shape[1]]
         return given.start + given.subspace.cube(z)
 
-    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+    def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """Head, blocks, tail, all on the HR grid."""
         embedding = self.embedding(level)
         x = self.head(torch.cat([noisy, condition], dim=1))

@@ -1,13 +1,14 @@
 """Gram-Schmidt adaptive (GSA), extended to hyperspectral images by hypersharpening."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.base import Batch
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels, regress
+from hsipipe.methods.super_resolver import Batch
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,8 @@ class Gsa(WholeSceneFusion):
     MSI band and then combined.
     """
 
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return "gsa"
+    KIND: ClassVar[str] = "gsa"
+    DESCRIPTION: ClassVar[str] = "Gram-Schmidt adaptive component substitution of both images; needs no training."
 
     def fuse(self, lr: Batch, msi: Batch) -> NDArray[np.float64]:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""

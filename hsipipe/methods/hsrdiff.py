@@ -1,16 +1,69 @@
 """HSR-Diff (arXiv 2306.12085): CDFormer, a transformer of two streams that predicts the HR-HSI itself."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, einsum
+from torch.nn.functional import l1_loss
 
+from hsipipe.errors import ParamsError
 from hsipipe.methods.fusion.cube_diffusion import CubeDiffusion
-from hsipipe.methods.fusion.setup import Denoising, Pairing
+from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionSettings, Given, Pairing
 from hsipipe.methods.networks.cdformer import Cdformer
-from hsipipe.params import CdformerParams
+from hsipipe.params import CdformerParams, Group, HardwareParams, Positive
+from hsipipe.patches.draws import Draws
+
+_CROP = 3
+"""Stream of random numbers of the places of small training images."""
+
+
+class ObservationLossParams(Group):
+    """Weights of the terms of hsrdiff's loss (arXiv 2306.12085, eq. 8), each a mean absolute error."""
+
+    truth: Annotated[float, Field(ge=0)]
+    """Of the predicted HR-HSI."""
+    lr: Annotated[float, Field(ge=0)]
+    """Of the predicted HR-HSI, degraded, against the LR-HSI."""
+    msi: Annotated[float, Field(ge=0)]
+    """Of the predicted HR-HSI through the spectral response against the HR-MSI."""
+
+
+class PhaseParams(Group):
+    """One phase of a progressive training."""
+
+    until: Annotated[float, Field(gt=0, le=1)]
+    """Share of the optimiser's steps at which it ends."""
+    size: Positive
+    """Edge of the training images in HR pixels: a part of the patch, or all of it."""
+    batch: Positive
+    """Images of a step, at most `optimizer.batch`."""
+    trains: Literal["all", "second_half"]
+    """Which levels of the network learn."""
+
+
+class HsrdiffSettings(FusionSettings):
+    """Sizes and training of HSR-Diff."""
+
+    net: CdformerParams
+    loss: ObservationLossParams
+    progressive: Annotated[list[PhaseParams], Field(min_length=1)]
+    """From small images to full ones; the last phase ends at 1."""
+
+    @model_validator(mode="after")
+    def _phases_follow_each_other(self) -> "HsrdiffSettings":
+        ends = [phase.until for phase in self.progressive]
+        if ends != sorted(set(ends)) or ends[-1] != 1:
+            raise ValueError(f"progressive must have rising ends, the last of them 1, got {ends}")
+        most = max(phase.batch for phase in self.progressive)
+        if most > self.optimizer.batch:
+            raise ValueError(
+                f"progressive asks for batches of {most}, more than optimizer.batch ({self.optimizer.batch})"
+            )
+        return self
 
 
 class HsrDiff(CubeDiffusion):
@@ -23,7 +76,9 @@ class HsrDiff(CubeDiffusion):
         response: Spectral response (c, C) of the training pairs.
     """
 
-    KIND = "hsrdiff"
+    KIND: ClassVar[str] = "hsrdiff"
+    DESCRIPTION: ClassVar[str] = "HSR-Diff: a diffusion of the HR-HSI by a two-stream transformer, from both images."
+    Settings = HsrdiffSettings
 
     def __init__(
         self,
@@ -56,7 +111,75 @@ class HsrDiff(CubeDiffusion):
 
         return denoise
 
-    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+    @classmethod
+    def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
+        """A model with initial weights.
+
+        Raises:
+            ParamsError: A phase of the progressive training does not fit the patches.
+        """
+        for phase in settings.progressive:
+            if phase.size > patch or phase.size % pairing.scale:
+                raise ParamsError(
+                    f"A phase of hsrdiff.progressive trains on {phase.size} pixels, expected a multiple of the scale "
+                    f"({pairing.scale}) of at most patches.size ({patch})."
+                )
+        own = settings.diffusion
+        denoising = Denoising(settings.objective, own.schedule, own.steps, "x0", scale_input=False)
+        return cls(pairing, denoising, net=settings.net, response=response)
+
+    @classmethod
+    def check_hardware(cls, settings: Any, hardware: HardwareParams) -> None:
+        """Refuse processes that cannot share a phase."""
+        for phase in settings.progressive:
+            if phase.batch % hardware.devices:
+                raise ParamsError(
+                    f"A phase of hsrdiff.progressive has a batch of {phase.batch}, which {hardware.devices} processes "
+                    "(hardware.devices) cannot share evenly."
+                )
+            if phase.trains == "second_half" and hardware.devices > 1:
+                raise ParamsError(
+                    "hsrdiff.progressive trains: second_half needs hardware.devices 1: processes that share a training "
+                    "must agree on which weights learn from the first step on."
+                )
+
+    def cut(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
+        """Fewer and smaller images of a batch, as the phase of this step has them; also freezes half of the network."""
+        settings, s = self.settings, self.scale
+        done = (draws.step + 1) / settings.optimizer.steps
+        phase = next(phase for phase in settings.progressive if done <= phase.until)
+        self.net.train_levels(phase.trains)
+        share = -(-phase.batch * len(batch["hr"]) // settings.optimizer.batch)
+        places = (batch["hr"].shape[-1] - phase.size) // s + 1
+        y, x = torch.randint(places, (2,), generator=draws.generator(_CROP)).tolist()
+        edge = phase.size // s
+        low = np.s_[:share, :, y : y + edge, x : x + edge]
+        high = np.s_[:share, :, y * s : y * s + phase.size, x * s : x * s + phase.size]
+        return {name: image[low if name == "lr" else high].contiguous() for name, image in batch.items()}
+
+    def distance(self, made: Estimate) -> Tensor:
+        """The truth and both observations, l1 each (arXiv 2306.12085, eq. 8)."""
+        return observation_loss(self.cube(made.x0, made.given), made.hr, made.given, self.settings.loss)
+
+    def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """CDFormer."""
         result: Tensor = self.net(noisy, condition, level)
         return result
+
+
+def observation_loss(sr: Tensor, hr: Tensor, given: Given, weights: ObservationLossParams) -> Tensor:
+    """|Z_0 - Z| + |Y - Z D| + |X - R Z| of an estimate Z, weighted, each a mean (arXiv 2306.12085, eq. 8).
+
+    Args:
+        sr: The estimate (B, C, H, W).
+        hr: The truth (B, C, H, W).
+        given: The observations.
+        weights: Of the three terms.
+    """
+    pair = given.pair
+    seen = einsum("kc,bchw->bkhw", pair.response, sr)
+    return (
+        weights.truth * l1_loss(sr, hr)
+        + weights.lr * l1_loss(pair.resampler.down(sr), pair.lr)
+        + weights.msi * l1_loss(seen, pair.msi)
+    )

@@ -1,7 +1,7 @@
 """HySure: convex fusion in a spectral subspace with vector total variation."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,8 @@ from scipy.fft import dctn, idctn
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import ParamsError
-from hsipipe.methods.base import Batch
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, mix, pixels
+from hsipipe.methods.super_resolver import Batch
 
 Floats = NDArray[np.float32]
 
@@ -54,16 +54,16 @@ class HySure(WholeSceneFusion):
     msi_weight: float = 1.0
     iterations: int = 40
 
+    KIND: ClassVar[str] = "hysure"
+    DESCRIPTION: ClassVar[str] = (
+        "A subspace of the LR-HSI with vector total variation; needs no training."
+    )
+
     def __post_init__(self) -> None:
         if not self.smoothness > 0:
             raise ParamsError(
                 f"HySure's smoothness must be above 0, got {self.smoothness}; 1e-4 is for data without noise."
             )
-
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return "hysure"
 
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""

@@ -1,178 +1,71 @@
-"""A plain residual network on principal components: the control that shares nothing with the diffusion."""
+"""pca-residual: a plain residual network on principal components."""
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Self, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hsipipe.artifacts import ControlCheckpoint
-from hsipipe.degradation.psf import BICUBIC, Psf
-from hsipipe.diffusion.consistency import Resampler, back_project
-from hsipipe.methods.base import check_input, refuse_msi
-from hsipipe.methods.checkpoint import load_module, save_checkpoint
+from hsipipe.degradation.bicubic import upsample
+from hsipipe.methods.base import Frame, LossSettings, NetworkMethod, TrainingData, sample_of
 from hsipipe.methods.networks.layers import PlainResidualBlock
+from hsipipe.params import Positive
+from hsipipe.patches.sample import PATCHES, training_pixels
 
-KIND = "pca-residual"
+
+class PcaResidualSettings(LossSettings):
+    """Sizes and training of pca-residual."""
+
+    components: Positive
+    """Principal components of the training spectra; at most the bands are taken."""
+    width: Positive
+    """Features of its convolutions, all at LR resolution."""
+    blocks: Positive
+    """Residual blocks of two convolutions."""
 
 
-class PcaResidual(nn.Module):
-    """What bicubic interpolation misses, predicted by a CNN on the LR grid and added to it.
+class PcaResidual(NetworkMethod):
+    """A CNN on the LR grid that predicts what bicubic interpolation misses.
 
     The LR cube is projected on the k principal components of the training spectra and whitened; convolutions
     at LR resolution; pixel shuffle by s (arXiv 1609.05158, eq. 4); back to bands by the same components, each
     scaled by what is missing in it. The last convolution begins at zero, so that training starts at bicubic.
-
-    Args:
-        bands: Band count C.
-        components: k, at most C.
-        width: Features of the convolutions.
-        blocks: Residual blocks.
-        scale: Ratio s.
-        psf: PSF of the LR images that it is trained for.
-        consistency: Back-projection iterations of a prediction; they need no training.
     """
 
+    KIND: ClassVar[str] = "pca-residual"
+    DESCRIPTION: ClassVar[str] = "A plain residual network on principal components of the LR-HSI."
+    Settings = PcaResidualSettings
     mean: Tensor
     basis: Tensor
     component_std: Tensor
     residual_rms: Tensor
 
-    def __init__(
-        self,
-        bands: int,
-        *,
-        components: int,
-        width: int,
-        blocks: int,
-        scale: int,
-        psf: Psf = BICUBIC,
-        consistency: int = 0,
-    ) -> None:
-        super().__init__()
-        self._bands, self._scale = bands, scale
-        self.components, self.width, self.blocks = min(components, bands), width, blocks
-        self.psf, self.consistency = psf, consistency
-        self.head = nn.Conv2d(self.components, width, 3, padding=1)
-        self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(blocks)))
-        self.tail = nn.Conv2d(width, self.components * scale**2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(scale)
+    def __init__(self, frame: Frame, settings: PcaResidualSettings) -> None:
+        super().__init__(frame, settings)
+        k, width = min(settings.components, frame.bands), settings.width
+        self.head = nn.Conv2d(k, width, 3, padding=1)
+        self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(settings.blocks)))
+        self.tail = nn.Conv2d(width, k * frame.scale**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(frame.scale)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(cast(Tensor, self.tail.bias))
-        self.register_buffer("mean", torch.zeros(bands, 1, 1))
-        self.register_buffer("basis", torch.zeros(self.components, bands))
-        self.register_buffer("component_std", torch.ones(self.components, 1, 1))
-        self.register_buffer("residual_rms", torch.ones(self.components, 1, 1))
-
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return KIND
-
-    @property
-    def scale(self) -> int:
-        """Ratio s."""
-        return self._scale
-
-    @property
-    def bands(self) -> int:
-        """Band count C."""
-        return self._bands
-
-    @property
-    def msi_bands(self) -> int:
-        """It super-resolves the LR-HSI alone."""
-        return 0
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per image."""
-        return 1
-
-    def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
-        return {
-            "kind": KIND,
-            "bands": self.bands,
-            "components": self.components,
-            "width": self.width,
-            "blocks": self.blocks,
-            "scale": self.scale,
-            "psf": asdict(self.psf),
-            "consistency": self.consistency,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "PcaResidual":
-        """Build a model without trained weights."""
-        sizes = {name: int(config[name]) for name in ("components", "width", "blocks", "scale", "consistency")}
-        return cls(int(config["bands"]), psf=Psf(**config["psf"]), **sizes)
-
-    @classmethod
-    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> "PcaResidual":
-        """Read what :meth:`save` wrote, onto a device.
-
-        Raises:
-            MissingInputError: The folder holds no model.
-            IntegrityError: A file is corrupt.
-        """
-        return load_module(folder, cls.from_config).to(device)
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: ControlCheckpoint, *, consistency: int, device: torch.device | str = "cpu"
-    ) -> "PcaResidual":
-        """The output of the training stage, with as much back-projection as is asked for.
-
-        Raises:
-            MissingInputError: The checkpoint is missing.
-            IntegrityError: The checkpoint is corrupt.
-        """
-        model = cls.load(checkpoint.path, device=device)
-        model.consistency = consistency
-        return model
-
-    def save(self, folder: Path) -> None:
-        """Write weights and configuration into the existing `folder`."""
-        save_checkpoint(folder, weights=self.state_dict(), config=self.config())
+        self.register_buffer("mean", torch.zeros(frame.bands, 1, 1))
+        self.register_buffer("basis", torch.zeros(k, frame.bands))
+        self.register_buffer("component_std", torch.ones(k, 1, 1))
+        self.register_buffer("residual_rms", torch.ones(k, 1, 1))
 
     def forward(self, lr: Tensor) -> Tensor:
-        """What is to be added to the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+        """Predict the part to add to the interpolated input: (B, C, h, w) to (B, C, H, W)."""
         whitened = torch.einsum("kc,bchw->bkhw", self.basis, lr - self.mean) / self.component_std
         features = self.head(whitened)
         missing = self.shuffle(self.tail(features + self.body(features))) * self.residual_rms
         return torch.einsum("kc,bkhw->bchw", self.basis, missing)
 
-    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Super-resolve a batch.
-
-        Args:
-            lr: (B, C, h, w) float32, scaled as in training.
-            msi: Refused.
-            origin: Not needed: there is no noise.
-
-        Returns:
-            (B, C, H, W) float32.
-
-        Raises:
-            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
-        """
-        refuse_msi(msi, name=self.name)
-        check_input(lr, bands=self.bands)
-        with torch.inference_mode():
-            # One by one, so that a prediction does not depend on its neighbours in the batch.
-            images = [self._predict(image) for image in lr]
-        return np.concatenate([image.float().cpu().numpy() for image in images])
-
-    def _predict(self, image: np.ndarray) -> Tensor:
-        # A copy: torch takes neither read-only nor turned arrays.
-        lr = torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.basis.device)
-        height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
-        resampler = Resampler(height, width, scale=self.scale, like=lr, psf=self.psf)
-        sr = resampler.up(lr) + self(lr)
-        return back_project(sr, lr, resampler=resampler, iterations=self.consistency)
+    def measure(self, data: TrainingData) -> None:
+        """Take the principal components of the training spectra and the scales of input and residual."""
+        sample = sample_of(data.train, 8 * PATCHES)
+        missing = torch.from_numpy(sample["hr"] - upsample(sample["lr"], self.scale))
+        residuals = missing.permute(0, 2, 3, 1).reshape(-1, self.bands)
+        self.set_components(training_pixels(data.train, seed=self.settings.seed), residuals)
 
     @torch.no_grad()
     def set_components(self, spectra: Tensor, residuals: Tensor) -> None:
@@ -183,15 +76,31 @@ class PcaResidual(nn.Module):
 
         Args:
             spectra: (M, C) HR training pixels.
-            residuals: (N, C) of HR pixels what bicubic interpolation of the LR misses.
+            residuals: (N, C) HR pixels minus their bicubic interpolation from the LR.
         """
         mean = spectra.double().mean(dim=0)
         rows = spectra.double() - mean
         _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-        basis = vectors.flip(1)[:, : self.components].T
+        basis = vectors.flip(1)[:, : len(self.basis)].T
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.basis.copy_(basis)
         # The last components of noiseless data can be empty.
         for scale, pixels in ((self.component_std, rows), (self.residual_rms, residuals.double())):
             rms = (pixels @ basis.T).square().mean(dim=0).sqrt().clamp_min(1e-6)
             scale.copy_(rms.reshape(scale.shape))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a network without trained weights."""
+        return super().from_config(config if "frame" in config else _earlier(config))
+
+
+def _earlier(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a model that was saved with its sizes side by side, in today's form."""
+    frame = {key: config[key] for key in ("bands", "scale", "psf")}
+    training = {"steps": 1, "batch": 1, "lr": 1.0, "warmup": 0, "ema": 0.0}
+    intervals = {"validate_every": 1, "patience": 0, "save_every": 1}
+    settings = {key: config[key] for key in ("components", "width", "blocks")}
+    # How it was trained is not in the file, and of no use once it is.
+    settings |= {"loss": {"l1": 1.0, "sam": 0.0, "gradient": 0.0}, "optimizer": {**training, **intervals}, "seed": 0}
+    return {"frame": frame, "settings": settings, "consistency": config["consistency"]}

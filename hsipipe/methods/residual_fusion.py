@@ -1,6 +1,6 @@
-"""residual-fusion: the control of the fusion models, a plain residual network on the concatenated inputs."""
+"""residual-fusion: a plain residual network on the concatenated inputs."""
 
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -8,10 +8,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsipipe.diffusion.consistency import PairObservation
+from hsipipe.methods.base import LossSettings
+from hsipipe.methods.fusion.losses import projected_loss
 from hsipipe.methods.fusion.model import FusionModel
-from hsipipe.methods.fusion.setup import Denoising, Given, Pairing
+from hsipipe.methods.fusion.setup import Denoising, Estimate, Given, Pairing
 from hsipipe.methods.fusion.subspace import Subspace
 from hsipipe.methods.networks.layers import PlainResidualBlock
+from hsipipe.params import Positive
+
+
+class ResidualFusionSettings(LossSettings):
+    """Sizes and training of residual-fusion."""
+
+    width: Positive
+    """Features of its convolutions."""
+    blocks: Positive
+    """Residual blocks of two convolutions."""
 
 
 class ResidualFusion(FusionModel):
@@ -28,7 +40,9 @@ class ResidualFusion(FusionModel):
         response: Spectral response (c, C) of the training pairs.
     """
 
-    KIND = "residual-fusion"
+    KIND: ClassVar[str] = "residual-fusion"
+    DESCRIPTION: ClassVar[str] = "A plain residual network on the interpolated LR-HSI and the HR-MSI."
+    Settings = ResidualFusionSettings
 
     def __init__(
         self,
@@ -46,11 +60,6 @@ class ResidualFusion(FusionModel):
         self.tail = nn.Conv2d(width, pairing.bands, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(cast(Tensor, self.tail.bias))
-
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return self.KIND
 
     def net_config(self) -> dict[str, Any]:
         """What :meth:`build` needs beside the sensors and the denoising."""
@@ -74,7 +83,18 @@ class ResidualFusion(FusionModel):
         """Bicubic interpolation and what was missing."""
         return given.start + x0
 
-    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+    @classmethod
+    def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
+        """A model with initial weights."""
+        del patch
+        plain = Denoising("regression", "cosine", 1000, "x0", scale_input=True)
+        return cls(pairing, plain, width=settings.width, blocks=settings.blocks, response=response)
+
+    def distance(self, made: Estimate) -> Tensor:
+        """Between cubes, after and before the projection onto the observations."""
+        return projected_loss(self.cube(made.x0, made.given), made, self.settings.loss)
+
+    def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """The network, which has no noise to look at."""
         del noisy, level
         features = self.head(condition)

@@ -1,13 +1,14 @@
 """Smoothing filter-based intensity modulation (SFIM), extended to hyperspectral images by hypersharpening."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.base import Batch
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels, regress
+from hsipipe.methods.super_resolver import Batch
 
 # Below this share of its mean, a smoothed pan says nothing of a ratio.
 _DARK = 0.03
@@ -27,10 +28,8 @@ class Sfim(WholeSceneFusion):
     bands that fits it. The response has no part in it.
     """
 
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return "sfim"
+    KIND: ClassVar[str] = "sfim"
+    DESCRIPTION: ClassVar[str] = "Smoothing filter-based intensity modulation of both images; needs no training."
 
     def fuse(self, lr: Batch, msi: Batch) -> NDArray[np.float32]:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""

@@ -1,5 +1,9 @@
-"""The typed form of params.yaml: one class per group, every field explained, nothing unknown allowed."""
+"""The typed form of params.yaml: one class per group, every field explained, nothing unknown allowed.
 
+The settings of a method are a class ``Settings`` in that method's file in hsipipe/methods.
+"""
+
+from hsipipe.params.autoencoder import GaeLossParams, GaeParams
 from hsipipe.params.base import CountOrAll, Fraction, Group, NonNegative, Positive, Sampler
 from hsipipe.params.data import (
     DatasetParams,
@@ -12,65 +16,44 @@ from hsipipe.params.data import (
     SplitParams,
     SyntheticParams,
 )
-from hsipipe.params.fusion import (
-    CdformerParams,
-    DdpmfusParams,
-    FusionDiffusionParams,
-    FusionFastParams,
-    FusionParams,
-    FusionStepsParams,
-    HsrdiffParams,
-    ObservationLossParams,
-    PhaseParams,
-    ResidualFusionParams,
-)
+from hsipipe.params.networks import CdformerParams, UnetParams
 from hsipipe.params.operations import GateParams, InboxParams
-from hsipipe.params.single import ControlParams, DiffusionParams, GaeLossParams, GaeParams, UnetParams
-from hsipipe.params.training import DiffusionLossParams, HardwareParams, LossParams, OptimizerParams
-from hsipipe.params.tree import Params, load_params, parse_params
-from hsipipe.params.use import ModelParams, RegistryParams, SamplingParams
+from hsipipe.params.training import HardwareParams, LossParams, OptimizerParams, TrainingParams
+from hsipipe.params.tree import Params, inherited, load_params, parse_group, parse_params
+from hsipipe.params.use import RegistryParams, SamplingParams, StepsParams
 
 __all__ = [
     "CdformerParams",
-    "ControlParams",
     "CountOrAll",
     "DatasetParams",
-    "DdpmfusParams",
     "DegradationParams",
-    "DiffusionLossParams",
-    "DiffusionParams",
     "FolderParams",
     "Fraction",
-    "FusionDiffusionParams",
-    "FusionFastParams",
-    "FusionParams",
-    "FusionStepsParams",
     "GaeLossParams",
     "GaeParams",
     "GateParams",
     "Group",
     "HardwareParams",
-    "HsrdiffParams",
     "InboxParams",
     "LossParams",
-    "ModelParams",
     "NonNegative",
-    "ObservationLossParams",
     "OptimizerParams",
     "Params",
     "PatchesParams",
-    "PhaseParams",
     "Positive",
     "PsfParams",
     "RegionsParams",
     "RegistryParams",
-    "ResidualFusionParams",
     "Sampler",
     "SamplingParams",
     "SnrParams",
     "SplitParams",
+    "StepsParams",
     "SyntheticParams",
+    "TrainingParams",
     "UnetParams",
+    "inherited",
     "load_params",
+    "parse_group",
     "parse_params",
 ]

@@ -39,19 +39,6 @@ class LossParams(Group):
     """L1 of the finite differences along x, y and band."""
 
 
-class DiffusionLossParams(LossParams):
-    """Weights of the terms of the diffusion's loss.
-
-    Those between cubes compare what the estimate of x_0 and the true x_0 decode to.
-    """
-
-    target: Annotated[float, Field(ge=0)]
-    """Error of what the network predicts, in latent space: the loss of the papers."""
-    norm: Literal["l1", "l2", "huber"]
-    """Mean absolute or mean squared error, or Huber's loss: squared up to half of a standard deviation, absolute
-    beyond. Where most of x_0 is zero, the absolute error alone holds a network at zero for long."""
-
-
 class HardwareParams(Group):
     """Where training runs."""
 
@@ -63,3 +50,11 @@ class HardwareParams(Group):
     """Compile the network for its training steps (torch.compile): minutes once, faster steps after."""
     devices: Positive
     """Processes that share each batch of a training, one a GPU; `batch` must be a multiple."""
+
+
+class TrainingParams(Group):
+    """What the settings of every trained method hold."""
+
+    optimizer: OptimizerParams
+    seed: NonNegative
+    """Initial weights, order of the patches, noise."""

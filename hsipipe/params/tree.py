@@ -1,40 +1,41 @@
 """All of params.yaml: reading it, and messages that say what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hsipipe.errors import MissingInputError, ParamsError
-from hsipipe.params.base import Group
+from hsipipe.params.base import Group, NonNegative
 from hsipipe.params.data import DatasetParams, DegradationParams, PatchesParams, SplitParams
-from hsipipe.params.fusion import DdpmfusParams, FusionFastParams, FusionParams, HsrdiffParams, ResidualFusionParams
 from hsipipe.params.operations import GateParams, InboxParams
-from hsipipe.params.single import ControlParams, DiffusionParams, GaeParams
 from hsipipe.params.training import HardwareParams
-from hsipipe.params.use import ModelParams, RegistryParams, SamplingParams
-from hsipipe.restoration import SUPER_RESOLUTION, TASKS
+from hsipipe.params.use import RegistryParams, SamplingParams, StepsParams
+from hsipipe.restoration import TASKS
+
+G = TypeVar("G", bound=Group)
+Tree = dict[str, Any]
 
 
 class Params(Group):
     """Everything that params.yaml says."""
 
-    model: ModelParams
+    compare: Annotated[list[str], Field(min_length=1)]
+    """Methods in the order of the table's rows; gains are measured from the first."""
+    seeds: list[NonNegative]
+    """Further seeds that every trained method of `compare` is trained with; the table then shows mean and deviation."""
+    steps: StepsParams
     dataset: DatasetParams
     split: SplitParams
     degradation: DegradationParams
     patches: PatchesParams
-    gae: GaeParams
-    diffusion: DiffusionParams
-    control: ControlParams
-    fusion: FusionParams
-    fusion_fast: FusionFastParams
-    ddpmfus: DdpmfusParams
-    hsrdiff: HsrdiffParams
-    residual_fusion: ResidualFusionParams
+    gae: dict[str, Tree]
+    """Settings of the group autoencoders; see :class:`hsipipe.params.GaeParams`."""
+    methods: dict[str, Tree]
+    """Settings of the methods; each has a class `Settings` in its file in hsipipe/methods."""
     sampling: SamplingParams
     registry: RegistryParams
     inbox: InboxParams
@@ -44,11 +45,23 @@ class Params(Group):
     """A name of `hsipipe.protocols`."""
 
     @model_validator(mode="after")
+    def _rows_can_be_told_apart(self) -> "Params":
+        lists: dict[str, Sequence[object]] = {"compare": self.compare, "seeds": self.seeds, "steps": self.steps.values}
+        for key, names in lists.items():
+            twice = sorted({str(name) for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key} lists {', '.join(twice)} more than once")
+        absent = [name for name in self.steps.methods if name not in self.compare]
+        if absent:
+            raise ValueError(f"steps.methods lists {', '.join(absent)}, which compare does not")
+        return self
+
+    @model_validator(mode="after")
     def _truth_stays_out_of_the_input(self) -> "Params":
         if self.degradation.normalisation == "region_minmax" and self.protocol != "dmgasr":
             raise ValueError(
-                "degradation.normalisation region_minmax scales each test region by its own ground truth, which nobody "
-                f"has in use; it is for protocol dmgasr alone, not for {self.protocol}: set it to fixed"
+                "degradation.normalisation region_minmax scales each test region by its own ground truth, which is "
+                f"unknown in use; it is for protocol dmgasr alone, not for {self.protocol}: set it to fixed"
             )
         return self
 
@@ -59,22 +72,6 @@ class Params(Group):
             raise ValueError(
                 f"sampling.consistency ({self.sampling.consistency}) must be 0 with degradation.task {task}: "
                 "back-projection draws the prediction to the input, noise included"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _there_is_something_to_fuse(self) -> "Params":
-        if not self.model.fuses:
-            return self
-        if self.degradation.srf is None:
-            raise ValueError(
-                f"model.name {self.model.name} fuses the LR-HSI with an HR-MSI, but degradation.srf is null: set it to "
-                "a sensor, a table, or measured; or take model.name dmgasr"
-            )
-        if self.degradation.task != SUPER_RESOLUTION:
-            raise ValueError(
-                f"model.name {self.model.name} is for degradation.task super-resolution, got {self.degradation.task}; "
-                "take model.name dmgasr"
             )
         return self
 
@@ -90,7 +87,7 @@ class Params(Group):
 
 
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml.
+    """Read and check params.yaml; the settings of methods are checked by :func:`parse_group`.
 
     Raises:
         MissingInputError: There is no such file.
@@ -113,17 +110,58 @@ def parse_params(tree: Any, *, source: str = "params") -> Params:
     """
     if not isinstance(tree, Mapping):
         raise ParamsError(f"{source} must hold groups of keys, got {type(tree).__name__}.")
+    return parse_group(Params, tree, source=source)
+
+
+def parse_group(group: type[G], tree: Mapping[str, Any], *, source: str, prefix: str = "") -> G:
+    """Check a tree of plain values against a group, with one line a problem.
+
+    Args:
+        group: Its class.
+        tree: The values.
+        source: Name of the file in messages.
+        prefix: Where the group stands in the file, such as ``methods.edsr.``.
+
+    Raises:
+        ParamsError: A key is unknown, missing or does not fit.
+    """
     try:
-        return Params.model_validate(tree)
+        return group.model_validate(tree)
     except ValidationError as error:
-        problems = "; ".join(_explain(dict(entry)) for entry in error.errors(include_url=False))
+        problems = "; ".join(_explain(dict(entry), group, prefix) for entry in error.errors(include_url=False))
         raise ParamsError(f"{source}: {problems}.") from error
 
 
-def _explain(entry: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in entry["loc"]) or "(whole file)"
+def inherited(entries: Mapping[str, Tree], name: str, like: str) -> Tree:
+    """The settings of an entry: those of the entry that it is like, with its own in their place.
+
+    Args:
+        entries: A group such as ``methods``.
+        name: The entry.
+        like: The entry that it starts from; itself for most.
+
+    Raises:
+        ParamsError: The group has no such entry.
+    """
+    for key in (like, name):
+        if key not in entries:
+            raise ParamsError(f"params.yaml has no settings for {key!r}; known: {', '.join(sorted(entries))}.")
+    return _merged(entries[like], entries[name])
+
+
+def _merged(below: Tree, above: Tree) -> Tree:
+    nested = {
+        key: _merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return {**below, **above, **nested}
+
+
+def _explain(entry: dict[str, Any], group: type[BaseModel], prefix: str) -> str:
+    where = prefix + ".".join(str(part) for part in entry["loc"]) or "(whole file)"
     if entry["type"] == "extra_forbidden":
-        siblings = _fields_beside(entry["loc"])
+        siblings = _siblings(group, entry["loc"])
         close = get_close_matches(str(entry["loc"][-1]), siblings, n=1)
         hint = f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(siblings)}"
         return f"unknown key {where!r}{hint}"
@@ -131,15 +169,15 @@ def _explain(entry: dict[str, Any]) -> str:
         return f"missing key {where!r}"
     message = str(entry["msg"]).removeprefix("Value error, ")
     if entry["type"] == "value_error":
-        return f"{where}: {message}"
+        return f"{where.rstrip('.')}: {message}"
     return f"{where}: {message}, got {entry['input']!r}"
 
 
-def _fields_beside(loc: tuple[str | int, ...]) -> list[str]:
-    model: type[BaseModel] = Params
+def _siblings(group: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    model = group
     for part in loc[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return []
-        model = annotation
+        model = field.annotation
     return sorted(model.model_fields)

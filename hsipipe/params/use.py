@@ -1,38 +1,31 @@
-"""Groups of params.yaml on what is done with trained models."""
+"""Groups of params.yaml on the use of trained methods."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hsipipe.params.base import Group, NonNegative, Positive, Sampler
 
 
-class ModelParams(Group):
-    """Which model is trained, judged and shipped; stages that it does not need train nothing."""
-
-    name: Literal["dmgasr", "fusion-fast", "ddpmfus", "hsrdiff"]
-    """dmgasr super-resolves the LR-HSI alone; the others fuse it with the HR-MSI."""
-
-    @property
-    def fuses(self) -> bool:
-        """Whether it needs an HR-MSI."""
-        return self.name != "dmgasr"
-
-
 class SamplingParams(Group):
-    """How a prediction is made; changes here need no new training."""
+    """How a prediction is made; a change here needs no new training."""
 
     sampler: Sampler
     """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on."""
     steps: Positive
-    """Network evaluations per sample; of the fusion models see `fusion.steps`."""
+    """Network evaluations per sample."""
+    steps_of: dict[str, Positive]
+    """Network evaluations per sample of the methods named here, in the place of `steps`."""
     samples: Positive
-    """Samples from independent noise, of which a prediction is the mean; their spread is its uncertainty."""
+    """Samples from independent noise; a prediction is their mean, and their spread is its uncertainty."""
     residual_decode: bool
-    """Add the decoded change to the interpolated input, so that the autoencoder's loss cancels."""
+    """Add the decoded change to the interpolated input, so that the autoencoder's loss cancels (dmgasr)."""
     consistency: NonNegative
-    """Back-projection iterations towards the LR input; 0 switches it off. A fusion model needs no iterations: unless
-    it is 0, its prediction is projected onto both of its inputs."""
+    """Back-projection iterations towards the LR input; 0 switches it off. A fusion method projects its prediction
+    onto both inputs once, unless this is 0."""
+    response: Literal["given", "estimated"]
+    """Spectral response that a fusion method works with: the one of the pairs, or one estimated from each scene's
+    pair (always estimated with `degradation.srf: measured`)."""
     tile: Positive
     """LR pixels of a tile's edge in whole-scene prediction."""
     overlap: NonNegative
@@ -46,11 +39,28 @@ class SamplingParams(Group):
             raise ValueError(f"overlap ({self.overlap}) must be less than half of tile ({self.tile})")
         return self
 
+    def of(self, method: str) -> "SamplingParams":
+        """The sampling of one method: its entry in `steps_of` takes the place of `steps`."""
+        return self.model_copy(update={"steps": self.steps_of.get(method, self.steps), "steps_of": {}})
+
+    @classmethod
+    def saved(cls, tree: dict[str, Any]) -> Self:
+        """Read the sampling that a saved model holds; keys that were added later have their neutral value."""
+        return cls.model_validate({"samples": 1, "steps_of": {}, "response": "given", **tree})
+
+
+class StepsParams(Group):
+    """Further evaluations of trained methods with other numbers of sampling steps; each is a row of the table."""
+
+    methods: list[str]
+    """Names out of `compare`."""
+    values: list[Positive]
+    """Network evaluations per sample."""
+
 
 class RegistryParams(Group):
-    """What may be shipped."""
+    """Selection of the registered model."""
 
-    candidates: Annotated[list[Literal["model", "regression", "control"]], Field(min_length=1)]
-    """The model of `model.name`, the same network as a regression, and its plain control (pca-residual, or
-    residual-fusion of an image pair). The one with the highest MPSNR on the validation scenes is registered; of equal
-    ones the first."""
+    candidates: Literal["all"] | Annotated[list[str], Field(min_length=1)]
+    """Names out of `compare`, all of one image or all of a pair. The one with the highest MPSNR on the validation
+    scenes is registered; of equal ones the first. all: every trained method of `compare`, those of a pair if any."""

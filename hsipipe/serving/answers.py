@@ -29,7 +29,7 @@ from hsipipe.inference.inputs import (
 from hsipipe.inference.pair import MsiFile
 from hsipipe.inference.scene import predict_scene
 from hsipipe.inference.wording import QUERY
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.predictions import Tick

@@ -13,7 +13,7 @@ import numpy as np
 from hsipipe.errors import ModelInputError, one_line
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.progress import without_progress
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import GaeCheckpoint, PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.device import device_for
-from hsipipe.methods.dmgasr.gae import GroupAutoencoder
-from hsipipe.methods.dmgasr.method import load_gae
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.params import HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.progress import progress

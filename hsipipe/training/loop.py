@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from hsipipe.errors import TrainingError
 from hsipipe.params import HardwareParams, OptimizerParams
+from hsipipe.patches.draws import generator_for
 from hsipipe.progress import progress
 from hsipipe.training.parallel import Audience, check_devices, run
 from hsipipe.training.state import Progress, load_resume, restore_optimizer, save_resume
@@ -89,11 +90,6 @@ class Fit:
             "train_seconds": round(self.seconds, 3),
             "parameters": sum(p.numel() for p in module.parameters()),
         }
-
-
-def generator_for(seed: int, step: int, *, stream: int = 0) -> torch.Generator:
-    """A generator that depends on (seed, step, stream) alone."""
-    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 97 + stream) % 2**63)
 
 
 def learning_rate(step: int, params: OptimizerParams) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.psf import Psf
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.patches.dataset import PatchArrays
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hsipipe.artifacts import DegradedPairs, RegisteredModel
 from hsipipe.errors import IntegrityError, MissingInputError
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.params import Params, load_params
 from hsipipe.storage.manifest import digest
 from tasks.retraining.verdict import Verdict, keep_verdict

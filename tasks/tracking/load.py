@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsipipe.errors import IntegrityError, MissingInputError
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.storage.manifest import digest, verify
 from tasks.tracking.register import FOLDER, SHA256
 from tasks.tracking.store import connect, first_line, global_store

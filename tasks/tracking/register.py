@@ -6,7 +6,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.storage.manifest import digest
 from tasks.running.locks import wait_for
 from tasks.running.pipeline_run import SWEEP_RUN

@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import hsipipe
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.catalogue import saved_name
 from tasks.catalogue import NAMES, STAGES
 from tasks.running import dvc

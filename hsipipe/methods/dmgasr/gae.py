@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hsipipe.errors import DataError, ModelInputError, ParamsError
+from hsipipe.methods.checkpoint import load_module
 from hsipipe.methods.dmgasr.groups import GroupPlan, plan_groups
 from hsipipe.methods.dmgasr.windows import Resampling, WindowPlan, plan_resampling, same_centres
 from hsipipe.methods.networks.layers import Trunk
@@ -223,3 +225,13 @@ class GroupAutoencoder(nn.Module):
             (self.residual_std, residual_std),
         ):
             buffer.copy_(value.reshape(buffer.shape))
+
+
+def load_gae(folder: Path) -> GroupAutoencoder:
+    """The trained autoencoder of a GaeCheckpoint.
+
+    Raises:
+        MissingInputError: The folder holds no checkpoint.
+        IntegrityError: A file is corrupt.
+    """
+    return load_module(folder, GroupAutoencoder.from_config)

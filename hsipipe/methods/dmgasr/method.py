@@ -1,24 +1,39 @@
 """DMGASR (arXiv 2402.17285): group autoencoder + latent diffusion, as one super-resolver."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss, smooth_l1_loss
 
-from hsipipe.artifacts import DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.diffusion.consistency import Resampler, back_project
-from hsipipe.errors import ParamsError
-from hsipipe.methods.base import check_input, refuse_msi
+from hsipipe.diffusion.targets import diffuse, to_x0, training_target
+from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
+from hsipipe.methods.base import Ceiling, Network, Trainable, TrainingData, as_batch, as_tensor
 from hsipipe.methods.checkpoint import load_module, save_checkpoint
-from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.methods.dmgasr.latent_net import LatentNet
+from hsipipe.methods.dmgasr.settings import DmgasrSettings
+from hsipipe.methods.losses import cube_loss
 from hsipipe.methods.moments import moments
+from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
+from hsipipe.patches.dataset import PatchArrays
+from hsipipe.patches.draws import Draws
+from hsipipe.storage.manifest import digest
 
-KIND = "dmgasr"
+_NORMS: Mapping[str, Callable[..., Tensor]] = {
+    "l1": l1_loss,
+    "l2": mse_loss,
+    "huber": partial(smooth_l1_loss, beta=0.5),
+}
+_NOISE = 2
+"""Stream of random numbers of noise and noise levels in training."""
 
 
 class _Input(NamedTuple):
@@ -34,7 +49,7 @@ class _Input(NamedTuple):
     resampler: Resampler
 
 
-class Dmgasr(nn.Module):
+class Dmgasr(nn.Module, Trainable):
     """The whole super-resolver: bicubic to H x W, encode, sample the groups together, decode.
 
     Source: arXiv 2402.17285, Algorithm 1.
@@ -45,20 +60,15 @@ class Dmgasr(nn.Module):
         sampling: How predictions are made.
     """
 
+    KIND: ClassVar[str] = "dmgasr"
+    DESCRIPTION: ClassVar[str] = "DMGASR: a diffusion in the latent space of a group autoencoder."
+    Settings = DmgasrSettings
+
     def __init__(self, gae: GroupAutoencoder, net: LatentNet, *, sampling: SamplingParams) -> None:
         super().__init__()
-        self.gae, self.net, self.sampling = gae, net, sampling
+        self.gae, self.net, self.sampling, self.scale = gae, net, sampling, net.scale
+        self.settings: DmgasrSettings | None = None
         self.eval().requires_grad_(False)
-
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return KIND if self.net.objective == "diffusion" else "regression"
-
-    @property
-    def scale(self) -> int:
-        """Ratio s."""
-        return self.net.scale
 
     @property
     def bands(self) -> int:
@@ -87,6 +97,24 @@ class Dmgasr(nn.Module):
             return 1
         return self.samples * len(self.net.schedule.timesteps(self.sampling.steps))
 
+    @property
+    def components(self) -> int:
+        """Latent channels of all groups."""
+        return self.gae.latent_mean.numel()
+
+    def ceilings(self) -> Mapping[str, Ceiling]:
+        """The autoencoder alone, and the model with a perfect latent."""
+        if self.net.objective == "regression":
+            return {}
+        return {
+            "ae-ceiling": lambda lr, msi, hr: self.reconstruct(hr),
+            "latent-ceiling": lambda lr, msi, hr: self.ceiling(lr, hr),
+        }
+
+    def prepared(self, sampling: SamplingParams) -> "Dmgasr":
+        """The same weights, not copied, with predictions made in another way."""
+        return self._as(self.gae, self.net, sampling)
+
     def with_samples(self, samples: int) -> "Dmgasr":
         """The same weights, not copied, with predictions that are the mean of `samples` samples.
 
@@ -95,7 +123,7 @@ class Dmgasr(nn.Module):
         """
         if samples < 1:
             raise ParamsError(f"Got {samples} samples, expected at least 1.")
-        return Dmgasr(self.gae, self.net, sampling=self.sampling.model_copy(update={"samples": samples}))
+        return self.prepared(self.sampling.model_copy(update={"samples": samples}))
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "Dmgasr":
         """The same weights, not copied, for the cubes of another sensor; what is saved serves the trained one.
@@ -114,53 +142,121 @@ class Dmgasr(nn.Module):
                 "Another sensor's bands are resampled to the windows of the model and back, and what that loses "
                 "cancels in residual decoding alone; this model has sampling.residual_decode: false, set it to true."
             )
-        return Dmgasr(gae, self.net, sampling=self.sampling)
+        return self._as(gae, self.net, self.sampling)
+
+    def _as(self, gae: GroupAutoencoder, net: LatentNet, sampling: SamplingParams) -> "Dmgasr":
+        return Dmgasr(gae, net, sampling=sampling).named(self.label)
 
     @classmethod
-    def from_checkpoints(
-        cls,
-        gae: GaeCheckpoint,
-        net: DiffusionCheckpoint | RegressionCheckpoint,
-        *,
-        sampling: SamplingParams,
-        device: torch.device | str = "cpu",
-    ) -> "Dmgasr":
-        """Assemble the model from the outputs of the training stages, on a device.
+    def untrained(cls, settings: DmgasrSettings, data: TrainingData) -> Self:
+        """Put a latent network with initial weights beside the trained autoencoder.
 
         Raises:
-            MissingInputError: A checkpoint is missing.
-            IntegrityError: A checkpoint is corrupt.
+            MissingInputError: The method reads no latents, by the catalogue.
+            IntegrityError: The latents belong to another autoencoder.
         """
-        return cls(load_gae(gae.path), load_latent_net(net.path), sampling=sampling).to(device)
+        if data.latents is None or data.gae is None:
+            raise MissingInputError("DMGASR trains on latents; name them in its line of the catalogue.")
+        if PatchArrays(data.latents / "train.zarr").attrs["gae_digest"] != digest(data.gae):
+            raise IntegrityError("The latents were made by another autoencoder; run the stage latents again.")
+        gae, frame = load_gae(data.gae), data.frame
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            net = LatentNet(
+                Unet(gae.latent_channels, settings.unet, patch=frame.patch),
+                objective=settings.objective,
+                schedule=settings.schedule,
+                steps=settings.steps,
+                space=settings.space,
+                target=settings.target,
+                scale_input=settings.scale_input,
+                scale=frame.scale,
+                psf=frame.psf,
+            )
+        tree = {"sampler": settings.validation_sampler, "steps": settings.validation_steps, "seed": settings.seed}
+        # Of denoising, noise that the latents do not hold would stay, and hide how good the latents are.
+        decode = {"residual_decode": frame.psf.changes(frame.scale), "consistency": 0}
+        method = cls(gae, net, sampling=SamplingParams.saved({**tree, **decode, "tile": frame.patch, "overlap": 0}))
+        method.settings = settings
+        return method
+
+    def network(self) -> nn.Module:
+        """The latent network; the autoencoder stays as it is."""
+        return self.net.requires_grad_(True)
+
+    def with_network(self, network: nn.Module) -> Self:
+        """The method around other weights of the latent network."""
+        device = next(network.parameters()).device
+        return type(self)(self.gae.to(device), network, sampling=self.sampling)  # type: ignore[arg-type]
+
+    def batches_from(self, data: TrainingData) -> Path:
+        """The latents of the training patches."""
+        if data.latents is None:
+            raise MissingInputError("DMGASR trains on latents; name them in its line of the catalogue.")
+        return data.latents / "train.zarr"
+
+    def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
+        """The distance to the diffusion's target at random noise levels, or to x_0 from zeros (regression)."""
+        z_hr, z_lr, net = batch["hr"], batch["lr"], self.net
+        x0 = net.clean(z_hr, z_lr, self.gae.residual_std.to(z_hr.device))
+        if net.objective == "regression":
+            prediction = network(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
+            return self._distance(prediction, x0, x0_hat=prediction, z=(z_hr, z_lr))
+        generator, share = draws.generator(_NOISE), self._training.terminal_share
+        gamma = net.schedule.draw(draws.total, generator=generator, terminal_share=share)
+        gamma = draws.mine(gamma, len(x0)).to(x0.device)
+        noise = draws.mine(torch.randn(draws.total, *x0.shape[1:], generator=generator), len(x0)).to(x0.device)
+        noisy = diffuse(x0, noise, gamma)
+        prediction = network(noisy, z_lr, gamma)
+        target = training_target(net.target, x0=x0, noise=noise, gamma=gamma)
+        x0_hat = to_x0(net.target, prediction, x_t=noisy, gamma=gamma)
+        return self._distance(prediction, target, x0_hat=x0_hat, z=(z_hr, z_lr))
+
+    @property
+    def _training(self) -> DmgasrSettings:
+        if self.settings is None:
+            raise ParamsError("A loaded DMGASR has no training settings; make it with untrained(settings, data).")
+        return self.settings
+
+    def _distance(self, prediction: Tensor, target: Tensor, *, x0_hat: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss in latent space and between the cubes that estimate and truth decode to."""
+        weights = self._training.loss
+        total = weights.target * _NORMS[weights.norm](prediction, target)
+        if not (weights.l1 or weights.sam or weights.gradient):
+            return total
+        z_hr, z_lr = z
+        gae = self.gae.to(z_hr.device)
+        with torch.no_grad():
+            truth = gae.decode(z_hr)
+        return total + cube_loss(gae.decode(self.net.latent(x0_hat, z_lr, gae.residual_std)), truth, weights)
 
     @classmethod
-    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> "Dmgasr":
-        """Read what :meth:`save` wrote, onto a device.
-
-        Raises:
-            MissingInputError: The folder holds no model.
-            IntegrityError: A file is corrupt.
-        """
+    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
+        """Read what :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
         return load_module(folder, cls.from_config).to(device)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Dmgasr":
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Build a model without trained weights."""
-        return cls(
-            GroupAutoencoder.from_config(config["gae"]),
-            LatentNet.from_config(config["net"]),
-            # A model that was saved without the number predicts from one sample.
-            sampling=SamplingParams.model_validate({"samples": 1, **config["sampling"]}),
+        net = LatentNet.from_config(config["net"])
+        method = cls(
+            GroupAutoencoder.from_config(config["gae"]), net, sampling=SamplingParams.saved(config["sampling"])
         )
+        # Models were once saved without the name of their entry.
+        first = "dmgasr" if net.objective == "diffusion" else "dmgasr-regression"
+        return cls(gae, net, sampling=sampling).named(config.get("name", first))
 
-    def save(self, folder: Path) -> None:
-        """Write weights and configuration into the existing `folder`."""
-        config = {
-            "kind": KIND,
+    def config(self) -> dict[str, Any]:
+        """Autoencoder, network and sampling as plain values."""
+        return {
             "gae": self.gae.config(),
             "net": self.net.config(),
             "sampling": self.sampling.model_dump(mode="json"),
         }
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into the existing `folder`."""
+        config = {"kind": self.KIND, "name": self.name, **self.config()}
         save_checkpoint(folder, weights=self.state_dict(), config=config)
 
     def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
@@ -202,13 +298,13 @@ class Dmgasr(nn.Module):
         remedy = "give the cube its wavelengths, which bind the model to it: model.for_wavelengths(wavelength_nm)"
         check_input(lr, bands=self.bands, remedy=remedy if self.wavelength_nm else None)
         with torch.inference_mode():
-            means, stds = zip(*(self._predict(self._tensor(image), origin=origin) for image in lr), strict=True)
-        return _as_batch(means), _as_batch(stds)
+            means, stds = zip(*(self._predict(self.tensor(image), origin=origin) for image in lr), strict=True)
+        return as_batch(means), as_batch(stds)
 
     def reconstruct(self, hr: np.ndarray) -> np.ndarray:
         """The truth (C, H, W) through the autoencoder and back, nothing else."""
         with torch.inference_mode():
-            return self.gae(self._tensor(hr))[0].float().cpu().numpy()  # type: ignore[no-any-return]
+            return self.gae(self.tensor(hr))[0].float().cpu().numpy()  # type: ignore[no-any-return]
 
     def ceiling(self, lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
         """What the model would give if its sampled latent were perfect; needs the ground truth.
@@ -221,12 +317,12 @@ class Dmgasr(nn.Module):
             (C, H, W) float32.
         """
         with torch.inference_mode():
-            result = self._finish(self.gae.encode(self._tensor(hr)), self._start(self._tensor(lr)))
+            result = self._finish(self.gae.encode(self.tensor(hr)), self._start(self.tensor(lr)))
         return result[0].float().cpu().numpy()
 
-    def _tensor(self, image: np.ndarray) -> Tensor:
-        # A copy: torch takes neither read-only nor turned arrays.
-        return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.gae.latent_mean.device)
+    def tensor(self, image: np.ndarray) -> Tensor:
+        """(C, H, W) as a batch of one, where the model is."""
+        return as_tensor(image, like=self.gae.latent_mean)
 
     def _predict(self, lr: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
         given = self._start(lr)
@@ -251,27 +347,3 @@ class Dmgasr(nn.Module):
         if given.decoded is not None:
             sr = given.up + (sr - given.decoded)
         return back_project(sr, given.lr, resampler=given.resampler, iterations=self.sampling.consistency)
-
-
-def _as_batch(images: Sequence[Tensor]) -> np.ndarray:
-    return np.concatenate([image.float().cpu().numpy() for image in images])
-
-
-def load_gae(folder: Path) -> GroupAutoencoder:
-    """The trained autoencoder of a GaeCheckpoint.
-
-    Raises:
-        MissingInputError: The folder holds no checkpoint.
-        IntegrityError: A file is corrupt.
-    """
-    return load_module(folder, GroupAutoencoder.from_config)
-
-
-def load_latent_net(folder: Path) -> LatentNet:
-    """The trained latent network of a DiffusionCheckpoint or RegressionCheckpoint.
-
-    Raises:
-        MissingInputError: The folder holds no checkpoint.
-        IntegrityError: A file is corrupt.
-    """
-    return load_module(folder, LatentNet.from_config)

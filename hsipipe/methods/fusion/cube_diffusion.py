@@ -1,4 +1,4 @@
-"""Diffusion of the HR-HSI itself, conditioned on both images as they are: what DDPM-Fus and HSR-Diff have in common."""
+"""Diffusion of the HR-HSI itself, conditioned on both images as they are: the base of DDPM-Fus and HSR-Diff."""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
-"""What all models that fuse an LR-HSI with an HR-MSI share: sampling, consistency, scenes, saving."""
+"""The base of all networks that fuse an LR-HSI with an HR-MSI: training, sampling, consistency, scenes, saving."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,21 +18,27 @@ from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_mom
 from hsipipe.diffusion.noise import noise_of_sample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import make_schedule
-from hsipipe.diffusion.targets import to_x0
-from hsipipe.errors import ParamsError
-from hsipipe.methods.base import check_input, check_msi
+from hsipipe.diffusion.targets import diffuse, to_x0, training_target
+from hsipipe.errors import DataError, ParamsError
+from hsipipe.methods.base import Network, Trainable, TrainingData, as_batch, as_tensor, sample_of
 from hsipipe.methods.checkpoint import load_module, save_checkpoint
-from hsipipe.methods.fusion.setup import Denoising, Given, Pairing, Scene
+from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing, Scene
 from hsipipe.methods.fusion.subspace import Subspace, estimate_subspace
 from hsipipe.methods.moments import moments
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import SamplingParams
+from hsipipe.patches.draws import Draws
+from hsipipe.patches.sample import PATCHES
 
 _SILENT = 1e-6
 """Share of the signal's power below which a network that scales its input sees nothing of the noise either."""
+_NOISE = 2
+"""Stream of random numbers of noise and noise levels in training."""
+_NO_MSI = "The patches have no HR-MSI to fuse; set degradation.srf to a sensor, a table, or measured."
 
 
-class FusionModel(nn.Module, ABC):
-    """A super-resolver of an image pair around a network that denoises; what is diffused is up to the subclass.
+class FusionModel(nn.Module, Trainable):
+    """A super-resolver of an image pair around a network that denoises; the subclass defines x_0.
 
     Args:
         pairing: The sensors.
@@ -42,11 +48,14 @@ class FusionModel(nn.Module, ABC):
         sampling: How predictions are made.
     """
 
-    KIND: ClassVar[str]
+    FUSES: ClassVar[bool] = True
+    ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr", "msi")
     bounds: ClassVar[tuple[float, float] | None] = None
     """Range of x_0, to which its estimates are clipped while sampling; None: it has none."""
-    components: int = 1
+    directions: int = 1
     """Directions of the scene's subspace that the model works in."""
+    settings: Any = None
+    """Its `Settings` while it is trained; None after loading."""
     response: Tensor
 
     def __init__(
@@ -60,6 +69,7 @@ class FusionModel(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.pairing, self.denoising, self.channels = pairing, denoising, channels
+        self.scale = pairing.scale
         self.schedule = make_schedule(denoising.schedule, denoising.steps)
         self.sampling = sampling
         self._scene: Scene | None = None
@@ -79,7 +89,7 @@ class FusionModel(nn.Module, ABC):
         """The cube (B, C, H, W) of x_0; inverse of :meth:`clean` within what x_0 can hold."""
 
     @abstractmethod
-    def network(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+    def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """The network: x_t (B, channels, H, W), condition (B, k, H, W) and sqrt(gamma) (B,) to its target."""
 
     @abstractmethod
@@ -91,15 +101,21 @@ class FusionModel(nn.Module, ABC):
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
         """A model without trained weights; inverse of :meth:`net_config`."""
 
-    @property
-    def name(self) -> str:
-        """Name of its row in tables."""
-        return self.KIND if self.denoising.objective == "diffusion" else "regression"
+    @classmethod
+    @abstractmethod
+    def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
+        """A model with initial weights.
 
-    @property
-    def scale(self) -> int:
-        """Ratio s."""
-        return self.pairing.scale
+        Args:
+            pairing: The sensors.
+            settings: An instance of `Settings`.
+            response: Spectral response (c, C).
+            patch: Edge of a training patch in HR pixels.
+        """
+
+    @abstractmethod
+    def distance(self, made: Estimate) -> Tensor:
+        """The loss of an estimate."""
 
     @property
     def bands(self) -> int | None:
@@ -144,6 +160,10 @@ class FusionModel(nn.Module, ABC):
         other.sampling = sampling
         return other
 
+    def prepared(self, sampling: SamplingParams) -> Self:
+        """The same weights, not copied, with this sampling and its spectral response, given or estimated."""
+        return self.with_sampling(sampling).with_sensors(response=sampling.response)
+
     def with_sensors(self, *, psf: Psf | None = None, response: Literal["given", "estimated"] | None = None) -> Self:
         """The same weights, not copied, for a pair of other sensors of the same ratio.
 
@@ -165,7 +185,7 @@ class FusionModel(nn.Module, ABC):
             msi: (c, H, W).
         """
         other = copy(self)
-        other._scene = self._learn(self._tensor(lr), self._tensor(msi))
+        other._scene = self._learn(self.tensor(lr), self.tensor(msi))
         return other
 
     def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:
@@ -182,7 +202,7 @@ class FusionModel(nn.Module, ABC):
         level = gamma.sqrt()
         if self.denoising.scale_input:
             noisy = noisy * level[:, None, None, None]
-        return self.network(noisy, condition, level)
+        return self.denoise(noisy, condition, level)
 
     def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The network under one condition: x_t and gamma to its raw prediction, for many steps of sampling."""
@@ -236,17 +256,15 @@ class FusionModel(nn.Module, ABC):
         with torch.inference_mode():
             # One by one, so that a prediction does not depend on its neighbours in the batch.
             both = [
-                self._predict(self._tensor(low), self._tensor(high), origin=place)
+                self._predict(self.tensor(low), self.tensor(high), origin=place)
                 for low, high in zip(lr, fine, strict=True)
             ]
         means, stds = zip(*both, strict=True)
-        return _as_batch(means), _as_batch(stds)
+        return as_batch(means), as_batch(stds)
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
+        """Sensors, denoising, sizes and sampling as plain values."""
         return {
-            "kind": self.KIND,
-            "name": self.name,
             "pairing": asdict(self.pairing),
             "denoising": asdict(self.denoising),
             "net": self.net_config(),
@@ -258,22 +276,64 @@ class FusionModel(nn.Module, ABC):
         """Build a model without trained weights."""
         pairing = Pairing(**{**config["pairing"], "psf": Psf(**config["pairing"]["psf"])})
         model = cls.build(pairing, Denoising(**config["denoising"]), config["net"])
-        model.sampling = SamplingParams.model_validate(config["sampling"])
-        return model
+        model.sampling = SamplingParams.saved(config["sampling"])
+        # Regressions were once saved under one name for all methods.
+        saved = config.get("name")
+        return model.named(f"{cls.KIND}-regression" if saved == "regression" else saved)
 
     @classmethod
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what :meth:`save` wrote, onto a device.
-
-        Raises:
-            MissingInputError: The folder holds no model.
-            IntegrityError: A file is corrupt.
-        """
+        """Read what :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
         return load_module(folder, cls.from_config).to(device)
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into the existing `folder`."""
-        save_checkpoint(folder, weights=self.state_dict(), config=self.config())
+        config = {"kind": self.KIND, "name": self.name, **self.config()}
+        save_checkpoint(folder, weights=self.state_dict(), config=config)
+
+    @classmethod
+    def untrained(cls, settings: Any, data: TrainingData) -> Self:
+        """Build the model for the sensors of the patches, with initial weights by the seed.
+
+        Raises:
+            DataError: The patches have no HR-MSI.
+        """
+        frame = data.frame
+        if not frame.msi_bands:
+            raise DataError(_NO_MSI)
+        sample, known = sample_of(data.train, 4 * PATCHES), frame.response
+        response = _estimated(sample, scale=frame.scale, psf=frame.psf) if known is None else known
+        given: Literal["given", "estimated"] = "estimated" if known is None else "given"
+        pairing = Pairing(frame.bands, frame.msi_bands, frame.scale, frame.psf, given)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = cls.made_for(pairing, settings, response, patch=frame.patch)
+        model.settings = settings
+        model.sampling = _validation_sampling(settings, tile=data.train.shape("lr")[-1])
+        model.measure(sample)
+        return model
+
+    def measure(self, sample: Mapping[str, NDArray[Any]]) -> None:
+        """Take statistics of training patches (N, band, y, x) into buffers; none by default."""
+
+    def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
+        """The distance to the diffusion's target at random noise levels, or to x_0 from zeros (regression)."""
+        hr, lr, msi = (batch[name] for name in self.ARRAYS)
+        with torch.no_grad():
+            given = self.given(lr, msi)
+            x0 = self.clean(hr, given)
+        if self.denoising.objective == "regression":
+            prediction = network(torch.zeros_like(x0), given.condition, x0.new_zeros(len(x0)))
+            return self.distance(Estimate(prediction, x0, prediction, hr, given))
+        generator, share = draws.generator(_NOISE), self.settings.diffusion.terminal_share
+        levels = self.schedule.draw(draws.total, generator=generator, terminal_share=share)
+        gamma = draws.mine(levels, len(hr)).to(hr.device)
+        noise = draws.mine(torch.randn(draws.total, *x0.shape[1:], generator=generator), len(hr)).to(hr.device)
+        noisy, kind = diffuse(x0, noise, gamma), self.denoising.target
+        prediction = network(noisy, given.condition, gamma)
+        target = training_target(kind, x0=x0, noise=noise, gamma=gamma)
+        x0_hat = to_x0(kind, prediction, x_t=noisy, gamma=gamma)
+        return self.distance(Estimate(prediction, target, x0_hat, hr, given))
 
     @property
     def _sampling(self) -> SamplingParams:
@@ -289,7 +349,7 @@ class FusionModel(nn.Module, ABC):
         return self.denoising.objective == "diffusion" and not (hidden and one)
 
     def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
-        response, subspace = self._response_for(lr, msi), estimate_subspace(lr, self.components)
+        response, subspace = self._response_for(lr, msi), estimate_subspace(lr, self.directions)
         noise = disagreement(lr, msi, resampler=self._resampler(msi), response=response)
         return Scene(response, spectral_gain(response, detail_moments(lr), noise), subspace)
 
@@ -306,9 +366,9 @@ class FusionModel(nn.Module, ABC):
         estimated = estimate_response(low, high, scale=self.scale, psf=self.psf)
         return torch.from_numpy(estimated).to(lr)
 
-    def _tensor(self, image: np.ndarray) -> Tensor:
-        # A copy: torch takes neither read-only nor turned arrays.
-        return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(self.response.device)
+    def tensor(self, image: np.ndarray) -> Tensor:
+        """(C, H, W) as a batch of one, where the model is."""
+        return as_tensor(image, like=self.response)
 
     def _predict(self, lr: Tensor, msi: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
         given = self.given(lr, msi)
@@ -334,5 +394,14 @@ class FusionModel(nn.Module, ABC):
         return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)
 
 
-def _as_batch(images: Sequence[Tensor]) -> np.ndarray:
-    return np.concatenate([image.float().cpu().numpy() for image in images])
+def _validation_sampling(settings: Any, *, tile: int) -> SamplingParams:
+    """The sampling by which a checkpoint is chosen; `sampling` of params.yaml does not matter for that."""
+    diffusion: FusionDiffusionParams | None = getattr(settings, "diffusion", None)
+    tree = {"sampler": "ddim", "steps": diffusion.validation_steps if diffusion else 1, "residual_decode": False}
+    return SamplingParams.saved({**tree, "consistency": 1, "tile": tile, "overlap": 0, "seed": settings.seed})
+
+
+def _estimated(sample: Mapping[str, NDArray[Any]], *, scale: int, psf: Psf) -> NDArray[np.float64]:
+    # Patches side by side: where two meet, a PSF sees across, which is little of all that it sees.
+    low, high = (np.concatenate(list(sample[name]), axis=2) for name in ("lr", "msi"))
+    return estimate_response(low, high, scale=scale, psf=psf)

@@ -1,16 +1,39 @@
-"""What a model of an image pair was made for, what its network does, and what that is told of a pair."""
+"""Sensors, denoising and condition of a fusion network, and the settings that fusion methods share."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import Field
 from torch import Tensor
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import PairObservation
 from hsipipe.diffusion.targets import Target
 from hsipipe.methods.fusion.subspace import Subspace
+from hsipipe.params import Group, Positive, TrainingParams
 
 Objective = Literal["diffusion", "regression"]
+
+
+class FusionDiffusionParams(Group):
+    """The diffusion of a fusion model and its training."""
+
+    steps: Annotated[int, Field(ge=1000)]
+    """T, the noise levels in training."""
+    schedule: Literal["linear", "cosine"]
+    """How gamma falls from 1 to 0."""
+    terminal_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the training images at the last noise level, where sampling starts; few steps need it."""
+    validation_steps: Positive
+    """Network evaluations per image when a checkpoint is chosen."""
+
+
+class FusionSettings(TrainingParams):
+    """The settings that all fusion methods with a diffusion share."""
+
+    objective: Objective
+    """diffusion, or regression: the same network trained to predict in one step, as a trained baseline."""
+    diffusion: FusionDiffusionParams
 
 
 @dataclass(frozen=True)
@@ -35,10 +58,10 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Denoising:
-    """What a network does, apart from what it is made of.
+    """The task of a network, apart from its layers.
 
     Attributes:
-        objective: `regression` is the control: one evaluation on zeros instead of noise, which gives x_0.
+        objective: `regression`: one evaluation on zeros instead of noise, which gives x_0.
         schedule: Name of the noise schedule.
         steps: T.
         target: What the network predicts.
@@ -53,7 +76,7 @@ class Denoising:
 
 
 class Scene(NamedTuple):
-    """What is learnt of whole scenes: the response (c, C), the gain of its bands (B, C, c), the spectra's subspace."""
+    """Statistics of whole scenes: the response (c, C), the gain of its bands (B, C, c), the spectra's subspace."""
 
     response: Tensor
     gain: Tensor
@@ -62,7 +85,7 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What a network is conditioned on, and what turns its x_0 into a cube.
+    """The condition of a network, and the values that turn its x_0 into a cube.
 
     Attributes:
         pair: The two images.
@@ -75,3 +98,22 @@ class Given:
     start: Tensor
     condition: Tensor
     subspace: Subspace
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The outcome of a network on a training batch.
+
+    Attributes:
+        prediction: Its raw output.
+        target: The value that the output should have.
+        x0: The x_0 that the output implies.
+        hr: The truth (B, C, H, W).
+        given: The condition.
+    """
+
+    prediction: Tensor
+    target: Tensor
+    x0: Tensor
+    hr: Tensor
+    given: Given

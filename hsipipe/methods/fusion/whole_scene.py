@@ -1,8 +1,8 @@
-"""What the fusion baselines share: each takes an image for a whole scene, and needs no training."""
+"""Fusion methods that need no training: each takes an image for a whole scene."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any
+from abc import abstractmethod
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import ModelInputError
-from hsipipe.methods.base import Batch, check_input, check_msi
+from hsipipe.methods.base import Method, TrainingData
+from hsipipe.methods.super_resolver import Batch, check_input, check_msi
+from hsipipe.params import SamplingParams
 
 
 @dataclass(frozen=True)
-class WholeSceneFusion(ABC):
-    """A super-resolver that fuses LR-HSI and HR-MSI by what it finds in the pair itself.
+class WholeSceneFusion(Method):
+    """A method that fuses LR-HSI and HR-MSI by statistics of the pair itself.
 
     Attributes:
         scale: Ratio of the pixel sizes, s.
@@ -23,30 +25,40 @@ class WholeSceneFusion(ABC):
         response: Spectral response (c, C) of the MSI; None: estimated from each pair.
     """
 
+    FUSES: ClassVar[bool] = True
+    WHOLE_SCENE: ClassVar[bool] = True
     scale: int
     psf: Psf
     # Arrays have no truth value, so they cannot take part in a comparison of models.
     response: NDArray[Any] | None = field(default=None, compare=False)
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name of its row in tables."""
+    @classmethod
+    def untrained(cls, settings: Any, data: TrainingData) -> Self:
+        """Take scale, PSF and response of the patches; settings are the fields of the same name."""
+        frame = data.frame
+        return cls(frame.scale, frame.psf, frame.response, **settings.model_dump())
 
-    @property
-    def bands(self) -> int | None:
-        """Any number, unless the response fixes it."""
-        return None
+    def prepared(self, sampling: SamplingParams) -> Self:
+        """The same method, with the response estimated from each pair where `sampling` says so."""
+        return replace(self, response=None) if sampling.response == "estimated" else self
 
-    @property
-    def msi_bands(self) -> int | None:
-        """Any number, unless the response fixes it."""
-        return None
+    def named(self, label: str | None) -> Self:
+        """The same method under the name of another entry of the catalogue."""
+        object.__setattr__(self, "label", label)
+        return self
 
-    @property
-    def nfe(self) -> int:
-        """There is no network."""
-        return 0
+    def config(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        response = None if self.response is None else np.asarray(self.response).tolist()
+        return {**values, "psf": asdict(self.psf), "response": response}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Inverse of :meth:`config`."""
+        own = {entry.name: config[entry.name] for entry in fields(cls)}
+        response = None if own["response"] is None else np.asarray(own["response"], dtype=np.float64)
+        return cls(**{**own, "psf": Psf(**own["psf"]), "response": response})
 
     def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
         """Fuse each image by itself.

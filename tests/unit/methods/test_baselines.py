@@ -3,7 +3,7 @@ import pytest
 
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.errors import DataError, ModelInputError
-from hsipipe.methods.base import SuperResolver, check_input
+from hsipipe.methods.super_resolver import SuperResolver, check_input
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.pca_ceiling import PcaCeiling
 

@@ -8,7 +8,7 @@ import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError, ParamsError
-from hsipipe.methods.base import SensorResolver, SpreadResolver, SuperResolver
+from hsipipe.methods.super_resolver import SensorResolver, SpreadResolver, SuperResolver
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.method import Dmgasr

@@ -8,7 +8,7 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
 from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
-from hsipipe.methods.base import SuperResolver
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.cnmf import Cnmf
 from hsipipe.methods.gsa import Gsa

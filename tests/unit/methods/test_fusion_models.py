@@ -9,7 +9,7 @@ from hsipipe.degradation.srf import apply_response
 from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db, psnr_db
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.methods.base import SceneResolver, SpreadResolver, SuperResolver
+from hsipipe.methods.super_resolver import SceneResolver, SpreadResolver, SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.setup import Pairing

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from hsipipe.methods.base import check_input, check_msi
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Pinned

@@ -20,7 +20,7 @@ from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.inference.pair import MsiFile, check_positions, pair_notes
-from hsipipe.methods.base import check_input, check_msi
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.fusion.setup import Pairing
 from hsipipe.params import load_params

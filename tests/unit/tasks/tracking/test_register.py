@@ -8,7 +8,7 @@ import pytest
 
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
-from hsipipe.methods.base import check_input, check_msi
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.method import Dmgasr, LatentNet
 from hsipipe.methods.networks.unet import Unet

@@ -1,4 +1,4 @@
-"""The terms of the GAE's loss (arXiv 2402.17285, eq. 5) as pure functions of (B, C, H, W)."""
+"""Losses between cubes as pure functions of (B, C, H, W): the terms of arXiv 2402.17285, eq. 5."""
 
 import math
 
@@ -27,7 +27,7 @@ def gradient_difference(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def gae_loss(x: Tensor, y: Tensor, weights: LossParams) -> Tensor:
+def cube_loss(x: Tensor, y: Tensor, weights: LossParams) -> Tensor:
     """Weighted sum of the terms, without the perceptual one."""
     total = weights.l1 * (x - y).abs().mean()
     if weights.sam:

@@ -1,11 +1,11 @@
-"""Groups of params.yaml on the models of a single image: autoencoder, latent diffusion, control."""
+"""The group ``gae`` of params.yaml: one group autoencoder for each of its entries."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hsipipe.params.base import CountOrAll, Group, NonNegative, Positive, Sampler
-from hsipipe.params.training import DiffusionLossParams, LossParams, OptimizerParams
+from hsipipe.params.base import CountOrAll, Group, NonNegative, Positive
+from hsipipe.params.training import LossParams, OptimizerParams
 
 
 class GaeLossParams(LossParams):
@@ -93,72 +93,3 @@ class GaeParams(Group):
         if self.global_decoder or self.linear_path:
             raise ValueError("encoder: identity has no decoder: set global_decoder and linear_path to false")
         return self
-
-
-class UnetParams(Group):
-    """The denoising network: SR3's U-Net, optionally on unshuffled pixels."""
-
-    unshuffle: Positive
-    """Pixels folded into channels before the first convolution (1: none, as in the paper)."""
-    width: Annotated[int, Field(gt=0, multiple_of=2)]
-    """Channels of the first level, an even number."""
-    multipliers: Annotated[list[Positive], Field(min_length=1)]
-    """Channels of each level as multiples of the width."""
-    blocks: Positive
-    """Residual blocks in each level."""
-    attention: list[Positive]
-    """Feature map sizes, at the training patch, that get self-attention."""
-    norm: Literal["group", "none"]
-    """GroupNorm as in SR3, or none: features then do not depend on what else is in the tile."""
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    """Dropout inside the residual blocks."""
-
-
-class DiffusionParams(Group):
-    """The latent diffusion and its training."""
-
-    steps: Annotated[int, Field(ge=1000)]
-    """T, the noise levels in training."""
-    schedule: Literal["linear", "cosine"]
-    """How gamma falls from 1 to 0."""
-    space: Literal["residual", "latent"]
-    """What is diffused: HR minus LR latent (starts at the LR latent), or the HR latent itself."""
-    target: Literal["x0", "epsilon", "v"]
-    """What the network predicts."""
-    scale_input: bool
-    """Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it."""
-    terminal_share: Annotated[float, Field(ge=0, lt=1)]
-    """Share of the training images at the last noise level, where sampling starts; few steps need it."""
-    validation_sampler: Sampler
-    """How a checkpoint is chosen; `sampling` does not matter for that."""
-    validation_steps: Positive
-    """Network evaluations per image when a checkpoint is chosen."""
-    unet: UnetParams
-    loss: DiffusionLossParams
-    optimizer: OptimizerParams
-    seed: NonNegative
-    """Initial weights, order of the patches, noise."""
-
-    @model_validator(mode="after")
-    def _noise_can_be_predicted(self) -> "DiffusionParams":
-        if self.target == "epsilon" and (self.scale_input or self.schedule == "cosine"):
-            raise ValueError(
-                "target epsilon needs scale_input: false and schedule: linear; from pure noise x_0 follows by a "
-                "division by sqrt(gamma_T), which the cosine schedule makes almost zero"
-            )
-        return self
-
-
-class ControlParams(Group):
-    """The control pca-residual, a plain residual network in the space of principal components."""
-
-    components: Positive
-    """Principal components of the training spectra; at most the bands are taken."""
-    width: Positive
-    """Features of its convolutions, all at LR resolution."""
-    blocks: Positive
-    """Residual blocks of two convolutions."""
-    loss: LossParams
-    optimizer: OptimizerParams
-    seed: NonNegative
-    """Initial weights and order of the patches."""

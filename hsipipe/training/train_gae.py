@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,15 +12,13 @@ from hsipipe.methods.checkpoint import save_checkpoint
 from hsipipe.methods.device import device_for
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.windows import WindowPlan, plan_windows
+from hsipipe.methods.losses import cube_loss
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches
-from hsipipe.training.loop import Log, fit, generator_for
-from hsipipe.training.losses import gae_loss
+from hsipipe.patches.sample import PATCHES, spread, training_pixels
+from hsipipe.training.loop import Log, fit
 from hsipipe.training.perceptual import PerceptualLoss
-
-VALIDATION_PATCHES = 16
-PCA_PIXELS = 20_000
 
 
 class _Reconstruction:
@@ -31,13 +28,13 @@ class _Reconstruction:
         self.seed = params.seed
         self._params = params
         self._batches = StepBatches(train.path, ("hr",), batch=params.optimizer.batch, seed=params.seed)
-        self._val = torch.from_numpy(val.read(spread(len(val), VALIDATION_PATCHES))["hr"])
+        self._val = torch.from_numpy(val.read(spread(len(val), PATCHES))["hr"])
         self._perceptual = PerceptualLoss() if params.loss.perceptual else None
 
     def loss(self, module: GroupAutoencoder, step: int, part: slice) -> Tensor:
         hr = self._batches.at(step, part)["hr"].to(_device(module))
         sr = module(hr)
-        total = gae_loss(sr, hr, self._params.loss)
+        total = cube_loss(sr, hr, self._params.loss)
         if self._perceptual is not None:
             total = total + self._params.loss.perceptual * self._perceptual(sr, hr)
         return total
@@ -105,7 +102,7 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
 
     The residual's std is that of the whitened HR latent minus the whitened latent of the interpolated LR.
     """
-    patches, device = train.read(spread(len(train), 8 * VALIDATION_PATCHES)), _device(module)
+    patches, device = train.read(spread(len(train), 8 * PATCHES)), _device(module)
     latents, low = (
         torch.cat([module.encode(torch.from_numpy(patch[None]).to(device)).cpu() for patch in cubes])
         for cubes in (patches["hr"], upsample(patches["lr"], train.attrs["scale"]))
@@ -113,19 +110,6 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
     mean, std = latents.mean(dim=(0, 3, 4)), latents.std(dim=(0, 3, 4)).clamp_min(1e-6)
     residual = ((latents - low) / std[..., None, None]).std(dim=(0, 3, 4)).clamp_min(1e-6)
     module.set_whitening(mean=mean, std=std, residual_std=residual)
-
-
-def spread(count: int, wanted: int) -> np.ndarray:
-    """At most `wanted` indices, evenly spread over ``range(count)``."""
-    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
-
-
-def training_pixels(train: PatchArrays, *, seed: int) -> Tensor:
-    """(M, C) pixels of evenly spread training patches."""
-    patches = torch.from_numpy(train.read(spread(len(train), 64))["hr"])
-    pixels = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
-    chosen = torch.randperm(len(pixels), generator=generator_for(seed, 0))[:PCA_PIXELS]
-    return pixels[chosen]
 
 
 def _windows(train: PatchArrays, gae: GaeParams) -> WindowPlan | None:

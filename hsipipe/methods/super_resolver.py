@@ -1,0 +1,222 @@
+"""The interface of a super-resolver, and the one check of its inputs."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.bands import band_label
+from hsipipe.errors import ModelInputError
+
+Batch = NDArray[np.float32]
+
+
+@runtime_checkable
+class SuperResolver(Protocol):
+    """Predicts HR cubes out of LR cubes, in fusion with an HR-MSI, and of nothing else: the truth has no way in."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def scale(self) -> int:
+        """Ratio of the pixel sizes, s."""
+
+    @property
+    def bands(self) -> int | None:
+        """Bands C that it was made for; None: any number."""
+
+    @property
+    def msi_bands(self) -> int | None:
+        """Bands c of the HR-MSI that it fuses; 0: it takes none; None: any number."""
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image; 0 without a network."""
+
+    def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
+        """Predict deterministically.
+
+        Args:
+            lr: (B, C, h, w) float32, full range 1.0.
+            msi: HR-MSI (B, c, H, W) float32 of the same places, for a model that fuses.
+            origin: LR row and column of the images in their scene, for models whose noise has a place.
+
+        Returns:
+            (B, C, H, W) float32 with H = s h, W = s w.
+
+        Raises:
+            ModelInputError: See :func:`check_input` and :func:`check_msi`.
+        """
+
+
+@runtime_checkable
+class SceneResolver(SuperResolver, Protocol):
+    """A super-resolver that learns something of a whole scene before it predicts its parts.
+
+    Its :meth:`predict` takes the images that it is given for whole scenes, unless :meth:`for_scene` has bound it.
+    """
+
+    def for_scene(self, lr: Batch, msi: Batch) -> "SuperResolver":
+        """The same weights, not copied, bound to a scene: tiles of it then agree.
+
+        Args:
+            lr: The whole LR-HSI (C, h, w) float32.
+            msi: The whole HR-MSI (c, H, W) float32.
+
+        Raises:
+            ModelInputError: As :meth:`predict`.
+        """
+
+
+@runtime_checkable
+class SpreadResolver(SuperResolver, Protocol):
+    """A super-resolver whose prediction is the mean of samples, and that knows how far they lie apart."""
+
+    @property
+    def samples(self) -> int:
+        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+
+    def with_samples(self, samples: int) -> "SpreadResolver":
+        """The same weights with another number of samples."""
+
+    def predict_with_spread(
+        self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Batch, Batch]:
+        """As :meth:`predict`, and with it the standard deviation of the samples.
+
+        Args:
+            lr: (B, C, h, w) float32, full range 1.0.
+            msi: HR-MSI (B, c, H, W) float32, for a model that fuses.
+            origin: LR row and column of the images in their scene.
+
+        Returns:
+            Mean and standard deviation of the samples, each (B, C, H, W) float32. The deviation is that of a single
+            sample (K - 1 in its denominator), and zero where there is but one.
+
+        Raises:
+            ModelInputError: See :func:`check_input`.
+        """
+
+
+@runtime_checkable
+class SensorResolver(SuperResolver, Protocol):
+    """A super-resolver that may serve sensors of other bands than those it was trained on."""
+
+    @property
+    def wavelength_nm(self) -> tuple[float, ...] | None:
+        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+
+    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "SensorResolver":
+        """The same weights for a sensor of these band centres (C,).
+
+        Raises:
+            ModelInputError: It cannot; the message says why.
+        """
+
+
+def check_input(lr: NDArray[np.generic], *, bands: int | None, remedy: str | None = None) -> None:
+    """Check a batch before a model touches it.
+
+    Args:
+        lr: Should be (B, C, h, w) float32 without NaN or Inf.
+        bands: Bands that the model was made for; None: any number.
+        remedy: What mends another number of bands, if it is not a choice of bands.
+
+    Raises:
+        ModelInputError: What was got, what was expected, how to mend it.
+    """
+    _check_batch(lr, name="lr", letters="B, C, h, w")
+    if bands is not None and lr.shape[1] != bands:
+        raise ModelInputError(
+            f"Got {lr.shape[1]} bands in shape {lr.shape}, expected {bands}; "
+            f"{remedy or 'select the bands that the model was trained on, in their order (axis 1)'}."
+        )
+    _check_values(lr, name="lr")
+
+
+def check_msi(msi: NDArray[np.generic] | None, lr: NDArray[np.generic], *, scale: int, bands: int | None) -> Batch:
+    """Check the HR-MSI of a batch that was checked itself, and give it back.
+
+    Args:
+        msi: Should be (B, c, H, W) float32 of the same places as `lr`, without NaN or Inf.
+        lr: (B, C, h, w).
+        scale: Ratio s that the model was made for.
+        bands: Bands c that the model was made for; None: any number.
+
+    Raises:
+        ModelInputError: What was got, what was expected, how to mend it.
+    """
+    if msi is None:
+        raise ModelInputError(
+            "Got no HR-MSI, expected one beside the LR-HSI, because this model fuses the two; give it as msi= "
+            "(B, c, H, W), or take a single-image model."
+        )
+    _check_batch(msi, name="msi", letters="B, c, H, W")
+    if len(msi) != len(lr):
+        raise ModelInputError(f"Got {len(msi)} HR-MSI for {len(lr)} LR-HSI, expected one for each.")
+    expected = tuple(scale * size for size in lr.shape[2:])
+    if msi.shape[2:] != expected:
+        raise ModelInputError(_misfit(msi.shape, lr.shape, scale=scale, expected=expected))
+    if bands is not None and msi.shape[1] != bands:
+        raise ModelInputError(
+            f"Got an HR-MSI of {msi.shape[1]} bands, expected {bands}; select the bands that the model was trained "
+            "with, in their order (axis 1)."
+        )
+    _check_values(msi, name="msi")
+    return np.asarray(msi, dtype=np.float32)
+
+
+def refuse_msi(msi: NDArray[np.generic] | None, *, name: str) -> None:
+    """What a single-image model does with an HR-MSI, so that nobody thinks that it was used.
+
+    Raises:
+        ModelInputError: There is one.
+    """
+    if msi is not None:
+        raise ModelInputError(
+            f"Got an HR-MSI, but {name} super-resolves the LR-HSI alone; leave it out, or take a fusion model."
+        )
+
+
+def _misfit(msi: tuple[int, ...], lr: tuple[int, ...], *, scale: int, expected: tuple[int, ...]) -> str:
+    ratios = tuple(high / low for high, low in zip(msi[2:], lr[2:], strict=True))
+    got = (
+        f"Got an HR-MSI of {msi[2]} x {msi[3]} pixels for an LR-HSI of {lr[2]} x {lr[3]}, expected "
+        f"{expected[0]} x {expected[1]} at scale {scale}"
+    )
+    if ratios[0] != ratios[1] or ratios[0] % 1:
+        return (
+            f"{got}: the ratio is {ratios[0]:.4g} x {ratios[1]:.4g} and must be one whole number; crop both to the "
+            "same ground, or resample the HR-MSI to a pixel that divides that of the LR-HSI."
+        )
+    return f"{got}: the ratio is {ratios[0]:g}; take a model of that scale, or resample the HR-MSI."
+
+
+def _check_batch(images: NDArray[np.generic], *, name: str, letters: str) -> None:
+    if not isinstance(images, np.ndarray):
+        raise ModelInputError(
+            f"Got a {type(images).__name__}, expected a numpy array ({letters}) of float32; convert it first."
+        )
+    if images.ndim != 4:
+        hint = f"add the batch axis with {name}[None]" if images.ndim == 3 else "arrange it as batch, band, row, column"
+        raise ModelInputError(f"Got shape {images.shape}, expected four dimensions ({letters}); {hint}.")
+    if 0 in images.shape:
+        raise ModelInputError(f"Got shape {images.shape}, expected at least one image, band, row and column.")
+
+
+def _check_values(images: NDArray[np.generic], *, name: str) -> None:
+    if images.dtype != np.float32:
+        raise ModelInputError(
+            f"Got {images.dtype} values, expected float32 with 1.0 as the full range; "
+            f"divide by the data set's scale and use {name}.astype(np.float32)."
+        )
+    finite = np.isfinite(images)
+    if not finite.all():
+        band = int(np.argwhere(~finite)[0][1])
+        raise ModelInputError(
+            f"Got {int(images.size - finite.sum())} NaN or Inf values, the first in {band_label(band)}, "
+            "expected finite values; fill or crop them away."
+        )

@@ -1,0 +1,101 @@
+"""Training of a method: one trainer for all of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
+from hsipipe.methods.base import Trainable, TrainingData
+from hsipipe.methods.catalogue import methods
+from hsipipe.params import Group, HardwareParams, TrainingParams
+from hsipipe.patches.dataset import PatchArrays
+from hsipipe.patches.draws import Draws
+from hsipipe.patches.loader import StepBatches
+from hsipipe.patches.sample import PATCHES, spread
+from hsipipe.training.loop import Log, fit
+from hsipipe.training.validation import may_be_turned, mean_psnr_db
+
+
+class _MethodTask:
+    """The loss and the validation of a method, for the loop."""
+
+    def __init__(self, method: Trainable, data: TrainingData, training: TrainingParams) -> None:
+        self.seed = training.seed
+        self._method, self._batch = method, training.optimizer.batch
+        self._batches = StepBatches(
+            method.batches_from(data), method.ARRAYS, batch=self._batch, seed=self.seed, augment=may_be_turned(data.val)
+        )
+        self._val = data.val.read(spread(len(data.val), PATCHES))
+
+    def loss(self, module: nn.Module, step: int, part: slice) -> Tensor:
+        draws = Draws(self.seed, step, self._batch, part)
+        batch = self._method.cut(self._batches.at(step, part), draws)
+        device = next(module.parameters()).device
+        return self._method.loss(module, {name: images.to(device) for name, images in batch.items()}, draws)
+
+    def validate(self, module: nn.Module) -> Mapping[str, float]:
+        return {"val_mpsnr_db": mean_psnr_db(self._method.with_network(module), self._val)}
+
+
+def train_method(
+    name: str,
+    settings: Group,
+    store: PatchStore,
+    out: Path,
+    *,
+    latents: tuple[LatentStore, GaeCheckpoint] | None = None,
+    hardware: HardwareParams,
+    work: Path,
+    log: Log,
+) -> dict[str, float]:
+    """Train a method and write it into `out`; the step that validates best is kept.
+
+    A method without training is written as it is.
+
+    Args:
+        name: Its entry in the catalogue.
+        settings: An instance of its `Settings`.
+        store: Train and validation patches.
+        out: Existing empty folder.
+        latents: The latents of these patches and the autoencoder that made them, for a method that is trained on them.
+        hardware: Device, precision, processes.
+        work: Folder of the resume point.
+        log: Gets the metrics of each logged step.
+
+    Returns:
+        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count; nothing for a
+        method without training.
+
+    Raises:
+        DataError: The patches lack what the method needs.
+        ParamsError: The settings do not fit the patches or the hardware.
+        IntegrityError: The latents belong to another autoencoder.
+        TrainingError: The loss is not finite.
+    """
+    kind = methods()[name]
+    folders = (None, None) if latents is None else (latents[0].path, latents[1].path)
+    arrays = kind.ARRAYS if issubclass(kind, Trainable) else ("hr", "lr")
+    train, val = (_opened(store.path / f"{split}.zarr", arrays) for split in ("train", "val"))
+    data = TrainingData(train, val, *folders)
+    method = kind.untrained(settings, data).named(name)
+    summary: dict[str, float] = {}
+    if isinstance(method, Trainable) and isinstance(settings, TrainingParams):
+        summary = _fit(method, data, settings, hardware=hardware, work=work, log=log)
+    method.save(out)
+    return summary
+
+
+def _fit(method: Trainable, data: TrainingData, settings: TrainingParams, **machine: Any) -> dict[str, float]:
+    method.check_hardware(settings, machine["hardware"])
+    network, task = method.network(), _MethodTask(method, data, settings)
+    result = fit(network, task, params=settings.optimizer, description=method.name, **machine)
+    network.load_state_dict(result.weights)
+    return result.summary(network)
+
+
+def _opened(path: Path, arrays: tuple[str, ...]) -> PatchArrays:
+    # An array that the store lacks is refused by the method, in words that name the setting.
+    present = PatchArrays(path).names
+    return PatchArrays(path, arrays=tuple(name for name in arrays if name in present))
