@@ -29,8 +29,7 @@ class Registry(Mapping[str, T], Generic[T]):
             UnknownNameError: The name is not in the table; the message lists the names.
         """
         self.check(name)
-        module, _, attribute = self._table[name].partition(":")
-        return cast(T, _import(module, attribute))
+        return cast(T, resolve(self._table[name]))
 
     def check(self, name: str) -> None:
         """Refuse a name that is not in the table, without importing anything.
@@ -56,5 +55,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return name in self._table
 
 
-def _import(module: str, attribute: str) -> Any:
+def resolve(target: str) -> Any:
+    """Import the object that ``"package.module:attribute"`` names."""
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
