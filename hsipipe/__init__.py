@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hsipipe.degradation.api import degrade
-    from hsipipe.evaluation.metrics import score
+    from hsipipe.evaluation.scoring import score
     from hsipipe.formats import open_cube, save_cube
     from hsipipe.methods.catalogue import load_model
 
@@ -20,7 +20,7 @@ _HOME = {
     "load_model": "hsipipe.methods.catalogue",
     "open_cube": "hsipipe.formats",
     "save_cube": "hsipipe.formats",
-    "score": "hsipipe.evaluation.metrics",
+    "score": "hsipipe.evaluation.scoring",
 }
 
 

@@ -34,8 +34,7 @@ class Registry(Mapping[str, T], Generic[T]):
             raise UnknownNameError(
                 f"Unknown {self.kind} {name!r}.{hint} Known {self.kind}s: {', '.join(sorted(self._table))}."
             )
-        module, _, attribute = self._table[name].partition(":")
-        return cast(T, _import(module, attribute))
+        return cast(T, resolve(self._table[name]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
@@ -47,5 +46,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return name in self._table
 
 
-def _import(module: str, attribute: str) -> Any:
+def resolve(target: str) -> Any:
+    """Import the object that ``"package.module:attribute"`` names."""
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

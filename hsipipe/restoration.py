@@ -21,7 +21,7 @@ class Task:
         noise: Whether the input must have noise.
         back_projects: Whether a prediction may be drawn towards the input.
         model: Last part of a model's name; ``{scale}`` stands for the s.
-        metrics: What is defined otherwise than in :data:`hsipipe.conventions.METRIC_DEFINITIONS`.
+        metrics: Definitions that replace those of :data:`hsipipe.protocols.metrics.METRICS`, by key.
     """
 
     title: str

@@ -114,20 +114,20 @@ def _comparison_table(first: Path, second: Path) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from hsipipe.evaluation.table import COLUMNS, MISSING, cell
     from hsipipe.protocols import require_same
+    from hsipipe.protocols.metrics import METRIC, MISSING
 
     a, b = _read(first), _read(second)
     require_same(a["protocol"], b["protocol"])
-    columns = [column for column in COLUMNS if column.key in _COMPARED]
+    columns = [METRIC[key] for key in _COMPARED]
     protocol = a["protocol"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"protocol {protocol['name']} {protocol['hash']}")
     table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(f"{column.title}\n{column.unit}", justify="right", no_wrap=True)
+        table.add_column(f"{column.heading}\n{column.unit}", justify="right", no_wrap=True)
     for name in (name for name in a["models"] if name in b["models"]):
         for label, row in (("A", a["models"][name]), ("B", b["models"][name])):
-            table.add_row(f"{name} {label}", *(cell(row.get(column.key), column) for column in columns))
+            table.add_row(f"{name} {label}", *(column.text(row.get(column.key)) for column in columns))
         differences = []
         for column in columns:
             before, after = (tree["models"][name].get(column.key) for tree in (a, b))

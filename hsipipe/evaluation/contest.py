@@ -13,7 +13,7 @@ from hsipipe.artifacts import DegradedPairs
 from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.evaluation.evaluate import pair_digest
 from hsipipe.evaluation.gate import Scores
-from hsipipe.evaluation.metrics import score
+from hsipipe.evaluation.scoring import score
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.base import SuperResolver
 from hsipipe.params import SamplingParams

@@ -16,8 +16,6 @@ from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
-from hsipipe.evaluation.fusion_metrics import without_truth
-from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import (
     AnyRow,
     Prediction,
@@ -25,6 +23,7 @@ from hsipipe.evaluation.rows import (
     apply,
     apply_with_spread,
 )
+from hsipipe.evaluation.scoring import score
 from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.progress import progress
 from hsipipe.protocols import Protocol
@@ -49,9 +48,8 @@ def evaluate(
         rows: What is compared.
         out: Existing empty folder; gets one .npz a scene and an index, for the report.
         protocol: The frame that the pairs were made in.
-        response: Spectral response (c, C) that the HR-MSI of the pairs was made with; with it every row has
-            ``msi_consistency_psnr_db``.
-        of_pair: Also score what an HR-MSI tells without the truth: ``d_lambda``, ``d_s`` and ``qnr``.
+        response: Spectral response (c, C) that the HR-MSI of the pairs was made with, where known.
+        of_pair: Also score the metrics that need an HR-MSI (:attr:`hsipipe.protocols.metrics.Metric.of_pair`).
 
     Returns:
         The tree of metrics.json, ready for strict JSON: ``models`` (means over scenes), ``scenes``,
@@ -128,11 +126,9 @@ def _score_row(
             lr=pair.lr,
             psf=protocol.psf,
             ergas_ratio=protocol.ergas_ratio,
-            msi=pair.msi,
+            msi=pair.msi if of_pair else None,
             response=response,
         )
-        if of_pair and pair.msi is not None:
-            values |= without_truth(prediction, pair.lr, pair.msi, scale=protocol.scale, psf=protocol.psf)
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error
     expected = predicted_error(spread, row.samples) if isinstance(row, Row) and spread is not None else None

@@ -124,36 +124,17 @@ def without_truth(
     """All three: ``d_lambda``, ``d_s`` and ``qnr``, see :func:`d_lambda`, :func:`d_s` and :func:`qnr`."""
     spatial = d_s(sr, lr, msi, scale=scale, psf=psf, block=block)
     spectral = d_lambda(sr, lr, block=block)
-    return {"d_lambda": spectral, "d_s": spatial, "qnr": (1 - spectral) * (1 - spatial)}
+    return {"d_lambda": spectral, "d_s": spatial, "qnr": qnr(spectral, spatial)}
 
 
-def qnr(
-    sr: "NDArray[Any] | xr.DataArray",
-    lr: "NDArray[Any] | xr.DataArray",
-    msi: "NDArray[Any] | xr.DataArray",
-    *,
-    scale: int,
-    psf: Psf = BICUBIC,
-    block: int = BLOCK,
-) -> float:
-    """Quality with no reference: ``(1 - D_lambda) (1 - D_s)``, 1 is best.
+def qnr(d_lambda: float, d_s: float) -> float:
+    """Quality with no reference: ``(1 - D_lambda) (1 - D_s)``, 0 to 1, 1 is best; NaN for a single band.
 
     Args:
-        sr: Fused cube (C, H, W).
-        lr: LR-HSI (C, h, w).
-        msi: HR-MSI (c, H, W).
-        scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor; reduces the HR-MSI.
-        block: Edge of a block in LR pixels.
-
-    Returns:
-        0 to 1; NaN for a single band.
-
-    Raises:
-        DataError: See :func:`d_s`.
-        ParamsError: The PSF does not fit the scale.
+        d_lambda: See :func:`d_lambda`.
+        d_s: See :func:`d_s`.
     """
-    return without_truth(sr, lr, msi, scale=scale, psf=psf, block=block)["qnr"]
+    return (1 - d_lambda) * (1 - d_s)
 
 
 def _ratio(fused: Array, low: Array) -> int:

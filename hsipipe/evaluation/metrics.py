@@ -1,4 +1,4 @@
-"""The metrics, one definition each, on (C, H, W) cubes whose full range is 1.0.
+"""The metrics, one function each, on (C, H, W) cubes whose full range is 1.0.
 
 Nothing is clipped, cropped or rescaled here: a score is of exactly what was given. (The evaluation clips
 every row's prediction to [0, 1] before it comes here.) Sums run in float64, band by band, so that a
@@ -12,74 +12,16 @@ ERGAS: Wald, "Quality of high resolution synthesised images" (2000), with the ra
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from hsipipe.bands import band_label
-from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
-from hsipipe.evaluation.cubes import Array, as_cube, band_wavelengths, check_lr, check_pair
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-
-def score(
-    sr: "NDArray[Any] | xr.DataArray",
-    hr: "NDArray[Any] | xr.DataArray",
-    scale: int = 4,
-    *,
-    lr: "NDArray[Any] | xr.DataArray | None" = None,
-    psf: Psf = BICUBIC,
-    ergas_ratio: int | None = None,
-    msi: "NDArray[Any] | xr.DataArray | None" = None,
-    response: NDArray[np.floating[Any]] | None = None,
-) -> dict[str, float]:
-    """All metrics of a prediction.
-
-    Args:
-        sr: Prediction (C, H, W); values are taken as they are, not clipped.
-        hr: Ground truth (C, H, W), full range 1.0.
-        scale: Ratio of the pixel sizes, s, a whole number of 1 or more.
-        lr: LR input (C, H/s, W/s) for the consistency; left out: `hr`, degraded.
-        psf: Of the LR sensor, for the consistency.
-        ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
-        msi: HR-MSI (c, H, W) of the scene, and
-        response: the spectral response (c, C) that it was made with, for the consistency with it; where one of the two
-            is unknown, it is left out.
-
-    Returns:
-        The keys of :data:`hsipipe.conventions.METRIC_DEFINITIONS`, and ``msi_consistency_psnr_db`` with an HR-MSI and
-        its response. PSNR of identical images is ``inf``; an undefined value is NaN.
-
-    Raises:
-        DataError: Scale, shapes, ranks, NaN, extents or a band without signal; the message says what to do.
-    """
-    scale = check_scale(scale)
-    truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
-    check_pair(prediction, truth, scale)
-    given = None if lr is None else as_cube(lr, "lr")
-    if given is not None:
-        check_lr(given, truth, scale)
-    fine = None if msi is None or response is None else as_cube(msi, "msi")
-    mse = band_mse(prediction, truth)
-    values = {
-        "mpsnr_db": mpsnr_db(mse),
-        "cube_psnr_db": cube_psnr_db(mse),
-        "mssim": mssim(prediction, truth),
-        "sam_deg": sam_deg(prediction, truth),
-        "ergas": ergas(mse, truth, scale=ergas_ratio or scale, wavelength_nm=band_wavelengths(hr)),
-        "cc": cc(prediction, truth),
-        "rmse": rmse(mse),
-        "consistency_psnr_db": consistency_psnr_db(prediction, given, hr=truth, scale=scale, psf=psf),
-    }
-    if fine is not None and response is not None:
-        values["msi_consistency_psnr_db"] = msi_consistency_psnr_db(prediction, fine, response)
-    return values
+from hsipipe.evaluation.cubes import Array
 
 
 def band_mse(sr: Array, hr: Array) -> NDArray[np.float64]:
@@ -159,14 +101,14 @@ def sam_deg(sr: Array, hr: Array) -> float:
 
 
 def ergas(
-    mse: NDArray[np.float64], hr: Array, *, scale: int, wavelength_nm: NDArray[np.float64] | None = None
+    mse: NDArray[np.float64], hr: Array, *, ratio: int, wavelength_nm: NDArray[np.float64] | None = None
 ) -> float:
     """``100/s * sqrt(mean_b(MSE_b / mean_b^2))`` with the mean of the truth's band b.
 
     Args:
         mse: :func:`band_mse` (C,).
         hr: Ground truth (C, H, W).
-        scale: Ratio of the pixel sizes, s.
+        ratio: The s of the factor, by default of a protocol the ratio of the pixel sizes.
         wavelength_nm: Band centres (C,), for the message.
 
     Raises:
@@ -176,7 +118,7 @@ def ergas(
     if not means.all():
         band = band_label(int(np.flatnonzero(means == 0)[0]), wavelength_nm)
         raise DataError(f"hr has zero mean in {band}, but ERGAS divides by the mean of each band; drop the dead band.")
-    return 100 / scale * math.sqrt(float(np.mean(mse / means**2)))
+    return 100 / ratio * math.sqrt(float(np.mean(mse / means**2)))
 
 
 def cc(sr: Array, hr: Array) -> float:
@@ -189,7 +131,7 @@ def cc(sr: Array, hr: Array) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def consistency_psnr_db(sr: Array, lr: Array | None, *, hr: Array, scale: int, psf: Psf = BICUBIC) -> float:
+def consistency_psnr_db(sr: Array, lr: Array | None = None, *, hr: Array, scale: int, psf: Psf = BICUBIC) -> float:
     """PSNR in dB between the degraded prediction and the LR input; NaN where noise alone degrades.
 
     In denoising it would be highest for a prediction that keeps all of the noise.

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 
 from hsipipe.artifacts import Evaluation
 from hsipipe.bands import band_label
-from hsipipe.conventions import FUSION_METRIC_DEFINITIONS, METRIC_DEFINITIONS
 from hsipipe.errors import DataError
 from hsipipe.evaluation import figures, spread_figures
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
 from hsipipe.evaluation.evidence import SceneEvidence, read_index
-from hsipipe.evaluation.table import COLUMNS, MISSING, Column, best_rows, cell
+from hsipipe.evaluation.table import best_rows
 from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.progress import progress
 from hsipipe.protocols import require_same
+from hsipipe.protocols.metrics import METRIC, METRICS, MISSING, Metric
 from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 MAX_SCENES = 6
@@ -46,20 +46,6 @@ _ROWS = {
 """What a row is that does not speak for itself; the k of the PCA's row is a number."""
 
 _PCA = re.compile(r"pca-\d+-ceiling")
-_TITLES = {
-    "mpsnr_db": "MPSNR",
-    "cube_psnr_db": "Cube PSNR",
-    "mssim": "MSSIM",
-    "sam_deg": "SAM",
-    "ergas": "ERGAS",
-    "cc": "CC",
-    "rmse": "RMSE",
-    "consistency_psnr_db": "Consistency",
-    "msi_consistency_psnr_db": "Consistency with the HR-MSI",
-    "d_lambda": "D_lambda",
-    "d_s": "D_s",
-    "qnr": "QNR",
-}
 
 
 def write_report(
@@ -175,8 +161,8 @@ def _scene(
     kinds: Sequence[str],
 ) -> dict[str, Any]:
     values = metrics["scenes"][name]
-    psnr, sam = COLUMNS[0], next(column for column in COLUMNS if column.key == "sam_deg")
-    captions = {row: f"{cell(values[row]['mpsnr_db'], psnr)} dB, {cell(values[row]['sam_deg'], sam)}°" for row in rows}
+    psnr, sam = METRIC["mpsnr_db"], METRIC["sam_deg"]
+    captions = {row: f"{psnr.text(values[row][psnr.key])} dB, {sam.text(values[row][sam.key])}°" for row in rows}
     return {
         "name": name,
         "bands": ", ".join(_band(scene, int(band)) for band in scene.display_bands),
@@ -236,7 +222,7 @@ def _render(
         columns=columns,
         protocol=metrics["protocol"],
         test_set=metrics.get("test_set", []),
-        definitions=_definitions(frame, models),
+        definitions=_definitions(frame, columns),
         overview=overview,
         uncertainty=uncertainty,
         details=details,
@@ -246,17 +232,14 @@ def _render(
     )
 
 
-def _definitions(frame: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Title and definition of every metric, as the protocol has it; those of fusion where they occur."""
-    occurring = {key for row in models.values() for key, value in row.items() if value is not None}
-    fusion = {key: text for key, text in FUSION_METRIC_DEFINITIONS.items() if key in occurring}
-    return [(_TITLES[key], frame.get(f"metrics.{key}", text)) for key, text in {**METRIC_DEFINITIONS, **fusion}.items()]
+def _definitions(frame: Mapping[str, Any], columns: Sequence[Metric]) -> list[tuple[str, str]]:
+    """Title and definition of every metric that is shown, as the protocol has it."""
+    return [(metric.title, frame.get(f"metrics.{metric.key}", metric.definition)) for metric in columns]
 
 
-def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Column]:
-    """What the tables show: of the metrics of fusion those that occur."""
-    occurring = {key for row in models.values() for key, value in row.items() if value is not None}
-    return [column for column in COLUMNS if column.key in occurring or column.key not in FUSION_METRIC_DEFINITIONS]
+def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
+    """The metrics that a row has."""
+    return [metric for metric in METRICS if any(metric.key in row for row in models.values())]
 
 
 def _rows(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -268,7 +251,7 @@ def _rows(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _table(
     title: str,
     rows: Mapping[str, Mapping[str, Any]],
-    columns: Sequence[Column],
+    columns: Sequence[Metric],
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Cells as text, ceilings last."""
@@ -282,7 +265,7 @@ def _table(
                 "name": name,
                 "kind": with_kind[name]["kind"],
                 "cells": [
-                    (cell(with_kind[name].get(column.key), column), best.get(column.key) == name) for column in columns
+                    (column.text(with_kind[name].get(column.key)), best.get(column.key) == name) for column in columns
                 ],
             }
             for name in ordered

@@ -13,9 +13,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from hsipipe.evaluation.figures import colours, new_figure, quiet
 from hsipipe.evaluation.sweep_table import PointResult, check_comparable
 from hsipipe.evaluation.verdicts import LOSSLESS_DB
+from hsipipe.protocols.metrics import METRIC
 from hsipipe.sweeps import FigureParams
 
-_PANELS = {"mpsnr_db": "MPSNR (dB)", "sam_deg": "SAM (degrees)", "seconds_per_image": "time (s per image)"}
+_PANELS = {key: METRIC[key].label for key in ("mpsnr_db", "sam_deg", "seconds_per_image")}
 _CEILINGS = ("ae-ceiling", "latent-ceiling")
 _MARKERS = {"model": "o", "control": "D", "baseline": "s", "ceiling": "^"}
 _DECADE = 10.0

@@ -15,12 +15,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from hsipipe.evaluation.table import COLUMNS, MISSING, Column, cell
 from hsipipe.protocols import require_same
+from hsipipe.protocols.metrics import METRICS, MISSING, Metric
 
 EVERY = "every point"
-GROUPS = Column("groups", "G", "", 0, 0)
-MARGIN = Column("control_margin_db", "Control", "dB", 2, 0)
+GROUPS = Metric("groups", "G", "number of groups of bands", digits=0)
+MARGIN = Metric("control_margin_db", "Control", "MPSNR minus that of the better control (dB)", digits=2, unit="dB")
 NOTE = (
     "A point's own row is the model; Control: its MPSNR minus that of the better control. "
     "Ceilings see the truth: ae-ceiling is what the autoencoder loses by itself, latent-ceiling what is lost as the "
@@ -29,7 +29,7 @@ NOTE = (
 NOTE_SPREAD = "Mean and standard deviation (n - 1) over the points."
 _SHOWN = ("mpsnr_db", "mssim", "sam_deg", "ergas", "seconds_per_image", "nfe")
 _SPREAD = ("mpsnr_db", "mssim", "sam_deg", "ergas", "seconds_per_image")
-_QUALITY = tuple(column for column in COLUMNS if column.better)
+_QUALITY = tuple(metric for metric in METRICS if metric.sign)
 _ORDER = ("model", "control", "baseline", "ceiling")
 
 
@@ -106,7 +106,7 @@ def spread_rows(results: Sequence[PointResult]) -> list[SweepRow]:
     for name in _ordered(results[0]):
         values = [_numbers(result, name)[1] for result in results if name in result.metrics["models"]]
         mean, spread = {}, {}
-        for column in COLUMNS:
+        for column in METRICS:
             known = [row[column.key] for row in values]
             numbers = [number for number in known if number is not None]
             whole = len(numbers) == len(known)  # a mean over some of the points would pass for one over all
@@ -130,7 +130,7 @@ def sweep_tree(title: str, results: Sequence[PointResult]) -> dict[str, Any]:
 def render_sweep(title: str, results: Sequence[PointResult]) -> Table:
     """The lines in 80 columns; the best model of each column in bold, ceilings dimmed."""
     lines = sweep_rows(results)
-    columns = [*(column for column in COLUMNS if column.key in _SHOWN), GROUPS, MARGIN]
+    columns = [*(column for column in METRICS if column.key in _SHOWN), GROUPS, MARGIN]
     best = _best(lines)
     table = _new_table(f"{title}\n{_frame(results)}", columns)
     table.caption = NOTE
@@ -150,7 +150,7 @@ def render_sweep(title: str, results: Sequence[PointResult]) -> Table:
 
 def render_spread(title: str, results: Sequence[PointResult]) -> Table:
     """Mean and standard deviation of every row over the points, in 80 columns."""
-    columns = [column for column in COLUMNS if column.key in _SPREAD]
+    columns = [column for column in METRICS if column.key in _SPREAD]
     table = _new_table(f"{title}\n{_frame(results)}, {len(results)} points", columns)
     table.caption = NOTE_SPREAD
     for line in spread_rows(results):
@@ -163,12 +163,12 @@ def as_markdown(title: str, results: Sequence[PointResult], *, spread: bool) -> 
     """A Markdown page with the table; with `spread` the one of means first."""
     parts = [f"# {title}", f"{_frame(results)[0].upper()}{_frame(results)[1:]}."]
     if spread:
-        columns = [column for column in COLUMNS if column.key in _SPREAD]
+        columns = [column for column in METRICS if column.key in _SPREAD]
         rows = [
             [line.row, line.kind, *(_spread_cell(line, column) for column in columns)] for line in spread_rows(results)
         ]
         parts += [_markdown(["row", "kind", *map(_heading, columns)], rows), NOTE_SPREAD]
-    columns = [*COLUMNS, GROUPS, MARGIN]
+    columns = [*METRICS, GROUPS, MARGIN]
     rows = [
         [line.point, line.row, line.kind, *(_cell(line, column) for column in columns)] for line in sweep_rows(results)
     ]
@@ -178,7 +178,7 @@ def as_markdown(title: str, results: Sequence[PointResult], *, spread: bool) -> 
 
 def as_csv(results: Sequence[PointResult]) -> str:
     """The lines with all digits; an empty cell where there is no finite number."""
-    columns = [column.key for column in (*COLUMNS, GROUPS, MARGIN)]
+    columns = [column.key for column in (*METRICS, GROUPS, MARGIN)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["point", "row", "kind", *columns])
@@ -191,7 +191,7 @@ def as_csv(results: Sequence[PointResult]) -> str:
 def _numbers(result: PointResult, name: str) -> tuple[str, dict[str, float | None]]:
     """Kind and values of a row; a model has its margin over the better control, too."""
     models = result.metrics["models"]
-    values: dict[str, float | None] = {column.key: models[name].get(column.key) for column in COLUMNS}
+    values: dict[str, float | None] = {column.key: models[name].get(column.key) for column in METRICS}
     kind = _kind(result, name)
     if kind == "model":
         controls = [row["mpsnr_db"] for row in models.values() if row["kind"] == "control"]
@@ -207,7 +207,7 @@ def _shared(results: Sequence[PointResult]) -> set[str]:
     if len(results) < 2:
         return set()
     seen = [
-        {name: [cell(row.get(column.key), column) for column in _QUALITY] for name, row in models.items()}
+        {name: [column.text(row.get(column.key)) for column in _QUALITY] for name, row in models.items()}
         for models in (result.metrics["models"] for result in results)
     ]
     same = {name for name in seen[0] if all(other.get(name) == seen[0][name] for other in seen[1:])}
@@ -226,39 +226,39 @@ def _best(lines: Sequence[SweepRow]) -> dict[str, SweepRow]:
     best = {}
     for column in _QUALITY:
         scored = [(line.values[column.key], line) for line in lines if line.kind == "model"]
-        known = [(column.better * value, line) for value, line in scored if value is not None]
+        known = [(column.sign * value, line) for value, line in scored if value is not None]
         if len(known) > 1:
             best[column.key] = max(known, key=lambda pair: pair[0])[1]
     return best
 
 
-def _new_table(title: str, columns: Sequence[Column]) -> Table:
+def _new_table(title: str, columns: Sequence[Metric]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=title)
     table.caption_justify = "left"
     table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(f"{column.title}\n{column.unit}", justify="right", no_wrap=True)
+        table.add_column(f"{column.heading}\n{column.unit}", justify="right", no_wrap=True)
     return table
 
 
-def _cell(line: SweepRow, column: Column) -> str:
+def _cell(line: SweepRow, column: Metric) -> str:
     if column in (GROUPS, MARGIN):
         value = line.values.get(column.key)
         if value is None:
             return ""
         return f"{value:+.2f}" if column is MARGIN else f"{value:.0f}"
-    return cell(line.values.get(column.key), column)
+    return column.text(line.values.get(column.key))
 
 
-def _spread_cell(line: SweepRow, column: Column) -> str:
+def _spread_cell(line: SweepRow, column: Metric) -> str:
     value, spread = line.values[column.key], line.spread[column.key]
     if value is None:
         return MISSING
-    return cell(value, column) if spread is None else f"{value:.{column.digits}f}±{spread:.{column.digits}f}"
+    return column.text(value) if spread is None else f"{value:.{column.digits}f}±{spread:.{column.digits}f}"
 
 
-def _heading(column: Column) -> str:
-    return f"{column.title} {column.unit}".strip()
+def _heading(column: Metric) -> str:
+    return f"{column.heading} {column.unit}".strip()
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hsipipe.protocols.metrics import METRIC
+
+_PSNR, _SAM = METRIC["mpsnr_db"], METRIC["sam_deg"]
 _CALLED = {"input": "the input"}
 """Rows that a sentence does not call by their name."""
 # An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5): nothing was lost.
@@ -65,22 +68,22 @@ def baseline_of(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 def _psnr(metrics: Mapping[str, Any], name: str, other: str, label: str) -> Verdict:
     rows = metrics["models"]
-    mine, its = _number(rows[name]["mpsnr_db"]), _number(rows[other]["mpsnr_db"])
+    mine, its = _number(rows[name][_PSNR.key]), _number(rows[other][_PSNR.key])
     gain = mine - its
     if not math.isfinite(gain):
         return Verdict(False, f"{name} cannot be compared with {label}: an MPSNR is not finite.")
-    numbers = f"{mine:.2f} against {its:.2f}{_scenes(metrics, name, other)}"
+    numbers = f"{_PSNR.text(mine)} against {_PSNR.text(its)}{_scenes(metrics, name, other)}"
     if gain > 0:
         return Verdict(True, f"{name} is {_amount(gain)} dB MPSNR above {label} ({numbers}).")
     return Verdict(False, f"{name} is NOT above {label}: it is {_amount(-gain)} dB MPSNR below it ({numbers}).")
 
 
 def _sam(rows: Mapping[str, Any], name: str, other: str, label: str) -> Verdict:
-    mine, its = _number(rows[name]["sam_deg"]), _number(rows[other]["sam_deg"])
+    mine, its = _number(rows[name][_SAM.key]), _number(rows[other][_SAM.key])
     rise = mine - its
     if not math.isfinite(rise):
         return Verdict(False, f"The SAM of {name} and {label} cannot be compared: one is not defined.")
-    numbers = f"{mine:.2f} against {its:.2f}"
+    numbers = f"{_SAM.text(mine)} against {_SAM.text(its)}"
     if rise > 0:
         text = f"{name} has WORSE spectra than {label}: its SAM is {_amount(rise)} degrees higher"
         return Verdict(False, f"{text} ({numbers}).")
@@ -109,7 +112,7 @@ def _ceilings(rows: Mapping[str, Any], pca: str) -> Verdict:
     gap = ae - linear
     if not math.isfinite(gap):
         return Verdict(False, f"ae-ceiling and {pca} cannot be compared: an MPSNR is not finite.")
-    numbers = f"{ae:.2f} against {linear:.2f}"
+    numbers = f"{_PSNR.text(ae)} against {_PSNR.text(linear)}"
     if gap >= 0:
         text = f"ae-ceiling is {_amount(gap)} dB MPSNR above {pca} ({numbers})."
     else:
@@ -128,7 +131,7 @@ def _own_decoding(rows: Mapping[str, Any], ae: float) -> str:
     moved = "lifts the model's bound to" if latent > ae else "does not lift the model's bound; it is"
     return (
         f" The model's own decoding of its latents (residual decoding and consistency, as set in `sampling`) {moved} "
-        f"{latent:.2f} (latent-ceiling)."
+        f"{_PSNR.text(latent)} (latent-ceiling)."
     )
 
 

@@ -3,13 +3,13 @@ from itertools import combinations, product
 
 import pytest
 
-from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.datasets.cave import SCENES
 from hsipipe.datasets.splits import plan_split
 from hsipipe.errors import DataError, ParamsError, UnknownNameError
-from hsipipe.evaluation import metrics
 from hsipipe.params import load_params, parse_params
-from hsipipe.protocols import PROTOCOLS, make_protocol, require_same, setup_of
+from hsipipe.protocols import PROTOCOLS, make_protocol, metrics, require_same, setup_of
+from hsipipe.protocols.metrics import METRIC, METRICS, Metric
+from hsipipe.registry import resolve
 
 SHAPES = {f"s{number}": (32, 32) for number in range(4)}
 
@@ -113,10 +113,9 @@ def test_synthetic_parameters_count_for_synthetic_scenes_alone(protocol):
     assert protocol(dataset=cave, synthetic={"seed": 1}).hash == protocol(dataset=cave).hash
 
 
-def test_every_metric_is_defined_in_it(protocol):
-    hashed = protocol().fields()
-    assert {key for key in hashed if key.startswith("metrics.")} == {f"metrics.{key}" for key in METRIC_DEFINITIONS}
-    assert all(callable(getattr(metrics, key)) for key in METRIC_DEFINITIONS)
+def test_every_metric_has_a_key_of_its_own_and_a_function_that_is_there():
+    assert len(METRIC) == len(METRICS)
+    assert all(callable(resolve(metric.function)) for metric in METRICS if metric.function)
 
 
 def test_json_carries_name_hash_fields_and_how_the_scenes_were_divided(protocol):
@@ -156,6 +155,19 @@ def test_bare_hashes_are_enough_to_refuse():
 
 
 PUBLISHED = [(name, dataset) for name in PROTOCOLS for dataset in PROTOCOLS[name].setups]
+HASHES = {
+    ("sspsr", "chikusei"): "547c90a0ba99fd80",
+    ("sspsr", "pavia_center"): "1c0c81e3cdcbf269",
+    ("sspsr", "cave"): "85079de7ba0884eb",
+    ("mcnet", "cave"): "f85e32d833268998",
+    ("mcnet", "harvard"): "bf3788c8e1341ee5",
+    ("dmgasr", "chikusei"): "fffa526365170736",
+    ("dmgasr", "pavia_center"): "2bbbaa630f571351",
+    ("dmgasr", "harvard"): "31cfc30d58036446",
+    ("cave-fusion-x32", "cave"): "c04d786d7bcaa5a9",
+    ("hisr-x4", "cave"): "34c431d08c9a931f",
+}
+"""Hashes that results carry already, each at the scale nearest to 4."""
 FULL_SIZES = {"chikusei": {"chikusei": (2517, 2335)}, "pavia_center": {"pavia_center": (1096, 715)}}
 
 
@@ -183,6 +195,15 @@ def published(make_params):
         return make_protocol(name, **groups, plan=plan, srf=groups["degradation"].srf), regions
 
     return build
+
+
+@pytest.mark.parametrize("more", [(), (Metric("new", "New", "a metric that no result has yet", digits=2),)])
+def test_results_keep_their_hash_and_a_new_metric_changes_none(more, published, protocol, monkeypatch):
+    monkeypatch.setattr(metrics, "METRICS", (*METRICS, *more))
+    assert {frame: published(*frame)[0].hash for frame in PUBLISHED} == HASHES
+    assert protocol().hash == "6ebcd27063dd8ac8"
+    assert protocol(degradation=DENOISE).hash == "94482b84e5bc5e69"
+    assert protocol(degradation=DEBLUR).hash == "cf1b4412251dfea6"
 
 
 def test_scales_that_leave_a_remainder_have_it_cropped():
@@ -298,7 +319,7 @@ def test_the_task_counts_but_the_hashes_of_super_resolution_are_older_than_it(ma
 def test_consistency_with_a_noisy_input_is_said_to_be_undefined(protocol):
     key = "metrics.consistency_psnr_db"
     assert protocol(degradation=DENOISE).fields()[key].startswith("not defined")
-    assert protocol(degradation=DEBLUR).fields()[key] == METRIC_DEFINITIONS["consistency_psnr_db"]
+    assert protocol(degradation=DEBLUR).fields()[key] == METRIC["consistency_psnr_db"].definition
 
 
 def test_published_protocols_are_of_super_resolution(published):

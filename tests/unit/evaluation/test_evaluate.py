@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from hsipipe.artifacts import ControlCheckpoint, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
-from hsipipe.conventions import METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.pairs import pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence, choose_detail, choose_pixels, display_bands, read_index
-from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import CeilingRow, Observation, Row, apply, pca_row, single_image_rows
+from hsipipe.evaluation.scoring import score
 from hsipipe.methods.checkpoint import save_checkpoint
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.latent_net import LatentNet
@@ -21,8 +20,9 @@ from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.methods.trained import single_image_models
 from hsipipe.params import load_params
+from hsipipe.protocols.metrics import METRIC, METRICS
 
-MODEL_KEYS = {*METRIC_DEFINITIONS, "seconds_per_image", "nfe", "kind"}
+MODEL_KEYS = {*(metric.key for metric in METRICS if not metric.of_pair), "kind"}
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_models_are_given_no_truth(pair):
 
 def test_with_a_response_every_row_is_held_against_the_msi(pairs, rows, protocol, tmp_path, pair):
     response = pair_response(pairs)
-    metrics = evaluate(pairs, rows, tmp_path, protocol=protocol, response=response)
-    assert all(set(values) == MODEL_KEYS | {"msi_consistency_psnr_db"} for values in metrics["models"].values())
+    metrics = evaluate(pairs, rows, tmp_path, protocol=protocol, response=response, of_pair=True)
+    assert all(set(values) == {*METRIC, "kind"} for values in metrics["models"].values())
     sr = np.clip(upsample(pair.lr, 4), 0, 1)
     by_hand = -10 * np.log10(np.mean((np.tensordot(response, sr, 1) - pair.msi) ** 2))
     assert metrics["scenes"][pair.name]["bicubic"]["msi_consistency_psnr_db"] == pytest.approx(by_hand, abs=1e-4)
@@ -224,7 +224,7 @@ def test_trained_models_stand_beside_bicubic_their_controls_and_the_ceilings(pai
         sampling=params.sampling,
     )
     rows = single_image_rows(pairs, trained, sampling=params.sampling)
-    metrics = evaluate(pairs, rows, folders["out"], protocol=protocol, response=pair_response(pairs))
+    metrics = evaluate(pairs, rows, folders["out"], protocol=protocol, response=pair_response(pairs), of_pair=True)
     assert all(row["msi_consistency_psnr_db"] > 0 for row in metrics["models"].values())
     kinds = {name: row["kind"] for name, row in metrics["models"].items()}
     assert kinds == {

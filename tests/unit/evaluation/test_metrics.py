@@ -12,11 +12,14 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.functional.image import spectral_angle_mapper as torch_sam
 
-from hsipipe.conventions import FUSION_METRIC_DEFINITIONS, METRIC_DEFINITIONS
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
-from hsipipe.evaluation import metrics
+from hsipipe.evaluation import metrics, scoring
+from hsipipe.evaluation.fusion_metrics import without_truth
+from hsipipe.protocols.metrics import METRICS, Metric
+
+OF_ONE_IMAGE = {metric.key for metric in METRICS if metric.function and not metric.of_pair}
 
 
 @pytest.fixture
@@ -27,14 +30,14 @@ def cubes():
 
 
 def test_score_has_exactly_the_defined_keys_and_plain_floats(cubes):
-    values = metrics.score(*cubes)
-    assert set(values) == set(METRIC_DEFINITIONS)
+    values = scoring.score(*cubes)
+    assert set(values) == OF_ONE_IMAGE
     assert all(type(value) is float for value in values.values())
 
 
 def test_mpsnr_and_mssim_are_means_of_skimage_over_bands(cubes):
     sr, hr = cubes
-    values = metrics.score(sr, hr, 4)
+    values = scoring.score(sr, hr, 4)
     psnr = [peak_signal_noise_ratio(b, a, data_range=1) for a, b in zip(sr, hr, strict=True)]
     ssim = [structural_similarity(a, b, data_range=1) for a, b in zip(sr, hr, strict=True)]
     assert values["mpsnr_db"] == pytest.approx(np.mean(psnr), abs=1e-10)
@@ -44,7 +47,7 @@ def test_mpsnr_and_mssim_are_means_of_skimage_over_bands(cubes):
 
 def test_sam_is_torchmetrics_in_degrees(cubes):
     reference = torch_sam(*(torch.from_numpy(cube[None]) for cube in cubes))
-    assert metrics.score(*cubes)["sam_deg"] == pytest.approx(math.degrees(reference), abs=1e-9)
+    assert scoring.score(*cubes)["sam_deg"] == pytest.approx(math.degrees(reference), abs=1e-9)
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -53,25 +56,25 @@ def test_ergas_divides_100_by_the_scale(cubes, scale):
     relative = [((a - b) ** 2).mean() / b.mean() ** 2 for a, b in zip(sr, hr, strict=True)]
     by_hand = 100 / scale * np.sqrt(np.mean(relative))
     reference = torch_ergas(*(torch.from_numpy(cube[None]) for cube in cubes), ratio=scale)
-    assert metrics.score(sr, hr, scale)["ergas"] == pytest.approx(by_hand, abs=1e-10)
-    assert metrics.score(sr, hr, scale)["ergas"] == pytest.approx(float(reference), rel=1e-9)
+    assert scoring.score(sr, hr, scale)["ergas"] == pytest.approx(by_hand, abs=1e-10)
+    assert scoring.score(sr, hr, scale)["ergas"] == pytest.approx(float(reference), rel=1e-9)
 
 
 @pytest.mark.parametrize("scale", [4.0, np.int64(4), np.float32(4)])
 def test_whole_numbers_of_any_type_are_scales_as_in_degrade(cubes, scale):
-    assert metrics.score(*cubes, scale) == metrics.score(*cubes, 4)
+    assert scoring.score(*cubes, scale) == scoring.score(*cubes, 4)
 
 
 def test_cc_is_numpys_correlation(cubes):
     sr, hr = cubes
     reference = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(sr, hr, strict=True)])
-    assert metrics.score(sr, hr)["cc"] == pytest.approx(reference, abs=1e-12)
+    assert scoring.score(sr, hr)["cc"] == pytest.approx(reference, abs=1e-12)
 
 
 def test_rmse_and_consistency_by_brute_force(cubes):
     sr, hr = cubes
     low_sr, low_hr = downsample(sr, 4), downsample(hr, 4)
-    values = metrics.score(sr, hr, 4)
+    values = scoring.score(sr, hr, 4)
     assert values["rmse"] == pytest.approx(np.sqrt(np.mean((sr - hr) ** 2)), abs=1e-14)
     reference = peak_signal_noise_ratio(low_hr, low_sr, data_range=1)
     assert values["consistency_psnr_db"] == pytest.approx(reference, abs=1e-9)
@@ -80,7 +83,7 @@ def test_rmse_and_consistency_by_brute_force(cubes):
 def test_consistency_is_against_the_given_input(cubes):
     sr, hr = cubes
     lr = downsample(sr, 4)
-    assert metrics.score(sr, hr, 4, lr=lr)["consistency_psnr_db"] > 250
+    assert scoring.score(sr, hr, 4, lr=lr)["consistency_psnr_db"] > 250
 
 
 RESPONSE = np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0.2, 0.3, 0.5]])
@@ -89,19 +92,19 @@ RESPONSE = np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0.2, 0.3, 0.5]])
 def test_consistency_with_the_msi_by_brute_force(cubes):
     sr, hr = cubes
     seen, msi = (np.einsum("kc,cyx->kyx", RESPONSE, cube) for cube in cubes)
-    values = metrics.score(sr, hr, msi=msi, response=RESPONSE)
-    assert set(values) - set(METRIC_DEFINITIONS) == {"msi_consistency_psnr_db"} <= set(FUSION_METRIC_DEFINITIONS)
+    values = scoring.score(sr, hr, msi=msi, response=RESPONSE)
+    assert set(values) - OF_ONE_IMAGE == {"msi_consistency_psnr_db"}
     reference = peak_signal_noise_ratio(msi, seen, data_range=1)
     assert values["msi_consistency_psnr_db"] == pytest.approx(reference, abs=1e-10)
-    assert {key: values[key] for key in METRIC_DEFINITIONS} == metrics.score(sr, hr)
+    assert {key: values[key] for key in OF_ONE_IMAGE} == scoring.score(sr, hr)
     labelled = xr.DataArray(msi.transpose(1, 2, 0), dims=("y", "x", "band"))
-    assert metrics.score(sr, hr, msi=labelled, response=RESPONSE) == values
+    assert scoring.score(sr, hr, msi=labelled, response=RESPONSE) == values
     assert metrics.msi_consistency_psnr_db(sr, seen, RESPONSE) > 250
 
 
 @pytest.mark.parametrize("given", [{"msi": np.zeros((2, 24, 32))}, {"response": RESPONSE}])
 def test_without_msi_or_response_there_is_no_consistency_with_it(cubes, given):
-    assert set(metrics.score(*cubes, **given)) == set(METRIC_DEFINITIONS)
+    assert set(scoring.score(*cubes, **given)) == OF_ONE_IMAGE
 
 
 @pytest.mark.parametrize(
@@ -115,13 +118,13 @@ def test_without_msi_or_response_there_is_no_consistency_with_it(cubes, given):
 )
 def test_an_msi_that_does_not_belong_is_refused(cubes, msi, response, message):
     with pytest.raises(DataError, match=message):
-        metrics.score(*cubes, msi=msi, response=response)
+        scoring.score(*cubes, msi=msi, response=response)
 
 
 def test_a_constant_error_by_hand():
     hr = np.full((2, 8, 8), 0.5)
     hr[:, ::2] = 0.3
-    values = metrics.score(hr + 0.1, hr, 4)
+    values = scoring.score(hr + 0.1, hr, 4)
     assert values["mpsnr_db"] == pytest.approx(20)
     assert values["rmse"] == pytest.approx(0.1)
     assert values["ergas"] == pytest.approx(25 * 0.1 / 0.4)
@@ -132,7 +135,7 @@ def test_a_constant_error_by_hand():
 def test_mpsnr_and_cube_psnr_differ_when_bands_differ():
     hr = np.full((2, 8, 8), 0.5)
     sr = hr + np.array([0.1, 0.001])[:, None, None]
-    values = metrics.score(sr, hr)
+    values = scoring.score(sr, hr)
     assert values["mpsnr_db"] == pytest.approx((20 + 60) / 2)
     assert values["cube_psnr_db"] == pytest.approx(-10 * math.log10((1e-2 + 1e-6) / 2))
 
@@ -169,7 +172,7 @@ def test_cc_leaves_out_constant_truth_and_gives_nothing_for_a_constant_predictio
 
 
 def test_identical_images_are_perfect(cubes):
-    values = metrics.score(cubes[1], cubes[1])
+    values = scoring.score(cubes[1], cubes[1])
     assert values["mpsnr_db"] == values["cube_psnr_db"] == values["consistency_psnr_db"] == math.inf
     assert values["sam_deg"] == values["ergas"] == values["rmse"] == 0
     assert values["mssim"] == pytest.approx(1)
@@ -178,20 +181,20 @@ def test_identical_images_are_perfect(cubes):
 
 def test_nothing_is_clipped(cubes):
     sr, hr = cubes
-    assert metrics.score(sr + 1, hr)["rmse"] > 0.9
+    assert scoring.score(sr + 1, hr)["rmse"] > 0.9
 
 
 def test_float32_is_summed_in_float64(cubes):
     sr, hr = (cube.astype(np.float32) for cube in cubes)
-    again = metrics.score(sr.astype(np.float64), hr.astype(np.float64))
-    assert metrics.score(sr, hr) == pytest.approx(again, rel=1e-12)
+    again = scoring.score(sr.astype(np.float64), hr.astype(np.float64))
+    assert scoring.score(sr, hr) == pytest.approx(again, rel=1e-12)
 
 
 def test_data_arrays_in_any_order_of_dimensions(cubes):
     sr, hr = cubes
     given = xr.DataArray(sr.transpose(1, 2, 0), dims=("y", "x", "band"))
     truth = xr.DataArray(hr, dims=("band", "y", "x"), coords={"wavelength_nm": ("band", np.arange(5.0))})
-    assert metrics.score(given, truth) == metrics.score(sr, hr)
+    assert scoring.score(given, truth) == scoring.score(sr, hr)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def test_data_arrays_in_any_order_of_dimensions(cubes):
 )
 def test_unfit_input_is_refused(cubes, change, message):
     with pytest.raises(DataError, match=message):
-        metrics.score(*change(*cubes))
+        scoring.score(*change(*cubes))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -219,32 +222,53 @@ def test_nan_names_its_band(cubes, bad):
     sr, hr = (cube.copy() for cube in cubes)
     sr[3, 0, 0] = bad
     with pytest.raises(DataError, match="sr has 1 NaN or Inf of 768 values in band 4,"):
-        metrics.score(sr, hr)
+        scoring.score(sr, hr)
 
 
 def test_a_dead_band_is_named_with_its_wavelength(cubes):
     sr, hr = (cube.copy() for cube in cubes)
     hr[2] = 0
     with pytest.raises(DataError, match="zero mean in band 3, but"):
-        metrics.score(sr, hr)
+        scoring.score(sr, hr)
     known = xr.DataArray(hr, dims=("band", "y", "x"), coords={"wavelength_nm": ("band", np.arange(400.0, 450, 10))})
     with pytest.raises(DataError, match=r"band 3 \(420 nm\)"):
-        metrics.score(sr, known)
+        scoring.score(sr, known)
 
 
 def test_a_wrong_lr_is_refused(cubes):
     with pytest.raises(DataError, match=r"lr has shape \(5, 24, 32\), expected \(5, 6, 8\)"):
-        metrics.score(*cubes, 4, lr=cubes[1])
+        scoring.score(*cubes, 4, lr=cubes[1])
 
 
 def test_without_any_degradation_but_noise_consistency_is_no_merit(cubes):
     sr, hr = cubes
     for psf in (BICUBIC, Psf("none")):
-        assert np.isnan(metrics.score(sr, hr, 1, lr=sr, psf=psf)["consistency_psnr_db"])
+        assert np.isnan(scoring.score(sr, hr, 1, lr=sr, psf=psf)["consistency_psnr_db"])
     blurred = Psf("gaussian", sigma=1.5)
-    assert metrics.score(hr, hr, 1, lr=blurred.downsample(hr, 1), psf=blurred)["consistency_psnr_db"] > 120
+    assert scoring.score(hr, hr, 1, lr=blurred.downsample(hr, 1), psf=blurred)["consistency_psnr_db"] > 120
 
 
 def test_at_scale_one_ergas_has_the_factor_one_hundred(cubes):
     sr, hr = cubes
-    assert metrics.score(sr, hr, 1)["ergas"] == pytest.approx(4 * metrics.score(sr, hr, 4)["ergas"])
+    assert scoring.score(sr, hr, 1)["ergas"] == pytest.approx(4 * scoring.score(sr, hr, 4)["ergas"])
+
+
+def test_with_both_inputs_every_metric_is_scored(cubes):
+    sr, hr = cubes
+    lr, msi = downsample(hr, 4), np.einsum("kc,cyx->kyx", RESPONSE, hr)
+    values = scoring.score(sr, hr, lr=lr, msi=msi, response=RESPONSE)
+    assert list(values) == [metric.key for metric in METRICS if metric.function]
+    expected = without_truth(sr, lr, msi, scale=4)
+    assert {key: values[key] for key in expected} == pytest.approx(expected, abs=1e-15)
+
+
+def bias(sr, hr):
+    return float((sr - hr).mean())
+
+
+def test_a_metric_is_one_record_and_its_function(cubes, monkeypatch):
+    monkeypatch.setattr(metrics, "bias", bias, raising=False)
+    new = Metric("bias", "Bias", "mean of the error", digits=3, function="hsipipe.evaluation.metrics:bias")
+    monkeypatch.setattr(scoring, "METRICS", (*METRICS, new))
+    sr, hr = cubes
+    assert scoring.score(sr, hr)["bias"] == bias(sr, hr)

@@ -7,7 +7,6 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from hsipipe.artifacts import DegradedPairs, Evaluation, RawScenes
-from hsipipe.conventions import FUSION_METRIC_DEFINITIONS
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import Pair, make_pairs, pair_response, pairs_index
@@ -19,6 +18,7 @@ from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, save,
 from hsipipe.evaluation.report import choose_scenes, write_report
 from hsipipe.evaluation.rows import Row, apply, baseline_row
 from hsipipe.protocols import make_protocol
+from hsipipe.protocols.metrics import METRIC
 
 
 @pytest.fixture
@@ -103,18 +103,18 @@ def test_without_samples_the_report_says_nothing_of_uncertainty(evaluation, out)
 
 
 def test_a_metric_of_fusion_is_defined_where_it_occurs(pairs, rows, protocol, tmp_path, out, one_scene, evaluation):
-    definition = FUSION_METRIC_DEFINITIONS["msi_consistency_psnr_db"]
+    definition = METRIC["msi_consistency_psnr_db"].definition
     write_report(*evaluation, out)
     without = (out / "index.html").read_text()
     folders = [tmp_path / name for name in ("fused", "fused-report")]
     for folder in folders:
         folder.mkdir()
-    metrics = evaluate(pairs, rows, folders[0], protocol=protocol, response=pair_response(pairs))
+    metrics = evaluate(pairs, rows, folders[0], protocol=protocol, response=pair_response(pairs), of_pair=True)
     write_report(Evaluation(folders[0]), metrics, folders[1])
     page = (folders[1] / "index.html").read_text()
     assert (definition in without, definition in page) == (False, True)
     assert f"{metrics['models']['dmgasr']['msi_consistency_psnr_db']:.2f}" in page
-    assert all(FUSION_METRIC_DEFINITIONS[key] not in page for key in ("d_lambda", "d_s", "qnr"))
+    assert all(METRIC[key].definition in page for key in ("d_lambda", "d_s", "qnr"))
 
 
 def test_error_maps_share_one_colour_scale(evaluation, names):

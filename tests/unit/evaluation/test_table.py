@@ -2,7 +2,8 @@ import io
 
 from rich.console import Console
 
-from hsipipe.evaluation.table import COLUMNS, best_rows, cell, print_table, render
+from hsipipe.evaluation.table import best_rows, print_table, render
+from hsipipe.protocols.metrics import METRIC
 
 
 def row(kind, mpsnr, **change):
@@ -93,8 +94,7 @@ def test_what_is_not_finite_is_marked():
 
 
 def test_a_small_number_is_not_shown_as_nothing():
-    seconds = next(column for column in COLUMNS if column.key == "seconds_per_image")
-    assert [cell(value, seconds) for value in (0.0, 0.002, 0.006, 1.0, None)] == [
+    assert [METRIC["seconds_per_image"].text(value) for value in (0.0, 0.002, 0.006, 1.0, None)] == [
         "0.00",
         "<0.01",
         "0.01",

@@ -25,8 +25,8 @@ from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence
-from hsipipe.evaluation.metrics import score
 from hsipipe.evaluation.rows import CeilingRow, Row, apply, baseline_row
+from hsipipe.evaluation.scoring import score
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
 from hsipipe.params import parse_params

@@ -1,6 +1,6 @@
 """Named experimental protocols: everything that two results must share before they may be compared.
 
-A protocol's name picks the conventions (:mod:`hsipipe.conventions`); the data set and degradation come from
+A protocol's name picks the conventions (:mod:`hsipipe.protocols.published`); the data set and degradation come from
 params.yaml, and the scenes that train, choose and test from the pairs themselves. All of it is hashed. Where
 the files lie does not enter the hash, nor how the scenes were drawn: what they are does.
 
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hsipipe.conventions import Conventions, Setup
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import DatasetParams, DegradationParams, SplitParams
+from hsipipe.protocols.metrics import hashed_definitions
+from hsipipe.protocols.published import Conventions, Setup
 from hsipipe.registry import Registry
 from hsipipe.restoration import SUPER_RESOLUTION, TASKS, Task
 
@@ -25,12 +26,12 @@ HASH_LENGTH = 16
 PROTOCOLS: Registry[Conventions] = Registry(
     "protocol",
     {
-        "default": "hsipipe.conventions:DEFAULT",
-        "sspsr": "hsipipe.conventions:SSPSR",
-        "mcnet": "hsipipe.conventions:MCNET",
-        "dmgasr": "hsipipe.conventions:DMGASR",
-        "cave-fusion-x32": "hsipipe.conventions:CAVE_FUSION_X32",
-        "hisr-x4": "hsipipe.conventions:HISR_X4",
+        "default": "hsipipe.protocols.published:DEFAULT",
+        "sspsr": "hsipipe.protocols.published:SSPSR",
+        "mcnet": "hsipipe.protocols.published:MCNET",
+        "dmgasr": "hsipipe.protocols.published:DMGASR",
+        "cave-fusion-x32": "hsipipe.protocols.published:CAVE_FUSION_X32",
+        "hisr-x4": "hsipipe.protocols.published:HISR_X4",
     },
 )
 
@@ -74,7 +75,7 @@ class Protocol:
             "prediction_range": list(conventions.prediction_range),
             "averaging": conventions.averaging,
             "ergas_ratio": self.ergas_ratio,
-            "metrics": {**conventions.metrics, **self.task.metrics},
+            "metrics": hashed_definitions() | dict(self.task.metrics),
         }
         return dict(_flatten(tree))
 

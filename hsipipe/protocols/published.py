@@ -1,4 +1,4 @@
-"""What each protocol's name stands for: metric definitions, and the parameters that it fixes on each data set.
+"""The published protocols: the conventions behind each name, and the parameters that it fixes on each data set.
 
 A published protocol is given as far as its paper and code say it. Two things are ours everywhere, because the
 papers leave them out and a result is worth nothing without them: a validation region, which the papers draw
@@ -12,29 +12,6 @@ from typing import Any
 
 from hsipipe.datasets.cave import SCENES as CAVE_SCENES
 from hsipipe.restoration import SUPER_RESOLUTION
-
-METRIC_DEFINITIONS: Mapping[str, str] = {
-    "mpsnr_db": "PSNR of each band with peak 1, mean over bands (dB)",
-    "cube_psnr_db": "PSNR of the whole cube with peak 1 (dB)",
-    "mssim": "skimage structural_similarity of each band, its defaults, data_range 1, mean over bands",
-    "sam_deg": "mean angle between spectra over pixels whose spectra are both non-zero (degrees)",
-    "ergas": "ERGAS factor * sqrt(mean over bands of MSE_b / mean_b^2)",
-    "cc": "Pearson correlation of each band, mean over the bands where the truth is not constant",
-    "rmse": "root of the mean squared error of the whole cube",
-    "consistency_psnr_db": "PSNR of the degraded prediction against the LR input (dB)",
-}
-"""The metrics of :mod:`hsipipe.evaluation.metrics` in one sentence each; a task may say otherwise of some
-(:data:`hsipipe.restoration.TASKS`)."""
-
-FUSION_METRIC_DEFINITIONS: Mapping[str, str] = {
-    "msi_consistency_psnr_db": "PSNR of the prediction, as the sensor of the HR-MSI sees it, against the HR-MSI (dB)",
-    "d_lambda": "mean over pairs of bands of the change of their Q index from the LR-HSI to the prediction",
-    "d_s": "mean over pairs of an HSI and an MSI band of the change of their Q index from low to high resolution",
-    "qnr": "(1 - D_lambda) (1 - D_s)",
-}
-"""The metrics that need an HR-MSI, of :mod:`hsipipe.evaluation.metrics` and :mod:`hsipipe.evaluation.fusion_metrics`.
-
-They enter no hash: protocols are older, and these judge a row by its input, not by the truth that a protocol fixes."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +41,6 @@ class Conventions:
         boundary: What lies beyond the image's edge for every PSF.
         prediction_range: What predictions are clipped to before they are scored.
         averaging: How the numbers of scenes become one.
-        metrics: Definition of every metric.
     """
 
     title: str
@@ -76,7 +52,6 @@ class Conventions:
     boundary: str = "symmetric, the edge pixel repeated once"
     prediction_range: tuple[float, float] = (0.0, 1.0)
     averaging: str = "each metric on whole test regions, then the mean over regions"
-    metrics: Mapping[str, str] = field(default_factory=lambda: METRIC_DEFINITIONS)
 
 
 _BICUBIC = {"kind": "bicubic", "sigma": None, "mtf": None, "size": None, "phase": None}

@@ -1,0 +1,85 @@
+"""Score a prediction by every metric of :data:`hsipipe.protocols.metrics.METRICS`."""
+
+from collections.abc import Mapping
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.degradation.api import check_scale
+from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.evaluation.cubes import as_cube, band_wavelengths, check_lr, check_pair
+from hsipipe.evaluation.metrics import band_mse
+from hsipipe.protocols.metrics import METRICS
+from hsipipe.registry import resolve
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def score(
+    sr: "NDArray[Any] | xr.DataArray",
+    hr: "NDArray[Any] | xr.DataArray",
+    scale: int = 4,
+    *,
+    lr: "NDArray[Any] | xr.DataArray | None" = None,
+    psf: Psf = BICUBIC,
+    ergas_ratio: int | None = None,
+    msi: "NDArray[Any] | xr.DataArray | None" = None,
+    response: NDArray[np.floating[Any]] | None = None,
+) -> dict[str, float]:
+    """Every metric of a prediction whose inputs are given.
+
+    Args:
+        sr: Prediction (C, H, W); values are taken as they are, not clipped.
+        hr: Ground truth (C, H, W), full range 1.0.
+        scale: Ratio of the pixel sizes, s, a whole number of 1 or more.
+        lr: LR input (C, H/s, W/s), for the consistency (default: `hr`, degraded), D_lambda, D_s and QNR.
+        psf: Of the LR sensor, for the consistency and D_s.
+        ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
+        msi: HR-MSI (c, H, W) of the scene, for the consistency with it, D_s and QNR.
+        response: Spectral response (c, C) that the HR-MSI was made with, for the consistency with it.
+
+    Returns:
+        Key of :data:`hsipipe.protocols.metrics.METRICS` to value. PSNR of identical images is ``inf``; an undefined
+        value is NaN.
+
+    Raises:
+        DataError: Scale, shapes, ranks, NaN, extents or a band without signal; the message says what to do.
+    """
+    scale = check_scale(scale)
+    truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
+    check_pair(prediction, truth, scale)
+    inputs: dict[str, Any] = {"sr": prediction, "hr": truth, "scale": scale, "psf": psf}
+    inputs |= {"mse": band_mse(prediction, truth), "ratio": ergas_ratio or scale, "wavelength_nm": band_wavelengths(hr)}
+    if lr is not None:
+        inputs["lr"] = as_cube(lr, "lr")
+        check_lr(inputs["lr"], truth, scale)
+    if msi is not None:
+        inputs["msi"] = as_cube(msi, "msi")
+    if response is not None:
+        inputs["response"] = response
+    return measure(inputs)
+
+
+def measure(inputs: Mapping[str, Any]) -> dict[str, float]:
+    """Compute every metric whose inputs are there.
+
+    Args:
+        inputs: By the names of the parameters of the metrics' functions. A parameter may also be named as a metric
+            that comes earlier in :data:`hsipipe.protocols.metrics.METRICS`, and is then its value.
+
+    Returns:
+        Key to value, in the order of the metrics.
+    """
+    known, values = dict(inputs), {}
+    for metric in METRICS:
+        if metric.function is None or (metric.of_pair and "msi" not in known):
+            continue
+        function = resolve(metric.function)
+        parameters = signature(function).parameters.values()
+        if all(p.name in known or p.default is not Parameter.empty for p in parameters):
+            values[metric.key] = function(**{p.name: known[p.name] for p in parameters if p.name in known})
+            known[metric.key] = values[metric.key]
+    return values
