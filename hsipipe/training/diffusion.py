@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, smooth_l1_loss
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import IntegrityError
@@ -18,7 +19,6 @@ from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import DiffusionParams, HardwareParams, SamplingParams
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches
 from hsipipe.storage.manifest import digest
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
@@ -130,9 +130,7 @@ def train_diffusion(
         IntegrityError: The latents belong to another autoencoder.
         TrainingError: The loss is not finite.
     """
-    train, val = (
-        PatchArrays(path, arrays=("hr", "lr")) for path in (latents.path / "train.zarr", patches.path / "val.zarr")
-    )
+    train, val = latents.open("train"), patches.open("val")
     if train.attrs["gae_digest"] != digest(gae.path):
         raise IntegrityError("The latents were made by another autoencoder; run the stage latents again.")
     module = load_gae(gae.path)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hsipipe.artifacts import PatchStore
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
@@ -19,7 +20,6 @@ from hsipipe.methods.fusion.setup import Objective, Pairing
 from hsipipe.methods.fusion_fast import FusionFast
 from hsipipe.methods.hsrdiff import HsrDiff
 from hsipipe.params import HardwareParams, PhaseParams, SamplingParams
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import Batch, StepBatches
 from hsipipe.training.fusion_recipes import Estimate, Recipe
 from hsipipe.training.gae import VALIDATION_PATCHES, spread
@@ -125,12 +125,11 @@ def train_fusion(
         ParamsError: A phase of the progressive training does not fit patches or processes.
         TrainingError: The loss is not finite.
     """
-    stores = [patches.path / f"{split}.zarr" for split in ("train", "val")]
-    if "msi" not in PatchArrays(stores[0]).names:
+    train, val = (patches.open(split, ARRAYS) for split in ("train", "val"))
+    if "msi" not in train.names:
         raise DataError(
             "The patches have no HR-MSI to be fused; set degradation.srf to a sensor, a table, or measured."
         )
-    train, val = (PatchArrays(path, arrays=ARRAYS) for path in stores)
     _check_phases(recipe, hardware, patch=train.shape("hr")[-1], scale=int(train.attrs["scale"]))
     module = _untrained(train, recipe, objective)
     result = fit(

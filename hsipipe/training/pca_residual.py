@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from hsipipe.artifacts import PatchStore
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler
 from hsipipe.methods.checkpoint import save_checkpoint
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import ControlParams, HardwareParams
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches
 from hsipipe.training.gae import VALIDATION_PATCHES, spread, training_pixels
 from hsipipe.training.loop import Log, fit
@@ -70,7 +70,7 @@ def train_pca_residual(
     Raises:
         TrainingError: The loss is not finite.
     """
-    train, val = (PatchArrays(patches.path / f"{split}.zarr", arrays=("hr", "lr")) for split in ("train", "val"))
+    train, val = (patches.open(split) for split in ("train", "val"))
     module = _untrained(train, control)
     task = _SuperResolution(train, val, control)
     result = fit(
