@@ -28,9 +28,8 @@ from gpu.packing import SUFFIX, unpack
 from prepared import prepare
 
 import hsipipe
-from hsipipe.artifacts import DegradedPairs, PatchStore
+from hsipipe.artifacts import DegradedPairs, Pair, PatchStore
 from hsipipe.datasets.cave import CAVE
-from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.evaluation.fusion_rows import UNTRAINED
 from hsipipe.inference.scene import predict_scene
@@ -155,7 +154,7 @@ def resolvers(options: argparse.Namespace, scale: int) -> dict[str, Callable[[],
     params = params_for(options, scale)
     psf, response = (
         make_psf(params.degradation.psf),
-        pair_response(DegradedPairs(options.work / f"x{scale}/data/pairs")),
+        DegradedPairs(options.work / f"x{scale}/data/pairs").response(),
     )
     made: dict[str, Callable[[], SuperResolver]] = {"bicubic": partial(Bicubic, scale)}
     for kind in UNTRAINED:
@@ -184,10 +183,10 @@ def predict(job: tuple[argparse.Namespace, int, str]) -> None:
     if target.exists():
         return
     pairs = DegradedPairs.in_project(root)
-    psf, response = make_psf(params_for(options, scale).degradation.psf), pair_response(pairs)
+    psf, response = make_psf(params_for(options, scale).degradation.psf), pairs.response()
     model, scores = resolvers(options, scale)[name](), {}
-    for scene in pair_names(pairs, "test"):
-        pair = read_pair(pairs, "test", scene)
+    for scene in pairs.names("test"):
+        pair = pairs.read("test", scene)
         started = time.perf_counter()
         sr = whole(model, pair, untrained=not name[-1].isdigit())
         seconds = time.perf_counter() - started

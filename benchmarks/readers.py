@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from hsipipe.patches.dataset import PatchArrays
+from hsipipe.artifacts.patch_arrays import PatchArrays, turn
 from hsipipe.patches.loader import make_loader
-from hsipipe.patches.sampler import batch_samples, turn
+from hsipipe.patches.sampler import batch_samples
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_store
 
 NAMES = ("hr", "lr")

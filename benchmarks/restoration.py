@@ -16,9 +16,8 @@ from record import ROOT, environment, read_record, write_record  # isort: skip
 import numpy as np
 import torch
 
-from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint
+from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, Pair
 from hsipipe.degradation.noise import add_noise, band_power
-from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
@@ -30,7 +29,7 @@ def measure(root: Path, *, iterations: list[int], snr_db: float | None) -> dict[
     """MPSNR in dB, mean over the validation scenes, one value for each number of iterations."""
     params = load_params(root / "params.yaml")
     degradation, pairs = params.degradation, DegradedPairs.in_project(root)
-    scenes = [seen(read_pair(pairs, "val", name), snr_db) for name in pair_names(pairs, "val")]
+    scenes = [seen(pairs.read("val", name), snr_db) for name in pairs.names("val")]
     psf = make_psf(degradation.psf)
 
     def projected(lr: np.ndarray, count: int) -> np.ndarray:

@@ -26,7 +26,6 @@ from torch import Tensor
 import hsipipe
 from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
@@ -57,7 +56,7 @@ def measure_quality(options: argparse.Namespace) -> dict[str, object]:
     root = options.root
     params = load_params(root / "params.yaml")
     pairs, gae = DegradedPairs.in_project(root), GaeCheckpoint.in_project(root)
-    scenes = [read_pair(pairs, "val", name) for name in pair_names(pairs, "val")[: options.scenes]]
+    scenes = [pairs.read("val", name) for name in pairs.names("val")[: options.scenes]]
     scale, tiles = params.degradation.scale, {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
     low, high = (np.s_[:, :edge, :edge] for edge in (options.edge // scale, options.edge // scale * scale))
     scenes = [replace(pair, lr=pair.lr[low], hr=pair.hr[high]) for pair in scenes]

@@ -25,10 +25,10 @@ from hsipipe.artifacts import (
     DiffusionCheckpoint,
     GaeCheckpoint,
     LatentStore,
+    Pair,
     PatchStore,
 )
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.degradation.pairs import Pair, pair_names, read_pair
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.params import Params, load_params, parse_params
@@ -142,7 +142,7 @@ def main() -> None:
         root = options.work or Path(folder)
         prepare(params, root)
         pairs = DegradedPairs.in_project(root)
-        test = [read_pair(pairs, "test", name) for name in pair_names(pairs, "test")]
+        test = [pairs.read("test", name) for name in pairs.names("test")]
         model = train(windows, root, root / "windows")
         table = {name: compare(model, sensor, test, tiles) for name, sensor in sensors(centres(test)).items()}
         if options.plain:

@@ -32,15 +32,14 @@ def evaluate(
     fusion_control: FusionControlCheckpoint,
 ) -> Evaluation:
     """Write predictions and errors for the report, and the numbers for everybody."""
-    from hsipipe.degradation.pairs import pair_response, pairs_index
     from hsipipe.evaluation.evaluate import evaluate as score
     from hsipipe.evaluation.fusion_rows import rows_for
     from hsipipe.methods.device import device_for
     from hsipipe.methods.trained import Checkpoints, load_trained
     from hsipipe.protocols import make_protocol
 
-    params, index = run.params, pairs_index(pairs)
-    response = pair_response(pairs) if params.model.fuses else None
+    params, index = run.params, pairs.index()
+    response = pairs.response() if params.model.fuses else None
     name, sampling, pair = params.protocol, params.sampling, params.fusion
     data, split, degradation = params.dataset, params.split, params.degradation
     plan, srf = index["splits"], index["srf"]

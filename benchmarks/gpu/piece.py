@@ -27,7 +27,7 @@ from hsipipe.artifacts import (
     RegressionCheckpoint,
 )
 from hsipipe.datasets.prepare import prepare_scenes
-from hsipipe.degradation.pairs import make_pairs, pairs_index
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.rows import AnyRow, baseline_row, model_row
 from hsipipe.methods.device import device_for
@@ -228,7 +228,7 @@ class Piece:
         if not steps or entry.get("tested_steps") == steps:
             return
         print(f"{time.time() - self.begun:6.0f} s  test of {name}", flush=True)
-        started, index = time.time(), pairs_index(self.pairs)
+        started, index = time.time(), self.pairs.index()
         protocol = make_protocol(
             params.protocol,
             dataset=params.dataset,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hsipipe.datasets.base import Dataset, keep_bands
+from hsipipe.artifacts.scenes import keep_bands
+from hsipipe.datasets.base import Dataset
 from hsipipe.datasets.prepare import check_msi, check_same_bands, check_scene
 from hsipipe.datasets.splits import check_divides
 from hsipipe.errors import DataError

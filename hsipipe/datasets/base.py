@@ -204,14 +204,6 @@ def _check_links(folder: Path) -> None:
             )
 
 
-def keep_bands(cube: xr.DataArray, drop_bands: tuple[int, ...]) -> xr.DataArray:
-    """The cube without some bands, counted from 1; lazy if it is lazy."""
-    if not drop_bands:
-        return cube
-    dropped = np.isin(np.arange(1, cube.sizes["band"] + 1), drop_bands)
-    return cube.isel(band=np.flatnonzero(~dropped))
-
-
 def is_hidden(path: Path, root: Path) -> bool:
     """Whether a part of the path below `root` is hidden; macOS adds ``._x`` and ``__MACOSX`` to archives."""
     return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)

@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from hsipipe.artifacts import RawScenes
-from hsipipe.datasets.base import Dataset, Measured, gsd_of, keep_bands
+from hsipipe.artifacts.scenes import keep_bands
+from hsipipe.datasets.base import Dataset, Measured, gsd_of
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.datasets.download import cache_folder
 from hsipipe.datasets.validate import validate_cube
-from hsipipe.errors import DataError, IntegrityError, MissingInputError
+from hsipipe.errors import DataError, MissingInputError
 from hsipipe.formats import open_cube
-from hsipipe.formats.base import with_wavelengths
 from hsipipe.params import DatasetParams
 from hsipipe.progress import progress
 from hsipipe.storage.manifest import sha256
 
-INDEX = "scenes.json"
 _SAME_NM = 0.1
 
 
@@ -49,88 +47,6 @@ def prepare_scenes(dataset: DatasetParams, out: Path, *, cache: Path | None = No
         _copy_scenes(facts, found, out)
     _add_digests(facts, found, entries, out)
     return _write_index(facts, entries, out)
-
-
-def scene_index(scenes: RawScenes) -> dict[str, Any]:
-    """What ``scenes.json`` says.
-
-    Raises:
-        MissingInputError: The scenes were not published.
-        IntegrityError: The file is damaged.
-    """
-    path = scenes.path / INDEX
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise MissingInputError(f"No {INDEX} in {scenes.path}. Run the stage download (dvc repro download).") from error
-    except ValueError as error:
-        raise IntegrityError(f"{path} is damaged ({error}). Run the stage download again.") from error
-
-
-def open_scene(scenes: RawScenes, name: str) -> xr.DataArray:
-    """Open a prepared scene, values divided by the data set's fixed scale: roughly [0, 1].
-
-    Bands that the data set leaves out are gone. It is lazy where its format is.
-
-    Raises:
-        DataError: There is no such scene; the message lists them.
-    """
-    index, entry = scene_index(scenes), scene_entry(scenes, name)
-    dropped = tuple(index.get("drop_bands", ()))
-    # As many as were found when the scene was checked: an axis that had to be told then is told now.
-    bands = int(entry["shape"][0]) + len(dropped)
-    cube = open_cube(scenes.path / entry["path"], variable=entry.get("variable"), bands=bands)
-    cube = keep_bands(cube, dropped)
-    if entry["wavelength_nm"]:
-        cube = with_wavelengths(cube, entry["wavelength_nm"])
-    return _scaled(cube, index["scale"])
-
-
-def open_scene_msi(scenes: RawScenes, name: str) -> xr.DataArray:
-    """Open the multispectral image that was measured with a scene, on the same grid: (band, y, x), roughly [0, 1].
-
-    Raises:
-        DataError: There is no such scene, or it has no such image.
-    """
-    msi = scene_entry(scenes, name).get("msi")
-    if msi is None:
-        raise DataError(
-            f"Scene {name!r} of {scene_index(scenes)['dataset']!r} has no co-registered MSI. Set degradation.srf to "
-            "the name of a sensor, which makes one, or leave the scene out of the split."
-        )
-    return _scaled(open_cube(scenes.path / msi["path"], variable=msi["variable"]), msi["scale"])
-
-
-def verify_scene(scenes: RawScenes, name: str) -> None:
-    """Compare the files of a scene with the sha256 that ``scenes.json`` recorded.
-
-    Raises:
-        IntegrityError: A file is missing or changed; the message names it.
-    """
-    for file, expected in scene_entry(scenes, name)["sha256"].items():
-        path = scenes.path / file
-        got = sha256(path) if path.is_file() else "no file"
-        if got != expected:
-            raise IntegrityError(
-                f"{path}: sha256 {got}, expected {expected} as recorded in {INDEX}. Run the stage download again "
-                "(dvc repro --force download)."
-            )
-
-
-def scene_entry(scenes: RawScenes, name: str) -> dict[str, Any]:
-    """What ``scenes.json`` says of one scene.
-
-    Raises:
-        DataError: There is no such scene; the message lists them.
-    """
-    entries = {entry["name"]: entry for entry in scene_index(scenes)["scenes"]}
-    if name not in entries:
-        raise DataError(f"No scene {name!r} in {scenes.path}; there are {', '.join(sorted(entries))}.")
-    return dict(entries[name])
-
-
-def _scaled(cube: xr.DataArray, scale: float) -> xr.DataArray:
-    return cube if scale == 1 else (cube / np.float32(scale)).assign_attrs(cube.attrs)
 
 
 def _root(facts: Dataset, root: str | None, cache: Path | None) -> Path:
@@ -239,7 +155,7 @@ def _write_index(facts: Dataset, entries: list[dict[str, Any]], out: Path) -> di
         "drop_bands": list(facts.drop_bands),
         "scenes": entries,
     }
-    (out / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    (out / RawScenes.INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return {
         "scenes": len(entries),
         "bands": entries[0]["shape"][0],

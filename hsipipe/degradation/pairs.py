@@ -8,53 +8,30 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
-from hsipipe.datasets.prepare import open_scene, open_scene_msi, scene_index, verify_scene
 from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split, region_names
 from hsipipe.degradation.noise import check_snr
 from hsipipe.degradation.psf import make_psf
 from hsipipe.degradation.registration import pair_warnings
 from hsipipe.degradation.simulate import Scene, Sensors, simulate
 from hsipipe.degradation.srf import response, srf_identity
-from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError
+from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import DegradationParams, SplitParams
 from hsipipe.progress import progress
 from hsipipe.storage.stores import get_array, open_store, read, rows_per_chunk
 
 logger = logging.getLogger(__name__)
 
-INDEX = "pairs.json"
 MEASURED = "measured"
 """The degradation.srf of a data set that has an MSI of its own."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A region in memory, float32.
-
-    Attributes:
-        name: Name of the region; that of its scene, where the part has one region of it.
-        hr: HR-HSI (C, H, W).
-        lr: LR-HSI (C, h, w).
-        msi: HR-MSI (c, H, W), or None.
-        wavelength_nm: Band centres (C,), or None where they are unknown.
-    """
-
-    name: str
-    hr: NDArray[np.float32]
-    lr: NDArray[np.float32]
-    msi: NDArray[np.float32] | None
-    wavelength_nm: NDArray[np.float64] | None
 
 
 def make_pairs(
@@ -73,11 +50,11 @@ def make_pairs(
         ParamsError: The parameters contradict each other or the scenes.
         IntegrityError: A file of a scene changed since it was prepared.
     """
-    index = scene_index(scenes)
+    index = scenes.index()
     sensors = _sensors(degradation, index)
     parts = _plan(index, split, degradation)
     for name in sorted({region.scene for part in SPLITS for region in parts[part]}):
-        verify_scene(scenes, name)
+        scenes.verify(name)
     entries: dict[str, list[dict[str, Any]]] = {part: [] for part in SPLITS}
     digests = _digests(index)
     with progress("degrade", total=sum(len(parts[part]) for part in SPLITS)) as advance:
@@ -92,62 +69,6 @@ def make_pairs(
             advance(note=f"{part}/{name}")
     _write_index(out, index, entries, degradation, sensors.response)
     return _summary(parts, degradation, index)
-
-
-def pairs_index(pairs: DegradedPairs) -> dict[str, Any]:
-    """What ``pairs.json`` says.
-
-    Raises:
-        MissingInputError: The pairs were not published.
-        IntegrityError: The file is damaged.
-    """
-    path = pairs.path / INDEX
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise MissingInputError(f"No {INDEX} in {pairs.path}. Run the stage degrade (dvc repro degrade).") from error
-    except ValueError as error:
-        raise IntegrityError(f"{path} is damaged ({error}). Run the stage degrade again.") from error
-
-
-def pair_response(pairs: DegradedPairs) -> NDArray[np.float64] | None:
-    """The spectral response (c, C) that the HR-MSI was simulated with; None: there is none, or it was measured.
-
-    Raises:
-        MissingInputError: The pairs were not published.
-        IntegrityError: Their index is damaged.
-    """
-    matrix = pairs_index(pairs).get("response")
-    return None if matrix is None else np.asarray(matrix, dtype=np.float64)
-
-
-def pair_names(pairs: DegradedPairs, split: str) -> list[str]:
-    """Names of the regions in a part of the split."""
-    parts = pairs_index(pairs)["splits"]
-    if split not in parts:
-        raise DataError(f"No split {split!r}; there are {', '.join(parts)}.")
-    return [str(entry["name"]) for entry in parts[split]]
-
-
-def open_pair(pairs: DegradedPairs, split: str, name: str) -> zarr.Group:
-    """The store of a region, for reading in parts.
-
-    Raises:
-        DataError: There is no such region; the message lists them.
-    """
-    names = pair_names(pairs, split)
-    if name not in names:
-        raise DataError(f"No region {name!r} in split {split!r}; there are {', '.join(names)}.")
-    return open_store(pairs.path / split / f"{name}.zarr")
-
-
-def read_pair(pairs: DegradedPairs, split: str, name: str) -> Pair:
-    """Read a whole region into memory."""
-    group = open_pair(pairs, split, name)
-    hr, lr = (read(get_array(group, key)) for key in ("hr", "lr"))
-    msi = read(get_array(group, "msi")) if "msi" in group else None
-    nm = np.asarray(pairs_index(pairs)["wavelength_nm"], dtype=np.float64)
-    return Pair(name, hr, lr, msi, nm if nm.size else None)
 
 
 def _sensors(degradation: DegradationParams, index: Mapping[str, Any]) -> Sensors:
@@ -200,7 +121,7 @@ def _regions(
         for name, region in zip(region_names(parts[part]), parts[part], strict=True)
     ]
     for scene, group in groupby(sorted(named, key=lambda entry: entry[2].scene), key=lambda entry: entry[2].scene):
-        cube, entries = open_scene(scenes, scene), list(group)
+        cube, entries = scenes.open(scene), list(group)
         top = _extremes(_spanned(cube, entries))[1] if degradation.normalisation == "scene_max" else 1.0
         for part, name, region in entries:
             piece = cube[:, region.y0 : region.y1, region.x0 : region.x1]
@@ -229,7 +150,7 @@ def _spanned(cube: xr.DataArray, entries: Sequence[tuple[str, str, Region]]) -> 
 
 
 def _measured(scenes: RawScenes, region: Region) -> xr.DataArray:
-    msi = open_scene_msi(scenes, region.scene)
+    msi = scenes.open_msi(region.scene)
     return msi[:, region.y0 : region.y1, region.x0 : region.x1]
 
 
@@ -262,7 +183,7 @@ def _write_index(
         "normalisation": degradation.normalisation,
         "splits": entries,
     }
-    (out / INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+    (out / DegradedPairs.INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
 
 def _digests(index: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
+from hsipipe.artifacts import DegradedPairs, Pair
 from hsipipe.evaluation.evaluate import pair_digest
 from hsipipe.evaluation.gate import Scores
 from hsipipe.evaluation.scoring import score
@@ -61,13 +60,13 @@ def compare(
         DataError: A prediction cannot be scored.
         ModelInputError: A model does not take the scenes.
     """
-    names = [name for name in pair_names(pairs, "test") if name not in leave_out]
-    response = pair_response(pairs)
+    names = [name for name in pairs.names("test") if name not in leave_out]
+    response = pairs.response()
     scores: tuple[dict[str, dict[str, float]], ...] = tuple({} for _ in models)
     digests, latency = {}, tuple(0.0 for _ in models)
     with progress("gate", len(names) * len(models)) as advance:
         for name in names:
-            pair = read_pair(pairs, "test", name)
+            pair = pairs.read("test", name)
             digests[name] = pair_digest(pair)
             for model, of_model in zip(models, scores, strict=True):
                 of_model[name] = _score(model, pair, protocol=protocol, sampling=sampling, response=response)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import Pair, pair_names, read_pair
+from hsipipe.artifacts import DegradedPairs, Pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.calibration import predicted_error, summary
 from hsipipe.evaluation.evidence import SceneEvidence, write_index
@@ -60,14 +59,14 @@ def evaluate(
     Raises:
         DataError: No test scene, or a row that cannot be scored (named, with its scene).
     """
-    names = pair_names(pairs, "test")
+    names = pairs.names("test")
     if not names:
         raise DataError("There is no test scene, expected at least one; check the group split in params.yaml.")
     scenes: dict[str, dict[str, dict[str, float]]] = {}
     test_set, calibration = [], []
     with progress("evaluate", len(names) * len(rows)) as advance:
         for name in names:
-            pair = read_pair(pairs, "test", name)
+            pair = pairs.read("test", name)
             if not scenes:
                 _warm_up(rows, pair, scale=protocol.scale)
             scenes[name] = {}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.degradation.pairs import Pair
+from hsipipe.artifacts import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import SUMS_SHAPE, calibration_sums
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db

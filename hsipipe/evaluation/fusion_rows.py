@@ -6,8 +6,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import Pair
+from hsipipe.artifacts import DegradedPairs, Pair
 from hsipipe.degradation.psf import Psf
 from hsipipe.evaluation.rows import (
     AnyRow,

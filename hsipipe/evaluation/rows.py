@@ -7,8 +7,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import Pair
+from hsipipe.artifacts import DegradedPairs, Pair
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.dmgasr.method import Dmgasr

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
 from hsipipe.inference.scene import predict_scene
@@ -33,13 +32,13 @@ def validate_models(
     Raises:
         DataError: There is no validation scene.
     """
-    names = pair_names(pairs, "val")
+    names = pairs.names("val")
     if not names:
         raise DataError("There is no validation scene, expected at least one; check the group split in params.yaml.")
     values: dict[str, list[float]] = {model: [] for model in models}
     with progress("validate", len(names) * len(models)) as advance:
         for scene in names:
-            pair = read_pair(pairs, "val", scene)
+            pair = pairs.read("val", scene)
             for name, model in models.items():
                 msi = pair.msi if model.msi_bands != 0 else None
                 sr = predict_scene(model, pair.lr, tile=sampling.tile, overlap=sampling.overlap, msi=msi)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import pair_names, read_pair
 from hsipipe.errors import DataError
 
 _ROWS = 64
@@ -59,7 +58,7 @@ class PcaCeiling:
     @classmethod
     def fit_training(cls, pairs: DegradedPairs, k: int) -> Self:
         """Fit on the HR of the training split alone."""
-        return cls.fit((read_pair(pairs, "train", name).hr for name in pair_names(pairs, "train")), k)
+        return cls.fit((pairs.read("train", name).hr for name in pairs.names("train")), k)
 
     @property
     def k(self) -> int:

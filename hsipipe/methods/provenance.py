@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import pairs_index
 from hsipipe.errors import IntegrityError
 from hsipipe.params import DatasetParams
 
@@ -82,7 +81,7 @@ def _entries(pairs: DegradedPairs, part: str, dataset: DatasetParams) -> list[di
         source += json.dumps(dataset.synthetic.model_dump(mode="json"), sort_keys=True)
     return [
         {key: entry.get(key) for key in ("name", "scene", "region", "sha256")} | {"source": source}
-        for entry in pairs_index(pairs)["splits"][part]
+        for entry in pairs.index()["splits"][part]
     ]
 
 

@@ -12,7 +12,6 @@ import zarr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs
-from hsipipe.degradation.pairs import open_pair, pair_names, pairs_index
 from hsipipe.params import PatchesParams
 from hsipipe.patches.grid import check_regions, patch_origins
 from hsipipe.progress import progress
@@ -46,7 +45,7 @@ def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) 
     Raises:
         DataError: A region is smaller than a patch.
     """
-    index = pairs_index(pairs)
+    index = pairs.index()
     regions = {
         f"the {part} region {entry['name']!r}": _shape(entry["region"])
         for part, entries in index["splits"].items()
@@ -68,8 +67,8 @@ def _shape(region: list[int]) -> tuple[int, int]:
 
 
 def _plan(pairs: DegradedPairs, part: str, scale: int, patches: PatchesParams) -> _Plan:
-    names = pair_names(pairs, part)
-    groups = [open_pair(pairs, part, name) for name in names]
+    names = pairs.names(part)
+    groups = [pairs.open(part, name) for name in names]
     origins = []
     for number, (name, group) in enumerate(zip(names, groups, strict=True)):
         height, width = get_array(group, "hr").shape[1:]

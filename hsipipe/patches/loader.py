@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hsipipe.patches.dataset import PatchArrays
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.sampler import batch_samples
 from hsipipe.processes import end_with_parent
 

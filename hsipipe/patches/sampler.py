@@ -5,7 +5,6 @@ Training that resumes at step k asks for step k and gets the same batch, without
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,8 @@ class Samples:
     Attributes:
         index: Patch numbers (B,).
         epoch: In which epoch each is drawn (B,); a batch may reach into the next one.
-        code: Which symmetry of the square each is turned by (B,), see :func:`turn`; it depends on the seed, the epoch
-            and the patch number alone.
+        code: Which symmetry of the square each is turned by (B,), see
+            :func:`hsipipe.artifacts.patch_arrays.turn`; it depends on the seed, the epoch and the patch number alone.
     """
 
     index: NDArray[np.int64]
@@ -52,17 +51,6 @@ def batch_samples(n: int, batch: int, *, seed: int, step: int) -> Samples:
         index[inside] = _permutation(n, seed, number)[offset[inside]]
         code[inside] = _codes(n, seed, number)[index[inside]]
     return Samples(index, epoch, code)
-
-
-def turn(patch: NDArray[Any], code: int) -> NDArray[Any]:
-    """A view of a patch (..., y, x) flipped and turned: bit 0 of the code transposes, 1 flips y, 2 flips x."""
-    if code & 1:
-        patch = patch.swapaxes(-1, -2)
-    if code & 2:
-        patch = patch[..., ::-1, :]
-    if code & 4:
-        patch = patch[..., ::-1]
-    return patch
 
 
 @lru_cache(maxsize=4)

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import GaeCheckpoint, PatchStore
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.device import device_for
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.params import HardwareParams
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.progress import progress
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_store

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hsipipe.artifacts import PatchStore
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.checkpoint import save_checkpoint
 from hsipipe.methods.device import device_for
@@ -14,7 +15,6 @@ from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.windows import WindowPlan, plan_windows
 from hsipipe.methods.losses import cube_loss
 from hsipipe.params import GaeParams, HardwareParams
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import StepBatches
 from hsipipe.patches.sample import PATCHES, spread, training_pixels
 from hsipipe.training.loop import Log, fit
@@ -74,7 +74,7 @@ def train_gae(
         DataError: The patches have fewer bands than a group, or no wavelengths for its windows.
         TrainingError: The loss is not finite.
     """
-    train, val = (PatchArrays(patches.path / f"{split}.zarr", arrays=("hr",)) for split in ("train", "val"))
+    train, val = (patches.open(split, ("hr",)) for split in ("train", "val"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(gae.seed)
         module = GroupAutoencoder(train.shape("hr")[0], gae, windows=_windows(train, gae))
@@ -88,7 +88,7 @@ def train_gae(
     # At the paper's width whitening is minutes of work for a CPU.
     module = module.to(device_for(hardware.accelerator))
     module.eval().requires_grad_(False)
-    whiten(module, PatchArrays(train.path, arrays=("hr", "lr")))
+    whiten(module, patches.open("train"))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
     return {
         **summary,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.psf import Psf
 from hsipipe.methods.super_resolver import SuperResolver
-from hsipipe.patches.dataset import PatchArrays
 
 
 def may_be_turned(patches: PatchArrays) -> bool:

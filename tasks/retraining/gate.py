@@ -64,7 +64,6 @@ def _undecided(root: Path, name: str) -> Verdict:
 
 
 def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dict[str, Any]]:
-    from hsipipe.degradation.pairs import pairs_index
     from hsipipe.evaluation.contest import compare
     from hsipipe.evaluation.evaluate import finite
     from hsipipe.evaluation.gate import decide
@@ -78,7 +77,7 @@ def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dic
     else:
         rival, seen = _load(root, params, pairs, f"models:/{verdict.name}/{verdict.champion}")
         left_out |= seen
-    index = pairs_index(pairs)
+    index = pairs.index()
     data, split, degradation = params.dataset, params.split, params.degradation
     plan, srf = index["splits"], index["srf"]
     protocol = make_protocol(params.protocol, dataset=data, split=split, degradation=degradation, plan=plan, srf=srf)

@@ -9,7 +9,6 @@ from pathlib import Path
 from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
-from hsipipe.datasets.prepare import INDEX, scene_index
 from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError
 from hsipipe.params import DatasetParams, Params, load_params
 from hsipipe.storage.publish import write_text
@@ -124,9 +123,9 @@ def is_stale(root: Path) -> bool:
     if params.dataset.name != "folder" or params.dataset.root is None:
         return False
     raw = RawScenes.in_project(root)
-    if not (raw.path / INDEX).is_file():
+    if not (raw.path / raw.INDEX).is_file():
         return True
-    return scenes_differ(_placed(root, params), scene_index(raw)["scenes"])
+    return scenes_differ(_placed(root, params), raw.index()["scenes"])
 
 
 def push(root: Path, *, on_line: OnLine) -> bool:
@@ -204,11 +203,10 @@ def _placed(root: Path, params: Params) -> DatasetParams:
 
 def _present(root: Path) -> str:
     from hsipipe.artifacts import DegradedPairs
-    from hsipipe.degradation.pairs import pair_names
 
     pairs = DegradedPairs.in_project(root)
     try:
-        test, val = pair_names(pairs, "test"), pair_names(pairs, "val")
+        test, val = pairs.names("test"), pairs.names("val")
     except HsipipeError:
         return "after a first run, those in data/pairs/pairs.json"
     return f"test_scenes: [{', '.join(test)}], val_scenes: [{', '.join(val)}]"

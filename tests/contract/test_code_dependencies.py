@@ -7,7 +7,7 @@ import grimp
 import pytest
 import yaml
 
-from tasks.catalogue import NAMES
+from tasks.catalogue import NAMES, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NEUTRAL = {
     "hsipipe",
     "hsipipe.artifacts",
+    "hsipipe.artifacts.base",
     "hsipipe.bands",
     "hsipipe.credentials",
     "hsipipe.errors",
@@ -46,8 +47,9 @@ def registry_entries(module):
 
 
 def library_modules(graph, stage):
-    """Every module of hsipipe that the stage's own file reaches."""
+    """Every module of hsipipe that the stage's own file reaches, and those that read its inputs."""
     start = {m for m in graph.find_modules_directly_imported_by(f"tasks.{stage}") if m.startswith("hsipipe")}
+    start |= {kind.__module__ for kind in STAGES[stage].inputs.values()}
     found, waiting = set(), sorted(start)
     while waiting:
         module = waiting.pop()

@@ -9,7 +9,7 @@ import pytest
 
 from hsipipe import save_cube
 from hsipipe.artifacts import RawScenes
-from hsipipe.datasets.prepare import open_scene, prepare_scenes, scene_index
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.params import load_params
 from tasks.running.git import git
 from tasks.tracking import load_registered, standing
@@ -54,8 +54,8 @@ def scenes(repository, tmp_path_factory):
     synthetic = dataset.synthetic.model_copy(update={"scenes": 10, "size": 64, "bands": 8})
     folder = RawScenes(tmp_path_factory.mktemp("raw"))
     prepare_scenes(dataset.model_copy(update={"synthetic": synthetic}), folder.path)
-    names = [entry["name"] for entry in scene_index(folder)["scenes"]]
-    return {f"scene_{number}": open_scene(folder, name).load() for number, name in enumerate(names)}
+    names = [entry["name"] for entry in folder.index()["scenes"]]
+    return {f"scene_{number}": folder.open(name).load() for number, name in enumerate(names)}
 
 
 def noisy(cube, *, seed, std):

@@ -9,7 +9,7 @@ import xarray as xr
 from affine import Affine
 
 from hsipipe.artifacts import RawScenes
-from hsipipe.datasets.prepare import open_scene, open_scene_msi, prepare_scenes, scene_index, verify_scene
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.errors import DataError, MissingInputError, ParamsError
 from hsipipe.formats import save_cube
 from hsipipe.formats.georeference import attach
@@ -39,8 +39,8 @@ def prepare(root, tmp_path, make_params):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         prepare_scenes(make_params("dataset", name="folder", root=str(root), folder=folder), out)
-        for entry in scene_index(RawScenes(out))["scenes"]:
-            verify_scene(RawScenes(out), entry["name"])
+        for entry in RawScenes(out).index()["scenes"]:
+            RawScenes(out).verify(entry["name"])
         return RawScenes(out)
 
     return prepare
@@ -55,10 +55,10 @@ def test_every_cube_of_the_folder_whatever_its_format(root, prepare):
     (root / ".hidden.npy").write_bytes(b"junk")
     (root / "sub").mkdir()
     scenes = prepare(wavelength_nm=NM)
-    assert [entry["name"] for entry in scene_index(scenes)["scenes"]] == ["a", "b", "c"]
+    assert [entry["name"] for entry in scenes.index()["scenes"]] == ["a", "b", "c"]
     for name, cube in cubes.items():
-        np.testing.assert_array_equal(open_scene(scenes, name), cube)
-        assert open_scene(scenes, name)["wavelength_nm"].values.tolist() == NM
+        np.testing.assert_array_equal(scenes.open(name), cube)
+        assert scenes.open(name)["wavelength_nm"].values.tolist() == NM
     assert sorted(path.name for path in scenes.path.iterdir()) == ["a.zarr", "b.nc", "c.npy", "scenes.json"]
     assert (scenes.path / "b.nc").read_bytes() == (root / "b.nc").read_bytes()
 
@@ -69,9 +69,9 @@ def test_an_envi_pair_is_one_scene_and_stays_a_pair(root, prepare):
     header = "ENVI\nsamples = 5\nlines = 6\nbands = 4\ndata type = 4\ninterleave = bsq\nbyte order = 0\n"
     (root / "a.hdr").write_text(header)
     scenes = prepare()
-    np.testing.assert_array_equal(open_scene(scenes, "a"), values)
+    np.testing.assert_array_equal(scenes.open("a"), values)
     assert sorted(path.name for path in scenes.path.iterdir()) == ["a.hdr", "a.img", "scenes.json"]
-    (entry,) = scene_index(scenes)["scenes"]
+    (entry,) = scenes.index()["scenes"]
     assert sorted(entry["sha256"]) == ["a.hdr", "a.img"]
 
 
@@ -81,17 +81,17 @@ def test_full_scale_variable_and_wavelengths(root, prepare):
     np.save(root / "b.npy", np.moveaxis(values, -1, 0).astype(np.float32))
     scenes = prepare(full_scale=10_000, variable="cube", wavelength_nm=NM)
     for name in "ab":  # .npy knows no variables
-        cube = open_scene(scenes, name)
+        cube = scenes.open(name)
         np.testing.assert_allclose(cube, np.moveaxis(values, -1, 0) / 10_000, rtol=1e-6)
         assert cube["wavelength_nm"].values.tolist() == NM
-    assert scene_index(scenes)["scale"] == 10_000
+    assert scenes.index()["scale"] == 10_000
 
 
 def test_a_folder_of_bands_without_wavelengths_is_fine(root, prepare):
     np.save(root / "a.npy", _cube(bands=3))
     scenes = prepare()
-    assert "wavelength_nm" not in open_scene(scenes, "a").coords
-    assert scene_index(scenes)["wavelength_nm"] == []
+    assert "wavelength_nm" not in scenes.open("a").coords
+    assert scenes.index()["wavelength_nm"] == []
 
 
 def test_dropped_bands_are_gone_and_the_cube_stays_lazy(root, prepare):
@@ -101,11 +101,11 @@ def test_dropped_bands_are_gone_and_the_cube_stays_lazy(root, prepare):
     with pytest.raises(DataError, match=r"band 2 \(500 nm\) of 4 is dead.*Set dataset\.folder\.drop_bands to \[2\]"):
         prepare()
     scenes = prepare(drop_bands=[4, 2, 2])
-    opened = open_scene(scenes, "a")
+    opened = scenes.open("a")
     assert opened.chunks is not None
     np.testing.assert_array_equal(opened, cube[[0, 2]])
     assert opened["wavelength_nm"].values.tolist() == [400.0, 600.0]
-    index = scene_index(scenes)
+    index = scenes.index()
     assert index["drop_bands"] == [2, 4]
     assert (index["wavelength_nm"], index["scenes"][0]["shape"]) == ([400.0, 600.0], [2, 6, 5])
 
@@ -113,7 +113,7 @@ def test_dropped_bands_are_gone_and_the_cube_stays_lazy(root, prepare):
 def test_wavelengths_are_counted_before_bands_are_dropped(root, prepare):
     save_cube(_cube(), root / "a.nc")
     scenes = prepare(drop_bands=[1], wavelength_nm=[1.0, 2.0, 3.0, 4.0])
-    assert open_scene(scenes, "a")["wavelength_nm"].values.tolist() == [2.0, 3.0, 4.0]
+    assert scenes.open("a")["wavelength_nm"].values.tolist() == [2.0, 3.0, 4.0]
     with pytest.raises(ParamsError, match=r"wavelength_nm has 3 values, expected 4: one for each band of .*a\.nc"):
         prepare(drop_bands=[1], wavelength_nm=[1.0, 2.0, 3.0])
 
@@ -152,11 +152,11 @@ def test_a_measured_msi_beside_the_cube(root, prepare):
     save_cube(msi * 100, root / "a_msi.npy")
     save_cube(_cube(seed=2) * 100, root / "b_msi.nc")  # there is no b: a scene of that name
     scenes = prepare(full_scale=100)
-    assert [entry["name"] for entry in scene_index(scenes)["scenes"]] == ["a", "b_msi"]
-    np.testing.assert_allclose(open_scene_msi(scenes, "a"), msi, rtol=1e-6)
-    assert set(scene_index(scenes)["scenes"][0]["sha256"]) == {"a.nc", "a_msi.npy"}
+    assert [entry["name"] for entry in scenes.index()["scenes"]] == ["a", "b_msi"]
+    np.testing.assert_allclose(scenes.open_msi("a"), msi, rtol=1e-6)
+    assert set(scenes.index()["scenes"][0]["sha256"]) == {"a.nc", "a_msi.npy"}
     with pytest.raises(DataError, match="has no co-registered MSI"):
-        open_scene_msi(scenes, "b_msi")
+        scenes.open_msi("b_msi")
 
 
 def test_a_measured_msi_on_another_grid_or_with_nan(root, prepare):
@@ -177,8 +177,8 @@ def test_the_ground_sampling_distance_is_that_of_the_file(root, prepare, crs, st
     cube = attach(_cube(), crs=f"EPSG:{crs}", transform=Affine(step, 0, 100, 0, -step, 200))
     save_cube(cube, root / "a.tif")
     scenes = prepare()
-    assert scene_index(scenes)["gsd_m"] == (None if gsd_m is None else pytest.approx(gsd_m, abs=0.001))
-    np.testing.assert_array_equal(open_scene(scenes, "a"), cube)
+    assert scenes.index()["gsd_m"] == (None if gsd_m is None else pytest.approx(gsd_m, abs=0.001))
+    np.testing.assert_array_equal(scenes.open("a"), cube)
 
 
 def test_the_number_of_wavelengths_tells_the_axis_of_the_bands(tmp_path, make_params):
@@ -189,7 +189,7 @@ def test_the_number_of_wavelengths_tells_the_axis_of_the_bands(tmp_path, make_pa
     np.save(tmp_path / "in" / "scene.npy", np.moveaxis(values, 0, -1))
     folder = {"wavelength_nm": np.linspace(400, 700, 8).tolist(), "drop_bands": [3]}
     prepare_scenes(make_params("dataset", name="folder", root=str(tmp_path / "in"), folder=folder), tmp_path / "out")
-    np.testing.assert_array_equal(open_scene(RawScenes(tmp_path / "out"), "scene"), np.delete(values, 2, axis=0))
+    np.testing.assert_array_equal(RawScenes(tmp_path / "out").open("scene"), np.delete(values, 2, axis=0))
 
 
 def test_a_scene_may_be_a_link_but_nothing_in_its_folder_may_lead_out_of_it(root, prepare, tmp_path):
@@ -197,7 +197,7 @@ def test_a_scene_may_be_a_link_but_nothing_in_its_folder_may_lead_out_of_it(root
     save_cube(cube, tmp_path / "elsewhere.npy")
     (root / "a.npy").symlink_to(tmp_path / "elsewhere.npy")
     save_cube(cube, root / "b.zarr")
-    np.testing.assert_array_equal(open_scene(prepare(wavelength_nm=NM), "a"), cube)
+    np.testing.assert_array_equal(prepare(wavelength_nm=NM).open("a"), cube)
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     (root / "b.zarr/reflectance/notes").symlink_to(secret)

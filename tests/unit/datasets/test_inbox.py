@@ -12,7 +12,7 @@ from hsipipe import save_cube
 from hsipipe.datasets import inbox as module
 from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import QUARANTINE, REASON, scenes_differ, take_in
-from hsipipe.datasets.prepare import prepare_scenes, scene_index
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.errors import DataError, MissingInputError, ParamsError
 
 FIT = Fit(scale=4, crop_remainder=False, patch=8)
@@ -217,10 +217,10 @@ def test_a_change_in_the_root_shows(inbox, dataset, root, tmp_path):
     raw = RawScenes(tmp_path / "raw")
     raw.path.mkdir()
     prepare_scenes(dataset, raw.path)
-    assert not scenes_differ(dataset, scene_index(raw)["scenes"])
+    assert not scenes_differ(dataset, raw.index()["scenes"])
     arrive(inbox, "b.nc", cube(1))
     take_in(inbox, dataset, fit=FIT, quiet_s=60)
-    assert scenes_differ(dataset, scene_index(raw)["scenes"])
+    assert scenes_differ(dataset, raw.index()["scenes"])
 
 
 @pytest.mark.parametrize("where", [".", "below", ".."])

@@ -12,7 +12,7 @@ from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.datasets.cave import CAVE, SCENES
 from hsipipe.datasets.download import LOCK, Archive
-from hsipipe.datasets.prepare import open_scene, prepare_scenes, scene_index, verify_scene
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.errors import DataError, FileFormatError, IntegrityError, MissingInputError, ParamsError, UnknownNameError
 
 
@@ -45,8 +45,8 @@ def test_cave_from_a_folder(tmp_path, out, write_scene, params):
     summary = prepare_scenes(params(root=root), out)
     assert (summary["scenes"], summary["bands"], summary["pixels"]) == (2, 31, 8 * 12 + 64)
     scenes = RawScenes(out)
-    np.testing.assert_array_equal(open_scene(scenes, "toys"), toys)
-    np.testing.assert_array_equal(open_scene(scenes, "watercolors"), water)
+    np.testing.assert_array_equal(scenes.open("toys"), toys)
+    np.testing.assert_array_equal(scenes.open("watercolors"), water)
     assert sorted(path.name for path in out.iterdir()) == ["scenes.json", "toys_ms", "watercolors_ms"]
     assert not list(out.rglob("Thumbs.db"))
     assert not any(path.is_symlink() for path in out.rglob("*"))
@@ -56,7 +56,7 @@ def test_the_index_has_the_facts_and_the_sha256_of_every_file(tmp_path, out, wri
     root = tmp_path / "cave"
     write_scene(root / "toys_ms")
     prepare_scenes(params(root=root), out)
-    index = scene_index(RawScenes(out))
+    index = RawScenes(out).index()
     assert index["dataset"] == "cave"
     assert index["wavelength_nm"] == [float(nm) for nm in range(400, 701, 10)]
     (entry,) = index["scenes"]
@@ -115,15 +115,15 @@ def test_where_the_scenes_of_cave_may_lie(tmp_path, out, write_scene, place, par
     (tmp_path / "root" / "__MACOSX" / "toys_ms").mkdir(parents=True)
     prepare_scenes(params(root=root), out)
     assert sorted(path.name for path in out.iterdir()) == ["scenes.json", "toys_ms"]
-    np.testing.assert_array_equal(open_scene(RawScenes(out), "toys"), toys)
-    verify_scene(RawScenes(out), "toys")
+    np.testing.assert_array_equal(RawScenes(out).open("toys"), toys)
+    RawScenes(out).verify("toys")
 
 
 def test_the_current_folder_is_a_root(tmp_path, out, write_scene, monkeypatch, params):
     toys = write_scene(tmp_path / "toys_ms")
     monkeypatch.chdir(tmp_path / "toys_ms")
     prepare_scenes(params(root="."), out)
-    np.testing.assert_array_equal(open_scene(RawScenes(out), "toys"), toys)
+    np.testing.assert_array_equal(RawScenes(out).open("toys"), toys)
 
 
 def test_a_scene_folder_without_a_picture_is_left_out_with_a_warning(tmp_path, out, write_scene, caplog, params):
@@ -145,11 +145,11 @@ def test_one_scene_in_two_places(tmp_path, out, write_scene, params):
 def test_synthetic(out, params):
     summary = prepare_scenes(params("synthetic"), out)
     assert (summary["scenes"], summary["bands"]) == (2, 6)
-    index = scene_index(RawScenes(out))
+    index = RawScenes(out).index()
     assert [entry["name"] for entry in index["scenes"]] == ["synthetic_00", "synthetic_01"]
     np.testing.assert_allclose(index["wavelength_nm"], np.linspace(400, 1000, 6))
-    assert open_scene(RawScenes(out), "synthetic_01").shape == (6, 32, 32)
-    verify_scene(RawScenes(out), "synthetic_01")
+    assert RawScenes(out).open("synthetic_01").shape == (6, 32, 32)
+    RawScenes(out).verify("synthetic_01")
 
 
 def test_synthetic_has_no_root(tmp_path, out, params):
@@ -169,18 +169,18 @@ def test_a_changed_file_is_named(out, params):
     chunk = next(path for path in sorted(out.rglob("c/0/0/0")))
     chunk.write_bytes(chunk.read_bytes() + b"x")
     with pytest.raises(IntegrityError, match=r"reflectance/c/0/0/0: sha256"):
-        verify_scene(RawScenes(out), "synthetic_00")
+        RawScenes(out).verify("synthetic_00")
     chunk.unlink()
     with pytest.raises(IntegrityError, match="no file"):
-        verify_scene(RawScenes(out), "synthetic_00")
+        RawScenes(out).verify("synthetic_00")
 
 
 def test_unknown_scene_and_missing_index(tmp_path, out, params):
     prepare_scenes(params("synthetic"), out)
     with pytest.raises(DataError, match=r"No scene 'x' in .*; there are synthetic_00, synthetic_01"):
-        open_scene(RawScenes(out), "x")
+        RawScenes(out).open("x")
     with pytest.raises(MissingInputError, match="Run the stage download"):
-        open_scene(RawScenes(tmp_path), "x")
+        RawScenes(tmp_path).open("x")
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_cave_by_download(tmp_path, out, published, server, params):
     assert DATASETS["cave"].presence(cache) == "not here"
     prepare_scenes(params(), out, cache=cache)
     for name, values in published.items():
-        np.testing.assert_array_equal(open_scene(RawScenes(out), name), values)
+        np.testing.assert_array_equal(RawScenes(out).open(name), values)
     assert DATASETS["cave"].presence(cache) == "cached"
     assert list(json.loads((cache / LOCK).read_text())["sha256"]) == [f"{server.url}/complete_ms_data.zip"]
     assert server.requests == ["/complete_ms_data.zip"]

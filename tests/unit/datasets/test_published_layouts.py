@@ -14,7 +14,7 @@ import scipy.io
 from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.datasets.download import LOCK
-from hsipipe.datasets.prepare import open_scene, open_scene_msi, prepare_scenes, scene_index, verify_scene
+from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.errors import DataError, MissingInputError
 
 
@@ -66,8 +66,8 @@ def prepared(server, tmp_path, make_params, monkeypatch):
         prepare_scenes(make_params("dataset", name=name, root=None), out, cache=tmp_path / "cache")
         assert DATASETS[name].presence(tmp_path / "cache") == "cached"
         assert (tmp_path / "cache" / LOCK).is_file()
-        for entry in scene_index(RawScenes(out))["scenes"]:
-            verify_scene(RawScenes(out), entry["name"])
+        for entry in RawScenes(out).index()["scenes"]:
+            RawScenes(out).verify(entry["name"])
         return RawScenes(out)
 
     return prepare
@@ -75,11 +75,11 @@ def prepared(server, tmp_path, make_params, monkeypatch):
 
 def _check(scenes, scene, values, *, scale):
     """The scene holds `values` (y, x, band) over `scale`, and the data set's wavelengths."""
-    cube = open_scene(scenes, scene)
+    cube = scenes.open(scene)
     np.testing.assert_allclose(cube, np.moveaxis(values, -1, 0) / scale, rtol=1e-6)
-    facts = DATASETS[scene_index(scenes)["dataset"]]
+    facts = DATASETS[scenes.index()["dataset"]]
     np.testing.assert_allclose(cube["wavelength_nm"], facts.wavelength_nm, atol=0.02)
-    assert scene_index(scenes)["gsd_m"] == facts.gsd_m
+    assert scenes.index()["gsd_m"] == facts.gsd_m
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_pavia(prepared, name, file, variable, bands):
     values = _values(8, 6, bands, top=8000).astype(np.uint16)
     scenes = prepared(name, {file: _mat(**{variable: values})})
     _check(scenes, name, values, scale=8000)
-    (entry,) = scene_index(scenes)["scenes"]
+    (entry,) = scenes.index()["scenes"]
     assert entry["wavelength_nm"][::100][:1] == [430.0]
     assert entry["wavelength_nm"][-1] == 860.0
-    assert scene_index(scenes)["ground_truth"]
+    assert scenes.index()["ground_truth"]
 
 
 _CHIKUSEI_HEADER = """ENVI
@@ -158,7 +158,7 @@ def test_harvard(prepared):
             "CZ_hsdbi.tgz": _tgz({"CZ_hsdbi/img1.mat": _mat(ref=cubes["b"], lbl=mask)}),
         },
     )
-    assert [entry["name"] for entry in scene_index(scenes)["scenes"]] == ["img1", "indoor_img1"]
+    assert [entry["name"] for entry in scenes.index()["scenes"]] == ["img1", "indoor_img1"]
     _check(scenes, "img1", cubes["a"], scale=1)
     _check(scenes, "indoor_img1", cubes["b"], scale=1)
 
@@ -175,10 +175,10 @@ def test_paris(prepared, paris):
     content = _mat(HSim=hyperion, MSim=ali, non_del_bands=np.arange(8, 136))
     scenes = prepared("paris_eo1", {"paris_data_hs_ms.mat": content})
     _check(scenes, "hs_ms", hyperion, scale=1.3)
-    msi = open_scene_msi(scenes, "hs_ms")
+    msi = scenes.open_msi("hs_ms")
     assert (msi.dims, msi.dtype) == (("band", "y", "x"), np.float32)
     np.testing.assert_allclose(msi, np.moveaxis(ali, -1, 0) / 1.5, rtol=1e-6)
-    assert not scene_index(scenes)["ground_truth"]
+    assert not scenes.index()["ground_truth"]
 
 
 def test_the_bands_of_hyperion_in_the_files_of_paris():
@@ -195,15 +195,15 @@ def test_the_real_files_of_paris(tmp_path, repository, make_params):
     out.mkdir()
     prepare_scenes(make_params("dataset", name="paris_eo1", root=str(root)), out)
     scenes = RawScenes(out)
-    assert open_scene(scenes, "hs_ms").shape == (128, 72, 72)
+    assert scenes.open("hs_ms").shape == (128, 72, 72)
     # The other file holds a part of the same pixels: as a scene of its own it would be trained on and tested.
-    assert [entry["name"] for entry in scene_index(scenes)["scenes"]] == ["hs_ms"]
-    msi = open_scene_msi(scenes, "hs_ms")
+    assert [entry["name"] for entry in scenes.index()["scenes"]] == ["hs_ms"]
+    msi = scenes.open_msi("hs_ms")
     assert msi.shape == (9, 72, 72)
-    for cube in (open_scene(scenes, "hs_ms"), msi):
+    for cube in (scenes.open("hs_ms"), msi):
         assert 0 <= float(cube.min()) < 0.9 < float(cube.max()) <= 1
     # The band of Hyperion that is most like a band of ALI lies inside it: grid and wavelengths are right.
-    hyperion = open_scene(scenes, "hs_ms")
+    hyperion = scenes.open("hs_ms")
     for number, (first, last) in {
         0: (433, 460),
         2: (525, 605),

@@ -8,7 +8,7 @@ import pytest
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample, upsample
-from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.evaluation.rows import CeilingRow, Row, baseline_row
 from hsipipe.protocols import make_protocol
 
@@ -36,18 +36,18 @@ def pairs(tmp_path_factory, frame):
 
 @pytest.fixture
 def names(pairs):
-    return pair_names(pairs, "test")
+    return pairs.names("test")
 
 
 @pytest.fixture
 def pair(pairs, names):
     """The first test scene."""
-    return read_pair(pairs, "test", names[0])
+    return pairs.read("test", names[0])
 
 
 @pytest.fixture
 def protocol(pairs, frame):
-    index = pairs_index(pairs)
+    index = pairs.index()
     return make_protocol("default", plan=index["splits"], srf=index["srf"], **frame)
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hsipipe.degradation.pairs import read_pair
 from hsipipe.evaluation.contest import compare
 from hsipipe.evaluation.metrics import mpsnr_db
 from hsipipe.methods.bicubic import Bicubic
@@ -28,8 +27,8 @@ def test_both_are_scored_on_every_test_scene(pairs, names, protocol, sampling):
     plain, bright = contest.scores
     assert list(plain) == list(bright) == names
     for name in names:
-        hr = read_pair(pairs, "test", name).hr
-        sr = Bicubic(4).predict(read_pair(pairs, "test", name).lr[None])[0].clip(0, 1)
+        hr = pairs.read("test", name).hr
+        sr = Bicubic(4).predict(pairs.read("test", name).lr[None])[0].clip(0, 1)
         expected = mpsnr_db(np.square(sr.astype(np.float64) - hr).mean(axis=(1, 2)))
         assert plain[name]["mpsnr_db"] == pytest.approx(expected, abs=0.05)  # tiles against the whole
         assert bright[name]["mpsnr_db"] < plain[name]["mpsnr_db"]

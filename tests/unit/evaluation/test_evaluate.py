@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsipipe.artifacts import ControlCheckpoint, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.artifacts import ControlCheckpoint, DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.degradation.pairs import pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.evidence import SceneEvidence, choose_detail, choose_pixels, display_bands, read_index
@@ -79,7 +78,7 @@ def test_models_are_given_no_truth(pair):
 
 
 def test_with_a_response_every_row_is_held_against_the_msi(pairs, rows, protocol, tmp_path, pair):
-    response = pair_response(pairs)
+    response = pairs.response()
     metrics = evaluate(pairs, rows, tmp_path, protocol=protocol, response=response, of_pair=True)
     assert all(set(values) == {*METRIC, "kind"} for values in metrics["models"].values())
     sr = np.clip(upsample(pair.lr, 4), 0, 1)
@@ -91,8 +90,8 @@ def test_with_a_response_every_row_is_held_against_the_msi(pairs, rows, protocol
 def test_the_pca_row_is_fitted_on_training_scenes_and_named_after_k(pairs, pair):
     row = pca_row(pairs, 3)
     assert (row.name, row.kind) == ("pca-3-ceiling", "ceiling")
-    (train,) = pair_names(pairs, "train")
-    pixels = read_pair(pairs, "train", train).hr.reshape(13, -1).astype(np.float64)
+    (train,) = pairs.names("train")
+    pixels = pairs.read("train", train).hr.reshape(13, -1).astype(np.float64)
     mean = pixels.mean(axis=1)[:, None]
     basis = np.linalg.svd(pixels - mean, full_matrices=False)[0][:, :3]
     expected = basis @ (basis.T @ (pair.hr.reshape(13, -1) - mean)) + mean
@@ -138,7 +137,7 @@ def test_nan_in_a_prediction_is_an_error_not_a_number(pairs, protocol, tmp_path)
 
 
 def test_no_test_scene_is_an_error(pairs, rows, protocol, tmp_path, monkeypatch):
-    monkeypatch.setattr("hsipipe.evaluation.evaluate.pair_names", lambda pairs, split: [])
+    monkeypatch.setattr(DegradedPairs, "names", lambda pairs, split: [])
     with pytest.raises(DataError, match=r"no test scene.*split"):
         evaluate(pairs, rows, tmp_path, protocol=protocol)
 
@@ -224,7 +223,7 @@ def test_trained_models_stand_beside_bicubic_their_controls_and_the_ceilings(pai
         sampling=params.sampling,
     )
     rows = single_image_rows(pairs, trained, sampling=params.sampling)
-    metrics = evaluate(pairs, rows, folders["out"], protocol=protocol, response=pair_response(pairs), of_pair=True)
+    metrics = evaluate(pairs, rows, folders["out"], protocol=protocol, response=pairs.response(), of_pair=True)
     assert all(row["msi_consistency_psnr_db"] > 0 for row in metrics["models"].values())
     kinds = {name: row["kind"] for name, row in metrics["models"].items()}
     assert kinds == {

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
-from hsipipe.artifacts import DegradedPairs, Evaluation, RawScenes
+from hsipipe.artifacts import DegradedPairs, Evaluation, Pair, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import Pair, make_pairs, pair_response, pairs_index
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
 from hsipipe.evaluation.evaluate import evaluate
@@ -109,7 +109,7 @@ def test_a_metric_of_fusion_is_defined_where_it_occurs(pairs, rows, protocol, tm
     folders = [tmp_path / name for name in ("fused", "fused-report")]
     for folder in folders:
         folder.mkdir()
-    metrics = evaluate(pairs, rows, folders[0], protocol=protocol, response=pair_response(pairs), of_pair=True)
+    metrics = evaluate(pairs, rows, folders[0], protocol=protocol, response=pairs.response(), of_pair=True)
     write_report(Evaluation(folders[0]), metrics, folders[1])
     page = (folders[1] / "index.html").read_text()
     assert (definition in without, definition in page) == (False, True)
@@ -234,7 +234,7 @@ def test_a_report_on_denoising_calls_the_baseline_the_input(frame, make_params, 
         path.mkdir()
     prepare_scenes(groups["dataset"], raw.path)
     make_pairs(raw, pairs.path, split=groups["split"], degradation=groups["degradation"])
-    index = pairs_index(pairs)
+    index = pairs.index()
     protocol = make_protocol("default", plan=index["splits"], srf=index["srf"], **groups)
     model = Row("dmgasr", "model", lambda seen: uniform_filter(seen.lr, (3, 1, 1)), 4)
     metrics = evaluate(pairs, [baseline_row(1), model], folder, protocol=protocol)

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import downsample
-from hsipipe.degradation.pairs import pair_names, pair_response, read_pair
 from hsipipe.errors import DataError
 from hsipipe.params import PatchesParams
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
 from hsipipe.patches.stitch import stitch
 from hsipipe.storage.stores import open_store
@@ -22,9 +21,9 @@ def test_patches_are_cuts_of_the_pairs(tmp_path, pairs):
     assert summary["train_patches"] == 2 * 9
     assert summary["test_patches"] == 9
     for part in ("train", "val", "test"):
-        patches = PatchArrays(tmp_path / "p" / f"{part}.zarr", ("hr", "lr", "msi", "origin"))
+        patches = PatchStore(tmp_path / "p").open(part, ("hr", "lr", "msi", "origin"))
         cut = patches.read(np.arange(len(patches)))
-        scenes = [read_pair(pairs, part, name) for name in pair_names(pairs, part)]
+        scenes = [pairs.read(part, name) for name in pairs.names(part)]
         for number, (scene, y, x) in enumerate(cut["origin"]):
             pair = scenes[scene]
             np.testing.assert_array_equal(cut["hr"][number], pair.hr[:, y : y + 20, x : x + 20])
@@ -35,7 +34,7 @@ def test_patches_are_cuts_of_the_pairs(tmp_path, pairs):
 
 def test_lr_is_what_hr_degrades_to_away_from_the_border(tmp_path, pairs):
     _extract(pairs, tmp_path / "p", size=48, stride=48)
-    patches = PatchArrays(tmp_path / "p" / "test.zarr", ("hr", "lr")).read([0])
+    patches = PatchStore(tmp_path / "p").open("test").read([0])
     np.testing.assert_allclose(patches["lr"], downsample(patches["hr"], 4), atol=1e-6)
 
 
@@ -46,9 +45,9 @@ def test_the_store_describes_itself(tmp_path, pairs):
     assert dataset["lr"].dims == ("patch", "band", "y_lr", "x_lr")
     assert dataset["msi"].dims == ("patch", "msi_band", "y", "x")
     assert dataset.attrs["scale"] == 4
-    assert dataset.attrs["scenes"] == pair_names(pairs, "train")
+    assert dataset.attrs["scenes"] == pairs.names("train")
     assert len(dataset.attrs["wavelength_nm"]) == 6
-    np.testing.assert_array_equal(dataset.attrs["response"], pair_response(pairs))
+    np.testing.assert_array_equal(dataset.attrs["response"], pairs.response())
 
 
 def test_one_file_a_shard(tmp_path, pairs):
@@ -62,7 +61,7 @@ def test_one_file_a_shard(tmp_path, pairs):
 def test_the_shard_does_not_change_the_patches(tmp_path, pairs):
     _extract(pairs, tmp_path / "a", shard=1)
     _extract(pairs, tmp_path / "b", shard=100)
-    a, b = (PatchArrays(tmp_path / name / "train.zarr").read(range(18)) for name in "ab")
+    a, b = (PatchStore(tmp_path / name).open("train").read(range(18)) for name in "ab")
     for name, values in a.items():
         np.testing.assert_array_equal(values, b[name])
 
@@ -72,7 +71,7 @@ def test_a_region_smaller_than_a_patch(tmp_path, pairs):
         _extract(pairs, tmp_path / "p", size=52, stride=52)
     message = str(caught.value)
     for part in ("train", "val", "test"):
-        for name in pair_names(pairs, part):
+        for name in pairs.names(part):
             assert f"the {part} region {name!r} (48 x 48)" in message
     assert "Set patches.size to 48 or less" in message
     assert list((tmp_path / "p").iterdir()) == []
@@ -94,29 +93,29 @@ def test_without_an_msi_there_are_none_of_its_patches(tmp_path, build_pairs):
     _extract(pairs, tmp_path / "p", size=16, stride=16)
     group = open_store(tmp_path / "p" / "train.zarr")
     assert set(group.array_keys()) == {"hr", "lr", "origin"}
-    assert PatchArrays(tmp_path / "p" / "train.zarr").read([0])["hr"].shape == (1, 6, 16, 16)
+    assert PatchStore(tmp_path / "p").open("train").read([0])["hr"].shape == (1, 6, 16, 16)
 
 
 def test_several_regions_of_one_scene_in_one_part(tmp_path, build_pairs):
     train = ["synthetic_00@0:32x0:32", "synthetic_00@40:60x32:64"]
     regions = {"train": train, "val": ["synthetic_00@0:24x40:64"], "test": ["synthetic_00@40:64x0:24"]}
     pairs = build_pairs(scenes=1, size=64, split={"by": "listed", "guard": 8, "regions": regions})
-    names = pair_names(pairs, "train")
+    names = pairs.names("train")
     assert len(set(names)) == 2
     _extract(pairs, tmp_path / "p", size=16, stride=16)
-    patches = PatchArrays(tmp_path / "p" / "train.zarr", ("hr", "origin"))
+    patches = PatchStore(tmp_path / "p").open("train", ("hr", "origin"))
     assert patches.attrs["scenes"] == names
     cut = patches.read(range(len(patches)))
     for number, name in enumerate(names):
         mine = cut["origin"][:, 0] == number
-        hr = read_pair(pairs, "train", name).hr
+        hr = pairs.read("train", name).hr
         np.testing.assert_array_equal(stitch(cut["hr"][mine], cut["origin"][mine, 1:], hr.shape[1:]), hr)
 
 
 def test_all_patches_of_a_scene_stitched_are_the_scene(tmp_path, pairs):
     _extract(pairs, tmp_path / "p", size=20, stride=16)
-    patches = PatchArrays(tmp_path / "p" / "test.zarr", ("hr", "lr", "msi", "origin"))
-    cut, pair = patches.read(range(len(patches))), read_pair(pairs, "test", pair_names(pairs, "test")[0])
+    patches = PatchStore(tmp_path / "p").open("test", ("hr", "lr", "msi", "origin"))
+    cut, pair = patches.read(range(len(patches))), pairs.read("test", pairs.names("test")[0])
     corners = cut["origin"][:, 1:]
     for name, scale in (("hr", 1), ("lr", 4), ("msi", 1)):
         scene = getattr(pair, name)

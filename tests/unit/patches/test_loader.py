@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.errors import IntegrityError
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.loader import PatchDataset, StepBatches, StepSampler, make_loader
 from hsipipe.patches.sampler import batch_samples
 

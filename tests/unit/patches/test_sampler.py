@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hsipipe.artifacts.patch_arrays import turn
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.errors import DataError
-from hsipipe.patches.sampler import SYMMETRIES, batch_samples, turn
+from hsipipe.patches.sampler import SYMMETRIES, batch_samples
 
 
 @settings(max_examples=40, deadline=None)

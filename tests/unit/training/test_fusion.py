@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from hsipipe.artifacts import DegradedPairs, PatchStore, RawScenes
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.datasets.prepare import prepare_scenes
-from hsipipe.degradation.pairs import make_pairs, pair_response
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.params import Params, load_params
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.manifest import write_manifest
 from hsipipe.storage.publish import publish
@@ -61,7 +61,7 @@ def patches(params, tmp_path_factory) -> PatchStore:
 
 
 def response_of(patches):
-    return pair_response(DegradedPairs(patches.path.parent / "DegradedPairs"))
+    return DegradedPairs(patches.path.parent / "DegradedPairs").response()
 
 
 def train(name, params, patches, folder, *, objective="diffusion", log=lambda step, metrics: None):

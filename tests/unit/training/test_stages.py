@@ -26,7 +26,6 @@ from hsipipe.methods.checkpoint import read_weights
 from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import DiffusionLossParams, Params, load_params
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
 from hsipipe.training.diffusion import train_diffusion
@@ -95,7 +94,7 @@ def latents(params, patches, gae, tmp_path_factory) -> LatentStore:
 
 def test_the_autoencoder_starts_near_the_truth_and_is_whitened(params, patches, gae):
     module = load_gae(gae.path)
-    train = PatchArrays(patches.path / "train.zarr", arrays=("hr", "lr"))
+    train = patches.open("train")
     hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
     assert float((module(hr) - hr).square().mean()) < 1e-3
     latent = module.encode(hr)
@@ -123,7 +122,7 @@ WINDOWS = {"window_nm": 330.0, "global_decoder": False}  # 12 bands from 400 to 
 def test_windows_lie_where_the_bands_of_the_training_patches_are(params, patches, tmp_path):
     checkpoint, summary = make_gae(params, patches, tmp_path / "gae", **WINDOWS)
     module = load_gae(checkpoint.path)
-    train = PatchArrays(patches.path / "train.zarr", arrays=("hr",))
+    train = patches.open("train", ("hr",))
     assert module.wavelength_nm == tuple(train.attrs["wavelength_nm"])
     assert summary["groups"] == module.plan.count == 3
     hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
@@ -145,7 +144,7 @@ def test_without_networks_whitening_is_all_that_is_found(params, patches, tmp_pa
     checkpoint, summary = make_gae(params, patches, tmp_path / "gae", n_subs=n_subs, n_ovls=0, **plain)
     assert summary == {"parameters": 0, "groups": groups}
     module = load_gae(checkpoint.path)
-    train = PatchArrays(patches.path / "train.zarr", arrays=("hr", "lr"))
+    train = patches.open("train")
     hr = torch.from_numpy(train.read(np.arange(len(train)))["hr"])
     latent = module.encode(hr)
     assert latent.shape[1:3] == (groups, 12 // groups)
@@ -156,8 +155,8 @@ def test_without_networks_whitening_is_all_that_is_found(params, patches, tmp_pa
 def test_latents_are_those_of_the_patches(patches, gae, latents):
     module = load_gae(gae.path)
     for split in ("train", "val"):
-        source = PatchArrays(patches.path / f"{split}.zarr", arrays=("hr",))
-        stored = PatchArrays(latents.path / f"{split}.zarr", arrays=("hr", "lr"))
+        source = patches.open(split, ("hr",))
+        stored = latents.open(split)
         assert len(stored) == len(source)
         expected = module.encode(torch.from_numpy(source.read([1])["hr"])).numpy()
         np.testing.assert_allclose(stored.read([1])["hr"], expected, atol=1e-5)
@@ -254,7 +253,7 @@ def test_the_control_begins_at_bicubic_and_learns_what_it_is_shown(params, patch
     checkpoint, summary = make_control(
         params, seen, tmp_path / "net", lambda step, metrics: curve.append((step, metrics["val_mpsnr_db"]))
     )
-    val = PatchArrays(seen.path / "val.zarr")
+    val = seen.open("val")
     val = val.read(spread(len(val), 16))
     error = np.square(upsample(val["lr"], 4).clip(0, 1) - val["hr"]).mean(axis=(0, 2, 3))
     assert [step for step, _ in curve] == [0, 80, 160]

@@ -18,7 +18,7 @@ from hsipipe.artifacts import (
     RegressionCheckpoint,
 )
 from hsipipe.datasets.prepare import prepare_scenes
-from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.evaluation.evaluate import evaluate
 from hsipipe.evaluation.rows import single_image_rows
 from hsipipe.methods.trained import single_image_models
@@ -150,7 +150,7 @@ def rows(params, pairs, gae, trainings):
 
 @pytest.fixture(scope="session")
 def protocol(params, pairs):
-    index = pairs_index(pairs)
+    index = pairs.index()
     groups = {name: getattr(params, name) for name in ("dataset", "split", "degradation")}
     return make_protocol("default", plan=index["splits"], srf=index["srf"], **groups)
 
@@ -164,4 +164,4 @@ def metrics(pairs, rows, protocol, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tested(pairs):
     """The test regions."""
-    return [read_pair(pairs, "test", name) for name in pair_names(pairs, "test")]
+    return [pairs.read("test", name) for name in pairs.names("test")]

@@ -18,9 +18,8 @@ from skimage.metrics import structural_similarity
 
 from hsipipe import load_model, open_cube
 from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, PatchStore
-from hsipipe.datasets.prepare import open_scene
 from hsipipe.degradation.bicubic import downsample, upsample
-from hsipipe.degradation.pairs import make_pairs, pair_names, pairs_index, read_pair
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
 from hsipipe.evaluation.evaluate import evaluate
@@ -30,7 +29,6 @@ from hsipipe.evaluation.scoring import score
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.dmgasr.method import Dmgasr, load_gae
 from hsipipe.params import parse_params
-from hsipipe.patches.dataset import PatchArrays
 from hsipipe.protocols import PROTOCOLS, make_protocol
 from hsipipe.storage.manifest import write_manifest
 from hsipipe.storage.stores import get_array, open_store, read
@@ -52,7 +50,7 @@ def painted(boxes, *, grown=0):
 
 
 def boxes_of(pairs, part, scene):
-    return [entry["region"] for entry in pairs_index(pairs)["splits"][part] if entry["scene"] == scene]
+    return [entry["region"] for entry in pairs.index()["splits"][part] if entry["scene"] == scene]
 
 
 def ergas_by_hand(sr, hr, scale):
@@ -84,11 +82,11 @@ def test_trap_01_no_colour_correction_with_the_truth(pairs, protocol, tested, tm
 
 
 def test_trap_02_no_scaling_by_the_truths_minimum_and_maximum(params, raw, pairs):
-    for part, entries in pairs_index(pairs)["splits"].items():
+    for part, entries in pairs.index()["splits"].items():
         for entry in entries:
             y0, y1, x0, x1 = entry["region"]
-            stored = read_pair(pairs, part, entry["name"])
-            np.testing.assert_array_equal(stored.hr, open_scene(raw, entry["scene"]).values[:, y0:y1, x0:x1])
+            stored = pairs.read(part, entry["name"])
+            np.testing.assert_array_equal(stored.hr, raw.open(entry["scene"]).values[:, y0:y1, x0:x1])
             assert stored.hr.max() - stored.hr.min() < 0.99
     for name in PROTOCOLS:
         tree = params.model_dump() | {"protocol": name}
@@ -108,14 +106,14 @@ def test_trap_03_ergas_divides_by_the_scale(params, raw, metrics, tested, tmp_pa
         assert score(sr, hr, scale)["ergas"] == pytest.approx(ergas_by_hand(sr, hr, scale), rel=1e-4)
     at_two = params.degradation.model_copy(update={"scale": 2})
     make_pairs(raw, tmp_path, split=params.split, degradation=at_two)
-    plan = pairs_index(DegradedPairs(tmp_path))
+    plan = DegradedPairs(tmp_path).index()
     protocol = make_protocol(
         "default", dataset=params.dataset, split=params.split, degradation=at_two, plan=plan["splits"], srf=plan["srf"]
     )
     (tmp_path / "out").mkdir()
     half = evaluate(DegradedPairs(tmp_path), [baseline_row(2)], tmp_path / "out", protocol=protocol)
     for tree, scale, of in ((metrics, SCALE, tested[0]), (half, 2, None)):
-        pair = of or read_pair(DegradedPairs(tmp_path), "test", tested[0].name)
+        pair = of or DegradedPairs(tmp_path).read("test", tested[0].name)
         expected = ergas_by_hand(upsample(pair.lr, scale).clip(0, 1), pair.hr, scale)
         assert tree["scenes"][pair.name]["bicubic"]["ergas"] == pytest.approx(expected, rel=1e-5)
 
@@ -144,7 +142,7 @@ def test_trap_05_the_checkpoint_is_chosen_on_validation(pairs, patches, gae, lat
         assert before.summary[headline] == max(validated.values())
         assert validated[int(before.summary["best_step"])] == max(validated.values())
     assert not (latents.path / "test.zarr").exists()
-    for scene in {entry["scene"] for entry in pairs_index(pairs)["splits"]["test"]}:
+    for scene in {entry["scene"] for entry in pairs.index()["splits"]["test"]}:
         for one, other in permutations(("train", "val", "test"), 2):
             assert not (
                 painted(boxes_of(pairs, one, scene), grown=GUARD) & painted(boxes_of(pairs, other, scene))
@@ -162,7 +160,7 @@ def test_trap_06_bicubic_reduction_is_antialiased(tested):
 
 
 def test_trap_07_latents_are_whitened_and_nothing_is_clamped(gae, latents, model):
-    stored = PatchArrays(latents.path / "train.zarr", arrays=("hr", "lr"))
+    stored = latents.open("train")
     z_hr, z_lr = (torch.from_numpy(values) for values in stored.read(np.arange(len(stored))).values())
     ones = torch.ones(z_hr.shape[1:3])
     torch.testing.assert_close(z_hr.std(dim=(0, 3, 4)), ones, atol=0.01, rtol=0)
@@ -268,7 +266,7 @@ def test_trap_12_no_patch_touches_what_is_tested(pairs, patches, metrics):
     seen: dict[str, dict[str, np.ndarray]] = {}
     for part in ("train", "val", "test"):
         group = open_store(patches.path / f"{part}.zarr")
-        regions = {entry["name"]: entry for entry in pairs_index(pairs)["splits"][part]}
+        regions = {entry["name"]: entry for entry in pairs.index()["splits"][part]}
         size = get_array(group, "hr").shape[-1]
         for number, y, x in read(get_array(group, "origin")):
             entry = regions[group.attrs["scenes"][number]]
@@ -281,7 +279,7 @@ def test_trap_12_no_patch_touches_what_is_tested(pairs, patches, metrics):
         assert not any((masks[a] & masks[b]).any() for a, b in permutations(masks, 2))
         tested = painted(boxes_of(pairs, "test", scene))
         assert not ((masks["train"] | masks["val"]) & tested).any()
-    assert [entry["scene"] for entry in metrics["test_set"]] == pair_names(pairs, "test")
+    assert [entry["scene"] for entry in metrics["test_set"]] == pairs.names("test")
     assert [entry["shape"][1:] for entry in metrics["test_set"]] == [[36, 36]] * 2
 
 
@@ -300,7 +298,7 @@ def test_prediction_is_the_same_bits_whatever_the_truth(rows, tested, truth):
 def test_a_whole_evaluation_predicts_the_same_bits_with_another_truth(pairs, rows, protocol, tmp_path):
     changed = DegradedPairs(tmp_path / "pairs")
     shutil.copytree(pairs.path, changed.path)
-    for name in pair_names(changed, "test"):
+    for name in changed.names("test"):
         hr = zarr.open_group(changed.path / "test" / f"{name}.zarr", mode="r+")["hr"]
         hr[...] = np.random.default_rng(0).random(hr.shape, dtype=np.float32)
     made: dict[DegradedPairs, list[bytes]] = {}

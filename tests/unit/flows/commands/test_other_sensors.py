@@ -10,7 +10,7 @@ import hsipipe
 from flows.commands.predict_file import predict_file
 from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, LatentStore, PatchStore, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
-from hsipipe.degradation.pairs import make_pairs, pair_names, read_pair
+from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import DataError, ModelInputError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.methods.dmgasr.method import Dmgasr
@@ -54,7 +54,7 @@ def lr(params, root):
         make_pairs(RawScenes.in_project(root), out, split=params.split, degradation=params.degradation)
     with publish(PatchStore.in_project(root).path) as out:
         extract_patches(pairs, out, patches=params.patches)
-    return read_pair(pairs, "test", pair_names(pairs, "test")[0]).lr
+    return pairs.read("test", pairs.names("test")[0]).lr
 
 
 @pytest.fixture(scope="module")

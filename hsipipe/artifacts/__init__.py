@@ -6,53 +6,39 @@
     PatchStore -> FusionCheckpoint, FusionRegressionCheckpoint, FusionControlCheckpoint (of an image pair)
     DegradedPairs + checkpoints -> Evaluation -> Report, RegisteredModel
 
-An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
+The data read themselves: ``scenes.open(name)``, ``pairs.read("test", name)``, ``patches.open("train")``; stages make
+them. An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
 (:mod:`hsipipe.storage.publish`) and carries a ``MANIFEST.json`` with the sha256 of every file in it.
 What ``model.name`` does not need holds a note and nothing else.
 The stages' type annotations name the edges of the graph; ``dvc.yaml`` names the same ones as paths.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
+from hsipipe.artifacts.base import Artifact
+from hsipipe.artifacts.pairs import DegradedPairs, Pair
+from hsipipe.artifacts.patches import LatentStore, PatchStore
+from hsipipe.artifacts.scenes import RawScenes
 
-@dataclass(frozen=True)
-class Artifact:
-    """A published folder.
-
-    Attributes:
-        path: Where the folder lies.
-    """
-
-    LOCATION: ClassVar[str]
-    path: Path
-
-    @classmethod
-    def in_project(cls, root: Path) -> Self:
-        """The artifact of this type in the project at `root`."""
-        return cls(root / cls.LOCATION)
-
-
-@dataclass(frozen=True)
-class RawScenes(Artifact):
-    """Scenes as published, untouched, and ``scenes.json``: dataset, wavelengths, one entry a scene."""
-
-    LOCATION: ClassVar[str] = "data/raw"
-
-
-@dataclass(frozen=True)
-class DegradedPairs(Artifact):
-    """``<split>/<scene>.zarr`` with ``hr`` (C, H, W), ``lr`` (C, h, w), ``msi`` (c, H, W); ``pairs.json``."""
-
-    LOCATION: ClassVar[str] = "data/pairs"
-
-
-@dataclass(frozen=True)
-class PatchStore(Artifact):
-    """``<split>.zarr`` with ``hr`` (N, C, P, P), ``lr`` (N, C, P/s, P/s), ``msi`` (N, c, P, P)."""
-
-    LOCATION: ClassVar[str] = "data/patches"
+__all__ = [
+    "Artifact",
+    "ControlCheckpoint",
+    "DegradedPairs",
+    "DiffusionCheckpoint",
+    "Evaluation",
+    "FusionCheckpoint",
+    "FusionControlCheckpoint",
+    "FusionRegressionCheckpoint",
+    "GaeCheckpoint",
+    "LatentStore",
+    "Pair",
+    "PatchStore",
+    "RawScenes",
+    "RegisteredModel",
+    "RegressionCheckpoint",
+    "Report",
+]
 
 
 @dataclass(frozen=True)
@@ -60,13 +46,6 @@ class GaeCheckpoint(Artifact):
     """Weights of the group autoencoder and the whitening of its latents."""
 
     LOCATION: ClassVar[str] = "models/gae"
-
-
-@dataclass(frozen=True)
-class LatentStore(Artifact):
-    """``<split>.zarr`` with whitened ``hr`` and ``lr`` latents (N, G, k, P, P), keyed by the GAE's digest."""
-
-    LOCATION: ClassVar[str] = "data/latents"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import zarr
 
+from hsipipe.artifacts.patch_arrays import PatchArrays, turn
 from hsipipe.errors import DataError, IntegrityError, MissingInputError
-from hsipipe.patches.dataset import PatchArrays
-from hsipipe.patches.sampler import turn
 
 
 def test_any_order_with_repetition(store):

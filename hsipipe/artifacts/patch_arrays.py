@@ -16,7 +16,6 @@ from dask.system import CPU_COUNT
 from numpy.typing import ArrayLike, NDArray
 
 from hsipipe.errors import DataError
-from hsipipe.patches.sampler import turn
 from hsipipe.storage.shards import RowReader, fits_rows
 from hsipipe.storage.stores import get_array, open_store, read
 
@@ -124,3 +123,14 @@ class PatchArrays:
         if self._group is None:
             self._group = open_store(self.path)
         return self._group
+
+
+def turn(patch: NDArray[Any], code: int) -> NDArray[Any]:
+    """A view of a patch (..., y, x) flipped and turned: bit 0 of the code transposes, 1 flips y, 2 flips x."""
+    if code & 1:
+        patch = patch.swapaxes(-1, -2)
+    if code & 2:
+        patch = patch[..., ::-1, :]
+    if code & 4:
+        patch = patch[..., ::-1]
+    return patch

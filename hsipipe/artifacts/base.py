@@ -1,0 +1,45 @@
+"""A published folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from hsipipe.errors import IntegrityError, MissingInputError
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published folder.
+
+    Attributes:
+        path: Location of the folder.
+    """
+
+    LOCATION: ClassVar[str]
+    path: Path
+
+    @classmethod
+    def in_project(cls, root: Path) -> Self:
+        """The artifact of this type in the project at `root`."""
+        return cls(root / cls.LOCATION)
+
+
+def read_index(path: Path, *, stage: str) -> dict[str, Any]:
+    """Read the JSON file that lists what an artifact holds.
+
+    Args:
+        path: The file.
+        stage: The stage that makes it, for the messages.
+
+    Raises:
+        MissingInputError: The artifact was not published.
+        IntegrityError: The file is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        message = f"No {path.name} in {path.parent}. Run the stage {stage} (dvc repro {stage})."
+        raise MissingInputError(message) from error
+    except ValueError as error:
+        raise IntegrityError(f"{path} is damaged ({error}). Run the stage {stage} again.") from error
