@@ -4,10 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest_plugins = ["server_fixtures"]
+
+hypothesis.settings.register_profile("fast", max_examples=25, deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 # Set before any test imports what reads them.
 os.environ.update(

@@ -1,1 +1,1 @@
-"""The data sets: facts, readers, download, validation, splits."""
+"""Data sets: facts, readers, download, validation and splits."""

@@ -1,4 +1,4 @@
-"""May a new scene join those at hand? Asked before anything of it is kept."""
+"""Admission of new scenes: checks that run before any file of a scene is kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from hsipipe.datasets.splits import check_divides
 from hsipipe.errors import DataError
 
 PLAUSIBLE = 4.0
-"""Largest value that is still taken for a reflectance; a glint is above 1."""
+"""Largest plausible maximum of a scene, as a reflectance; sun glint exceeds 1."""
 FAINT = 1e-3
-"""A scene that is nowhere brighter than that was scaled by something else than dataset.folder.full_scale."""
+"""Smallest plausible maximum of a scene; below it, dataset.folder.full_scale does not match the file."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the pipeline asks of a scene's size.
+    """Requirements of the pipeline on the size of a scene.
 
     Attributes:
         scale: Ratio of the pixel sizes, s.
-        crop_remainder: Whether a size that s does not divide is cut.
+        crop_remainder: If True, crop a scene to a multiple of s instead of refusing it.
         patch: Edge of a patch in HR pixels.
     """
 
@@ -38,24 +38,24 @@ class Fit:
 def check_fit(
     name: str, path: Path, *, facts: Dataset, root: Path, fit: Fit, references: dict[str, dict[str, Any]]
 ) -> None:
-    """Check a scene that arrived.
+    """Check a new scene against the pipeline and the scenes already stored.
 
     Args:
-        name: What it is called.
-        path: Where it is.
+        name: Name of the scene.
+        path: Path of the scene.
         facts: The data set.
-        root: Where its scenes are kept.
-        fit: What the pipeline asks of its size.
-        references: Scenes that are kept, as :func:`hsipipe.datasets.prepare.check_scene` describes them; a fit one
-            joins them.
+        root: Folder of the stored scenes.
+        fit: Requirements on the size.
+        references: Stored scenes, as :func:`hsipipe.datasets.prepare.check_scene` describes them. A scene that passes
+            is added.
 
     Raises:
-        DataError: It is not fit for use, or does not belong to the others.
-        HsipipeError: It cannot be read.
+        DataError: The scene fails a check, or its bands differ from those of the references.
+        HsipipeError: The scene cannot be read.
     """
     scene = name.removesuffix("_msi")
     if scene != name and scene in facts.find(root):
-        raise DataError(f"{path.name} is the multispectral image of the scene {scene!r}; send it together with that.")
+        raise DataError(f"{path.name} is the multispectral image of scene {scene!r}; deliver both files together.")
     entry = check_scene(facts, name, path)
     _, height, width = entry["shape"]
     if not fit.crop_remainder:
@@ -66,9 +66,9 @@ def check_fit(
             "(patches.size)."
         )
     _check_range(name, keep_bands(facts.read(path), facts.drop_bands), facts.scale)
-    beside = facts.msi(name, root / path.name) if facts.msi(name, path) is None else None
-    if beside is not None:  # it stays when the scene alone arrives anew
-        check_msi(beside, name, (height, width))
+    stored = facts.msi(name, root / path.name) if facts.msi(name, path) is None else None
+    if stored is not None:  # a new version of the scene alone keeps the stored MSI
+        check_msi(stored, name, (height, width))
     for other, reference in references.items():
         if other != name:
             check_same_bands([reference, entry])
@@ -79,35 +79,39 @@ def _check_range(name: str, cube: xr.DataArray, full_scale: float) -> None:
     top = float(np.nanmax(cube.max(dim=("y", "x")).to_numpy())) / full_scale
     if not FAINT <= top <= PLAUSIBLE:
         raise DataError(
-            f"Scene {name!r} has values up to {top:g} of the full range, expected about 1; store it in the units of "
-            f"the other scenes, of which dataset.folder.full_scale ({full_scale:g}) means 1.0."
+            f"Scene {name!r} has a maximum of {top:g} after division by dataset.folder.full_scale ({full_scale:g}), "
+            f"expected {FAINT:g} to {PLAUSIBLE:g}; store it in the units of the other scenes."
         )
 
 
 def check_no_links(path: Path, files: Mapping[str, Path]) -> None:
-    """Check that a scene at `path`, which consists of `files`, is there itself.
+    """Refuse a scene at `path` that consists of symbolic links.
+
+    Args:
+        path: Path of the scene.
+        files: Files of the scene: path in the artifact -> file.
 
     Raises:
-        DataError: A part of it is a link.
+        DataError: A file or folder of the scene is a link.
     """
     parents = {parent for file in files.values() for parent in file.parents if parent.is_relative_to(path)}
     for entry in sorted({path, *files.values(), *parents}):
         if entry.is_symlink():
-            raise DataError(f"{entry.name} is a link; send the file itself.")
+            raise DataError(f"{entry.name} is a symbolic link, expected a regular file; deliver the file itself.")
 
 
-def check_not_held(name: str, digests: Mapping[str, str], held: Mapping[str, Mapping[str, str]]) -> None:
-    """Check that a scene is not here under another name: it would be in training and in test.
+def check_no_duplicate(name: str, digests: Mapping[str, str], held: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a scene that is stored under another name: it could end up in both training and test.
 
     Args:
-        name: The scene.
-        digests: Its files and their sha256.
-        held: The same of each scene that is kept.
+        name: Name of the scene.
+        digests: sha256 of each file of the scene.
+        held: The same for each stored scene.
 
     Raises:
-        DataError: It is.
+        DataError: A stored scene has the same bytes.
     """
     mine = sorted(digests.values())
     for other, theirs in held.items():
         if other != name and sorted(theirs.values()) == mine:
-            raise DataError(f"Scene {name!r} has the same bytes as the scene {other!r}; a scene has one name.")
+            raise DataError(f"Scene {name!r} has the same bytes as scene {other!r}; keep one of the two.")

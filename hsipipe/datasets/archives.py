@@ -1,7 +1,7 @@
-"""Unpacking of archives from outside: zip, and tar under gzip.
+"""Unpack untrusted archives: zip and tar.gz.
 
-Checked here and not left to the standard library: links, devices, absolute paths, ``..``, and the true size,
-which the headers of a bomb understate. Files are written one by one; owners and permissions are not taken over.
+The standard library does not check everything that matters here: links, devices, absolute paths, ``..`` and the true
+unpacked size, which the headers of a decompression bomb understate. Owners and permissions are discarded.
 """
 
 import errno
@@ -22,7 +22,7 @@ MAX_BYTES = 64 << 30
 MAX_FILES = 100_000
 _STEP = 1 << 20
 _TAR = (".tar.gz", ".tgz")
-# What the readers raise for damaged bytes.
+# Exceptions of the readers on damaged bytes.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -33,14 +33,12 @@ _DAMAGE = (
     NotImplementedError,
     ValueError,
 )
-
-
-# These say that the disk is at fault and not the archive.
+# Causes on the local disk rather than in the archive.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 def folder_name(file_name: str) -> str | None:
-    """Name of the folder that an archive unpacks to; None: the file is no archive."""
+    """Return the name of the folder that an archive unpacks to, or None if the file is no archive."""
     for suffix in (".zip", *_TAR):
         if file_name.lower().endswith(suffix):
             return file_name[: -len(suffix)]
@@ -53,17 +51,17 @@ def unpack(
     """Unpack an archive into an existing, empty folder.
 
     Args:
-        path: The file.
+        path: The archive.
         into: The folder.
-        name: What messages call the archive.
-        kind: Its file name as published, which tells zip from tar: `path` may be called otherwise.
-        max_bytes: Refused if it unpacks to more.
-        max_files: Refused if it holds more.
+        name: Name of the archive in messages.
+        kind: File name as published, which tells zip from tar; `path` may have another suffix.
+        max_bytes: Limit of the unpacked size in bytes.
+        max_files: Limit of the number of files.
 
     Raises:
-        FileFormatError: It is no such archive, is damaged or too large, or an entry is a link or reaches out of
-            the folder. What was unpacked until then is left for the caller to remove.
-        OSError: The disk is full, or the folder cannot be written.
+        FileFormatError: The file is not such an archive, is damaged or too large, or an entry is a link or lies
+            outside the folder. The caller removes the files unpacked so far.
+        OSError: The disk is full, or the folder is not writable.
     """
     if kind.lower().endswith(_TAR):
         unpack_tar(path, into, name=name, max_bytes=max_bytes, max_files=max_files)
@@ -77,16 +75,16 @@ def check_zip(
     """Check the table of contents of a zip file.
 
     Args:
-        path: The file.
-        name: What messages call it; default its own name.
-        max_bytes: Refused if it unpacks to more.
-        max_files: Refused if it holds more.
+        path: The archive.
+        name: Name of the archive in messages; default the file name.
+        max_bytes: Limit of the unpacked size in bytes.
+        max_files: Limit of the number of files.
 
     Returns:
-        Its files (folders are left out).
+        Entries of the files, without folders.
 
     Raises:
-        FileFormatError: It is no zip file, is too large, or a name reaches out of the folder.
+        FileFormatError: The file is no zip file, is too large, or an entry is a link or lies outside the folder.
     """
     name = name or path.name
     try:
@@ -124,7 +122,7 @@ def unpack_zip(
             except FileFormatError as error:
                 raise FileFormatError(f"{name}: {entry.filename} {error}") from error
             except _DAMAGE as error:
-                if _is_of_the_disk(error):
+                if _is_disk_error(error):
                     raise
                 raise FileFormatError(f"{name}: {entry.filename} is damaged: {error}") from error
             advance(entry.compress_size)
@@ -145,7 +143,7 @@ def unpack_tar(
     except FileFormatError:
         raise
     except _DAMAGE as error:
-        if _is_of_the_disk(error):
+        if _is_disk_error(error):
             raise
         raise FileFormatError(f"{name} is no tar.gz file, is truncated or damaged: {error}") from error
 
@@ -158,7 +156,7 @@ def _unpack_members(inflated: "_Inflated", into: Path, limits: tuple[str, int, i
             if count > max_files:
                 raise FileFormatError(f"{name} holds more than the {max_files} files allowed.")
             if member.isdir() and not PurePosixPath(member.name).parts:
-                continue  # "./", which many archives begin with
+                continue  # "./", the first entry of many archives
             _check_name(name, member.name)
             if not (member.isdir() or (member.isreg() and not member.issparse())):
                 raise FileFormatError(f"{name} is refused: the entry {member.name!r} is a link or a device.")
@@ -170,14 +168,14 @@ def _unpack_members(inflated: "_Inflated", into: Path, limits: tuple[str, int, i
                     raise FileFormatError(f"{name} is truncated in {member.name}.")
                 left -= written
             tick()
-    while inflated.read(_STEP):  # to the end of the stream, where gzip keeps the checksum of all of it
+    while inflated.read(_STEP):  # to the end of the stream, where gzip stores its checksum
         pass
 
 
 class _Inflated(gzip.GzipFile):
-    """A gzip stream that gives neither more than it should nor much at once.
+    """A gzip stream with a limit on its total size and on the size of one read.
 
-    tarfile reads a header of any size that the archive claims in one go.
+    tarfile reads a header in one go, whatever size the archive claims for it.
     """
 
     def __init__(self, raw: IO[bytes], *, name: str, max_bytes: int) -> None:
@@ -192,7 +190,7 @@ class _Inflated(gzip.GzipFile):
         return super().read(size)
 
 
-def _is_of_the_disk(error: Exception) -> bool:
+def _is_disk_error(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK
 
 

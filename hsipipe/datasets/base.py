@@ -1,7 +1,7 @@
-"""What a data set is: its facts, where its files come from, how its scenes are found and read.
+"""Base class of the data sets: facts, source of the files, and access to the scenes.
 
-Most data sets are constants alone: an address, facts, and the pattern of their files. What differs in layout
-overrides :meth:`Dataset.find` and perhaps :meth:`Dataset.files`.
+Most data sets are constants: a URL, facts, and the pattern of their file names. A data set of another layout overrides
+:meth:`Dataset.find` and, if needed, :meth:`Dataset.files`.
 """
 
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from hsipipe.formats.base import with_wavelengths
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.params import DatasetParams, SyntheticParams
 
-# Formats with one cube a file: `variable` means nothing to them.
+# Formats with one cube per file, which ignore `variable`.
 _ONE_CUBE = {".npy", ".hdr", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A multispectral image that was measured on the grid of a scene.
+    """A multispectral image (MSI) measured on the grid of a scene.
 
     Attributes:
-        path: What :func:`hsipipe.open_cube` opens.
-        location: Where it lies in the artifact.
-        variable: The array in it; None: the only one.
-        scale: Value that becomes 1.0.
+        path: Path for :func:`hsipipe.open_cube`.
+        location: Path in the artifact.
+        variable: Name of the array in the file; None: the file holds one array.
+        scale: Scale factor, the value that maps to 1.0.
     """
 
     path: Path
@@ -42,26 +42,26 @@ class Measured:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Facts of a data set and, in subclasses, how its files are laid out.
+    """Facts of a data set and, in subclasses, the layout of its files.
 
     Attributes:
-        name: What params.yaml calls it.
-        title: What its makers call it.
-        licence: Its name, or in two or three words what is allowed.
-        doi: DOI of the publication, or the address where there is none.
-        bands: Number of bands; None where the files decide.
-        wavelength_nm: Centre of each band; empty where the files decide, or nothing is known.
-        gsd_m: Ground sampling distance in m; None for a laboratory scene, or where the files decide.
-        scale: Value in the opened cube that becomes 1.0.
-        layout: How the scenes lie in a folder, in words for an error message.
-        archives: What is downloaded; empty where nothing is.
-        terms: What the publisher asks for beyond the licence.
-        patterns: Names of the scenes' files in a folder and two levels below it, as of :meth:`pathlib.Path.glob`.
-        scene: What the scene is called where there is but one; empty: as its file.
-        variable: The array in files that hold several; None: the only one.
-        drop_bands: Bands that are left out, counted from 1.
-        ground_truth: Whether a scene is a clean reference by itself. Without, its cube is the reference at reduced
-            resolution all the same (Wald's protocol), and nothing is known at full resolution.
+        name: Name in params.yaml.
+        title: Title given by its authors.
+        licence: Name of the licence, or permitted use in two or three words.
+        doi: DOI of the publication, or its URL if there is no DOI.
+        bands: Number of bands; None: read from the files.
+        wavelength_nm: Centre of each band in nm; empty: read from the files, or unknown.
+        gsd_m: Ground sampling distance in m; None: read from the files, or a laboratory scene.
+        scale: Scale factor, the value in the opened cube that maps to 1.0.
+        layout: Expected layout of the folder, for error messages.
+        archives: Files to download; empty if there are none.
+        terms: Conditions of the publisher beyond the licence.
+        patterns: File names of the scenes in a folder and two levels below it, as for :meth:`pathlib.Path.glob`.
+        scene: Name of the only scene; empty: name each scene after its file.
+        variable: Name of the array in files with several arrays; None: the files hold one array.
+        drop_bands: Bands to drop, counted from 1.
+        ground_truth: True if a scene is a clean reference. If False, the cube serves as the reference at reduced
+            resolution (Wald's protocol), and there is no reference at full resolution.
     """
 
     name: str
@@ -83,42 +83,41 @@ class Dataset:
 
     @property
     def drop_param(self) -> str | None:
-        """The parameter that leaves bands out, for a message; None: there is none."""
+        """Name of the parameter that drops bands, for messages; None if there is none."""
         return None
 
     @property
     def size_bytes(self) -> int:
-        """Size of the download."""
+        """Size of the download in bytes."""
         return sum(archive.size_bytes for archive in self.archives)
 
     def configure(self, params: DatasetParams) -> "Dataset":
-        """This data set as params.yaml wants it.
+        """Return this data set with the settings of params.yaml.
 
         Raises:
-            ParamsError: The parameters do not fit.
+            ParamsError: The parameters do not fit this data set.
         """
         if params.root is not None and not self.archives:
             raise ParamsError(
-                f"dataset.root is {params.root!r}, but {self.name!r} is generated and read from nowhere; "
-                "set it to null."
+                f"dataset.root is {params.root!r}, but {self.name!r} is generated and reads no files; set it to null."
             )
         return self
 
     def fetch(self, cache: Path, *, patience: Patience | None = None) -> Path:
-        """Download what the cache does not hold; gives the folder that :meth:`find` looks into."""
+        """Download the archives missing from the cache and return the folder to pass to :meth:`find`."""
         place = cache / self.name
         for archive in self.archives:
             fetch(archive, place, patience=patience)
         return place
 
     def find(self, root: Path) -> Mapping[str, Path]:
-        """The scenes in `root`, a person's folder: name -> what :func:`hsipipe.open_cube` opens.
+        """Find the scenes below `root`: name -> path for :func:`hsipipe.open_cube`.
 
         Raises:
-            DataError: Two files would be scenes of one name.
+            DataError: Two files give scenes of the same name.
         """
         found: dict[str, Path] = {}
-        depths = ("", "*/", "*/*/")  # an archive has a folder of its own, and often another one in it
+        depths = ("", "*/", "*/*/")  # an archive unpacks to a folder, which often holds another one
         for path in sorted({path for name in self.patterns for depth in depths for path in root.glob(depth + name)}):
             if is_hidden(path, root):
                 continue
@@ -129,26 +128,26 @@ class Dataset:
         return found
 
     def scene_name(self, path: Path) -> str:
-        """What the scene of a file is called."""
+        """Return the scene name of a file."""
         return self.scene or path.stem
 
     def location(self, scene: str, path: Path) -> str:
-        """Where the scene lies in the artifact, as :func:`hsipipe.open_cube` wants it."""
+        """Return the path of the scene in the artifact, for :func:`hsipipe.open_cube`."""
         return path.name if path.is_dir() else f"{scene}{path.suffix}"
 
     def files(self, scene: str, path: Path) -> Mapping[str, Path]:
-        """What is copied of a scene that :meth:`find` gave: path in the artifact -> file."""
+        """List the files to copy for a scene returned by :meth:`find`: path in the artifact -> file."""
         return copies(path, self.location(scene, path))
 
     def msi(self, scene: str, path: Path) -> Measured | None:
-        """The multispectral image that was measured with the scene, if there is one."""
+        """Return the multispectral image measured with the scene, if there is one."""
         return None
 
     def read(self, path: Path) -> xr.DataArray:
-        """The cube of a scene that :meth:`find` gave: every band, wavelengths as far as they are known.
+        """Open a scene returned by :meth:`find` with all its bands, and with wavelengths if they are known.
 
         Raises:
-            ParamsError: dataset.folder.wavelength_nm has another number of bands.
+            ParamsError: dataset.folder.wavelength_nm does not have one value per band.
         """
         cube = formats.open_cube(path, variable=self.variable_in(path), bands=self.bands)
         if "wavelength_nm" not in cube.coords and len(self.wavelength_nm) == cube.sizes["band"]:
@@ -156,16 +155,16 @@ class Dataset:
         return cube
 
     def variable_in(self, path: Path) -> str | None:
-        """The array to ask a file for."""
+        """Return the name of the array to read from a file."""
         is_bands = path.is_dir() and path.suffix.lower() != ".zarr"
         return None if is_bands or path.suffix.lower() in _ONE_CUBE else self.variable
 
     def generate(self, params: SyntheticParams, out: Path) -> Mapping[str, Path] | None:
-        """Make the scenes in `out`, as :meth:`find` gives them; None: this data set is not generated."""
+        """Generate the scenes in `out` and return them as :meth:`find` does; None if nothing is generated."""
         return None
 
     def presence(self, cache: Path) -> str:
-        """Whether its scenes can be had without a network: "generated", "cached", "in part" or "not here"."""
+        """Report if the scenes are available offline: "generated", "cached", "in part" or "not here"."""
         if not self.archives:
             return "generated"
         here = [is_cached(archive, cache / self.name) for archive in self.archives]
@@ -173,23 +172,23 @@ class Dataset:
 
 
 def copies(path: Path, location: str) -> dict[str, Path]:
-    """The files of a cube: path in the artifact, where the cube is at `location` -> file.
+    """List the files of a cube that is stored at `location`: path in the artifact -> file.
 
-    A scene may itself be a link: that is how people and tools keep large ones. What lies in its folder is copied
-    unread, so a link there must stay in it.
+    The scene itself may be a link, as is common for large files. The files in its folder are copied unread, so a link
+    there must not leave the folder.
 
     Raises:
-        DataError: A link in the cube's folder leads out of it, or to a folder or nowhere.
+        DataError: A link in the folder of the cube points outside of it, to a folder, or to a missing file.
     """
     if path.is_dir():
         _check_links(path)
-        # Not all that is hidden: Zarr of version 2 keeps its metadata so.
+        # Zarr version 2 stores its metadata in hidden files, so only the junk of macOS is skipped.
         files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith(("._", ".DS_Store")))
         return {f"{location}/{file.relative_to(path).as_posix()}": file for file in files}
     stem = location.removesuffix(path.suffix)
-    # Renamed with the cube: a header finds its data by the name.
-    beside = {stem + other.name.removeprefix(path.stem): other for other in formats.companions(path) if other != path}
-    return {location: path} | beside
+    # Renamed together with the cube: a header finds its data by the file name.
+    others = {stem + other.name.removeprefix(path.stem): other for other in formats.companions(path) if other != path}
+    return {location: path} | others
 
 
 def _check_links(folder: Path) -> None:
@@ -199,18 +198,18 @@ def _check_links(folder: Path) -> None:
         target = entry.resolve()
         if not (target.is_file() and target.is_relative_to(folder.resolve())):
             raise DataError(
-                f"{entry} is a link to {target}, expected a file: a link in the folder of a scene may lead to files of "
-                f"this folder alone. Take it away, or put the file itself there (cp -rL copies {folder.name} so)."
+                f"{entry} is a link to {target}, expected a file of the same folder. Remove the link, or replace it by "
+                f"the file (cp -rL copies {folder.name} with its links resolved)."
             )
 
 
 def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a part of the path below `root` is hidden; macOS adds ``._x`` and ``__MACOSX`` to archives."""
+    """Return True if a part of the path below `root` is hidden; macOS adds ``._x`` and ``__MACOSX`` to archives."""
     return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
 
 
 def gsd_of(cube: xr.DataArray) -> float | None:
-    """Ground sampling distance of a cube in m, where its file has a position in metres or the like."""
+    """Return the ground sampling distance of a cube in m, or None if it has no projected coordinate system."""
     crs, transform = crs_of(cube), transform_of(cube)
     if crs is None or transform is None or not crs.is_projected:
         return None

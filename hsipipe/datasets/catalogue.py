@@ -1,4 +1,4 @@
-"""The data sets that there are."""
+"""Map the name of each data set to its definition."""
 
 from hsipipe.datasets.base import Dataset
 from hsipipe.registry import Registry

@@ -51,7 +51,7 @@ class CaveDataset(Dataset):
     """Folders ``<scene>_ms`` of 31 PNGs, flat or nested once as in the published archive."""
 
     def find(self, root: Path) -> Mapping[str, Path]:
-        """Every ``<scene>_ms`` folder in `root` or one level below, whatever the names; or `root` as the only scene.
+        """Find every ``<scene>_ms`` folder in `root` or one level below, or take `root` as the only scene.
 
         Raises:
             DataError: Two folders have the same name.
@@ -67,11 +67,11 @@ class CaveDataset(Dataset):
         return found
 
     def location(self, scene: str, path: Path) -> str:
-        """The folder of the scene."""
+        """Return the folder of the scene."""
         return f"{scene}_ms"
 
     def files(self, scene: str, path: Path) -> Mapping[str, Path]:
-        """The bands, and the picture where there is one."""
+        """List the bands and, if present, the RGB picture."""
         bands = list(find_bands(path).values())
         pictures = sorted(bands[0].parent.glob("[!.]*_RGB.bmp"))
         return {f"{self.location(scene, path)}/{file.name}": file for file in [*bands, *pictures]}
@@ -87,7 +87,7 @@ def _scene_folders(root: Path, pattern: str) -> list[Path]:
         if any(folder.glob("[!.]*.png")) or any(folder.glob("*/[!.]*.png")):
             folders.append(folder)
         else:
-            logger.warning("%s is left out, it holds no PNG", folder)
+            logger.warning("skipped %s: it holds no PNG", folder)
     return folders
 
 
@@ -100,14 +100,14 @@ CAVE = CaveDataset(
     bands=BANDS,
     wavelength_nm=WAVELENGTH_NM,
     gsd_m=None,
-    scale=1.0,  # the reader divides by the full scale of the PNG, which is not the same in every scene
+    scale=1.0,  # the reader divides by the full scale of the PNG, which differs between scenes
     layout=(
         "folders <scene>_ms with <scene>_ms_01.png to <scene>_ms_31.png in them, or in a folder of the same name inside"
     ),
     archives=(
         Archive(
             url="https://www.cs.columbia.edu/CAVE/databases/multispectral/zip/complete_ms_data.zip",
-            # The publisher gives no digest: it is taken from the first download and enforced from then on.
+            # No published digest: trust on first use.
             sha256=None,
             size_bytes=405_000_000,
             mirrors=("https://www1.cs.columbia.edu/CAVE/databases/multispectral/zip/complete_ms_data.zip",),

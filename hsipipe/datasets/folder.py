@@ -1,7 +1,7 @@
 """`folder`: the user's own cubes, every file of a folder that :func:`hsipipe.open_cube` reads.
 
-What the files do not say of themselves is in params.yaml under dataset.folder. ``scene_msi.<ext>`` beside
-``scene.<ext>`` is its multispectral image, measured on the same grid.
+dataset.folder in params.yaml supplies metadata that the files lack. ``scene_msi.<ext>`` is the multispectral image of
+``scene.<ext>``, measured on the same grid.
 """
 
 from collections.abc import Mapping
@@ -20,22 +20,22 @@ _MSI = "_msi"
 
 
 class FolderDataset(Dataset):
-    """Cubes that lie directly in dataset.root, of any formats, of one sensor."""
+    """Cubes of one sensor, in any formats, directly in dataset.root."""
 
     @property
     def drop_param(self) -> str:
-        """The parameter that leaves bands out."""
+        """Name of the parameter that drops bands."""
         return "dataset.folder.drop_bands"
 
     def configure(self, params: DatasetParams) -> Dataset:
-        """Take over dataset.folder.
+        """Apply the settings of dataset.folder.
 
         Raises:
-            ParamsError: There is no dataset.root.
+            ParamsError: dataset.root is not set.
         """
         if params.root is None:
             raise ParamsError(
-                "dataset.root is null, but the data set 'folder' is your own cubes; set it to the folder they lie in."
+                "dataset.root is null, but the data set 'folder' reads your own cubes; set it to their folder."
             )
         return replace(
             self,
@@ -46,32 +46,32 @@ class FolderDataset(Dataset):
         )
 
     def find(self, root: Path) -> Mapping[str, Path]:
-        """Every cube in `root`, sorted; the name is that of the file without its suffix.
+        """Find every cube in `root`, sorted; a scene is named after its file, without the suffix.
 
         Raises:
-            DataError: Two files have the same name but for the suffix.
+            DataError: The names of two files differ in the suffix alone.
         """
         cubes = _cubes(root)
         return {name: path for name, path in cubes.items() if name.removesuffix(_MSI) not in cubes.keys() - {name}}
 
     def msi(self, scene: str, path: Path) -> Measured | None:
-        """The cube called ``<scene>_msi`` beside it."""
-        beside = _cubes(path.parent).get(f"{scene}{_MSI}")
-        if beside is None:
+        """Return the cube ``<scene>_msi`` of the same folder, if there is one."""
+        image = _cubes(path.parent).get(f"{scene}{_MSI}")
+        if image is None:
             return None
-        location = self.location(f"{scene}{_MSI}", beside)
-        return Measured(beside, location, self.variable_in(beside), self.scale)
+        location = self.location(f"{scene}{_MSI}", image)
+        return Measured(image, location, self.variable_in(image), self.scale)
 
     def files(self, scene: str, path: Path) -> Mapping[str, Path]:
-        """The cube with what belongs to it, and its multispectral image."""
+        """List the files of the cube and of its multispectral image."""
         msi = self.msi(scene, path)
         return copies(path, self.location(scene, path)) | (copies(msi.path, msi.location) if msi else {})
 
     def read(self, path: Path) -> xr.DataArray:
-        """The cube, with the wavelengths of dataset.folder where these are given.
+        """Open the cube, with the wavelengths of dataset.folder if these are set.
 
         Raises:
-            ParamsError: They are of another number of bands; or a band to drop is not there.
+            ParamsError: The number of wavelengths is not the number of bands, or a band to drop does not exist.
         """
         known = len(self.wavelength_nm) or None
         cube = formats.open_cube(path, variable=self.variable_in(path), bands=known)
@@ -79,7 +79,7 @@ class FolderDataset(Dataset):
         if self.wavelength_nm and len(self.wavelength_nm) != bands:
             raise ParamsError(
                 f"dataset.folder.wavelength_nm has {len(self.wavelength_nm)} values, expected {bands}: one for each "
-                f"band of {path}, those of drop_bands too. An empty list takes what the files say."
+                f"band of {path}, including those in drop_bands. Set an empty list to use the wavelengths of the files."
             )
         beyond = [band for band in self.drop_bands if band > bands]
         if beyond or len(self.drop_bands) >= bands:
@@ -90,7 +90,7 @@ class FolderDataset(Dataset):
         return with_wavelengths(cube, self.wavelength_nm) if self.wavelength_nm else cube
 
     def presence(self, cache: Path) -> str:
-        """It is where the user says."""
+        """Return "your own": the user provides the scenes."""
         return "your own"
 
 
@@ -99,7 +99,7 @@ def _cubes(root: Path) -> dict[str, Path]:
     for path in sorted(filter(formats.is_cube, root.iterdir())):
         if path.stem in found:
             raise DataError(
-                f"Scene {path.stem!r} is in {found[path.stem]} and in {path}; rename one, or take it out of the folder."
+                f"Scene {path.stem!r} is in {found[path.stem]} and in {path}; rename one, or move it to another folder."
             )
         found[path.stem] = path
     return found
@@ -114,5 +114,5 @@ FOLDER = FolderDataset(
     wavelength_nm=(),
     gsd_m=None,
     scale=1.0,
-    layout="one file or folder a cube, of a format that `hsipipe info` reads; hidden ones are ignored",
+    layout="one file or folder per cube, in a format that `hsipipe info` reads; hidden files are ignored",
 )

@@ -1,8 +1,8 @@
 """Harvard: 77 photographed scenes, 31 bands of a tunable filter (Chakrabarti and Zickler, 2011).
 
 50 scenes in daylight (``CZ_hsdb``), 27 under artificial and mixed light (``CZ_hsdbi``), each 1040 x 1392 pixels
-in a MATLAB file: ``ref`` is the image, radiance as the camera saw it; ``lbl`` is 0 where something moved while the
-filter was tuned. The masks are not applied.
+in a MATLAB file: ``ref`` is the image, radiance at the camera; ``lbl`` is 0 where an object moved during the tuning of
+the filter. The masks are not applied.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ _AT = "vision.seas.harvard.edu/hyperspec/d2x5g3"
 
 
 class HarvardDataset(Dataset):
-    """MATLAB files ``img*.mat`` of two archives."""
+    """MATLAB files ``img*.mat`` from two archives."""
 
     def scene_name(self, path: Path) -> str:
-        """The name of the file; those of the second archive may be the same as of the first."""
+        """Return the file name, with the prefix ``indoor_`` for the second archive: names occur in both archives."""
         return f"indoor_{path.stem}" if _INDOOR in path.parts[-3:-1] else path.stem
 
 
@@ -34,7 +34,7 @@ HARVARD = HarvardDataset(
     scale=1.0,
     layout="files img*.mat with the array ref, there or in a folder below such as CZ_hsdb; CZ_hsdbi: indoor scenes",
     archives=tuple(
-        # The publisher gives no digests: they are taken from the first download and enforced from then on.
+        # No published digests: trust on first use.
         Archive(url=f"https://{_AT}/{name}.tgz", sha256=None, size_bytes=size)
         for name, size in (("CZ_hsdb", 5_700_000_000), (_INDOOR, 2_400_000_000))
     ),

@@ -1,7 +1,7 @@
-"""New scenes of the data set `folder`: looked at in an inbox, taken in if they fit, quarantined with the reason if not.
+"""Ingest new scenes of the data set `folder` from an inbox; quarantine those that fail a check, with the reason.
 
-A scene is copied and forced to disk before it leaves the inbox: killed at any moment, the same call again comes to the
-same end.
+A scene is copied and synced to disk before it leaves the inbox, so a call that was killed at any moment can be repeated
+with the same result.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsipipe import formats
-from hsipipe.datasets.admission import Fit, check_fit, check_no_links, check_not_held
+from hsipipe.datasets.admission import Fit, check_fit, check_no_duplicate, check_no_links
 from hsipipe.datasets.base import Dataset, copies
 from hsipipe.datasets.folder import FOLDER
 from hsipipe.datasets.prepare import check_scene
@@ -24,20 +24,20 @@ from hsipipe.storage.manifest import sha256
 from hsipipe.storage.publish import atomic_file, atomic_folder, write_text
 
 QUARANTINE = "quarantine"
-"""Subfolder of the inbox for what was refused, each scene in a folder of its own."""
+"""Subfolder of the inbox for refused scenes, one folder per scene."""
 REASON = "reason.json"
-"""Why it was, beside it."""
+"""File with the reason, in the folder of a refused scene."""
 Outcome = Literal["new", "changed", "known", "quarantined", "waiting"]
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What became of a scene of the inbox.
+    """The outcome for one scene of the inbox.
 
     Attributes:
-        name: The scene's.
-        outcome: "known" is one that dataset.root holds already, byte for byte; "waiting" one that may still be written.
-        reason: Why it was quarantined or waits; empty otherwise.
+        name: Name of the scene.
+        outcome: "known": dataset.root already holds the same bytes. "waiting": the scene may still be incomplete.
+        reason: Reason for "quarantined" or "waiting"; empty otherwise.
     """
 
     name: str
@@ -46,24 +46,24 @@ class Arrival:
 
 
 def take_in(inbox: Path, dataset: DatasetParams, *, fit: Fit, quiet_s: float) -> list[Arrival]:
-    """Move what arrived to where it belongs.
+    """Move each scene of the inbox to dataset.root or to the quarantine.
 
     Args:
-        inbox: Folder in which scenes arrive, one file or folder each, with the companions of their format.
-        dataset: The data set `folder`; its root gets the scenes that fit, and is made if it is not there.
-        fit: What else is asked of them.
-        quiet_s: A file that changed within these seconds is left alone.
+        inbox: Folder of new scenes, one file or folder per scene, with the companion files of its format.
+        dataset: The data set `folder`. Its root receives the scenes, and is made if it does not exist.
+        fit: Requirements on the size of a scene.
+        quiet_s: Seconds since the last change of a file before it is read.
 
     Returns:
-        One entry a scene, sorted by name.
+        One entry per scene, sorted by name.
 
     Raises:
-        MissingInputError: There is no inbox.
-        ParamsError: `dataset` has no root, or one that is in the inbox or holds it.
-        DataError: A scene of dataset.root is itself not fit, so that nothing can be compared with it.
+        MissingInputError: The inbox does not exist.
+        ParamsError: `dataset` has no root, or one of the two folders lies in the other.
+        DataError: A scene of dataset.root itself fails a check, so it cannot serve as a reference.
     """
     if not inbox.is_dir():
-        raise MissingInputError(f"inbox.path {str(inbox)!r} is no folder; make it, or set it to null.")
+        raise MissingInputError(f"inbox.path {str(inbox)!r} is not a folder; make it, or set inbox.path to null.")
     facts = FOLDER.configure(dataset)
     root = Path(str(dataset.root)).expanduser()
     check_apart(inbox, root)
@@ -73,30 +73,30 @@ def take_in(inbox: Path, dataset: DatasetParams, *, fit: Fit, quiet_s: float) ->
     if not arrived:
         return arrivals
     for name, path in arrived.items():
-        _heal(_parts(facts, name, path), root)
+        _finish_replacement(_parts(facts, name, path), root)
     place = _Place(inbox, root, facts, fit, quiet_s, _descriptions(facts, root))
     held = _digests(facts, root)
-    arrivals += [_attempt(name, path, place, held) for name, path in arrived.items()]
+    arrivals += [_ingest_if_readable(name, path, place, held) for name, path in arrived.items()]
     return sorted(arrivals, key=lambda arrival: arrival.name)
 
 
 def check_apart(inbox: Path, root: Path) -> None:
-    """Check that what leaves the inbox cannot be what is kept.
+    """Check that the inbox and the root are separate folders.
 
     Raises:
-        ParamsError: One folder is the other, or lies in it.
+        ParamsError: The folders are the same, or one lies in the other.
     """
     one, other = inbox.resolve(), root.resolve()
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise ParamsError(
-            f"inbox.path {str(inbox)!r} and dataset.root {str(root)!r} are one folder, or one lies in the other; "
-            "scenes leave the inbox, so name two that are apart."
+            f"inbox.path {str(inbox)!r} and dataset.root {str(root)!r} are the same folder, or one lies in the other; "
+            "set two separate folders, since scenes are removed from the inbox."
         )
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where scenes come from and go to, and what is asked of them: `references` are two scenes of the root at most."""
+    """Source, target and requirements of an ingest; `references` are at most two scenes of the root."""
 
     inbox: Path
     root: Path
@@ -106,36 +106,34 @@ class _Place:
     references: dict[str, dict[str, Any]]
 
 
-def _attempt(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
-    """One scene; a file of the inbox that cannot be read, or that somebody takes away, keeps no other waiting."""
+def _ingest_if_readable(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
+    """Ingest one scene; an unreadable or removed file of the inbox does not block the other scenes."""
     try:
-        return _take(name, path, place, held)
+        return _ingest(name, path, place, held)
     except (PermissionError, FileNotFoundError) as error:
         if error.filename is None or not Path(error.filename).is_relative_to(place.inbox):
             raise
         return Arrival(name, "waiting", f"{Path(error.filename).name} cannot be read ({error.strerror})")
 
 
-def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
-    """One scene; `held` are the digests of the root's scenes, and follow."""
+def _ingest(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
+    """Ingest one scene and update `held`, the digests of the scenes in the root."""
     files = place.facts.files(name, path)
     try:
         check_no_links(path, files)
     except DataError as error:
         return _refuse(name, path, files, place.inbox, error)
-    age = min(abs(time.time() - file.stat().st_mtime) for file in files.values())  # a clock may have been set back
+    age = min(abs(time.time() - file.stat().st_mtime) for file in files.values())  # abs: a clock may be set back
     if age < place.quiet_s:
-        return Arrival(
-            name, "waiting", f"it changed {age:.0f} s ago, and is looked at after {place.quiet_s:g} s of rest"
-        )
+        return Arrival(name, "waiting", f"changed {age:.0f} s ago; ingest starts {place.quiet_s:g} s after a change")
     digests = {target: sha256(source) for target, source in files.items()}
     try:
         if held.get(name) != digests:
-            check_not_held(name, digests, held)
+            check_no_duplicate(name, digests, held)
             check_fit(name, path, facts=place.facts, root=place.root, fit=place.fit, references=place.references)
     except HsipipeError as error:
         if isinstance(error, ParamsError) and not place.references:
-            raise  # where scenes are here that fit params.yaml, it is the new one that does not
+            raise  # without a stored scene that fits params.yaml, the parameters are at fault, not the new scene
         return _refuse(name, path, files, place.inbox, error)
     outcome: Outcome = "known" if held.get(name) == digests else "changed" if name in held else "new"
     if outcome != "known":
@@ -143,7 +141,7 @@ def _take(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]])
             _copy(location, part, place.root)
             _drop_others(location, part, place.root)
         held[name] = digests
-    _leave(path, files)
+    _clear_inbox(path, files)
     return Arrival(name, outcome)
 
 
@@ -153,27 +151,27 @@ def _refuse(name: str, path: Path, files: Mapping[str, Path], inbox: Path, error
 
 
 def _parts(facts: Dataset, name: str, path: Path) -> list[tuple[str, dict[str, Path]]]:
-    """The multispectral image of a scene, if it came, and the scene: where each goes, and its files."""
+    """List the MSI of a scene, if delivered, and the scene itself: the location of each and its files."""
     files, msi = dict(facts.files(name, path)), facts.msi(name, path)
     parts = [] if msi is None else [(msi.location, copies(msi.path, msi.location))]
     taken = {target for _, part in parts for target in part}
     return [*parts, (facts.location(name, path), {k: file for k, file in files.items() if k not in taken})]
 
 
-def _heal(parts: list[tuple[str, dict[str, Path]]], root: Path) -> None:
-    """After a kill when the new version was there, whole, and the old one, of another format, not yet gone."""
+def _finish_replacement(parts: list[tuple[str, dict[str, Path]]], root: Path) -> None:
+    """Remove an old version in another format that a killed ingest left next to the complete new one."""
     for location, files in parts:
         if all((root / target).is_file() and sha256(root / target) == sha256(file) for target, file in files.items()):
             _drop_others(location, files, root)
 
 
 def _descriptions(facts: Dataset, root: Path) -> dict[str, dict[str, Any]]:
-    """Two scenes of the root, which has those of one sensor: one of them is another than the one that arrives."""
+    """Describe two scenes of the root, all of one sensor; at least one of them differs from the new scene."""
     return {name: check_scene(facts, name, path) for name, path in sorted(facts.find(root).items())[:2]}
 
 
 def _refuse_namesakes(inbox: Path) -> list[Arrival]:
-    """Quarantine cubes that differ in their suffix alone: which of them is the scene?"""
+    """Quarantine cubes whose names differ in the suffix alone, since the scene is ambiguous."""
     by_stem: dict[str, list[Path]] = {}
     for path in sorted(filter(formats.is_cube, inbox.iterdir())):
         if path.name != QUARANTINE:
@@ -182,7 +180,7 @@ def _refuse_namesakes(inbox: Path) -> list[Arrival]:
     for stem, paths in by_stem.items():
         if len(paths) > 1:
             names = " and ".join(path.name for path in paths)
-            reason = f"Scene {stem!r} arrived twice, as {names}; send one of them."
+            reason = f"Scene {stem!r} was delivered twice, as {names}; deliver one of them."
             for path in paths:
                 _quarantine(stem, path, {p.name: p for p in formats.companions(path)}, inbox, reason)
             arrivals.append(Arrival(stem, "quarantined", reason))
@@ -198,28 +196,28 @@ def _digests(facts: Dataset, root: Path) -> dict[str, dict[str, str]]:
 
 
 def _copy(location: str, files: Mapping[str, Path], root: Path) -> None:
-    """Companions first: a scene is there once its main file is."""
+    """Copy the files of a scene, companions first: a scene is complete once its main file exists."""
     inside = {target: source for target, source in files.items() if target.startswith(f"{location}/")}
     for target in sorted(files.keys() - inside.keys(), key=lambda target: (target == location, target)):
         with atomic_file(root / target) as temporary:
             shutil.copyfile(files[target], temporary)
-            _same(files[target], temporary)
+            _check_copy(files[target], temporary)
     if inside:
         with atomic_folder(root / location) as folder:
             for target, source in inside.items():
                 copy = folder / target.removeprefix(f"{location}/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, copy)
-                _same(source, copy)
+                _check_copy(source, copy)
 
 
-def _same(source: Path, copy: Path) -> None:
+def _check_copy(source: Path, copy: Path) -> None:
     if sha256(source) != sha256(copy):
-        raise IntegrityError(f"{source} changed while it was copied; wait until it is complete, then start again.")
+        raise IntegrityError(f"{source} changed during the copy; wait until it is complete, then start again.")
 
 
 def _drop_others(location: str, files: Mapping[str, Path], root: Path) -> None:
-    """Remove what an earlier version of a cube had in a file of another format."""
+    """Remove an earlier version of a cube that was stored in another format."""
     kept = {target.split("/")[0] for target in files}
     for path in sorted(filter(formats.is_cube, root.iterdir())):
         if path.stem == Path(location).stem and path.name not in kept:
@@ -229,20 +227,20 @@ def _drop_others(location: str, files: Mapping[str, Path], root: Path) -> None:
 
 
 def _quarantine(name: str, path: Path, files: Mapping[str, Path], inbox: Path, reason: str) -> None:
-    """Move a scene into a folder of its own; the reason is there first, since a file without one helps nobody."""
+    """Move a scene into a folder of the quarantine; write the reason first, so that no scene lacks one after a kill."""
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    # Numbered: what stands aside already stays as it is.
+    # Numbered, so that an earlier quarantine of the same second is kept.
     places = (inbox / QUARANTINE / f"{name}.{now}{number}" for number in ("", *(f".{n}" for n in range(1, 1000))))
     place = next(place for place in places if not place.exists())
     place.mkdir(parents=True)
-    told = {"scene": name, "reason": reason, "at": now}
-    write_text(place / REASON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    report = {"scene": name, "reason": reason, "at": now}
+    write_text(place / REASON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     for entry in _entries(path, files):
         shutil.move(entry, place / entry.name)
 
 
-def _leave(path: Path, files: Mapping[str, Path]) -> None:
-    """Remove a scene from the inbox; killed in between, what is left is no scene, or a scene that is known."""
+def _clear_inbox(path: Path, files: Mapping[str, Path]) -> None:
+    """Remove a scene from the inbox; after a kill, the rest is no scene or a known scene."""
     for entry in _entries(path, files):
         if entry.is_dir() and not entry.is_symlink():
             hidden = entry.with_name(f".{entry.name}.taken")
@@ -253,7 +251,7 @@ def _leave(path: Path, files: Mapping[str, Path]) -> None:
 
 
 def _entries(path: Path, files: Mapping[str, Path]) -> list[Path]:
-    """What lies in the inbox for a scene: its multispectral image, the main file, and then what is no cube alone."""
+    """List the files of a scene in the inbox: MSI, main file, then its companions."""
     folder = path.parent
     found = {folder / file.relative_to(folder).parts[0] for file in files.values()} | {path}
     images = {entry for entry in found if entry != path and formats.is_cube(entry) and entry.stem != path.stem}
@@ -261,11 +259,11 @@ def _entries(path: Path, files: Mapping[str, Path]) -> list[Path]:
 
 
 def _ignored(inbox: Path) -> list[Arrival]:
-    """What lies there and is no cube, nor a part of one."""
+    """Report the files of the inbox that are neither a cube nor a part of one."""
     cubes = [path for path in inbox.iterdir() if formats.is_cube(path)]
     parts = {entry.name for path in cubes if path.is_file() for entry in formats.companions(path)}
     names = parts | {path.name for path in cubes} | {QUARANTINE}
-    reason = "nothing here reads it, or a part of it is missing; it is left where it is"
+    reason = "unknown format or incomplete cube; the file stays in the inbox"
     return [
         Arrival(entry.name, "waiting", reason)
         for entry in sorted(inbox.iterdir())
@@ -281,17 +279,17 @@ def _remove(entry: Path) -> None:
 
 
 def scenes_differ(dataset: DatasetParams, recorded: list[dict[str, Any]]) -> bool:
-    """Whether dataset.root holds other scenes than those that were prepared.
+    """Return True if the scenes of dataset.root differ from the prepared ones.
 
     Args:
         dataset: The data set `folder`.
-        recorded: The ``scenes`` of ``scenes.json``.
+        recorded: Entry ``scenes`` of ``scenes.json``.
 
     Raises:
-        MissingInputError: There is no dataset.root.
+        MissingInputError: dataset.root does not exist.
     """
     facts = FOLDER.configure(dataset)
     root = Path(str(dataset.root)).expanduser()
     if not root.is_dir():
-        raise MissingInputError(f"dataset.root {dataset.root!r} is no folder. Expected there: {facts.layout}.")
+        raise MissingInputError(f"dataset.root {dataset.root!r} is not a folder. Expected there: {facts.layout}.")
     return _digests(facts, root) != {str(entry["name"]): dict(entry["sha256"]) for entry in recorded}

@@ -1,11 +1,11 @@
 """Paris by EO-1: Hyperion (128 bands) and ALI (9 bands) of one pass; real, without ground truth.
 
-The pair on which HySure was shown (Simoes et al., 2015), as its authors give it with their code: Hyperion 72 x 72
-pixels and ALI's 9 bands, co-registered on one grid of 30 m. The same authors' file with ALI's panchromatic band holds
-a part of the same Hyperion pixels, so it is no second scene: one would train on what the other tests.
+The demonstration pair of HySure (Simoes et al., 2015), distributed with its code: Hyperion 72 x 72 pixels and the 9
+bands of ALI, co-registered on one grid of 30 m. A second file of the same authors, with the panchromatic band of ALI,
+holds part of the same Hyperion pixels. It is not used, since the training data would overlap with the test data.
 
-Nobody measured the scene better than Hyperion did. In the pipeline its cube is therefore the reference at reduced
-resolution (Wald's protocol): it is degraded and recovered, and what is measured says nothing about 10 m.
+No better measurement of the scene exists, so its Hyperion cube is the reference at reduced resolution (Wald's
+protocol): it is degraded and recovered, and the scores do not apply to a GSD of 10 m.
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ from hsipipe.datasets.base import Dataset, Measured
 from hsipipe.datasets.download import Archive
 
 _AT = "https://raw.githubusercontent.com/alfaiate/HySure/e2a3daf2350dd8e136165d3d737a429a73938496/data"
-# Runs of Hyperion's bands that the files keep (`non_del_bands` in them), each with the centres in nm of its first and
-# last band (USGS, EO-1 Hyperion spectral coverage); between these the published centres are evenly spaced, to 0.1 nm.
+# Runs of Hyperion bands in the files (their `non_del_bands`), each with the centres in nm of its first and last band
+# (USGS, EO-1 Hyperion spectral coverage). In between, the published centres are evenly spaced to 0.1 nm.
 _KEPT = (
     (8, 56, 426.82, 915.23),
     (83, 96, 972.99, 1104.19),
@@ -27,18 +27,18 @@ _KEPT = (
     (202, 214, 2173.53, 2294.61),
     (216, 219, 2314.81, 2345.11),
 )
-_MSI_SCALE = 1.5  # its largest value is 1.45
+_MSI_SCALE = 1.5  # the maximum is 1.45
 
 
 class ParisDataset(Dataset):
     """One MATLAB file, ``*hs_ms.mat``."""
 
     def scene_name(self, path: Path) -> str:
-        """``hs_ms``, whatever stands before it."""
+        """Return ``hs_ms`` for any prefix of the file name."""
         return "hs_ms"
 
     def msi(self, scene: str, path: Path) -> Measured | None:
-        """The nine bands of ALI."""
+        """Return the nine bands of ALI."""
         return Measured(path, self.location(scene, path), "MSim", _MSI_SCALE)
 
 
@@ -55,11 +55,10 @@ PARIS_EO1 = ParisDataset(
         for nm in np.linspace(from_nm, to_nm, last - first + 1)
     ),
     gsd_m=30.0,
-    scale=1.3,  # the largest value is 1.28
+    scale=1.3,  # the maximum is 1.28
     layout="paris_data_hs_ms.mat with HSim 72 x 72 x 128 and MSim 72 x 72 x 9",
     archives=(
-        # The publisher gives no digest: it is taken from the first download and enforced from then on. The address
-        # names a commit, so that the bytes behind it should never change.
+        # No published digest: trust on first use. The URL names a commit, so its content should never change.
         Archive(url=f"{_AT}/paris_data_hs_ms.mat", sha256=None, size_bytes=2_899_131),
     ),
     patterns=("paris*hs_ms.mat",),

@@ -1,7 +1,7 @@
-"""Pavia University: a campus from the air, 103 bands of ROSIS (flown by DLR in 2002, given by P. Gamba, Pavia).
+"""Pavia University: airborne scene of a campus, 103 bands of ROSIS (flown by DLR in 2002, provided by P. Gamba, Pavia).
 
-As the computational intelligence group of the University of the Basque Country hands it out: the strips without
-data are cut away, which leaves 610 x 340 pixels.
+The version of the computational intelligence group of the University of the Basque Country: without the strips that
+hold no data, 610 x 340 pixels.
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ PAVIA_UNIVERSITY = Dataset(
     terms="acknowledge P. Gamba, Telecommunications and Remote Sensing Laboratory, University of Pavia",
     doi="https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes",
     bands=BANDS,
-    # The file has no list of them: evenly over the published range, which noisy bands that were taken out make
-    # wrong by a few nm.
+    # The file has no wavelengths: evenly spaced over the published range, off by a few nm because noisy bands were
+    # removed.
     wavelength_nm=tuple(np.linspace(430.0, 860.0, BANDS).round(2).tolist()),
     gsd_m=1.3,
-    scale=8000.0,  # the values are cut off there
+    scale=8000.0,  # the values are clipped there
     layout="PaviaU.mat with the array paviaU, 610 x 340 x 103",
     archives=(
         Archive(
             url="https://www.ehu.eus/ccwintco/uploads/e/ee/PaviaU.mat",
-            # The publisher gives no digest: it is taken from the first download and enforced from then on.
+            # No published digest: trust on first use.
             sha256=None,
             size_bytes=33_200_000,
         ),

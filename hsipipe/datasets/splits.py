@@ -1,4 +1,4 @@
-"""Which part of the data trains, chooses and tests. The three never touch."""
+"""Split scenes into training, validation and test regions that never overlap."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import SplitParams
 
 SPLITS = ("train", "val", "test")
-# auto takes whole scenes from this number on.
+# Number of scenes from which `auto` splits by scene.
 _ENOUGH_SCENES = 3
 _REGION = re.compile(r"(?P<scene>.+)@(?P<y0>\d+):(?P<y1>\d+)x(?P<x0>\d+):(?P<x1>\d+)")
 
@@ -21,7 +21,7 @@ _REGION = re.compile(r"(?P<scene>.+)@(?P<y0>\d+):(?P<y1>\d+)x(?P<x0>\d+):(?P<x1>
 class Region:
     """Rows ``y0:y1`` and columns ``x0:x1`` of a scene, in HR pixels.
 
-    Written ``chikusei@106:618x143:655``: a command line passes that on without quotes.
+    Written as ``chikusei@106:618x143:655``, which needs no quotes on a command line.
     """
 
     scene: str
@@ -40,29 +40,32 @@ class Region:
 
     @classmethod
     def parse(cls, text: str) -> "Region":
-        """The region of a text ``scene@y0:y1xx0:x1``.
+        """Parse a text ``scene@y0:y1xx0:x1``.
 
         Raises:
-            ParamsError: The text says something else, or nothing lies between the ends.
+            ParamsError: The text has another form, or the region is empty.
         """
         match = _REGION.fullmatch(text)
         if match is None:
             raise ParamsError(
-                f"split.regions: {text!r} is no region; write scene@y0:y1xx0:x1 with rows and columns in HR pixels, "
+                f"split.regions: got {text!r}, expected scene@y0:y1xx0:x1 with rows and columns in HR pixels, "
                 "for example chikusei@106:618x143:655."
             )
         y0, y1, x0, x1 = (int(match[key]) for key in ("y0", "y1", "x0", "x1"))
         if y0 >= y1 or x0 >= x1:
-            raise ParamsError(f"split.regions: {text!r} is empty; the ends come after the starts.")
+            raise ParamsError(f"split.regions: {text!r} is empty; set ends larger than the starts.")
         return cls(match["scene"], y0, y1, x0, x1)
 
     def gap(self, other: "Region") -> int:
-        """HR pixels between two regions of a scene, along the axis that separates them most; negative: they overlap."""
+        """Return the gap to another region of the scene in HR pixels, along the axis of the larger gap.
+
+        A negative gap is an overlap.
+        """
         return max(self.y0 - other.y1, other.y0 - self.y1, self.x0 - other.x1, other.x0 - self.x1)
 
 
 def region_names(regions: Sequence[Region]) -> list[str]:
-    """A name for each region of one part of the split: its scene, and where that has several, the corner, too."""
+    """Name the regions of one part of the split: the scene, and its corner if the scene has several regions."""
     counts = Counter(region.scene for region in regions)
     return [r.scene if counts[r.scene] == 1 else f"{r.scene}@{r.y0}_{r.x0}" for r in regions]
 
@@ -72,16 +75,16 @@ def plan_split(shapes: Mapping[str, tuple[int, int]], split: SplitParams, *, sca
 
     Args:
         shapes: Height and width of each scene in HR pixels, multiples of the scale (unless regions are listed).
-        split: How to divide.
-        scale: Ratio s; borders between regions lie on multiples of it.
+        split: Settings of the split.
+        scale: Ratio of the pixel sizes s; borders between regions lie on multiples of it.
 
     Returns:
-        The regions of "train", "val" and "test", each sorted by scene.
+        Regions of "train", "val" and "test", each sorted by scene.
 
     Raises:
-        DataError: A scene is too small, does not fit the scale, or there are too few scenes.
-        ParamsError: A named scene is unknown, or in two parts; or a listed region does not fit its scene, the
-            scale or its neighbours.
+        DataError: A scene is too small or not divisible by the scale, or there are too few scenes.
+        ParamsError: A named scene is unknown or in two parts, or a listed region does not fit its scene, the scale or
+            another region.
     """
     named = [*split.test_scenes, *split.val_scenes]
     if split.by == "listed":
@@ -100,22 +103,22 @@ def plan_split(shapes: Mapping[str, tuple[int, int]], split: SplitParams, *, sca
     if named:
         raise ParamsError(
             f"split.test_scenes and split.val_scenes ({', '.join(named)}) name whole scenes, but {len(shapes)} scenes "
-            f"are split by region (split.by={split.by!r}); empty the lists, or have three scenes or more."
+            f"are split by region (split.by={split.by!r}); empty the lists, or provide three scenes or more."
         )
     return _by_region(shapes, split, scale)
 
 
 def check_divides(name: str, shape: tuple[int, int], scale: int) -> None:
-    """Check that the scale divides a scene.
+    """Check that the scale divides the height and width of a scene.
 
     Raises:
-        DataError: Names the scene, its size and the remainder.
+        DataError: It does not; the message gives the scene, its size and the remainder.
     """
     height, width = shape
     if height % scale or width % scale or not min(shape):
         raise DataError(
             f"Scene {name!r} has {height} x {width} pixels, which leaves a remainder of {height % scale} x "
-            f"{width % scale} at scale {scale}. Set degradation.crop_remainder to true to cut it off, or take a "
+            f"{width % scale} at scale {scale}. Set degradation.crop_remainder to true to crop it, or set a "
             "scale that divides both."
         )
 
@@ -138,8 +141,8 @@ def _choose(names: Sequence[str], split: SplitParams) -> dict[str, list[str]]:
         if unknown:
             raise ParamsError(f"split.{key}: no scene {unknown[0]!r}; there are {', '.join(names)}.")
     if both := sorted(set(test) & set(val)):
-        raise ParamsError(f"Scene {both[0]!r} is in split.test_scenes and in split.val_scenes; a scene has one use.")
-    # Sorted names before the draw: neither the order of the files nor of the lists matters.
+        raise ParamsError(f"Scene {both[0]!r} is in split.test_scenes and in split.val_scenes; remove it from one.")
+    # Sorted before the draw, so that the order of files and lists does not matter.
     order = np.random.default_rng(split.seed).permutation(len(names))
     free = [names[i] for i in order if names[i] not in {*test, *val}]
     n_test = 0 if test else max(1, round(split.test * len(names)))
@@ -148,8 +151,8 @@ def _choose(names: Sequence[str], split: SplitParams) -> dict[str, list[str]]:
         n_test, n_val = (n_test - 1, n_val) if n_test >= n_val else (n_test, n_val - 1)
     if n_test + n_val > len(free) - 1:
         raise ParamsError(
-            f"split.test_scenes and split.val_scenes leave {len(free)} of {len(names)} scenes, too few for one scene "
-            "of each part; name fewer."
+            f"split.test_scenes and split.val_scenes leave {len(free)} of {len(names)} scenes, expected one scene or "
+            "more for each part; list fewer scenes."
         )
     test, val = test or free[:n_test], val or free[n_test : n_test + n_val]
     train = [name for name in names if name not in {*test, *val}]
@@ -172,7 +175,7 @@ def _by_region(shapes: Mapping[str, tuple[int, int]], split: SplitParams, scale:
             sizes = ", ".join(f"{part} {_size(region)}" for part, region in zip(SPLITS, regions, strict=True))
             raise DataError(
                 f"Scene {name!r} with {_size(scene)} pixels is too small for regions with guards of {guard} pixels "
-                f"between them: {sizes}. Lower split.val, split.test or split.guard, or give three scenes."
+                f"between them: {sizes}. Lower split.val, split.test or split.guard, or provide three scenes."
             )
         for part, region in zip(SPLITS, regions, strict=True):
             parts[part].append(region)
@@ -207,18 +210,18 @@ def _check_inside(region: Region, shapes: Mapping[str, tuple[int, int]], scale: 
         raise ParamsError(f"split.regions: no scene {region.scene!r}; there are {', '.join(sorted(shapes))}.")
     height, width = shapes[region.scene]
     if region.y1 > height or region.x1 > width:
-        raise ParamsError(f"split.regions: {region} reaches out of its scene of {height} x {width} pixels.")
+        raise ParamsError(f"split.regions: {region} exceeds its scene of {height} x {width} pixels; shrink the region.")
     if region.shape[0] % scale or region.shape[1] % scale:
         raise ParamsError(
-            f"split.regions: {region} has {_size(region)} pixels, not a multiple of the scale {scale}; "
-            "end it where whole LR pixels end."
+            f"split.regions: {region} has {_size(region)} pixels, expected multiples of the scale {scale}; "
+            "change its ends accordingly."
         )
 
 
 def _cut(region: Region, share: float, *, guard: int, scale: int) -> tuple[Region, Region]:
     """Cut across the longer side, so that no part becomes a thin strip.
 
-    The second part gets `share` of what the guard leaves. Where there is no room, a part comes out empty.
+    The second part gets `share` of the length without the guard. A part without space is empty.
     """
     height, width = region.shape
     length = max(0, max(height, width) - guard)

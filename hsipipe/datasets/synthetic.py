@@ -1,8 +1,8 @@
-"""`synthetic`: seeded scenes of farmland, roads and villages, for a run that needs no download.
+"""`synthetic`: seeded scenes of farmland, roads and villages, for runs without a download.
 
-The scenes of one seed share a library of endmember spectra and differ in layout. Every pixel is a mixture
-of the library, so the cubes have the low spectral rank of real ones, with sharp borders, thin lines and
-texture for a super-resolution model to recover.
+The scenes of one seed share a library of endmember spectra and differ in layout. Every pixel is a mixture of the
+library, so the cubes have the low spectral rank of real ones, with sharp borders, thin lines and texture for a
+super-resolution model to recover.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ from hsipipe.progress import progress
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, rows_per_chunk, write_small
 
 FIRST_NM, LAST_NM = 400.0, 1000.0
-# Samples of the fine grid in a strip; a scene is never in memory as a whole.
+# Samples of the fine grid per strip, so that no scene is held in memory as a whole.
 _STRIP = 1 << 21
 
 
 class SyntheticDataset(Dataset):
-    """Generated, one Zarr store a scene."""
+    """Generated scenes, one Zarr store per scene."""
 
     def generate(self, params: SyntheticParams, out: Path) -> Mapping[str, Path]:
-        """Make the scenes; the same parameters give the same bytes."""
+        """Generate the scenes; the same parameters give the same bytes."""
         stores = {name: out / f"{name}.zarr" for name in (f"synthetic_{n:02d}" for n in range(params.scenes))}
         with progress("make scenes", total=len(stores)) as advance:
             for number, (name, path) in enumerate(stores.items()):
@@ -38,12 +38,12 @@ class SyntheticDataset(Dataset):
 
 
 def wavelengths(bands: int) -> NDArray[np.float64]:
-    """Band centres in nm, evenly spread."""
+    """Return evenly spaced band centres in nm, (bands,)."""
     return np.linspace(FIRST_NM, LAST_NM, bands)
 
 
 def write_scene(params: SyntheticParams, number: int, path: Path) -> None:
-    """Make scene `number` and write it strip by strip."""
+    """Generate scene `number` and write it strip by strip."""
     nm = wavelengths(params.bands)
     shape = (params.bands, params.size, params.size)
     rows = min(rows_per_chunk(shape), max(1, _STRIP // (params.size * FINE * FINE)))

@@ -1,7 +1,7 @@
-"""The ground of a synthetic scene: fields cut at any angle, roads, hedges, houses, trees, sometimes a river.
+"""Layout of a synthetic scene: fields at any angle, roads, hedges, houses, trees, sometimes a river.
 
-The layout is geometry in pixel units, evaluated on a grid finer than the pixels, so that borders are as
-sharp as a sensor sees them: mixed pixels along every edge, no staircase.
+The layout is geometry in pixel units, evaluated on a grid finer than the pixels. Edges thus have mixed pixels, as in a
+real image, instead of a staircase.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from hsipipe.datasets.synthetic_spectra import MATERIALS
 Coordinates = NDArray[np.float32]
 
 _INDEX = {name: number for number, name in enumerate(MATERIALS)}
-# A field is a main cover through which a second one shows: soil between plants, dry patches, weeds.
+# A field is a mixture of a main and a second cover: soil between plants, dry patches, weeds.
 _FIELDS = (
     ("crop", "dark_soil"),
     ("crop", "bright_soil"),
@@ -28,13 +28,13 @@ _FIELDS = (
     ("concrete", "asphalt"),
 )
 _ROOFS = ("red_tiles", "red_tiles", "metal_roof", "concrete", "dark_soil")
-_VILLAGE = 8  # position of the built-up ground in _FIELDS
+_VILLAGE = 8  # index of built-up land in _FIELDS
 _SMALLEST_FIELD = 160.0  # square pixels
 
 
 @dataclass(frozen=True)
 class Field:
-    """A parcel: two covers, how they mix, and rows of plants."""
+    """A parcel: two covers, their mixture, and rows of plants."""
 
     main: int
     second: int
@@ -48,7 +48,7 @@ class Field:
 
 @dataclass
 class Cut:
-    """A straight border between two halves of the land; `half_width` > 0 makes it a road or a hedge."""
+    """A straight border between two parts of the land; with `half_width` > 0 it is a road or a hedge."""
 
     normal: tuple[float, float]
     offset: float
@@ -72,7 +72,7 @@ class Shape:
 
 @dataclass
 class Layout:
-    """Everything on the ground of one scene."""
+    """All objects of one scene."""
 
     land: "Cut | int" = 0
     fields: list[Field] = field(default_factory=list)
@@ -186,7 +186,7 @@ def _longest_axis(polygon: NDArray[np.float64], angle: float) -> float:
 
 
 def _clip(polygon: NDArray[np.float64], normal: tuple[float, float], offset: float, side: float) -> NDArray[np.float64]:
-    """The part of a convex polygon on one side of a line (Sutherland and Hodgman, one edge)."""
+    """Clip a convex polygon to one side of a line (Sutherland and Hodgman, one edge)."""
     distance = side * (polygon @ np.array(normal) - offset)
     kept = []
     for here, there, a, b in zip(polygon, np.roll(polygon, -1, axis=0), distance, np.roll(distance, -1), strict=True):

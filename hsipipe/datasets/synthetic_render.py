@@ -1,4 +1,4 @@
-"""From a layout to reflectance: abundances on a fine grid, averaged over the pixels, times the endmembers."""
+"""Render a layout to reflectance: abundances on a fine grid, averaged over the pixels, times the endmembers."""
 
 from collections.abc import Iterator
 
@@ -14,22 +14,22 @@ from hsipipe.datasets.synthetic_spectra import MATERIALS
 FINE = 3
 # Standard deviation of the sensor noise in reflectance: 40 to 50 dB below usual scenes.
 _NOISE = 0.0015
-# Reflectance is kept in steps of 2^-16, as a 16-bit sensor would: it compresses, and last-bit differences
-# of another machine's arithmetic do not show.
+# Reflectance is quantised to steps of 2^-16, as by a 16-bit sensor: it compresses well, and hides last-bit differences
+# between machines.
 _STEPS = 65536.0
 
 
 def render(
     layout: Layout, size: int, spectra: NDArray[np.float64], rng: Generator, *, rows: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Draw a scene in strips.
+    """Render a scene in strips.
 
     Args:
-        layout: What is where.
+        layout: Layout of the scene.
         size: Height and width in pixels.
         spectra: Endmembers (materials, bands).
-        rng: Texture, illumination and noise.
-        rows: Rows of a strip.
+        rng: Generator of texture, illumination and noise.
+        rows: Rows per strip.
 
     Yields:
         (bands, rows, size), float32 in [0, 1], from north to south.
@@ -45,7 +45,7 @@ def render(
 
 
 def _texture(size: int, widths: tuple[float, ...], rng: Generator) -> NDArray[np.float32]:
-    """Correlated noise of zero mean and unit variance, a sum over correlation lengths in pixels."""
+    """Draw correlated noise of zero mean and unit variance, summed over correlation lengths in pixels."""
     total = np.zeros((size, size), dtype=np.float32)
     for width in widths:
         layer = gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), width, mode="wrap")
@@ -54,7 +54,7 @@ def _texture(size: int, widths: tuple[float, ...], rng: Generator) -> NDArray[np
 
 
 def _abundances(layout: Layout, strip: slice, patches: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Shares of the materials times their brightness, (materials, rows, size)."""
+    """Compute the abundances of the materials times their brightness, (materials, rows, size)."""
     size = patches.shape[1]
     y, x = _grid(strip, size)
     fields, border = _locate(layout, y, x)
@@ -85,7 +85,7 @@ def _repeat(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _locate(layout: Layout, y: Coordinates, x: Coordinates) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Field of every sample, and the cover of the road or hedge on it (-1: none)."""
+    """Find the field of every sample, and the cover of a road or hedge on it (-1 without one)."""
     fields = np.zeros(y.size, dtype=np.int32)
     border = np.full(y.size, -1, dtype=np.int32)
     flat_y, flat_x = y.ravel(), x.ravel()
@@ -98,7 +98,7 @@ def _locate(layout: Layout, y: Coordinates, x: Coordinates) -> tuple[NDArray[np.
         distance = land.normal[0] * flat_y[where] + land.normal[1] * flat_x[where] - land.offset
         if land.half_width > 0:
             near = where[np.abs(distance) < land.half_width]
-            # The older border is the more important one: a hedge does not cross a road.
+            # The first border takes precedence: a hedge does not cross a road.
             border[near[border[near] < 0]] = land.cover
         todo.append((land.left, where[distance <= 0]))
         todo.append((land.right, where[distance > 0]))

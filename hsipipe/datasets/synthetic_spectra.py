@@ -1,6 +1,6 @@
 """Endmember spectra for the synthetic scenes: reflectances of common land covers between 400 and 1000 nm.
 
-The curves are drawn by hand from well-known features (chlorophyll absorption at 450 and 670 nm, the red edge
+The curves are hand-made from well-known features (chlorophyll absorption at 450 and 670 nm, the red edge
 near 715 nm, the water absorption at 970 nm, iron oxides below 600 nm), not fitted to a spectral library.
 """
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Spectrum = NDArray[np.float64]
 
-# Order is part of the data: the layout refers to the materials by position.
+# The order matters: the layout refers to the materials by index.
 MATERIALS = (
     "crop",
     "grass",
@@ -30,7 +30,7 @@ MATERIALS = (
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A leaf's optics: chlorophyll, near-infrared plateau, red edge position, dryness."""
+    """Optical properties of a leaf: chlorophyll, near-infrared plateau, red edge position, dryness."""
 
     chlorophyll: float
     plateau: float
@@ -47,14 +47,14 @@ _LEAVES = {
 
 
 def endmembers(wavelength_nm: Spectrum, seed: int) -> Spectrum:
-    """The library, (materials, bands); each seed gives slightly other materials.
+    """Return the spectral library, (materials, bands); each seed varies the materials slightly.
 
     Args:
-        wavelength_nm: (bands,).
-        seed: Seed of the data set; the scenes of one data set share the library.
+        wavelength_nm: Band centres in nm, (bands,).
+        seed: Seed of the data set, whose scenes share the library.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-    # Tilt and level vary by a few percent, as the same cover does between two regions.
+    # Level and tilt vary by a few percent, as for the same cover in two regions.
     position = (wavelength_nm - 700.0) / 300.0
     library = []
     for name in MATERIALS:

@@ -1,8 +1,8 @@
-"""One file over HTTP, by pooch: goes on where it stopped, tries again, and gives up with a reason.
+"""Resumable HTTP download of one file, with retries, on top of pooch.
 
-What has arrived lies in ``.<name>.part``, and ``.<name>.part.json`` says of which version it is. It is continued
-only if the server still has that version: by its ETag or date (If-Range, RFC 9110, 13.1.5), or by its size where
-the digest of the whole file is known and will tell.
+``.<name>.part`` holds the bytes received so far, and ``.<name>.part.json`` the version of the file. A download resumes
+only if the server still has that version: by ETag or date (If-Range, RFC 9110, 13.1.5), or by size if the digest of the
+whole file is known.
 """
 
 import json
@@ -29,21 +29,21 @@ from hsipipe.storage.publish import write_text
 logger = logging.getLogger(__name__)
 
 SCHEMES = ("http", "https")
-# What arrived of a block that breaks off is lost, so blocks are small.
+# Small, because an incomplete block is lost when the connection breaks.
 _STEP = 1 << 14
 _LONGEST_WAIT_S = 30.0
-# The server may answer otherwise the next time.
+# Status codes of temporary failures.
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
 class Patience:
-    """When to give up.
+    """Timeout and retries of a download.
 
     Attributes:
-        timeout_s: Seconds without a byte after which a connection counts as dead.
-        attempts: Attempts one after another that bring the file no further.
-        wait: Is given the seconds between two attempts: 1, 2, 4, ...
+        timeout_s: Seconds without a byte until a connection times out.
+        attempts: Consecutive attempts without progress until the download fails.
+        wait: Called with the seconds to wait between two attempts: 1, 2, 4, ...
     """
 
     timeout_s: float = 60.0
@@ -52,18 +52,18 @@ class Patience:
 
 
 class TransferError(HsipipeError):
-    """An address that does not give its file; the message is the reason alone."""
+    """The failure of a download; the message is the reason alone."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """Which version of a file a server gave.
+    """Version of a file on a server; None where the server gives no value.
 
     Attributes:
-        url: Its address, as far as :func:`hsipipe.credentials.public` shows it.
-        etag: Entity tag; None: not told.
-        modified: Last-Modified as the server writes it; None: not told.
-        size: Bytes of the whole file; None: not told.
+        url: URL without secrets, see :func:`hsipipe.credentials.public`.
+        etag: Entity tag.
+        modified: Header Last-Modified, unparsed.
+        size: Size of the whole file in bytes.
     """
 
     url: str
@@ -73,38 +73,38 @@ class Version:
 
     @property
     def condition(self) -> str | None:
-        """For If-Range: a strong entity tag or the date."""
+        """Value for If-Range: a strong entity tag or the date."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
     def agrees(self, other: "Version") -> bool:
-        """Whether nothing that both know differs."""
+        """Return True if no value known to both versions differs."""
         pairs = ((self.etag, other.etag), (self.modified, other.modified), (self.size, other.size))
         return all(mine == theirs for mine, theirs in pairs if mine is not None and theirs is not None)
 
 
 def pull(url: str, part: Path, *, digest_known: bool, patience: Patience, advance: Advance) -> bool:
-    """Download a file to its end, continuing `part` if the server still has the same version.
+    """Download a file completely, resuming `part` if the server still has the same version.
 
     Args:
-        url: Its address, http or https.
-        part: What has arrived; kept when this fails.
-        digest_known: Whether the caller can tell a wrong whole.
-        patience: When to give up.
-        advance: Moves a bar that counts bytes.
+        url: URL of the file, http or https.
+        part: File of the bytes received so far; kept if the download fails.
+        digest_known: True if the caller verifies the whole file.
+        patience: Timeout and retries.
+        advance: Updates a progress bar of bytes.
 
     Returns:
-        Whether the file was put together of more than one answer.
+        True if the file consists of more than one response.
 
     Raises:
-        TransferError: The address does not give it.
-        OSError: The disk is full, or the folder cannot be written.
+        TransferError: The download fails.
+        OSError: The disk is full, or the folder is not writable.
     """
     failures, furthest = 0, _size(part)
     while True:
         try:
             return _attempt(url, part, digest_known, patience.timeout_s, advance)
         except requests.RequestException as error:
-            # An attempt that brought something new does not count against the patience.
+            # An attempt that made progress resets the count.
             failures = 1 if _size(part) > furthest else failures + 1
             furthest = max(furthest, _size(part))
             reason = _reason(error, patience.timeout_s)
@@ -112,21 +112,21 @@ def pull(url: str, part: Path, *, digest_known: bool, patience: Patience, advanc
             if is_over or not _is_passing(error):
                 if _size(part) == 0:
                     drop(part)
-                raise TransferError(f"{reason}, {failures} times one after another" if is_over else reason) from error
+                raise TransferError(f"{reason}, {failures} times in a row" if is_over else reason) from error
         wait_s = min(2.0 ** (failures - 1), _LONGEST_WAIT_S)
-        logger.info("%s: %s; trying again", public(url), reason)
-        advance(0, note=f"{reason}, again in {wait_s:g} s")
+        logger.info("%s: %s; retrying in %g s", public(url), reason, wait_s)
+        advance(0, note=f"{reason}, retry in {wait_s:g} s")
         patience.wait(wait_s)
 
 
 def drop(part: Path) -> None:
-    """Forget what has arrived."""
+    """Delete a partial download."""
     part.unlink(missing_ok=True)
     _version_file(part).unlink(missing_ok=True)
 
 
 def leaves_tls(url: str, target: str) -> bool:
-    """Whether a redirect of `url` to `target`, which may be relative, goes from https to anything else."""
+    """Return True if a redirect of `url` to `target`, which may be relative, leaves https."""
     return urlsplit(url).scheme == "https" and urlsplit(urljoin(url, target)).scheme != "https"
 
 
@@ -134,7 +134,7 @@ def _attempt(url: str, part: Path, digest_known: bool, timeout_s: float, advance
     version, start = _resumable(url, part, digest_known)
     if version is not None and start == version.size:
         return True
-    headers = {"Accept-Encoding": "identity"}  # sizes and ranges are those of the file
+    headers = {"Accept-Encoding": "identity"}  # so that sizes and ranges refer to the file
     if version is not None:
         headers["Range"] = f"bytes={start}-"
         if version.condition:
@@ -151,15 +151,15 @@ def _attempt(url: str, part: Path, digest_known: bool, timeout_s: float, advance
 
 
 class _Broken(requests.ConnectionError):
-    """What came is not the file; the message may be shown as it is."""
+    """An incomplete or changed file; the message contains no secrets."""
 
 
 class _Unprotected(requests.RequestException):
-    """A redirect gives up TLS."""
+    """A redirect from https to another scheme."""
 
 
 class _Landing:
-    """The end of a download on this machine: pooch writes to it, requests shows it each answer first."""
+    """Sink of a download: requests passes each response to :meth:`answer`, then pooch writes the body to it."""
 
     def __init__(self, url: str, stream: IO[bytes], part: Path, version: Version | None, advance: Advance) -> None:
         self._url, self._stream, self._part, self._advance = url, stream, part, advance
@@ -167,7 +167,7 @@ class _Landing:
         self.continues = False
 
     def answer(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
-        """Decide on a status and headers whether what has arrived is continued."""
+        """Decide by status and headers if the partial download is resumed."""
         if response.is_redirect:
             if leaves_tls(response.url, response.headers["Location"]):
                 raise _Unprotected
@@ -177,43 +177,43 @@ class _Landing:
                 self._start_over()
             return
         start = self._stream.tell()
-        told = _told(self._url, response)
+        version = _version(self._url, response)
         if response.status_code == requests.codes.partial_content:
             first = _first_byte(response)
-            if self._version is None or first != start or not told.agrees(self._version):
+            if self._version is None or first != start or not version.agrees(self._version):
                 self._start_over()
             self.continues = True
         else:
             self._stream.truncate(0)
-            self._version = told
-            write_text(_version_file(self._part), json.dumps(asdict(told)) + "\n")
-        self._advance(done=self._stream.tell() if self.continues else 0, total=told.size)
+            self._version = version
+            write_text(_version_file(self._part), json.dumps(asdict(version)) + "\n")
+        self._advance(done=self._stream.tell() if self.continues else 0, total=version.size)
 
     def write(self, block: bytes) -> None:
-        """Take a block."""
+        """Append a block."""
         self._stream.write(block)
         self._advance(len(block))
 
     def flush(self) -> None:
-        """Hand everything to the system, so that it survives this process."""
+        """Flush to the operating system, so that the data survive this process."""
         self._stream.flush()
 
     def check_whole(self) -> None:
-        """Compare the size with what the server told."""
-        size, told = _size(self._part), self._version.size if self._version else None
-        if told is not None and size < told:
-            raise _Broken(f"{size} of {told} bytes came")
-        if told is not None and size > told:
+        """Compare the size with that given by the server."""
+        size, expected = _size(self._part), self._version.size if self._version else None
+        if expected is not None and size < expected:
+            raise _Broken(f"got {size} of {expected} bytes")
+        if expected is not None and size > expected:
             self._start_over()
 
     def _start_over(self) -> None:
         drop(self._part)
-        raise _Broken("the file changed since the download began")
+        raise _Broken("the file changed during the download")
 
 
-def _told(url: str, response: requests.Response) -> Version:
+def _version(url: str, response: requests.Response) -> Version:
     headers = response.headers
-    if headers.get("Content-Encoding", "identity") != "identity":  # its sizes are not those of the file
+    if headers.get("Content-Encoding", "identity") != "identity":  # sizes do not refer to the file
         return Version(public(url), None, None, None)
     if response.status_code == requests.codes.partial_content:
         total = headers.get("Content-Range", "").rpartition("/")[2]
@@ -229,14 +229,14 @@ def _first_byte(response: requests.Response) -> int | None:
 
 
 def _resumable(url: str, part: Path, digest_known: bool) -> tuple[Version | None, int]:
-    """The version of what has arrived and its size; None and 0 if it cannot be continued."""
+    """Return version and size of the partial download; None and 0 if it cannot be resumed."""
     size = _size(part)
     try:
         version = Version(**json.loads(_version_file(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None, 0
     fits = version.url == public(url) and size > 0 and (version.size is None or size <= version.size)
-    # Without a sign of the version, only the digest of the whole would tell two versions apart.
+    # Without ETag or date, only the digest of the whole file tells two versions apart.
     can_tell = version.condition is not None or (digest_known and version.size is not None)
     return (version, size) if fits and can_tell else (None, 0)
 
@@ -250,26 +250,26 @@ def _is_passing(error: requests.RequestException) -> bool:
 
 
 def _reason(error: requests.RequestException, timeout_s: float) -> str:
-    # Not the error's own text: it shows the whole address, with what may be secret in it.
+    # Not the text of the error: it holds the whole URL, which may contain secrets.
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server answers {error.response.status_code} {error.response.reason}"
+        return f"the server returned {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.exceptions.InvalidSchema):
-        return "it leads to an address that is neither http nor https"
+        return "the URL or a redirect is neither http nor https"
     if isinstance(error, _Unprotected):
-        return "it redirects from https to an address that is not, where anybody on the way could change the file"
+        return "it redirects from https to an unencrypted connection, on which the file could be altered"
     if isinstance(error, requests.exceptions.SSLError):
-        return "the certificate of the server is not valid"
+        return "the certificate of the server is invalid"
     if isinstance(error, requests.TooManyRedirects):
-        return "it redirects in circles"
+        return "too many redirects"
     if isinstance(error, _Broken):
         return str(error)
     if _is_without_host(error):
-        return "there is no such host, or no network"
+        return "unknown host, or no network"
     causes = list(_causes(error))
     if system := [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]:
         return f"no connection ({system[0]})"
     if any(isinstance(cause, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)) for cause in causes):
-        return f"nothing came for {timeout_s:g} s"
+        return f"no data for {timeout_s:g} s"
     return "the connection broke"
 
 
@@ -279,7 +279,7 @@ def _is_without_host(error: requests.RequestException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, by ``__cause__``, ``__context__`` and the arguments of urllib3's errors."""
+    """Yield the error and its causes, by ``__cause__``, ``__context__`` and the arguments of urllib3's errors."""
     waiting, seen = [error], set()
     while waiting:
         current = waiting.pop()

@@ -1,4 +1,4 @@
-"""Is a cube fit for use? Asked before anything is published."""
+"""Validation of a cube before it is published."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ def validate_cube(
 
     Args:
         cube: (band, y, x); read in strips, so that a lazy cube need not fit in memory.
-        name: What the message calls the scene.
+        name: Name of the scene in messages.
         bands: Expected number of bands.
-        skip: Bands that are not looked at, counted from 1.
-        drop: The parameter in params.yaml that leaves bands out; None: there is none.
+        skip: Bands to ignore, counted from 1.
+        drop: Parameter in params.yaml that drops bands, for messages; None if there is none.
 
     Raises:
-        DataError: Names the scene, the first bad band (counted from 1) and its wavelength.
+        DataError: A check fails; the message gives the scene, the first bad band (counted from 1) and its wavelength.
     """
     if cube.dims != DIMS or 0 in cube.shape:
         raise DataError(
@@ -34,8 +34,8 @@ def validate_cube(
         )
     if bands is not None and cube.sizes["band"] != bands:
         raise DataError(
-            f"Scene {name!r} has {cube.sizes['band']} bands, expected {bands}. Is it of another data set, "
-            "or are its axes not (band, y, x)?"
+            f"Scene {name!r} has {cube.sizes['band']} bands, expected {bands}. Check that it belongs to this data set "
+            "and that its axes are (band, y, x)."
         )
     found = _survey(cube)
     wanted = ~np.isin(np.arange(1, cube.sizes["band"] + 1), list(skip))
@@ -44,15 +44,15 @@ def validate_cube(
         band = int(np.argmax(bad))
         raise DataError(
             f"Scene {name!r}: {_band(cube, band)} holds {found.bad[band]} NaN or infinite values"
-            f"{_others(bad)}. Fill them{_dropping(drop, bad, skip)} or leave the scene out."
+            f"{_others(bad)}. Fill them{_dropping(drop, bad, skip)} or remove the scene."
         )
     dead = (found.low == found.high) & wanted
     if dead.any():
         band = int(np.argmax(dead))
-        mend = _dropping(drop, dead, skip).removeprefix(", ") or "Remove the band from every scene"
+        advice = _dropping(drop, dead, skip).removeprefix(", ") or "Remove the band from every scene"
         raise DataError(
             f"Scene {name!r}: {_band(cube, band)} is dead, every pixel is {found.low[band]:g}"
-            f"{_others(dead)}. {mend[0].upper()}{mend[1:]} or leave the scene out."
+            f"{_others(dead)}. {advice[0].upper()}{advice[1:]} or remove the scene."
         )
 
 
@@ -70,7 +70,7 @@ def _survey(cube: xr.DataArray) -> _Survey:
     for start in range(0, height, step):
         strip = cube[:, start : start + step].values
         low, high = strip.min(axis=(1, 2)), strip.max(axis=(1, 2))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):  # NaN and infinity show in the extremes
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):  # NaN and infinity reach the extremes
             found.bad += (~np.isfinite(strip)).sum(axis=(1, 2))
         found.low = np.minimum(found.low, low)
         found.high = np.maximum(found.high, high)
@@ -84,11 +84,11 @@ def _band(cube: xr.DataArray, index: int) -> str:
 
 def _others(bad: NDArray[np.bool_]) -> str:
     count = int(bad.sum()) - 1
-    return f", and so do {count} more bands" if count else ""
+    return f"; same problem in {count} more bands" if count else ""
 
 
 def _dropping(drop: str | None, bad: NDArray[np.bool_], skip: Collection[int]) -> str:
-    """``", set <drop> to [3, 7]"`` with the bands that are dropped already."""
+    """Return the advice ``", set <drop> to [3, 7]"``, including the bands dropped already."""
     if drop is None:
         return ""
     return f", set {drop} to {sorted({*skip, *(np.flatnonzero(bad) + 1).tolist()})} (counted from 1)"

@@ -1,1 +1,1 @@
-"""From the HR-HSI to what a coarser and a broader-band sensor would have seen."""
+"""Simulation of the LR-HSI and the HR-MSI from the HR-HSI."""

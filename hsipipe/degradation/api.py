@@ -1,4 +1,4 @@
-"""`hsipipe.degrade`: what a sensor of coarser pixels would have seen."""
+"""`hsipipe.degrade`: simulate a sensor with larger pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,28 +35,28 @@ class _Sensor:
 def degrade(
     cube: Cube, scale: int = 4, *, psf: Psf | str = BICUBIC, snr_db: float | None = None, seed: int = 0
 ) -> Cube:
-    """Reduce a cube to larger pixels: by MATLAB's imresize (antialiased bicubic), or as a sensor does it.
+    """Degrade a cube to larger pixels, with MATLAB's imresize (antialiased bicubic) or the PSF and noise of a sensor.
 
-    At scale 1 pixels keep their size: what is left are a Gaussian PSF, noise, or both.
+    At scale 1 the pixels keep their size, and the degradation is a Gaussian PSF, noise, or both.
 
     Args:
         cube: DataArray with dims y and x, or an array (..., H, W) of NumPy or Dask.
-        scale: Ratio s of the pixel sizes, 1 or more.
-        psf: Point spread function of the sensor; ``"bicubic"``, ``"average"`` and, at scale 1, ``"none"`` need no more
-            than their name.
+        scale: Ratio of the pixel sizes s, 1 or more.
+        psf: Point spread function of the sensor, or one of the names ``"bicubic"``, ``"average"`` and, at scale 1,
+            ``"none"``.
         snr_db: Signal-to-noise ratio of each band in dB; None: no noise.
-        seed: Draws the noise.
+        seed: Seed of the noise.
 
     Returns:
-        The same kind, H/s x W/s. Of a DataArray, the band coordinates and attributes stay, the coordinates
-        y and x become the centres of the larger pixels, and ``gsd_m`` grows by s. What is chunked by Dask stays
-        lazy, and its values are checked when they are computed.
+        A cube of the same type, H/s x W/s. A DataArray keeps its band coordinates and attributes; its coordinates y
+        and x become the centres of the larger pixels, and ``gsd_m`` is multiplied by s. A Dask array stays lazy, and
+        its values are checked during the computation.
 
     Raises:
-        DataError: The scale is no whole number or does not divide height or width, or the cube holds NaN or no real
-            numbers, or has no y and x.
-        ParamsError: There is no such PSF, or it does not fit the scale; `snr_db` or `seed` is no such number; or at
-            scale 1 there is nothing to be done.
+        DataError: The scale is no whole number or does not divide height or width, the cube has NaN or no real
+            numbers, or dims y and x are missing.
+        ParamsError: The PSF is unknown or does not fit the scale, `snr_db` or `seed` is invalid, or the degradation at
+            scale 1 changes nothing.
     """
     sensor = _sensor(check_scale(scale), psf, snr_db=snr_db, seed=seed)
     if isinstance(cube, xr.DataArray):
@@ -67,14 +67,14 @@ def degrade(
 
 
 def check_scale(scale: object) -> int:
-    """A ratio s of pixel sizes as an int; ``4.0`` and NumPy's numbers count as whole numbers too.
+    """Return a ratio of pixel sizes s as an int; ``4.0`` and the numbers of NumPy are whole numbers, too.
 
     Raises:
-        DataError: It is no whole number of 1 or more.
+        DataError: The value is no whole number of 1 or more.
     """
     if not isinstance(scale, bool) and isinstance(scale, Real):
         number = int(scale) if isinstance(scale, Integral) else float(scale)
-        if number >= 1 and number % 1 == 0:  # of infinity, the remainder is NaN
+        if number >= 1 and number % 1 == 0:  # inf % 1 is NaN
             return int(number)
     raise DataError(f"scale must be a whole number of 1 or more, the ratio of the pixel sizes, got {scale!r}.")
 
@@ -122,7 +122,7 @@ def _reduce(values: NDArray[Any], sensor: _Sensor, check: Check) -> NDArray[Any]
 
 
 def _reduce_lazily(values: Any, sensor: _Sensor, check: Check) -> Any:
-    # dask.array is slow to import, and needed for lazy cubes alone.
+    # dask.array is slow to import, and only lazy cubes need it.
     from hsipipe.degradation.lazy import add_noise_lazy, downsample_lazy
 
     low = downsample_lazy(values, sensor.scale, psf=sensor.psf, check=check)
@@ -135,13 +135,13 @@ def _reduce_lazily(values: Any, sensor: _Sensor, check: Check) -> Any:
 def _check_finite(
     low: NDArray[Any], place: tuple[int, ...], *, band_axis: int | None, wavelength_nm: NDArray[Any] | None
 ) -> None:
-    """Look for NaN in the result, where it takes s*s times less than in the cube.
+    """Check a block of the result for NaN, s*s times faster than the cube: every NaN of the cube reaches the result.
 
     Args:
-        low: A block of the result; every value of the cube that is used reaches one of its values.
-        place: Where it lies in the result.
-        band_axis: Of the two.
-        wavelength_nm: Of all the cube's bands.
+        low: Block of the result.
+        place: Position of the block in the result.
+        band_axis: Axis of the bands in both.
+        wavelength_nm: Band centres of the cube in nm.
     """
     bad = ~np.isfinite(low)
     if not bad.any():
@@ -150,7 +150,7 @@ def _check_finite(
     if band_axis is not None:
         where = band_label(place[band_axis] + int(np.argwhere(bad)[:, band_axis].min()), wavelength_nm)
     raise DataError(
-        f"The cube has NaN or infinite values in {where}, which would spread over their surroundings; fill them."
+        f"The cube has NaN or infinite values in {where}, which would spread to their neighbours; fill them."
     )
 
 
@@ -172,7 +172,7 @@ def _degrade_labelled(cube: xr.DataArray, sensor: _Sensor) -> xr.DataArray:
 
 def _coarser(coord: xr.DataArray, scale: int) -> xr.Variable | None:
     variable = coord.variable.copy()
-    # rioxarray's grid mapping repeats the transform of the finer grid; without it, y and x are used.
+    # The grid mapping of rioxarray repeats the transform of the finer grid; without it, y and x are used.
     variable.attrs.pop("GeoTransform", None)
     if not {"y", "x"} & set(variable.dims):
         return variable

@@ -1,7 +1,7 @@
-"""Resampling of one axis as a banded matrix, kept and multiplied as runs of small dense blocks.
+"""Resampling of one axis as a banded matrix, stored and multiplied as small dense blocks.
 
-Each run of output rows or columns depends on few input rows or columns, so the products are taken run by
-run and the cost grows with the number of pixels.
+Each block of output rows or columns depends on few input rows or columns, so the cost grows linearly with the number of
+pixels.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from numpy.typing import DTypeLike, NDArray
 
 from hsipipe.errors import DataError
 
-# Output rows of one block: long enough for BLAS, short enough that the window is not mostly zeros.
+# Output rows per block: enough for BLAS, but few enough that the block is not mostly zeros.
 BLOCK_ROWS = 8
 _BLOCK_COLUMNS = 16
-# Bytes of the intermediate result of a few bands that stay in the cache between the two products.
+# Bytes of the intermediate result of some bands, which stays in the CPU cache between the two products.
 _CACHE = 1 << 20
-# Rows of one product along the last axis. Larger ones BLAS would share out among threads of its own, which
-# then wait for each other where the bands are shared out already.
+# Rows per product along the last axis. BLAS would run larger products on several threads, which would compete with the
+# threads over the bands.
 _PRODUCT_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Block:
-    """Outputs ``start:stop`` along one axis are `matrix` times inputs ``low:high``."""
+    """A dense block: outputs ``start:stop`` of one axis equal `matrix` times inputs ``low:high``."""
 
     start: int
     stop: int
@@ -41,9 +41,9 @@ class Banded:
     """A linear operator on one axis with a symmetric boundary (the edge pixel is repeated, then its neighbour).
 
     Attributes:
-        n_in: Inputs.
-        indices: Inputs of each output, (n_out, taps); those outside of ``0:n_in`` are mirrored, as often as needed.
-        weights: Their weights, (n_out, taps).
+        n_in: Number of inputs.
+        indices: Inputs of each output, (n_out, taps); indices outside of ``0:n_in`` are mirrored as often as needed.
+        weights: Weights of these inputs, (n_out, taps).
     """
 
     n_in: int
@@ -52,33 +52,33 @@ class Banded:
 
     @property
     def n_out(self) -> int:
-        """Outputs."""
+        """Number of outputs."""
         return len(self.indices)
 
     def blocks(self, size: int, dtype: DTypeLike = np.float64) -> tuple[Block, ...]:
-        """The nonzero part of :meth:`matrix`, cut into runs of `size` outputs."""
+        """Return the nonzero part of :meth:`matrix` as blocks of `size` outputs."""
         return _blocks(self, size, np.dtype(dtype).char)
 
     def matrix(self) -> NDArray[np.float64]:
-        """The whole matrix (n_out, n_in)."""
+        """Return the dense matrix (n_out, n_in)."""
         matrix = np.zeros((self.n_out, self.n_in))
         for block in self.blocks(BLOCK_ROWS):
             matrix[block.start : block.stop, block.low : block.high] = block.matrix
         return matrix
 
     def strips(self, rows: int) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-        """Runs of `rows` outputs: the outputs, the inputs that they depend on, and the matrix between the two."""
+        """Yield runs of `rows` outputs: the outputs, the inputs they depend on, and the matrix between the two."""
         for block in self.blocks(rows):
             yield slice(block.start, block.stop), slice(block.low, block.high), block.matrix
 
     def window(self, outputs: slice) -> slice:
-        """The inputs that the blocks of a run of outputs need; the run starts and ends between two blocks."""
+        """Return the inputs of a run of outputs, which must start and end at block boundaries."""
         chosen = _between(self.blocks(BLOCK_ROWS), outputs)
         return slice(min(block.low for block in chosen), max(block.high for block in chosen))
 
 
 def coarser_shape(shape: tuple[int, ...], scale: int) -> tuple[int, int]:
-    """Height and width of (..., H, W) in LR pixels.
+    """Return height and width of (..., H, W) in LR pixels.
 
     Raises:
         DataError: The scale does not divide height or width.
@@ -88,7 +88,7 @@ def coarser_shape(shape: tuple[int, ...], scale: int) -> tuple[int, int]:
         if size % scale or not size:
             raise DataError(
                 f"The {axis} of {size} pixels leaves a remainder of {size % scale} at scale {scale}; "
-                f"crop it to {size - size % scale} or take a scale that divides it."
+                f"crop it to {size - size % scale} or set a scale that divides it."
             )
     return height // scale, width // scale
 
@@ -99,14 +99,13 @@ def apply_both(
     """Resample the last two axes.
 
     Args:
-        x: (..., H, W); a float dtype is kept, others come out as float32.
+        x: (..., H, W); a float dtype is kept, others become float32.
         rows: Operator on the second to last axis.
         columns: Operator on the last axis.
-        outputs: Compute these rows of the result alone, out of an `x` that holds just the rows that
-            ``rows.window(outputs)`` names.
-        threads: Bands that are worked on at once.
+        outputs: Rows of the result to compute, from an `x` that holds only the rows ``rows.window(outputs)``.
+        threads: Number of threads, over groups of bands.
     """
-    # A kernel with gaps may leave out the first rows, so only a window counts from them.
+    # A kernel with gaps may skip the first rows of a whole image, so the shift applies to a window alone.
     shift = rows.window(outputs).start if outputs else 0
     outputs = outputs or slice(0, rows.n_out)
     kind = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype(np.float32)
@@ -122,7 +121,7 @@ def apply_both(
 
     def work(first: int) -> None:
         bands = slice(first, first + step)
-        with np.errstate(all="ignore"):  # of NaN and infinity; the caller sees them in the result
+        with np.errstate(all="ignore"):  # the caller checks the result for NaN and infinity
             narrow = _apply_rows(np.ascontiguousarray(stack[bands], dtype=compute), blocks, height)
             apply_columns(narrow, out[bands], columns)
 
@@ -170,7 +169,7 @@ def _block(operator: Banded, start: int, stop: int, dtype: str) -> Block:
     chosen = np.where(mirrored < n_in, mirrored, 2 * n_in - 1 - mirrored)
     low, high = int(chosen.min()), int(chosen.max()) + 1
     matrix = np.zeros((stop - start, high - low))
-    # add.at, because mirrored indices at the border meet the same input twice
+    # add.at, because mirrored indices at the border repeat an input
     np.add.at(matrix, (np.arange(stop - start)[:, None], chosen - low), operator.weights[start:stop])
     matrix = matrix.astype(dtype)
     matrix.setflags(write=False)

@@ -1,4 +1,4 @@
-"""What a pair of images tells about its two sensors: the spectral response of the MSI and the PSF of the LR-HSI.
+"""Estimate the spectral response of the MSI and the PSF of the LR-HSI from a pair of images.
 
 After Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, section on estimating the spectral and spatial responses:
 both sensors see the same scene, so the degraded MSI must equal the response applied to the LR-HSI.
@@ -13,50 +13,50 @@ from scipy.optimize import minimize_scalar, nnls
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
 
-# Weight of the differences of neighbouring weights, against the mean power of the LR-HSI's bands: what the data say
-# nothing about becomes smooth, what they do say stays.
+# Regularisation of the differences of neighbouring weights, relative to the mean power of the LR-HSI bands: smooths the
+# weights that the data do not determine.
 _SMOOTH = 1e-7
-# Standard deviations in LR pixels between which the Gaussian is sought, and how many are tried before the search
-# narrows down. Below, nothing is blurred but by the decimation; above, an LR image would be blurred itself.
+# Search range of the standard deviation in LR pixels, and number of grid points before the refinement. Below the range,
+# decimation dominates the blur; above, the LR image itself would be blurred.
 _NARROWEST, _WIDEST, _TRIED = 0.05, 1.5, 16
 
 
 def estimate_response(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf) -> NDArray[np.float64]:
-    """The spectral response that explains a pair: non-negative least squares with smooth weights.
+    """Estimate the spectral response from a pair, by non-negative least squares with smooth weights.
 
-    For each MSI band y it minimises ``|y - r lr|^2 + w |D r|^2`` over r >= 0, where y is degraded and D takes the
-    differences of neighbouring weights (Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320; they leave the sign free).
+    For each degraded MSI band y, minimise ``|y - r lr|^2 + w |D r|^2`` over r >= 0, where D takes the differences of
+    neighbouring weights (Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320; without the constraint on the sign).
 
     Args:
         lr: LR-HSI (C, h, w).
-        msi: HR-MSI (c, H, W) of the same places.
+        msi: HR-MSI (c, H, W) of the same ground.
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor.
+        psf: PSF of the LR sensor.
 
     Returns:
-        (c, C); a row sums to the ratio of the two sensors' units, which is 1 where both are in the same.
+        (c, C); a row sums to the ratio of the units of the two sensors, 1 for equal units.
 
     Raises:
-        DataError: The sizes do not fit.
+        DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale)
     return _fit_response(_flat(lr), _flat(psf.downsample(msi, scale)))
 
 
 def estimate_psf(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: NDArray[Any] | None = None) -> Psf:
-    """The Gaussian whose width explains a pair best.
+    """Estimate the width of a Gaussian PSF from a pair.
 
-    Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, estimate the kernel freely; a Gaussian has one number, which
+    Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, estimate a free kernel; a Gaussian has a single parameter, which
     even a small image determines.
 
     Args:
         lr: LR-HSI (C, h, w).
-        msi: HR-MSI (c, H, W) of the same places.
+        msi: HR-MSI (c, H, W) of the same ground.
         scale: Ratio of the pixel sizes, s.
-        response: (c, C); None: estimated anew for each width.
+        response: (c, C); None: estimate it again for each width.
 
     Raises:
-        DataError: The sizes do not fit.
+        DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale)
     spectra, high = _flat(lr), np.asarray(msi, dtype=np.float64)
@@ -76,25 +76,24 @@ def estimate_psf(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: N
 def explained(
     lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf, response: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Share of the variance of each degraded MSI band that the response explains.
+    """Compute the share of the variance of each degraded MSI band that the response explains (R^2).
 
     Args:
         lr: LR-HSI (C, h, w).
-        msi: HR-MSI (c, H, W) of the same places.
+        msi: HR-MSI (c, H, W) of the same ground.
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor.
+        psf: PSF of the LR sensor.
         response: (c, C).
 
     Returns:
-        (c,); at most 1, and below 0 where the band's mean would be the better guess. A constant band has nothing to
-        explain and counts as 1.
+        (c,); at most 1, and below 0 where the mean of the band is the better estimate. A constant band counts as 1.
 
     Raises:
-        DataError: The sizes do not fit.
+        DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale, response=response)
     low = _flat(psf.downsample(msi, scale))
-    # Means are removed because a constant offset between two sensors is none of the response's.
+    # Means are removed because the response does not model a constant offset between two sensors.
     misses = low - np.asarray(response, dtype=np.float64) @ _flat(lr)
     total = low.var(axis=1)
     # Rounding alone keeps the variance of a constant float32 band above zero.
@@ -103,19 +102,19 @@ def explained(
 
 
 def check_sizes(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: NDArray[Any] | None = None) -> None:
-    """Check that two images are a pair.
+    """Check that two images form a pair of matching sizes.
 
     Raises:
-        DataError: What was got, what was expected, how to mend it.
+        DataError: A shape does not match, or an image has NaN or infinite values.
     """
     for name, image, letters in (("lr", lr, "C, h, w"), ("msi", msi, "c, H, W")):
         if image.ndim != 3 or 0 in image.shape:
             raise DataError(
-                f"Got {name} of shape {image.shape}, expected ({letters}) with at least one band and pixel; take one "
+                f"Got {name} of shape {image.shape}, expected ({letters}) with at least one band and pixel; pass one "
                 "scene at a time."
             )
         if not np.isfinite(image).all():
-            raise DataError(f"Got NaN or Inf values in {name}, expected finite values; fill or crop them away.")
+            raise DataError(f"Got NaN or Inf values in {name}, expected finite values; fill or crop them.")
     expected = (scale * lr.shape[1], scale * lr.shape[2])
     if msi.shape[1:] != expected:
         raise DataError(
@@ -125,7 +124,7 @@ def check_sizes(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: ND
     if response is not None and response.shape != (len(msi), len(lr)):
         raise DataError(
             f"Got a response of shape {response.shape}, expected ({len(msi)}, {len(lr)}): MSI bands by HSI bands; "
-            "take the response of these two sensors."
+            "pass the response of these two sensors."
         )
 
 
@@ -134,12 +133,12 @@ def _flat(image: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _fit_response(spectra: NDArray[np.float64], low: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows r >= 0, (c, C), with r `spectra` (C, n) near `low` (c, n)."""
+    """Fit rows r >= 0, (c, C), so that r `spectra` (C, n) approximates `low` (c, n)."""
     bands = len(spectra)
-    # The triangle holds all that the pixels say, so that the search does not depend on their number.
+    # The QR decomposition makes the cost of the fit independent of the number of pixels.
     q, triangle = np.linalg.qr(spectra.T)
     weight = np.sqrt(_SMOOTH * np.square(spectra).sum() / bands)
     system = np.concatenate([triangle, weight * np.diff(np.eye(bands), axis=0)])
     targets = np.concatenate([q.T @ low.T, np.zeros((bands - 1, len(low)))])
-    # Iterations beyond its own limit are rare, and their cost is small.
+    # The default limit of nnls is too low in rare cases.
     return np.stack([nnls(system, target, maxiter=100 * bands)[0] for target in targets.T])

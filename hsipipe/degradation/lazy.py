@@ -1,7 +1,7 @@
-"""The degradation of a Dask array, block by block: what is in memory are some strips, not the scene.
+"""Degradation of a Dask array in strips, without holding the scene in memory.
 
-Each strip of LR rows is computed out of the HR rows that it depends on, those of its neighbours included, so
-no seam shows.
+Each strip of LR rows is computed from all HR rows it depends on, including those of neighbouring strips, so the result
+has no seams.
 """
 
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from hsipipe.degradation.psf import Psf
 LazyArray: TypeAlias = Any
 """A Dask array, whose methods have no types."""
 
-# A thinner strip would spend most of its time on the rows that it shares with its neighbours.
+# Thinner strips would spend most of the time on rows shared with their neighbours.
 _LEAST_BLOCKS = 2
 
 
 def downsample_lazy(
     x: LazyArray, scale: int, *, psf: Psf, check: Callable[[NDArray[Any], tuple[int, ...]], None]
 ) -> LazyArray:
-    """Reduce (..., H, W) to (..., H/s, W/s), lazily; strips are as high as the chunks of `x`.
+    """Downsample (..., H, W) to (..., H/s, W/s) lazily, in strips as high as the chunks of `x`.
 
     Args:
-        x: Chunked in any way.
-        scale: Ratio s.
-        psf: Of the LR sensor.
-        check: Called with each block of the result and its place in the result when that is computed.
+        x: Dask array with any chunks.
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor.
+        check: Called during the computation with each block of the result and its position in the result.
 
     Raises:
         DataError: The scale does not divide height or width.
@@ -40,11 +40,11 @@ def downsample_lazy(
     x_rows, x_columns = x.shape[-2:]
     rows = psf.operator(x_rows, scale)
     kind = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype(np.float32)
-    # Strips end between two blocks of the whole operator, so every product is that of the whole array.
+    # Strips end at block boundaries of the operator, so every product equals that of the whole array.
     step = BLOCK_ROWS * max(_LEAST_BLOCKS, round(max(x.chunks[-2]) / scale / BLOCK_ROWS))
 
     def reduce(block: NDArray[Any], outputs: slice, block_info: Any = None) -> NDArray[Any]:
-        # Not `rows` of outside: a worker of a cluster would get a new copy with each block.
+        # Not `rows` from the closure: a Dask worker would receive a copy with each block.
         low = apply_both(block, psf.operator(x_rows, scale), psf.operator(x_columns, scale), outputs=outputs)
         place = tuple(start for start, _ in block_info[0]["array-location"])
         check(low, place)
@@ -61,9 +61,9 @@ def downsample_lazy(
 
 
 def add_noise_lazy(low: LazyArray, *, snr_db: float, seed: int) -> LazyArray:
-    """Add noise to each band of (C, h, w), lazily, as :func:`hsipipe.degradation.noise.add_noise` does.
+    """Add noise to each band of (C, h, w) lazily, as :func:`hsipipe.degradation.noise.add_noise` does.
 
-    The power of a band is known when all of it is, so the LR cube (s*s times smaller than the scene) is held.
+    The noise depends on the power of the whole band, so memory holds the LR cube (s*s times smaller than the scene).
     """
     low = low.rechunk({0: -1, 2: -1})
     power = da.mean(da.square(low.astype(np.float64)), axis=(1, 2), keepdims=True)

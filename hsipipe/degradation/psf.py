@@ -1,6 +1,6 @@
-"""Point spread functions of the LR sensor: how the HR pixels mix into one LR pixel.
+"""Point spread functions (PSF) of the LR sensor: the weights of the HR pixels in one LR pixel.
 
-All of them are separable, sum to one, and see the scene mirrored at its edges (the edge pixel is repeated).
+All PSFs are separable, sum to one, and mirror the scene at its edges (the edge pixel is repeated).
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from hsipipe.degradation.bicubic import bicubic_operator
 from hsipipe.errors import ParamsError
 from hsipipe.params import PsfParams
 
-# Standard deviations at which a Gaussian without a size ends; what is cut off is 6e-5 of it.
+# Standard deviations at which a Gaussian without a size is truncated; the discarded share is 6e-5.
 _REACH = 4.0
-# Wider ones see nothing of a scene but its mean, and their kernels fill the memory.
+# Wider Gaussians reduce a scene to its mean, and their kernels exhaust the memory.
 _WIDEST = 1000
-# Bounds that do not belong to the range, whether it is of whole numbers, and its name.
+# Exclusive bounds, True for whole numbers, and the description for messages.
 _RANGES = {
     "sigma": (0.0, _WIDEST, False, f"a positive number of HR pixels below {_WIDEST}"),
     "mtf": (0.0, 1.0, False, "between 0 and 1"),
@@ -32,19 +32,19 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Psf:
-    """A point spread function, on the grid of the HR pixels.
+    """A point spread function on the grid of the HR pixels.
 
     Attributes:
-        kind: MATLAB's imresize, a Gaussian that is then decimated, the mean of the pixels under an LR pixel; or none,
-            at scale 1, where nothing but noise tells the input from the truth.
+        kind: "bicubic": MATLAB's imresize. "gaussian": a Gaussian, then decimation. "average": mean of the HR pixels of
+            an LR pixel. "none": identity, at scale 1.
         sigma: Standard deviation of the Gaussian in HR pixels.
-        mtf: Instead of `sigma`: modulation transfer of the Gaussian at the Nyquist frequency of the LR grid.
-        size: Taps of the Gaussian along one axis; None: out to four standard deviations.
-        phase: HR pixel inside an LR pixel (0 to s - 1) on which the Gaussian sits; None: the centre of the LR
-            pixel, which lies between two HR pixels where the scale is even.
+        mtf: Alternative to `sigma`: modulation transfer of the Gaussian at the Nyquist frequency of the LR grid.
+        size: Taps of the Gaussian along one axis; None: up to four standard deviations.
+        phase: HR pixel inside an LR pixel (0 to s - 1) at the centre of the Gaussian; None: the centre of the LR pixel,
+            which lies between two HR pixels for an even scale.
 
     Raises:
-        ParamsError: The fields contradict each other.
+        ParamsError: The fields contradict each other, or a value is out of range.
     """
 
     kind: Literal["bicubic", "gaussian", "average", "none"] = "bicubic"
@@ -61,13 +61,12 @@ class Psf:
         if self.kind != "gaussian":
             if given:
                 raise ParamsError(
-                    f"degradation.psf.{'/'.join(given)} belongs to kind gaussian, but kind is {self.kind}; "
-                    "set it to null."
+                    f"degradation.psf.{'/'.join(given)} requires kind gaussian, got kind {self.kind}; set it to null."
                 )
             return
         if (self.sigma is None) == (self.mtf is None):
             raise ParamsError(
-                "degradation.psf of kind gaussian takes its width from either sigma or mtf, "
+                "degradation.psf of kind gaussian requires either sigma or mtf, "
                 f"got sigma {self.sigma} and mtf {self.mtf}; set one of them, and the other to null."
             )
         for name, value in given.items():
@@ -76,15 +75,15 @@ class Psf:
                 raise ParamsError(f"degradation.psf.{name} must be {wanted}, got {value}.")
 
     def check(self, scale: int) -> None:
-        """Check that the kernel fits an LR pixel.
+        """Check that the PSF fits the scale.
 
         Raises:
-            ParamsError: `phase` lies outside of an LR pixel, a kernel of `size` taps cannot be symmetric, or larger
-                pixels are to come from no PSF at all.
+            ParamsError: `phase` lies outside of an LR pixel, a kernel of `size` taps cannot be symmetric, or the kind
+                is "none" at a scale above 1.
         """
         if self.kind == "none" and scale > 1:
             raise ParamsError(
-                f"degradation.psf.kind none is for scale 1, got scale {scale}; take bicubic, gaussian or average."
+                f"degradation.psf.kind none is for scale 1, got scale {scale}; set bicubic, gaussian or average."
             )
         if self.phase is not None and self.phase >= scale:
             raise ParamsError(
@@ -102,22 +101,22 @@ class Psf:
                 else ("an even", "between two pixels", f", or set phase, for example to {middle}")
             )
             raise ParamsError(
-                f"degradation.psf.size must be {wanted} number at scale {scale}, because the kernel sits {place}, "
-                f"got {self.size}; take {self.size + 1}{also}. Otherwise the kernel would be lopsided."
+                f"degradation.psf.size must be {wanted} number at scale {scale}, because the kernel is centred {place} "
+                f"and must be symmetric, got {self.size}; set {self.size + 1}{also}."
             )
 
     def changes(self, scale: int) -> bool:
-        """Whether what the sensor sees differs from the scene, noise aside."""
+        """Return True if the PSF changes the scene."""
         return scale > 1 or self.kind == "gaussian"
 
     def is_centred(self, scale: int) -> bool:
-        """Whether an LR pixel sees its HR pixels symmetrically, so that pairs may be turned and flipped."""
+        """Return True if the PSF is centred on the LR pixel, so that pairs may be rotated and flipped."""
         return self.phase is None or 2 * self.phase == scale - 1
 
     def width(self, scale: int) -> float | None:
-        """Standard deviation of the Gaussian in HR pixels; None for the other kinds.
+        """Return the standard deviation of the Gaussian in HR pixels; None for the other kinds.
 
-        A Gaussian passes exp(-2 pi^2 sigma^2 f^2) of a modulation at f cycles per HR pixel; the Nyquist
+        The modulation transfer of a Gaussian is exp(-2 pi^2 sigma^2 f^2) at f cycles per HR pixel; the Nyquist
         frequency of the LR grid is f = 1 / (2 s).
         """
         if self.mtf is not None:
@@ -125,11 +124,11 @@ class Psf:
         return self.sigma
 
     def matrix(self, n_in: int, scale: int) -> NDArray[np.float64]:
-        """The weights of one axis, (n_in / s, n_in); each row sums to one."""
+        """Return the weights of one axis, (n_in / s, n_in); each row sums to one."""
         return self.operator(n_in, scale).matrix()
 
     def operator(self, n_in: int, scale: int) -> Banded:
-        """The reduction of one axis.
+        """Return the downsampling operator of one axis.
 
         Raises:
             ParamsError: See :meth:`check`.
@@ -137,7 +136,7 @@ class Psf:
         return _operator(self, n_in, scale)
 
     def downsample(self, x: NDArray[Any], scale: int, *, threads: int = 1) -> NDArray[Any]:
-        """Reduce (..., H, W) to (..., H/s, W/s); a float dtype is kept, others come out as float32.
+        """Downsample (..., H, W) to (..., H/s, W/s); a float dtype is kept, others become float32.
 
         Raises:
             DataError: The scale does not divide height or width.
@@ -147,30 +146,30 @@ class Psf:
         return apply_both(x, self.operator(height, scale), self.operator(width, scale), threads=threads)
 
     def strips(self, height: int, scale: int, *, rows: int) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-        """Cut the reduction of the rows into strips, for scenes that do not fit in memory.
+        """Split the downsampling of the rows into strips, for scenes that do not fit in memory.
 
         Args:
             height: Rows of the scene.
-            scale: Ratio s.
-            rows: LR rows in a strip.
+            scale: Ratio of the pixel sizes s.
+            rows: LR rows per strip.
 
         Yields:
-            The LR rows of a strip, the HR rows that they depend on, and the matrix between the two.
+            LR rows of a strip, the HR rows they depend on, and the matrix between the two.
         """
         return self.operator(height, scale).strips(rows)
 
     def columns(self, x: NDArray[Any], out: NDArray[Any], scale: int) -> None:
-        """Reduce the last axis of a contiguous (N, H, W) into a contiguous `out` (N, H, W/s) of the same dtype."""
+        """Downsample the last axis of a contiguous (N, H, W) into a contiguous `out` (N, H, W/s) of the same dtype."""
         apply_columns(x, out, self.operator(x.shape[-1], scale))
 
     def describe(self, scale: int) -> str:
-        """One line for people."""
+        """Describe the PSF in one line."""
         if not self.changes(scale):
             return "none"
         sigma = self.width(scale)
         if sigma is None:
-            what = "bicubic, antialiased" if self.kind == "bicubic" else f"mean of {scale} x {scale} pixels"
-            return f"{what}, symmetric boundary"
+            kernel = "bicubic, antialiased" if self.kind == "bicubic" else f"mean of {scale} x {scale} pixels"
+            return f"{kernel}, symmetric boundary"
         mtf = exp(-0.5 * (pi * sigma / scale) ** 2)
         size = "" if self.size is None else f", {self.size} x {self.size} taps"
         place = "centred" if self.phase is None else f"on pixel {self.phase} of 0 to {scale - 1}"
@@ -181,10 +180,10 @@ BICUBIC = Psf()
 
 
 def make_psf(params: PsfParams) -> Psf:
-    """The PSF that params.yaml describes.
+    """Make the PSF of params.yaml.
 
     Raises:
-        ParamsError: It contradicts itself.
+        ParamsError: The parameters contradict each other, or a value is out of range.
     """
     return Psf(kind=params.kind, sigma=params.sigma, mtf=params.mtf, size=params.size, phase=params.phase)
 
@@ -201,15 +200,15 @@ def _operator(psf: Psf, n_in: int, scale: int) -> Banded:
 
 
 def _kernel(psf: Psf, scale: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Taps of one LR pixel: their places, counted from its first HR pixel, and their weights."""
+    """Return the taps of one LR pixel: their offsets from its first HR pixel, and their weights."""
     sigma = psf.width(scale)
     if sigma is None:
         return np.arange(scale), np.full(scale, 1.0 / scale)
     centre = (scale - 1) / 2 if psf.phase is None else float(psf.phase)
-    # At least the pixels next to the centre, however narrow the Gaussian is.
+    # At least the pixels next to the centre, even for a very narrow Gaussian.
     reach = max(_REACH * sigma, 0.5) if psf.size is None else (psf.size - 1) / 2
     offsets = np.arange(ceil(centre - reach), floor(centre + reach) + 1)
     exponent = -0.5 * ((offsets - centre) / sigma) ** 2
-    # The nearest pixel counts as one, because a very narrow Gaussian underflows otherwise.
+    # Relative to the nearest pixel, because a very narrow Gaussian underflows otherwise.
     weights = np.exp(exponent - exponent.max())
     return offsets, weights / weights.sum()

@@ -1,4 +1,4 @@
-"""Whether an LR-HSI and an HR-MSI are a pair: of the same ground, and of the same part of the spectrum."""
+"""Plausibility checks of a pair of LR-HSI and HR-MSI: registration and common spectral range."""
 
 from collections.abc import Sequence
 from math import ceil, hypot, inf, isnan, nan, sqrt
@@ -14,45 +14,45 @@ from hsipipe.degradation.bicubic import shift_operator
 from hsipipe.degradation.estimate import check_sizes, estimate_response, explained
 from hsipipe.degradation.psf import Psf
 
-# Gauss-Newton steps at most, and the HR pixels of a step below which they end.
+# Maximum number of Gauss-Newton steps, and the step in HR pixels that counts as converged.
 _STEPS, _SETTLED = 20, 0.01
-# Times that response and shift are estimated in turn, at most.
+# Maximum number of alternating estimates of response and shift.
 _ROUNDS = 4
-# LR pixels along an axis without which there is no texture to register.
+# Minimum number of LR pixels along an axis for registration.
 _FEWEST = 8
-# Standard error of a shift, in HR pixels or in LR pixels, whichever is larger, beyond which it is not known.
+# Maximum standard error of a known shift, in HR pixels or in LR pixels; the larger bound applies.
 _UNSURE_HR, _UNSURE_LR = 0.5, 0.1
-# A shift that leaves more of what was unexplained than this share has not been found but guessed.
+# Maximum residual of a known shift, as a share of the residual without a shift.
 _LEFT = 0.7
-# HR pixels of a shift that the fusion does not mind.
+# Shift in HR pixels that does not affect the fusion.
 _TOLERATED = 1.0
-# Share of its variance without which an MSI band is of another part of the spectrum; and the standard deviation, as a
-# share of the root mean square, below which a band holds little but noise.
+# Minimum explained share of the variance of an MSI band within the spectrum of the HSI; and the standard deviation, as
+# a share of the root mean square, below which a band is mostly noise.
 _EXPLAINED, _FAINT = 0.9, 0.05
 
 
 def misregistration(
     lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf, response: NDArray[Any]
 ) -> tuple[float, float]:
-    """By how many HR pixels the MSI is shifted against the LR-HSI.
+    """Estimate the shift of the MSI relative to the LR-HSI in HR pixels.
 
     Phase correlation of the two in LR pixels (Guizar-Sicairos, Thurman and Fienup 2008, DOI 10.1364/OL.33.000156)
-    gives a start; from there, and from no shift, Gauss-Newton steps (Lucas and Kanade, "An iterative image
-    registration technique", 1981) bring the shifted and degraded MSI as near as can be to the response of the LR-HSI.
+    gives a start. From there, and from a zero shift, Gauss-Newton steps (Lucas and Kanade, "An iterative image
+    registration technique", 1981) minimise the difference of the shifted, degraded MSI and the response of the LR-HSI.
 
     Args:
         lr: LR-HSI (C, h, w).
         msi: HR-MSI (c, H, W).
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor.
+        psf: PSF of the LR sensor.
         response: (c, C).
 
     Returns:
-        Rows and columns, positive where the MSI lies too far down and right. Both are NaN where the images
-        cannot tell: too small, without texture, or not explained by any shift.
+        Rows and columns, positive for an MSI that lies too far down and right. Both are NaN if the shift is unknown:
+        images too small, without texture, or not explained by any shift.
 
     Raises:
-        DataError: The sizes do not fit.
+        DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale, response=response)
     pair = _Pair(lr, msi, scale=scale, psf=psf, response=response)
@@ -68,26 +68,26 @@ def pair_warnings(
     response: NDArray[Any] | None = None,
     wavelength_nm: Sequence[float] | NDArray[Any] | None = None,
 ) -> list[str]:
-    """What is suspicious about a pair, as sentences for people: what was got, what was expected, what to do.
+    """Check a pair for a shift and for MSI bands outside the spectrum of the HSI.
 
     Args:
         lr: LR-HSI (C, h, w).
         msi: HR-MSI (c, H, W).
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor.
-        response: (c, C); None: estimated from the pair.
-        wavelength_nm: Centres of the MSI's bands (c,), to name them by.
+        psf: PSF of the LR sensor.
+        response: (c, C); None: estimate it from the pair.
+        wavelength_nm: Band centres of the MSI in nm (c,), for the messages.
 
     Returns:
-        None of it certain, and nothing where the images are too small or too smooth to tell.
+        Warnings with value, expected value and advice; empty if the images are too small or too smooth for the checks.
 
     Raises:
-        DataError: The sizes do not fit.
+        DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale, response=response)
     shift, high, matrix = _register(lr, msi, scale=scale, psf=psf, response=response)
     warnings = [_shift_warning(shift, scale=scale)] if hypot(*shift) > _TOLERATED else []
-    # As many weights as pixels explain everything.
+    # With as many weights as pixels, the fit is always perfect.
     if lr[0].size > len(lr):
         shares = explained(lr, high, scale=scale, psf=psf, response=matrix)
         low = psf.downsample(high, scale)
@@ -101,16 +101,16 @@ def pair_warnings(
 def _register(
     lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf, response: NDArray[Any] | None
 ) -> tuple[tuple[float, float], NDArray[np.float64], NDArray[Any]]:
-    """The MSI's shift, (0, 0) where it is not known; the MSI without it; and the response."""
+    """Return the shift of the MSI, (0, 0) if unknown, the MSI corrected for it, and the response."""
     high = original = np.asarray(msi, dtype=np.float64)
     shift = (0.0, 0.0)
-    # Again, because the response of a shifted pair is not that of the sensors, and bends the shift a little.
+    # Repeated, because the response of a shifted pair is biased, and biases the shift.
     for _ in range(_ROUNDS):
         matrix = estimate_response(lr, high, scale=scale, psf=psf) if response is None else response
         more = misregistration(lr, high, scale=scale, psf=psf, response=matrix)
         if isnan(more[0]) or hypot(*more) < _TOLERATED / 10:
             return shift, high, matrix
-        # Bands of a shifted image would not be explained for that reason alone.
+        # Corrected, because a shift alone lowers the explained share of all bands.
         shift = (shift[0] + more[0], shift[1] + more[1])
         high = _moved(original, (-shift[0], -shift[1]))
     return shift, high, matrix if response is not None else estimate_response(lr, high, scale=scale, psf=psf)
@@ -121,17 +121,17 @@ def _shift_warning(shift: tuple[float, float], *, scale: int) -> str:
     return (
         f"The HR-MSI seems to be shifted against the LR-HSI by {rows:+.1f} rows and {columns:+.1f} columns of HR "
         f"pixels ({hypot(*shift) / scale:.2g} LR pixels), expected no more than {_TOLERATED:g}; shift it by "
-        f"{-rows:+.1f} rows and {-columns:+.1f} columns, or crop both images anew to the same ground. A PSF whose "
-        "centre is set wrongly (phase) looks the same."
+        f"{-rows:+.1f} rows and {-columns:+.1f} columns, or crop both images to the same ground. A wrong centre of the "
+        "PSF (phase) has the same effect."
     )
 
 
 def _band_warning(label: str, share: float, *, given: bool) -> str:
     remedy = (
-        "Its row of the SRF is probably of another band, or the two images are in different units: check both, or let "
-        "the response be estimated from the pair (hsipipe predict --estimate-sensors)"
+        "Probably its row of the SRF belongs to another band, or the units of the two images differ: check both, or "
+        "estimate the response from the pair (hsipipe predict --estimate-sensors)"
         if given
-        else "It probably lies outside the HSI's spectrum: drop it, or give the SRF"
+        else "It probably lies outside the HSI's spectrum: drop the band, or provide the SRF"
     )
     return (
         f"The LR-HSI explains {max(share, 0.0):.0%} of the variance of the HR-MSI's {label}, expected {_EXPLAINED:.0%} "
@@ -140,14 +140,14 @@ def _band_warning(label: str, share: float, *, given: bool) -> str:
 
 
 class _Pair:
-    """The two images as the LR sensor would have seen them, standardised band by band."""
+    """A pair on the grid of the LR sensor, standardised band by band."""
 
     def __init__(self, lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf, response: NDArray[Any]) -> None:
         self._scale, self._psf = scale, psf
         target = np.tensordot(np.asarray(response, dtype=np.float64), np.asarray(lr, dtype=np.float64), 1)
         high = np.asarray(msi, dtype=np.float64)
         low = psf.downsample(high, scale)
-        # Units may differ, and a band that the spectrum does not explain has a texture of its own.
+        # Units may differ, and bands outside the spectrum of the HSI have another texture.
         deviations = [_deviation(image) for image in (target, low)]
         standard = [image * inverse for image, inverse in zip((target, low), deviations, strict=True)]
         alike = np.array([_correlation(a, b) for a, b in zip(*standard, strict=True)])[:, None, None]
@@ -156,7 +156,7 @@ class _Pair:
         self._high = alike * deviations[1] * high
 
     def shift(self) -> tuple[float, float]:
-        """Rows and columns by which the MSI is shifted; NaN where it is not known."""
+        """Return the shift of the MSI in rows and columns; NaN if unknown."""
         if not (self._low.any() and self._target.any()):
             return nan, nan
         found = min((self._settle(start) for start in self._starts()), key=self._unexplained)
@@ -188,7 +188,7 @@ class _Pair:
     def _linearise(
         self, shift: tuple[float, float], like: tuple[float, float] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What a shift leaves unexplained (n,), and how the explanation changes with rows and columns (n, 2)."""
+        """Return the residual of a shift (n,) and the derivatives of the MSI by rows and columns (n, 2)."""
         moved = _moved(self._high, (-shift[0], -shift[1]))
         inside = self._inside(like or shift)
         residual = self._target - self._psf.downsample(moved, self._scale)
@@ -196,19 +196,19 @@ class _Pair:
         return _centred(residual[inside]), np.stack([_centred(slope[inside]) for slope in slopes], axis=1)
 
     def _unexplained(self, shift: tuple[float, float], like: tuple[float, float] | None = None) -> float:
-        """Mean square that a shift leaves, on the pixels that `like` leaves inside."""
+        """Return the mean squared residual of a shift, on the pixels inside the image for the shift `like`."""
         return float(np.square(self._linearise(shift, like)[0]).mean())
 
     def _error(self, shift: tuple[float, float]) -> float:
-        """Standard error of a shift in HR pixels; the bands count as one, because their residuals are alike."""
+        """Return the standard error of a shift in HR pixels; the bands count as one, as their residuals correlate."""
         residual, slopes = self._linearise(shift)
         smallest = float(np.linalg.eigvalsh(slopes.T @ slopes)[0])
         power = float(np.square(residual).sum()) * len(self._low) / len(residual)
-        # Slopes of rounding alone are none.
+        # Below, the slopes are rounding errors.
         return sqrt(power / smallest) if smallest > 1e-10 * len(residual) else inf
 
     def _inside(self, shift: tuple[float, float]) -> tuple[slice, ...]:
-        """LR pixels that the shift has not brought in from beyond the edge."""
+        """Return the LR pixels that do not depend on pixels beyond the edge after the shift."""
         margins = (
             min(ceil(abs(value) / self._scale) + 1, (n - 4) // 2)
             for value, n in zip(shift, self._low.shape[1:], strict=True)
@@ -217,23 +217,23 @@ class _Pair:
 
 
 def _moved(image: NDArray[np.float64], shift: tuple[float, float]) -> NDArray[np.float64]:
-    """An image (c, H, W) whose content moves down and right, mirrored at the edges."""
+    """Shift the content of an image (c, H, W) down and right, mirrored at the edges."""
     rows, columns = (shift_operator(n, value) for n, value in zip(image.shape[1:], shift, strict=True))
     return np.asarray(apply_both(image, rows, columns))
 
 
 def _deviation(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverse standard deviation of each band, (c, 1, 1); 0 of a band that does not vary."""
+    """Return the inverse standard deviation of each band, (c, 1, 1); 0 for a constant band."""
     deviation = image.std(axis=(1, 2), keepdims=True)
     varies = deviation > 1e-5 * np.abs(image).max(axis=(1, 2), keepdims=True)
     return np.asarray(np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0))
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Of two bands of standard deviation 1 (or 0), at least 0."""
+    """Return the correlation of two bands of standard deviation 1 (or 0), at least 0."""
     return max(float(np.mean((a - a.mean()) * (b - b.mean()))), 0.0)
 
 
 def _centred(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All values (n,), less the mean of their band."""
+    """Subtract the mean of each band and flatten to (n,)."""
     return np.asarray(image - image.mean(axis=(1, 2), keepdims=True)).ravel()

@@ -1,4 +1,4 @@
-"""One region through the sensors: its HR-HSI, LR-HSI and HR-MSI, written strip by strip into one store."""
+"""Simulate the HR-HSI, LR-HSI and HR-MSI of one region, written strip by strip into one store."""
 
 import zlib
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from hsipipe.params import SnrParams
 from hsipipe.storage.parallel import run_all
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, read, rows_per_chunk
 
-# A thinner strip would spend most of its time on the rows that it shares with its neighbours.
+# Thinner strips would spend most of the time on rows shared with their neighbours.
 _LEAST_LR_ROWS = 16
-# But no strip is larger than this, unless one LR row is.
+# Upper limit of a strip, unless one LR row is larger.
 _STRIP_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Sensors:
-    """What looks at a scene.
+    """The simulated sensors.
 
     Attributes:
-        scale: Ratio s of the pixel sizes.
-        psf: Of the LR sensor.
-        response: Spectral response (c, C) of the sensor of the HR-MSI; None: there is none, or it was measured.
-        snr_db: Noise of both.
-        seed: Draws the noise.
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor.
+        response: Spectral response (c, C) of the HR-MSI; None: no HR-MSI, or a measured one.
+        snr_db: Signal-to-noise ratios of both sensors in dB.
+        seed: Seed of the noise.
     """
 
     scale: int
@@ -45,13 +45,13 @@ class Sensors:
 
 @dataclass(frozen=True)
 class Scene:
-    """A region of a scene as it is to be seen: ``(cube - low) / span``.
+    """A region of a scene, normalised to ``(cube - low) / span``.
 
     Attributes:
-        name: Unique in the experiment; the noise depends on it.
+        name: Name, unique in the experiment; the noise depends on it.
         cube: (band, y, x), in memory or lazy.
-        low: Becomes 0.
-        span: From 0 to 1.
+        low: Value that maps to 0.
+        span: Difference of the values that map to 1 and 0.
         msi: Co-registered measured HR-MSI (msi band, y, x) of the same pixels, or None.
     """
 
@@ -62,7 +62,7 @@ class Scene:
     msi: xr.DataArray | None = None
 
     def rows(self, rows: slice) -> NDArray[np.float32]:
-        """Some rows, (C, rows, W)."""
+        """Read some rows, normalised, (C, rows, W)."""
         strip = np.ascontiguousarray(self.cube[:, rows].values, dtype=np.float32)
         if (self.low, self.span) == (0.0, 1.0):
             return strip
@@ -70,9 +70,9 @@ class Scene:
 
 
 def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
-    """Write the store of a region: ``hr``, ``lr`` and, where there is one, ``msi``.
+    """Write the store of a region: ``hr``, ``lr`` and, if there is one, ``msi``.
 
-    Each task writes chunks of its own and holds one strip: memory is bounded by strips, not by scenes.
+    Each task writes separate chunks and holds one strip, so the memory depends on the strips, not on the scene.
     """
     bands, height, width = scene.cube.shape
     scale = sensors.scale
@@ -98,7 +98,7 @@ def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
         sensors.psf.columns(narrow, out, scale)
         lr[:, target] = out
 
-    # A strip, its neighbours' rows, and what its compression takes.
+    # A strip, the rows shared with its neighbours, and the compression buffers.
     held = 3 * bands * rows * width * 4
     strips = sensors.psf.strips(height, scale, rows=rows // scale)
     run_all(
@@ -120,7 +120,7 @@ def _make_noisy(array: zarr.Array[Any], snr_db: float | None, *, rows: int, seed
         return
     bands, height, width = array.shape
     starts = range(0, height, rows)
-    # One slot a strip: a sum in the order of the strips does not depend on who comes first.
+    # One row per strip: the sum does not depend on the order in which threads finish.
     power = np.zeros((len(starts), bands))
 
     def measure(number: int, start: int) -> None:

@@ -1,7 +1,7 @@
-"""Spectral response functions: which mixture of narrow bands a broad-band sensor sees.
+"""Spectral response functions (SRF): the weights of narrow bands in the bands of a broad-band sensor.
 
-Each band of a known sensor is a Gaussian of its published centre wavelength and full width at half maximum
-(FWHM). Any other sensor comes from the user's table.
+Each band of a known sensor is a Gaussian of its published centre wavelength and full width at half maximum (FWHM). The
+responses of any other sensor come from a table of the user.
 """
 
 from collections.abc import Mapping
@@ -40,8 +40,8 @@ def _sensor(*bands: tuple[str, float, float]) -> tuple[SensorBand, ...]:
 SRFS: Mapping[str, tuple[SensorBand, ...]] = {
     # A colour camera: green and blue as in a Nikon D700's relative response, red under an infrared cut filter.
     "rgb": _sensor(("red", 600, 80), ("green", 535, 85), ("blue", 463, 75)),
-    # Nikon D700, relative response over 400 to 700 nm, the camera of the CAVE fusion papers. Its red has no cut
-    # filter's edge: the Gaussian that is nearest in angle ends at 700 nm with the cube.
+    # Nikon D700, relative response over 400 to 700 nm, the camera of the CAVE fusion papers. Its red has no edge of an
+    # infrared cut filter: the Gaussian of smallest spectral angle extends to 700 nm, where the cube ends.
     "nikon_d700": _sensor(("red", 645, 125), ("green", 535, 85), ("blue", 460, 75)),
     # Sentinel-2A MSI, visible and near infrared: ESA, S2 MSI spectral responses (COPE-GSEG-EOPG-TN-15-0007).
     "sentinel2": _sensor(
@@ -61,7 +61,7 @@ SRFS: Mapping[str, tuple[SensorBand, ...]] = {
     # IKONOS: Space Imaging, product guide (relative spectral response).
     "ikonos": _sensor(("blue", 480.3, 71.3), ("green", 550.7, 88.6), ("red", 664.8, 65.8), ("nir", 805.0, 95.4)),
     # WorldView-2: DigitalGlobe, band edges of the data sheet, but NIR2 by its published relative response: the
-    # detector grows blind before the filter's edge at 1040 nm.
+    # sensitivity of the detector falls off before the edge of the filter at 1040 nm.
     "worldview2": _sensor(
         ("coastal", 427, 50),
         ("blue", 478, 60),
@@ -76,21 +76,21 @@ SRFS: Mapping[str, tuple[SensorBand, ...]] = {
 
 
 def response(name: str, wavelengths_nm: ArrayLike, *, bands: int | None = None) -> NDArray[np.float64]:
-    """The matrix from narrow to broad bands.
+    """Return the matrix from narrow to broad bands.
 
     Args:
         name: A key of `SRFS`, or the path of a table, see :func:`hsipipe.degradation.srf_files.table_response`.
-        wavelengths_nm: Centres of the cube's bands, (C,).
-        bands: C, for a table without wavelengths where those of the cube are unknown too.
+        wavelengths_nm: Band centres of the cube, (C,).
+        bands: C, for a table without wavelengths if those of the cube are unknown.
 
     Returns:
         (c, C); each row is non-negative and sums to one.
 
     Raises:
-        UnknownNameError: No such sensor.
+        UnknownNameError: The sensor is unknown.
         DataError: The cube has no wavelengths, or a band of the sensor lies outside of them.
-        MissingInputError: There is no such table.
-        FileFormatError: The table is damaged, or none.
+        MissingInputError: The table does not exist.
+        FileFormatError: The file is damaged or no table.
     """
     if is_table(name):
         return table_response(name, wavelengths_nm, bands=bands)
@@ -106,16 +106,16 @@ def response(name: str, wavelengths_nm: ArrayLike, *, bands: int | None = None) 
 
 
 def band_names(name: str) -> list[str]:
-    """Names of a sensor's bands."""
+    """Return the names of the bands of a sensor."""
     return table_bands(name) if is_table(name) else [band.name for band in sensor_bands(name)]
 
 
 def srf_identity(name: str) -> str:
-    """What stands for an SRF in hashes: the name of a known sensor, or the content of a table.
+    """Return the identity of an SRF for hashes: the name of a known sensor, or the digest of a table.
 
     Raises:
-        UnknownNameError: No such sensor.
-        MissingInputError: There is no such table.
+        UnknownNameError: The sensor is unknown.
+        MissingInputError: The table does not exist.
     """
     if is_table(name):
         return table_identity(name)
@@ -124,17 +124,17 @@ def srf_identity(name: str) -> str:
 
 
 def apply_response(matrix: NDArray[Any], cube: NDArray[Any]) -> NDArray[Any]:
-    """HR-MSI (c, H, W) out of HR-HSI (C, H, W), in the cube's dtype."""
+    """Compute the HR-MSI (c, H, W) from the HR-HSI (C, H, W), in its dtype."""
     flat = cube.reshape(len(cube), -1)
     mixed: NDArray[Any] = matrix.astype(cube.dtype) @ flat
     return mixed.reshape(len(matrix), *cube.shape[1:])
 
 
 def sensor_bands(name: str) -> tuple[SensorBand, ...]:
-    """The bands of a sensor.
+    """Return the bands of a sensor.
 
     Raises:
-        UnknownNameError: There is no such sensor; the message lists them.
+        UnknownNameError: The sensor is unknown; the message lists the known ones.
     """
     if name not in SRFS:
         close = get_close_matches(name, SRFS, n=1)
@@ -154,19 +154,19 @@ def _advice(nm: NDArray[np.float64]) -> str:
 
 
 def _row(band: SensorBand, nm: NDArray[np.float64]) -> NDArray[np.float64]:
-    # In logarithms, because a narrow band between two distant samples underflows otherwise.
+    # Relative to the maximum, because a narrow band between two distant samples underflows otherwise.
     exponent = -0.5 * ((nm - band.centre_nm) / (band.fwhm_nm / _FWHM_PER_SIGMA)) ** 2
     weights = np.exp(exponent - exponent.max()) * _spacing(nm)
     return np.asarray(weights / weights.sum())
 
 
 def _spacing(nm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Width that each sample stands for, so that denser sampling does not weigh more."""
+    """Return the spectral width of each sample, so that denser sampling has no larger weight."""
     if nm.size < 2:
         return np.ones_like(nm)
     order = np.argsort(nm, kind="stable")
     widths = np.empty_like(nm)
     widths[order] = np.gradient(nm[order])
-    # Detectors that overlap can share a wavelength.
+    # Overlapping detectors can share a wavelength.
     smallest = widths[widths > 0].min() if np.any(widths > 0) else 1.0
     return np.maximum(widths, smallest)

@@ -1,4 +1,4 @@
-"""The matrix from narrow to broad bands out of a user's file, for the bands of one cube."""
+"""Spectral responses from a user's file, as the matrix from narrow to broad bands of one cube."""
 
 import hashlib
 import os
@@ -14,23 +14,23 @@ from hsipipe.degradation.srf_tables import Curve, Matrix, parse_table, table_or_
 from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInputError, UnknownNameError
 from hsipipe.formats.hdf5 import open_hdf5, read_dataset
 
-# Share of a band's response that must lie in the cube's range: less would be another band.
+# Minimum share of the response of a band within the spectral range of the cube.
 _LEAST_SHARE = 0.8
 _NUMBERS = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
-# An SRF has a few thousand entries; a scene that was named by mistake is not worth reading.
+# An SRF has a few thousand entries; the limit refuses a scene given by mistake.
 _MOST_ENTRIES = 1 << 22
 
 
 def is_table(name: str) -> bool:
-    """Whether a name is a path, by its suffix or a separator in it."""
+    """Return True if a name is a path: it has a suffix or a separator."""
     return bool(PurePath(name.partition("#")[0]).suffix) or os.sep in name or "/" in name
 
 
 def table_identity(name: str) -> str:
-    """What the table says, for hashes: the same under any path.
+    """Return the digest of a table, for hashes; it does not depend on the path.
 
     Raises:
-        MissingInputError: There is no such file.
+        MissingInputError: The file does not exist.
     """
     path, chosen = _place(name)
     content = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -38,12 +38,12 @@ def table_identity(name: str) -> str:
 
 
 def table_bands(name: str) -> list[str]:
-    """Names of the chosen bands of a table.
+    """Return the names of the selected bands of a table.
 
     Raises:
-        MissingInputError: There is no such file.
-        FileFormatError: It is damaged, or no table.
-        UnknownNameError: A chosen band is not in it.
+        MissingInputError: The file does not exist.
+        FileFormatError: The file is damaged or no table.
+        UnknownNameError: A selected band is missing.
     """
     path, chosen = _place(name)
     table = _read(path)
@@ -56,18 +56,18 @@ def table_bands(name: str) -> list[str]:
 
 
 def table_response(name: str, wavelengths_nm: ArrayLike, *, bands: int | None = None) -> NDArray[np.float64]:
-    """The matrix (c, C) of a table; each row is non-negative and sums to one.
+    """Return the matrix (c, C) of a table; each row is non-negative and sums to one.
 
     Args:
-        name: Path of the table, and after a ``#``, separated by commas, the names or numbers of the bands to take.
-        wavelengths_nm: Centres of the cube's bands, (C,); a matrix needs none.
-        bands: C, where the wavelengths are unknown.
+        name: Path of the table, optionally with ``#`` and the comma-separated names or numbers of the bands.
+        wavelengths_nm: Band centres of the cube, (C,); not needed for a matrix.
+        bands: C, if the wavelengths are unknown.
 
     Raises:
-        MissingInputError: There is no such file.
-        FileFormatError: It is damaged, or no table.
-        UnknownNameError: A chosen band is not in it.
-        DataError: The table does not fit the cube's bands.
+        MissingInputError: The file does not exist.
+        FileFormatError: The file is damaged or no table.
+        UnknownNameError: A selected band is missing.
+        DataError: The table does not fit the bands of the cube.
     """
     path, chosen = _place(name)
     table = _read(path)
@@ -86,16 +86,16 @@ def table_response(name: str, wavelengths_nm: ArrayLike, *, bands: int | None = 
 
 
 def known_wavelengths(name: str, wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
-    """The cube's wavelengths (C,).
+    """Return the wavelengths of the cube (C,).
 
     Raises:
-        DataError: It has none.
+        DataError: The cube has none.
     """
     nm = np.asarray(wavelengths_nm, dtype=np.float64).ravel()
     if not nm.size or not np.isfinite(nm).all():
         raise DataError(
             f"The cube has no wavelengths, so the spectral response {name!r} cannot be applied. "
-            "Give it a coordinate wavelength_nm on its bands."
+            "Add a coordinate wavelength_nm to its bands."
         )
     return nm
 
@@ -104,7 +104,9 @@ def _place(name: str) -> tuple[Path, list[str]]:
     place, _, suffix = name.partition("#")
     path = Path(place).expanduser()
     if not path.is_file():
-        raise MissingInputError(f"No file {path}, which degradation.srf names as a table of spectral responses.")
+        raise MissingInputError(
+            f"No file {path}, which degradation.srf names as a table of spectral responses; correct the path."
+        )
     return path, [part.strip() for part in suffix.split(",") if part.strip()]
 
 
@@ -116,14 +118,16 @@ def _read(path: Path) -> list[Curve] | Matrix:
         raise FileFormatError(f"{path} cannot be read as a table of spectral responses: {error}.") from error
     except HsipipeError:
         raise
-    except Exception as error:  # parsers of damaged files raise whatever they meet first
+    except Exception as error:  # the exceptions of parsers on damaged files are not documented
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileFormatError(f"{path} cannot be read, it seems damaged or incomplete: {reason}") from error
+        raise FileFormatError(
+            f"{path} cannot be read, it seems damaged or incomplete: {reason}. Replace the file."
+        ) from error
 
 
 def _read_text(path: Path) -> list[Curve] | Matrix:
     if path.stat().st_size > _MOST_ENTRIES:
-        raise FileFormatError(f"it has {path.stat().st_size} bytes, which is no table of responses")
+        raise FileFormatError(f"it has {path.stat().st_size} bytes, expected at most {_MOST_ENTRIES} in a table")
     return parse_table(path.read_text(encoding="utf-8-sig", errors="replace"))
 
 
@@ -157,7 +161,7 @@ def _from_arrays(arrays: dict[str, NDArray[np.generic]]) -> list[Curve] | Matrix
 
 
 def _oriented(path: Path, table: Matrix, bands: int) -> NDArray[np.float64]:
-    """The variable that fits the cube, as (c, C), each row with the sum one."""
+    """Return the variable that fits the cube, as (c, C); each row sums to one."""
     fitting = {
         key: values if values.shape[1] == bands else values.T
         for key, values in table.variables.items()
@@ -166,27 +170,27 @@ def _oriented(path: Path, table: Matrix, bands: int) -> NDArray[np.float64]:
     if not fitting:
         shapes = ", ".join(f"{key} {v.shape[0]} x {v.shape[1]}".strip() for key, v in table.variables.items())
         raise DataError(
-            f"The spectral response {path} is made for other bands: it is {shapes}, but the cube has {bands} bands. "
-            "One axis must be the cube's bands, the other the fewer bands of the sensor."
+            f"The spectral response {path} is for other bands: got {shapes}, expected one axis of {bands}, the bands "
+            "of the cube, and a shorter one, the bands of the sensor. Provide the response for this cube."
         )
     weights = _only(path, fitting)
     sums = weights.sum(axis=1, keepdims=True)
     if not np.isfinite(sums).all() or (weights < 0).any() or not (sums > 0).all():
         raise DataError(
-            f"The spectral response {path} has NaN, negative weights or a band of zeros; expected 0 and more."
+            f"The spectral response {path} has NaN, negative weights or a band of zeros, expected weights of 0 or "
+            "more; correct the file."
         )
     return np.asarray(weights / sums)
 
 
 def _only(path: Path, fitting: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    # A vector beside a matrix is its wavelengths.
+    # A vector next to a matrix holds its wavelengths.
     matrices = {key: values for key, values in fitting.items() if min(values.shape) > 1} or fitting
     if len(matrices) == 1:
         return next(iter(matrices.values()))
     found = ", ".join(matrices) or "only square ones"
     raise DataError(
-        f"{path} does not hold one matrix that could be the spectral response, but {found}; "
-        "save the one to use in a file of its own."
+        f"{path} holds {found}, expected a single matrix for the spectral response; save it in a separate file."
     )
 
 
@@ -196,16 +200,16 @@ def _matrix_names(table: Matrix, count: int) -> list[tuple[str, ...]]:
 
 
 def _names(curve: Curve) -> tuple[str, ...]:
-    """The name of a band, and what else it may be called."""
+    """Return the name of a band and its alternative names."""
     return curve.name, curve.key, *([curve.title] if curve.title else [])
 
 
 def _select(bands: list[tuple[str, ...]], chosen: list[str], *, path: Path) -> list[int]:
-    """Positions of the chosen bands; all of them, if none is named."""
+    """Return the indices of the selected bands; all bands for an empty selection."""
     order = []
     for wanted in chosen:
         found = [i for i, names in enumerate(bands) if wanted.lower() in (name.lower() for name in names)]
-        # A file that does not number its bands is counted.
+        # Without numbers in the file, a number is a position.
         if not found and wanted.isdecimal() and not any(name.isdecimal() for names in bands for name in names):
             found = [i for i in range(len(bands)) if i + 1 == int(wanted)]
         if len(found) != 1:
@@ -217,16 +221,16 @@ def _select(bands: list[tuple[str, ...]], chosen: list[str], *, path: Path) -> l
 
 
 def _energies(curve: Curve, nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Integral of a response over the cell of each of the cube's bands, (C,), and over all wavelengths.
+    """Integrate a response over the cell of each band of the cube, (C,), and over all wavelengths.
 
-    A cell reaches half way to the neighbours, so denser sampling does not weigh more.
+    A cell extends half way to the neighbours, so denser sampling has no larger weight.
     """
     order = np.argsort(nm, kind="stable")
     sorted_nm = nm[order]
     between = (sorted_nm[1:] + sorted_nm[:-1]) / 2
     first, last = (np.diff(sorted_nm)[[0, -1]] / 2) if nm.size > 1 else (0.5, 0.5)
     edges = np.clip(np.r_[sorted_nm[0] - first, between, sorted_nm[-1] + last], curve.nm[0], curve.nm[-1])
-    # With the edges among its nodes, the integral of the line between the samples is exact.
+    # With the edges among the nodes, the integral of the linear interpolation is exact.
     nodes = np.union1d(curve.nm, edges)
     integral = cumulative_trapezoid(np.interp(nodes, curve.nm, curve.response), nodes, initial=0.0)
     cells = np.empty(nm.size)
@@ -238,9 +242,9 @@ def _outside(path: Path, curve: Curve, share: float, nm: NDArray[np.float64], fi
     centre = float(np.average(curve.nm, weights=curve.response))
     message = (
         f"Band {curve.name} of {path} (around {centre:.0f} nm) lies outside the cube's "
-        f"{nm.min():g} to {nm.max():g} nm: {share:.0%} of its response is inside, {_LEAST_SHARE:.0%} are needed."
+        f"{nm.min():g} to {nm.max():g} nm: {share:.0%} of its response is inside, expected {_LEAST_SHARE:.0%} or more."
     )
     if not fitting:
-        return f"{message} No band of this table fits the cube; take another sensor."
+        return f"{message} No band of this table fits the cube; use another sensor."
     keys = ",".join(other.key for other in fitting)
-    return f"{message} Choose bands that are inside, by name or number: set degradation.srf to {path}#{keys}"
+    return f"{message} Select bands inside, by name or number: set degradation.srf to {path}#{keys}"

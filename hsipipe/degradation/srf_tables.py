@@ -1,7 +1,7 @@
-"""Spectral responses from files: published tables of curves, or matrices made for one cube.
+"""Parser of spectral responses: published tables of curves, or matrices for one cube.
 
-Text tables come in two layouts: one section a band under a heading such as ``# IKONOS2 Band 2 Blue`` or
-``;; BAND 8A``, or one column a band beside a column of wavelengths.
+Text tables have one of two layouts: one section per band under a heading such as ``# IKONOS2 Band 2 Blue`` or
+``;; BAND 8A``, or one column per band after a column of wavelengths.
 """
 
 import re
@@ -14,15 +14,15 @@ from hsipipe.errors import FileFormatError
 
 _HEADING = re.compile(r"(?:.*\s)?band\s+(\S+)\s*(.*)", re.IGNORECASE)
 _MICRO = "um|[\u00b5\u03bc]m|micron|micromet"
-# Directly behind a bracket or the word: sentences such as "nothing below 340 nm" stand in comments too.
+# Only after a bracket or the word: comments also hold sentences such as "nothing below 340 nm".
 _UNIT = re.compile(rf"(?:^|[(\[]\s*|(?:wave[a-z]*|lambda)[\s_,(\[]+)(?:(nm\b|nanomet)|{_MICRO})", re.IGNORECASE)
 _WAVELENGTH = re.compile(r"wave|lambda|^(?:wl|nm|um|[\u00b5\u03bc]m)$", re.IGNORECASE)
 _COMMENT = "#;%"
-# Longest wavelength in micrometres and shortest in nanometres that a sensor of reflected light could have.
+# Boundary between wavelengths in micrometres and in nanometres for sensors of reflected light.
 _DIVIDE = 100.0
-# Measured responses go below zero by some noise; more than this share of the maximum is no response.
+# Largest negative noise of a measured response, as a share of its maximum.
 _NOISE = 0.05
-# Shortest wavelength in micrometres, and a number of samples that fall on a line by chance.
+# Shortest wavelength in micrometres, and a number of samples that may be evenly spaced by chance.
 _SHORTEST_UM = 0.2
 _FEW = 4
 
@@ -32,10 +32,10 @@ class Curve:
     """The response of one band.
 
     Attributes:
-        key: What the file calls it, mostly a number.
+        key: Name in the file, mostly a number.
         title: A longer name, or "".
-        nm: Wavelengths, increasing, (n,).
-        response: Not negative, (n,).
+        nm: Increasing wavelengths in nm, (n,).
+        response: Non-negative response, (n,).
     """
 
     key: str
@@ -51,11 +51,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Weights without wavelengths, made for the bands of one cube.
+    """Weights without wavelengths, for the bands of one cube.
 
     Attributes:
-        variables: By the name that each has in the file; which axis is which is not known yet.
-        names: Names of the columns, where the file has some.
+        variables: Name in the file -> matrix, in either orientation.
+        names: Names of the columns, if the file has them.
     """
 
     variables: dict[str, NDArray[np.float64]]
@@ -72,10 +72,10 @@ class _Section:
 
 
 def parse_table(text: str) -> list[Curve] | Matrix:
-    """Read a text table.
+    """Parse a text table.
 
     Raises:
-        FileFormatError: It is no table, or holds what cannot be a response.
+        FileFormatError: The text is no table, or a column cannot be a response.
     """
     sections = [section for section in _sections(text) if section.rows or section.key]
     if not sections:
@@ -86,7 +86,7 @@ def parse_table(text: str) -> list[Curve] | Matrix:
         if section.key:
             if table.shape[1] < 2:
                 raise FileFormatError(f"band {section.key} has one column; expected wavelength and response")
-            # A third column is the spread of the response over the detectors.
+            # A third column is the standard deviation over the detectors.
             curves.append(make_curve(section.key, table[:, 0], table[:, 1], title=section.title, unit=section.unit))
         elif len(sections) == 1:
             return _columns(section, table)
@@ -103,17 +103,17 @@ def make_curve(
     title: str = "",
     unit: str | None = None,
 ) -> Curve:
-    """Put the wavelengths of a curve in order and into nm, and cut off negative noise.
+    """Sort the wavelengths of a curve, convert them to nm, and clip negative noise.
 
     Args:
-        key: What the file calls the band.
-        wavelength: In `unit`, (n,).
+        key: Name of the band in the file.
+        wavelength: Wavelengths in `unit`, (n,).
         response: (n,).
         title: A longer name.
-        unit: "nm" or "um"; None: by their magnitude.
+        unit: "nm" or "um"; None: derive it from the magnitude.
 
     Raises:
-        FileFormatError: It cannot be a response.
+        FileFormatError: The values cannot be a response.
     """
     order = np.argsort(wavelength)
     nm, values = wavelength[order], response[order]
@@ -123,14 +123,12 @@ def make_curve(
     if nm.size < 2 or nm[0] <= 0 or np.any(np.diff(nm) <= 0):
         raise FileFormatError(f"band {key} needs two or more different positive wavelengths, got {nm.size} rows")
     if values.max() <= 0 or values.min() < -_NOISE * values.max():
-        raise FileFormatError(
-            f"band {key} runs from {values.min():g} to {values.max():g}, which is no response; expected 0 and more"
-        )
+        raise FileFormatError(f"band {key} has responses from {values.min():g} to {values.max():g}, expected 0 or more")
     return Curve(key, title, nm * (1e3 if micrometres else 1.0), np.clip(values, 0.0, None))
 
 
 def table_or_matrix(values: NDArray[np.float64]) -> list[Curve] | None:
-    """The curves of an array whose first column or row is a wavelength; None: it has none."""
+    """Return the curves of an array whose first column or row is a wavelength; None without wavelengths."""
     if min(values.shape) < 2 or not np.isfinite(values).all():
         return None
     for table in (values, values.T):
@@ -142,11 +140,10 @@ def table_or_matrix(values: NDArray[np.float64]) -> list[Curve] | None:
 def _are_wavelengths(column: NDArray[np.float64], *, columns: int) -> bool:
     if column.size < columns or np.unique(column).size < column.size:
         return False
-    # Responses are relative, so only wavelengths in nm are all that high, in whatever order.
+    # Responses are relative, so values that are all this high are wavelengths in nm, in any order.
     if column.min() >= _DIVIDE:
         return True
-    # In um they could be responses by their magnitude, but the whole of a response neither only rises nor only falls
-    # in even steps.
+    # Wavelengths in um have the magnitude of responses, but a whole response does not rise or fall in even steps.
     steps = np.diff(column)
     even = bool(np.allclose(steps, steps.mean(), rtol=0.2, atol=0))
     return column.size > _FEW and column.min() >= _SHORTEST_UM and even

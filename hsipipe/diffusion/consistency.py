@@ -1,4 +1,4 @@
-"""Observation consistency: what a prediction must look like to the sensors that saw the scene."""
+"""Consistency of a prediction with the observations of the sensors."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,23 +13,23 @@ from hsipipe.degradation.bicubic import resize_matrix
 from hsipipe.degradation.psf import BICUBIC, Psf
 
 _LEAST_SEEN = 0.1
-"""Share of its contrast that a pattern keeps in the LR image at least; of one that keeps less, noise would be all that
-is amplified, and a wide PSF leaves such patterns."""
+"""Singular values below this share of the largest are damped in the pseudo-inverse: a wide PSF leaves patterns of such
+low contrast that mainly their noise would be amplified."""
 _LOADING = 1e-5
-"""Share of the spectra's mean variance that every direction has: what a small scene never shows can still be needed."""
+"""Diagonal loading as a share of the mean variance of the spectra, for directions that a small scene does not cover."""
 _RIDGE = 1e-9
-"""Share of the mean power of the HR-MSI's bands that keeps bands of one colour apart."""
+"""Ridge as a share of the mean power of the HR-MSI bands, for bands with equal responses."""
 
 
 class Resampler:
-    """The degradation by a PSF and bicubic interpolation, on torch tensors of one size.
+    """Degradation by a PSF and bicubic interpolation, for torch tensors of one size.
 
     Args:
         height: H of the high-resolution image.
         width: W of the high-resolution image.
-        scale: Ratio s.
-        like: Gives dtype and device.
-        psf: Of the LR sensor.
+        scale: Ratio of the pixel sizes s.
+        like: Tensor with the dtype and device.
+        psf: PSF of the LR sensor.
     """
 
     def __init__(self, height: int, width: int, *, scale: int, like: Tensor, psf: Psf = BICUBIC) -> None:
@@ -44,17 +44,17 @@ class Resampler:
         )
 
     def down(self, x: Tensor) -> Tensor:
-        """(..., H, W) to (..., h, w)."""
+        """Degrade (..., H, W) to (..., h, w)."""
         return self._down[0] @ x @ self._down[1].T
 
     def up(self, x: Tensor) -> Tensor:
-        """(..., h, w) to (..., H, W)."""
+        """Interpolate (..., h, w) to (..., H, W)."""
         return self._up[0] @ x @ self._up[1].T
 
     def back(self, x: Tensor) -> Tensor:
-        """The smallest image (..., H, W) that degrades to `x` (..., h, w): the pseudo-inverse of :meth:`down`.
+        """Apply the pseudo-inverse of :meth:`down`: the least-norm image (..., H, W) that degrades to `x` (..., h, w).
 
-        Patterns that the PSF all but wipes out are amplified ten times at most; they are then not met exactly.
+        The amplification is limited to a factor of ten, so patterns of very low contrast are not reproduced exactly.
         """
         (left_rows, _, right_rows), (left_columns, _, right_columns), gain = self._decomposed
         seen = left_rows.T @ x @ left_columns
@@ -72,20 +72,20 @@ class Resampler:
 
 @lru_cache(maxsize=32)
 def _singular(psf: Psf, n: int, scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Singular value decomposition of the reduction of one axis of `n` pixels."""
+    """Compute the singular value decomposition of the downsampling of one axis of `n` pixels."""
     left, values, right = np.linalg.svd(psf.matrix(n, scale), full_matrices=False)
     return left, values, right
 
 
 def back_project(sr: Tensor, lr: Tensor, *, resampler: Resampler, iterations: int) -> Tensor:
-    """Iterative back-projection: sr + up(lr - down(sr)), repeated.
+    """Repeat the back-projection sr + up(lr - down(sr)).
 
     Source: Irani and Peleg 1991, https://doi.org/10.1016/1049-9652(91)90045-L, eq. 3.
 
     Args:
         sr: (..., H, W).
         lr: (..., h, w).
-        resampler: Of the same sizes.
+        resampler: Resampler of the same sizes.
         iterations: 0 returns `sr` unchanged.
     """
     for _ in range(iterations):
@@ -95,14 +95,14 @@ def back_project(sr: Tensor, lr: Tensor, *, resampler: Resampler, iterations: in
 
 @dataclass(frozen=True, eq=False)
 class PairObservation:
-    """What two sensors saw of a batch of scenes, and the projection onto all cubes that would look so.
+    """The observations of two sensors for a batch of scenes, and the projection onto the cubes consistent with them.
 
     Attributes:
         lr: LR-HSI (B, C, h, w).
         msi: HR-MSI (B, c, H, W).
-        resampler: Of the LR sensor.
-        response: Spectral response R of the MSI's sensor (c, C).
-        gain: R's inverse for the spectra of the scene, (B, C, c), see :func:`spectral_gain`.
+        resampler: Resampler of the LR sensor.
+        response: Spectral response R of the MSI sensor (c, C).
+        gain: Inverse of R for the spectra of the scene, (B, C, c), see :func:`spectral_gain`.
     """
 
     lr: Tensor
@@ -112,12 +112,12 @@ class PairObservation:
     gain: Tensor
 
     def project(self, sr: Tensor) -> Tensor:
-        """The cube nearest to `sr` (B, C, H, W) that both sensors would have seen as they did.
+        """Return the cube nearest to `sr` (B, C, H, W) that is consistent with both observations.
 
-        The PSF mixes pixels and the response mixes bands, so the two corrections commute: after the second one, the
-        first still holds as far as the observations agree with each other, and one pass is enough. Where they do
-        not, as with noise or a response that explains the HR-MSI in part, the LR-HSI is met, which is the image
-        whose spectra are wanted, and the HR-MSI as far as the gain trusts it.
+        The PSF mixes pixels and the response mixes bands, so the two corrections commute: the second one preserves the
+        first if the observations agree, and one pass is enough. If they disagree, through noise or an incomplete
+        response, the result is consistent with the LR-HSI, whose spectra are wanted, and with the HR-MSI as far as the
+        gain weights it.
         """
         seen = torch.einsum("kc,bchw->bkhw", self.response, sr)
         sr = sr + torch.einsum("bck,bkhw->bchw", self.gain, self.msi - seen)
@@ -125,12 +125,12 @@ class PairObservation:
 
 
 def disagreement(lr: Tensor, msi: Tensor, *, resampler: Resampler, response: Tensor) -> Tensor:
-    """Second moments (B, c, c) of what the response does not explain of the degraded HR-MSI: noise, offsets, units.
+    """Compute second moments (B, c, c) of the residual of the degraded HR-MSI: noise, offsets, differing units.
 
     Args:
         lr: (B, C, h, w).
         msi: (B, c, H, W).
-        resampler: Of the LR sensor.
+        resampler: Resampler of the LR sensor.
         response: R (c, C).
     """
     missed = (resampler.down(msi) - torch.einsum("kc,bchw->bkhw", response, lr)).flatten(2).double()
@@ -139,9 +139,10 @@ def disagreement(lr: Tensor, msi: Tensor, *, resampler: Resampler, response: Ten
 
 
 def detail_moments(lr: Tensor) -> Tensor:
-    """Second moments (B, C, C) of what the LR-HSI has beyond the mean of its 3 x 3 neighbours.
+    """Compute second moments (B, C, C) of the differences of the LR-HSI to its 3 x 3 mean.
 
-    They stand for what an estimate at high resolution still misses: detail, not the variety of the whole scene.
+    They approximate those of the error of a high-resolution estimate, which lacks detail rather than the variety of the
+    whole scene.
 
     Args:
         lr: (B, C, h, w).
@@ -152,14 +153,14 @@ def detail_moments(lr: Tensor) -> Tensor:
 
 
 def spectral_gain(response: Tensor, covariance: Tensor, noise: Tensor | None = None) -> Tensor:
-    """S R' (R S R' + N)^-1, by which a difference seen in broad bands is shared out among narrow ones.
+    """Compute the Wiener filter S R' (R S R' + N)^-1, which maps a difference in broad bands to narrow bands.
 
-    The best linear estimate of a spectrum of covariance S from its broad bands (the Wiener filter): it distributes
-    what is missing as the scene's own details vary, and believes a broad band the less, the less it agrees.
+    It is the best linear estimate of a spectrum of covariance S from its broad bands: it distributes a difference as
+    the details of the scene vary, and gives a lower weight to a broad band with a larger residual.
 
     Args:
         response: R (c, C).
-        covariance: S (B, C, C) of what is missing, see :func:`detail_moments`.
+        covariance: S (B, C, C) of the missing detail, see :func:`detail_moments`.
         noise: N (B, c, c), see :func:`disagreement`; None: the two images agree exactly.
 
     Returns:

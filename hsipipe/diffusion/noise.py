@@ -1,4 +1,4 @@
-"""Noise that belongs to a place in the scene, so that tiles agree where they overlap."""
+"""Noise tied to the position in the scene, so that overlapping tiles have equal noise."""
 
 from collections.abc import Callable
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-"""Edge in pixels of the blocks that are drawn at once."""
+"""Edge in pixels of the blocks drawn at once."""
 
 Noise = Callable[[int], Tensor]
-"""The k-th noise image of a sampling: 0 starts it, the others are for samplers that add noise on the way."""
+"""The k-th noise image of a sampling: 0 is x_T, the others are for samplers that add noise at each step."""
 
 
 def scene_noise(channels: int, *, window: tuple[int, int, int, int], seed: int, draw: int) -> Tensor:
-    """Standard normal noise of a window of an endless scene, (channels, height, width).
+    """Draw standard normal noise of a window of an unbounded scene, (channels, height, width).
 
-    Two windows have the same noise where they overlap.
+    Two windows have equal noise where they overlap.
 
     Args:
-        channels: Values for each pixel.
-        window: First row, first column, height, width in pixels.
-        seed: Names the scene's noise.
-        draw: Independent images of one seed: those of one sampling, and of other samples of the same scene.
+        channels: Values per pixel.
+        window: First row, first column, height and width in pixels.
+        seed: Seed of the scene.
+        draw: Index of the noise image; images of one seed are independent.
     """
     y0, x0, height, width = window
     rows = [
@@ -33,16 +33,16 @@ def scene_noise(channels: int, *, window: tuple[int, int, int, int], seed: int, 
 
 
 def noise_of_sample(like: Tensor, *, origin: tuple[int, int], seed: int, number: int, draws: int) -> Noise:
-    """The noise images of one sample of a batch, the same for each of its images: that of their place in the scene.
+    """Return the noise images of one sample, equal for all images of a batch and tied to their position in the scene.
 
-    So a prediction depends neither on its neighbours in the batch nor on how a scene was cut.
+    A prediction thus depends neither on the other images of the batch nor on the tiling.
 
     Args:
-        like: Gives shape (B, ..., H, W), dtype and device.
+        like: Tensor with the shape (B, ..., H, W), dtype and device.
         origin: Row and column of the images in their scene.
-        seed: Names the scene's noise.
-        number: Which of the independent samples, from 0.
-        draws: More than any sample draws, so that no two share an image.
+        seed: Seed of the scene.
+        number: Index of the independent sample, from 0.
+        draws: Upper bound of the noise images per sample, so that no two samples share one.
     """
     height, width = like.shape[-2:]
     channels = like[0].numel() // (height * width)

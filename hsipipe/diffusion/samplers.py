@@ -14,13 +14,13 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def ddim(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
-    """Deterministic DDIM, eta = 0 (arXiv 2010.02502, eq. 12).
+    """Sample by deterministic DDIM, eta = 0 (arXiv 2010.02502, eq. 12).
 
     Args:
-        denoise: Estimates x_0.
-        noise: Its first image is x_T (B, ...).
-        schedule: The gammas of the training.
-        steps: Network evaluations.
+        denoise: Denoiser, the estimate of x_0.
+        noise: Noise images; the first is x_T (B, ...).
+        schedule: Noise schedule of the training.
+        steps: Number of function evaluations (NFE).
 
     Returns:
         x_0 (B, ...).
@@ -38,16 +38,16 @@ def ddim(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int
 
 
 def ancestral(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
-    """Ancestral sampling: the posterior mean of (x_0, x_t) plus sqrt(1 - alpha_t) epsilon.
+    """Sample ancestrally: the posterior mean of (x_0, x_t) plus sqrt(1 - alpha_t) epsilon.
 
     Source: DMGASR, arXiv 2402.17285, Algorithm 1; SR3, arXiv 2104.07636, eq. 10; on a subset of the
     timesteps alpha is the ratio of neighbouring gammas of that subset.
 
     Args:
-        denoise: Estimates x_0.
-        noise: Its first image is x_T (B, ...), the others are added step by step.
-        schedule: The gammas of the training.
-        steps: Network evaluations.
+        denoise: Denoiser, the estimate of x_0.
+        noise: Noise images; the first is x_T (B, ...), the others are added step by step.
+        schedule: Noise schedule of the training.
+        steps: Number of function evaluations (NFE).
 
     Returns:
         x_0 (B, ...).
@@ -65,21 +65,21 @@ def ancestral(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps
 
 
 def dpmpp_2m(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps: int) -> Tensor:
-    """DPM-Solver++(2M), deterministic and of second order (arXiv 2211.01095, algorithm 2).
+    """Sample by DPM-Solver++(2M), deterministic and of second order (arXiv 2211.01095, algorithm 2).
 
     With alpha = sqrt(gamma), sigma = sqrt(1 - gamma) and lambda = log(alpha / sigma), a step from s to t is
-    x_t = sigma_t / sigma_s x_s + (alpha_t - alpha_s sigma_t / sigma_s) D, where the bracket is the algorithm's
-    alpha_t (1 - exp(lambda_s - lambda_t)) multiplied out, so that it holds at gamma_s = 0, too, where lambda is minus
+    x_t = sigma_t / sigma_s x_s + (alpha_t - alpha_s sigma_t / sigma_s) D. The bracket is the expanded form of
+    alpha_t (1 - exp(lambda_s - lambda_t)) in the algorithm, which also holds at gamma_s = 0, where lambda is minus
     infinity. D extrapolates the last two estimates of x_0 linearly in lambda.
 
-    The first step has nothing to extrapolate from, and the last one ends at gamma = 1, infinitely far away in lambda:
-    both are DDIM's. One and two steps are hence DDIM throughout.
+    The first step has no earlier estimate, and the last one ends at gamma = 1, where lambda is infinite: both equal
+    those of DDIM. With one or two steps the sampler is thus identical to DDIM.
 
     Args:
-        denoise: Estimates x_0.
-        noise: Its first image is x_T (B, ...).
-        schedule: The gammas of the training.
-        steps: Network evaluations.
+        denoise: Denoiser, the estimate of x_0.
+        noise: Noise images; the first is x_T (B, ...).
+        schedule: Noise schedule of the training.
+        steps: Number of function evaluations (NFE).
 
     Returns:
         x_0 (B, ...).
@@ -92,7 +92,7 @@ def dpmpp_2m(denoise: Denoiser, noise: Noise, *, schedule: NoiseSchedule, steps:
         if before == 0:
             return x0
         step = _log_snr(gamma_before) - _log_snr(gamma)
-        # 1 / (2 r) of the paper; nothing after the first step or one from gamma = 0, which is infinitely long.
+        # 1 / (2 r) of the paper; 0 after the first step and after a step from gamma = 0, which is infinitely long.
         weight = step / (2 * step_before) if math.isfinite(step_before) else 0.0
         extrapolated = x0 + weight * (x0 - earlier)
         shrink = ((1 - gamma_before) / (1 - gamma)) ** 0.5
@@ -105,7 +105,7 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ancestral": ancestr
 
 
 def _log_snr(gamma: float) -> float:
-    """Half the logarithm of the ratio of the powers of signal and noise; gamma below 1."""
+    """Return lambda, half the logarithm of the signal-to-noise power ratio, for gamma below 1."""
     return 0.5 * (math.log(gamma) - math.log1p(-gamma)) if gamma > 0 else -math.inf
 
 

@@ -1,4 +1,4 @@
-"""Noise schedules: gamma_t, the share of the signal's power that is left after t of T steps."""
+"""Noise schedules: gamma_t, the remaining share of the signal power at timestep t of T."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from hsipipe.registry import Registry
 
 
 class NoiseSchedule:
-    """The table gamma_0 = 1 > gamma_1 > ... > gamma_T.
+    """A noise schedule, the table gamma_0 = 1 > gamma_1 > ... > gamma_T.
 
     Args:
         gammas: (T + 1,) float64.
@@ -21,13 +21,13 @@ class NoiseSchedule:
         self.steps = len(gammas) - 1
 
     def draw(self, count: int, *, generator: torch.Generator, terminal_share: float = 0.0) -> Tensor:
-        """Noise levels for training, (count,): t ~ U{1..T}, gamma ~ U(gamma_t, gamma_{t-1}).
+        """Draw noise levels for training, (count,): t ~ U{1..T}, gamma ~ U(gamma_t, gamma_{t-1}).
 
         Source: WaveGrad, arXiv 2009.00713, section 3.3, as used by SR3.
 
         Args:
-            count: How many.
-            generator: Draws them.
+            count: Number of levels.
+            generator: Random generator.
             terminal_share: Probability of gamma_T instead, the level at which sampling starts.
         """
         t = torch.randint(1, self.steps + 1, (count,), generator=generator)
@@ -40,13 +40,13 @@ class NoiseSchedule:
         return gamma.float()
 
     def timesteps(self, count: int) -> list[int]:
-        """`count` timesteps from T down to, but without, 0; neighbours come from this list alone."""
+        """Return `count` timesteps from T down to 0, exclusive; samplers take t_prev from this list."""
         spread = torch.linspace(self.steps, 0, count + 1, dtype=torch.float64)[:-1]
         return sorted({max(1, round(float(t))) for t in spread}, reverse=True)
 
 
 def linear(steps: int) -> NoiseSchedule:
-    """SR3's schedule: beta grows linearly from 1e-6 to 1e-2 at T = 2000, rescaled to other T.
+    """Make the schedule of SR3: beta grows linearly from 1e-6 to 1e-2 at T = 2000, rescaled to other T.
 
     Source: arXiv 2104.07636, section 2.4; https://doi.org/10.48550/arXiv.2104.07636.
     """
@@ -55,7 +55,7 @@ def linear(steps: int) -> NoiseSchedule:
 
 
 def cosine(steps: int) -> NoiseSchedule:
-    """Nichol and Dhariwal's schedule with offset 0.008 and beta capped at 0.999 (arXiv 2102.09672, eq. 17)."""
+    """Make Nichol and Dhariwal's schedule with offset 0.008 and beta at most 0.999 (arXiv 2102.09672, eq. 17)."""
     t = torch.arange(steps + 1, dtype=torch.float64) / steps
     f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
     beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
@@ -69,9 +69,9 @@ _TABLE: Registry[Callable[[int], NoiseSchedule]] = Registry(
 
 
 def make_schedule(name: str, steps: int) -> NoiseSchedule:
-    """The schedule called `name` with T = `steps`.
+    """Make the schedule `name` with T = `steps` timesteps.
 
     Raises:
-        UnknownNameError: There is no such schedule.
+        UnknownNameError: The schedule is unknown.
     """
     return _TABLE[name](steps)

@@ -1,4 +1,4 @@
-"""The forward process and what the network predicts of it.
+"""The forward process and the prediction targets of the network.
 
 x_t = sqrt(gamma) x_0 + sqrt(1 - gamma) epsilon (arXiv 2306.12085, eq. 3; arXiv 2006.11239, eq. 4).
 """
@@ -15,13 +15,13 @@ def _like(gamma: Tensor, x: Tensor) -> Tensor:
 
 
 def diffuse(x0: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
-    """x_t of `x0` (B, ...) with `noise` of the same shape at `gamma` (B,)."""
+    """Compute x_t from `x0` (B, ...) and `noise` of the same shape at `gamma` (B,)."""
     g = _like(gamma, x0)
     return g.sqrt() * x0 + (1 - g).sqrt() * noise
 
 
 def training_target(target: Target, *, x0: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
-    """What the network must give for this `target` at `gamma` (B,).
+    """Compute the training target of the network at `gamma` (B,).
 
     v = sqrt(gamma) epsilon - sqrt(1 - gamma) x_0 (arXiv 2202.00512, section 4).
     """
@@ -32,7 +32,7 @@ def training_target(target: Target, *, x0: Tensor, noise: Tensor, gamma: Tensor)
 
 
 def to_x0(target: Target, prediction: Tensor, *, x_t: Tensor, gamma: Tensor) -> Tensor:
-    """x_0 that a prediction implies at `gamma` (B,)."""
+    """Convert a prediction of the network to x_0 at `gamma` (B,)."""
     if target == "x0":
         return prediction
     g = _like(gamma, x_t)
@@ -42,6 +42,6 @@ def to_x0(target: Target, prediction: Tensor, *, x_t: Tensor, gamma: Tensor) -> 
 
 
 def to_noise(*, x0: Tensor, x_t: Tensor, gamma: Tensor) -> Tensor:
-    """The noise that leads from `x0` to `x_t`; gamma (B,) below 1."""
+    """Compute the noise between `x0` and `x_t`; `gamma` (B,) is below 1."""
     g = _like(gamma, x_t)
     return (x_t - g.sqrt() * x0) / (1 - g).sqrt()

@@ -23,7 +23,7 @@ from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint
 from hsipipe.methods.losses import cube_loss
 from hsipipe.methods.super_resolver import Batch, check_input, refuse_msi
 from hsipipe.params import Group, HardwareParams, LossParams, SamplingParams, TrainingParams
-from hsipipe.patches.dataset import PatchArrays
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import spread
 

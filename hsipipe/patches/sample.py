@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hsipipe.patches.dataset import PatchArrays
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import generator_for
 
 PATCHES = 16

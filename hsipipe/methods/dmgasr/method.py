@@ -23,7 +23,7 @@ from hsipipe.methods.moments import moments
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
-from hsipipe.patches.dataset import PatchArrays
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import Draws
 from hsipipe.storage.manifest import digest
 

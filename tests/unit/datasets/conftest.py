@@ -96,20 +96,25 @@ def _environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def server():
+@pytest.fixture(scope="module")
+def http():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True
-        http.state = Server(f"http://127.0.0.1:{http.server_port}")
-        http.state.handler = Handler
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield http.state
+            yield http
         finally:
-            http.state.released.set()
             http.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def server(http):
+    http.state = Server(f"http://127.0.0.1:{http.server_port}")
+    http.state.handler = Handler
+    yield http.state
+    http.state.released.set()
 
 
 @pytest.fixture

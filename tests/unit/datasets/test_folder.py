@@ -140,7 +140,7 @@ def test_cubes_of_two_sensors(root, prepare):
 
 
 def test_no_root_and_no_cube(root, prepare, make_params, tmp_path):
-    with pytest.raises(ParamsError, match=r"dataset\.root is null, but the data set 'folder' is your own cubes"):
+    with pytest.raises(ParamsError, match=r"dataset\.root is null, but the data set 'folder' reads your own cubes"):
         prepare_scenes(make_params("dataset", name="folder", root=None), tmp_path)
     with pytest.raises(MissingInputError, match=r"No scene of 'folder' in .*root\. Expected there: one file or folder"):
         prepare()

@@ -99,7 +99,7 @@ def test_a_scene_that_arrives_again_is_known_and_one_with_other_values_changes_i
         ("b.nc", cube(1, factor=10_000), "full_scale"),
         ("b.nc", cube(1, factor=1e-5), "full_scale"),
         ("b.nc", cube(1).where(lambda c: c < 0.99), "NaN"),
-        ("b.nc", cube(0), "same bytes as the scene 'a'"),
+        ("b.nc", cube(0), "same bytes as scene 'a'"),
     ],
 )
 def test_a_bad_scene_stands_aside_with_its_reason(inbox, dataset, root, name, image, reason):
@@ -128,7 +128,7 @@ def test_a_truncated_file_and_two_of_one_name_stand_aside(inbox, dataset):
     arrivals = take_in(inbox, dataset, fit=FIT, quiet_s=60)
     assert outcomes(arrivals) == {"a": "quarantined", "b": "quarantined"}
     assert "incomplete" in arrivals[0].reason
-    assert "arrived twice, as b.nc and b.npy" in arrivals[1].reason
+    assert "was delivered twice, as b.nc and b.npy" in arrivals[1].reason
     assert left(inbox) == []
 
 
@@ -139,7 +139,7 @@ def test_a_link_is_refused_and_what_it_points_at_stays(inbox, dataset, tmp_path)
     (inbox / "a.nc").symlink_to(target)
     (arrival,) = take_in(inbox, dataset, fit=FIT, quiet_s=60)
     assert arrival.outcome == "quarantined"
-    assert "is a link" in arrival.reason
+    assert "is a symbolic link" in arrival.reason
     assert target.is_file()
 
 
@@ -175,7 +175,7 @@ def test_killed_in_between_the_same_call_comes_to_the_same_end(inbox, dataset, r
             def die(*_args):
                 raise Killed
 
-            patch.setattr(module, {"drop": "_drop_others", "leave": "_leave"}[step], die)
+            patch.setattr(module, {"drop": "_drop_others", "leave": "_clear_inbox"}[step], die)
         with pytest.raises(Killed):
             take_in(inbox, dataset, fit=FIT, quiet_s=60)
     take_in(inbox, dataset, fit=FIT, quiet_s=60)
@@ -229,7 +229,7 @@ def test_an_inbox_that_is_the_root_or_lies_in_it_or_around_it_is_refused_and_not
     kept = arrive(root, "a.nc", cube(0))
     inbox = root / where
     inbox.mkdir(exist_ok=True)
-    with pytest.raises(ParamsError, match="apart"):
+    with pytest.raises(ParamsError, match="two separate folders"):
         take_in(inbox, dataset, fit=FIT, quiet_s=0)
     assert kept.is_file()
 
@@ -269,7 +269,7 @@ def test_an_msi_that_comes_after_its_scene_is_told_so(inbox, dataset):
     take_in(inbox, dataset, fit=FIT, quiet_s=60)
     arrive(inbox, "a_msi.nc", cube(1, bands=2, nm=NM[:2]))
     (arrival,) = take_in(inbox, dataset, fit=FIT, quiet_s=60)
-    assert "multispectral image of the scene 'a'" in arrival.reason
+    assert "multispectral image of scene 'a'" in arrival.reason
 
 
 def test_a_damaged_scene_at_hand_is_named_and_no_arrival_suffers_for_it(inbox, dataset, root):

@@ -130,9 +130,7 @@ def test_a_scene_folder_without_a_picture_is_left_out_with_a_warning(tmp_path, o
     write_scene(tmp_path / "cave" / "toys_ms")
     (tmp_path / "cave" / "empty_ms").mkdir()
     assert prepare_scenes(params(root=tmp_path / "cave"), out)["scenes"] == 1
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}/cave/empty_ms is left out, it holds no PNG"
-    ]
+    assert [record.getMessage() for record in caplog.records] == [f"skipped {tmp_path}/cave/empty_ms: it holds no PNG"]
 
 
 def test_one_scene_in_two_places(tmp_path, out, write_scene, params):

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hsipipe.datasets.splits import SPLITS, plan_split
@@ -25,7 +25,6 @@ def plan(make_params, shapes, *, scale, by, shares, guard, seed):
         assume(False)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     shapes=SHAPES,
     scale=st.integers(1, 8),
@@ -51,7 +50,6 @@ def test_parts_lie_in_their_scenes_on_the_lr_grid_and_keep_the_guard(
                 assert a.scene != b.scene or a.gap(b) >= guard
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     shapes=SHAPES,
     scale=st.integers(1, 4),
@@ -78,7 +76,6 @@ def test_patches_of_two_parts_share_no_pixel_hr_or_lr(make_params, shapes, scale
         assert low.sum(axis=0).max() <= 1
 
 
-@settings(max_examples=200, deadline=None)
 @given(corners=st.tuples(*[st.tuples(*[st.integers(0, 12)] * 4)] * 3), guard=st.integers(0, 8))
 def test_listed_regions_that_come_too_near_are_refused(make_params, corners, guard):
     boxes = [(min(a, b), max(a, b) + 1, min(c, d), max(c, d) + 1) for a, b, c, d in corners]

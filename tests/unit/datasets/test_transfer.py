@@ -63,7 +63,7 @@ def test_a_connection_that_breaks_is_continued(bring, part, server, waits):
 def test_a_connection_that_always_breaks_at_the_same_place_is_given_up(bring, part, server, waits):
     server.takes_ranges = False
     server.cut = BLOCK
-    with pytest.raises(TransferError, match="the connection broke, 3 times one after another"):
+    with pytest.raises(TransferError, match="the connection broke, 3 times in a row"):
         bring()
     assert len(server.requests) == 3
     assert waits == [1, 2]
@@ -80,7 +80,7 @@ def test_a_server_without_ranges_starts_over(bring, part, server):
 
 def test_a_server_that_stalls_is_given_up_and_continued_later(bring, part, server, waits):
     server.stalls = True
-    with pytest.raises(TransferError, match=r"nothing came for 0\.2 s, 2 times one after another"):
+    with pytest.raises(TransferError, match=r"no data for 0\.2 s, 2 times in a row"):
         bring(patience=Patience(timeout_s=0.2, attempts=2, wait=waits.append))
     arrived = part.stat().st_size
     assert 0 < arrived < len(BODY)
@@ -100,7 +100,7 @@ def test_a_passing_error_of_the_server_is_no_reason_to_give_up(bring, part, serv
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_other_errors_are(bring, server, waits, status):
     server.errors = [status]
-    with pytest.raises(TransferError, match=f"the server answers {status}"):
+    with pytest.raises(TransferError, match=f"the server returned {status}"):
         bring()
     assert waits == []
 
@@ -237,7 +237,7 @@ def tls(server, tmp_path, monkeypatch):
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl")
 def test_a_redirect_from_https_to_http_is_refused(bring, part, server, waits, tls):
     server.moved["/old.mat"] = f"{server.url}/toys.mat"
-    with pytest.raises(TransferError, match="redirects from https to an address that is not"):
+    with pytest.raises(TransferError, match="redirects from https to an unencrypted"):
         bring(url=f"{tls}/old.mat")
     assert waits == []
     assert not part.exists()
@@ -248,7 +248,7 @@ def test_a_redirect_from_https_to_http_is_refused(bring, part, server, waits, tl
 
 def test_a_redirect_in_circles_is_refused(bring, server, waits):
     server.moved["/old.mat"] = f"{server.url}/old.mat"
-    with pytest.raises(TransferError, match="in circles"):
+    with pytest.raises(TransferError, match="too many redirects"):
         bring(url=f"{server.url}/old.mat")
     assert waits == []
 

@@ -38,7 +38,7 @@ def test_a_band_that_is_dead_in_a_part_of_the_scene_is_not_dead(cube):
 
 def test_the_number_of_further_bad_bands_is_told(cube):
     cube[1:4] = 0
-    with pytest.raises(DataError, match=r"band 2 of 5 .*and so do 2 more bands"):
+    with pytest.raises(DataError, match=r"band 2 of 5 .*same problem in 2 more bands"):
         validate_cube(cube.drop_vars("wavelength_nm"), name="s")
 
 
@@ -59,14 +59,14 @@ def test_skipped_bands_are_not_looked_at_and_the_others_keep_their_numbers(cube)
     cube[0] = np.nan
     cube[3:] = 0
     validate_cube(cube, name="s", skip=[1, 4, 5])
-    with pytest.raises(DataError, match=r"band 4 \(430 nm\) of 5 is dead.*and so do 1 more"):
+    with pytest.raises(DataError, match=r"band 4 \(430 nm\) of 5 is dead.*same problem in 1 more"):
         validate_cube(cube, name="s", skip=[1])
 
 
 def test_the_parameter_that_leaves_bands_out_is_told_with_its_value(cube):
     cube[3:] = 0
-    with pytest.raises(DataError, match=r"Set p\.drop to \[1, 4, 5\] \(counted from 1\) or leave"):
+    with pytest.raises(DataError, match=r"Set p\.drop to \[1, 4, 5\] \(counted from 1\) or remove"):
         validate_cube(cube, name="s", skip=[1], drop="p.drop")
     cube[2, 0, 0] = np.inf
-    with pytest.raises(DataError, match=r"Fill them, set p\.drop to \[3\] \(counted from 1\) or leave"):
+    with pytest.raises(DataError, match=r"Fill them, set p\.drop to \[3\] \(counted from 1\) or remove"):
         validate_cube(cube, name="s", drop="p.drop")

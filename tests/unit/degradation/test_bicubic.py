@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hsipipe.degradation.bicubic import downsample, resize_matrix, upsample
@@ -33,7 +33,6 @@ def test_blocks_equal_the_dense_products(scale):
     np.testing.assert_allclose(upsample(y, scale), rows @ y @ columns.T, atol=1e-13)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     value=st.floats(-1e3, 1e3, width=32),
     height=st.integers(1, 12),

@@ -5,7 +5,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hsipipe import degrade
@@ -32,7 +32,6 @@ def _cube(values, chunks):
     return cube.chunk(dict(zip(("band", "y", "x"), chunks, strict=True)))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     psf=st.sampled_from(sorted(PSFS)),
     scale=st.integers(2, 4),

@@ -2,13 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hsipipe.degradation.noise import add_noise, band_power, noise_rows
 
 
-@settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(0, 20), max_size=5), seed=st.lists(st.integers(0, 2**40), min_size=1, max_size=3))
 def test_strips_get_the_noise_of_the_whole(cuts, seed):
     x = np.random.default_rng(0).random((3, 20, 5), dtype=np.float32)

@@ -2,7 +2,7 @@ from math import pi
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import correlate1d, gaussian_filter1d
 
@@ -29,7 +29,6 @@ def psfs(draw, *, largest=8):
     return scale, Psf("gaussian", mtf=draw(st.floats(0.05, 0.95)), size=size, phase=phase)
 
 
-@settings(max_examples=80, deadline=None)
 @given(case=psfs(), n_out=st.integers(1, 9))
 def test_rows_of_every_psf_sum_to_one(case, n_out):
     scale, psf = case
@@ -38,7 +37,6 @@ def test_rows_of_every_psf_sum_to_one(case, n_out):
     np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-13)
 
 
-@settings(max_examples=60, deadline=None)
 @given(case=psfs(), h=st.integers(1, 7), w=st.integers(1, 7), a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_every_psf_is_linear(case, h, w, a, b):
     scale, psf = case
@@ -47,7 +45,6 @@ def test_every_psf_is_linear(case, h, w, a, b):
     np.testing.assert_allclose(left, a * psf.downsample(x, scale) + b * psf.downsample(y, scale), atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(case=psfs(largest=5), axis=st.sampled_from([0, 1]))
 def test_a_shift_by_s_pixels_is_one_lr_pixel(case, axis):
     scale, psf = case
@@ -59,7 +56,6 @@ def test_a_shift_by_s_pixels_is_one_lr_pixel(case, axis):
     np.testing.assert_allclose(moved[inside], np.roll(low, 1, axis=axis)[inside], atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
 @given(case=psfs(), h=st.integers(1, 30), w=st.integers(1, 6), rows=st.integers(1, 40))
 def test_strips_equal_the_whole(case, h, w, rows):
     scale, psf = case
@@ -147,8 +143,8 @@ def test_params_make_a_psf():
     [
         ({"kind": "gaussian"}, "either sigma or mtf, got sigma None and mtf None"),
         ({"kind": "gaussian", "sigma": 1.0, "mtf": 0.3}, r"either sigma or mtf, got sigma 1\.0 and mtf 0\.3"),
-        ({"kind": "bicubic", "sigma": 1.0}, "psf.sigma belongs to kind gaussian, but kind is bicubic; set it to null"),
-        ({"kind": "average", "size": 3, "phase": 0}, "psf.size/phase belongs to kind gaussian, but kind is average"),
+        ({"kind": "bicubic", "sigma": 1.0}, "psf.sigma requires kind gaussian, got kind bicubic; set it to null"),
+        ({"kind": "average", "size": 3, "phase": 0}, "psf.size/phase requires kind gaussian, got kind average"),
         ({"kind": "box"}, "kind must be bicubic, gaussian, average or none, got 'box'"),
         ({"kind": "gaussian", "sigma": 0.0}, r"sigma must be a positive number of HR pixels below 1000, got 0\.0"),
         ({"kind": "gaussian", "sigma": 1e9}, r"sigma must be a positive number of HR pixels below 1000, got 1"),
@@ -172,14 +168,14 @@ def test_kernels_that_do_not_fit_the_scale():
     with pytest.raises(ParamsError, match="phase must lie within an LR pixel, 0 to 3 at scale 4, got 4"):
         Psf("gaussian", sigma=1.0, phase=4).downsample(x, 4)
     with pytest.raises(
-        ParamsError, match=r"size must be an even number at scale 4.*between two pixels, got 7; take 8, or"
+        ParamsError, match=r"size must be an even number at scale 4.*between two pixels .*got 7; set 8, or"
     ):
         Psf("gaussian", sigma=1.0, size=7).downsample(x, 4)
-    with pytest.raises(ParamsError, match=r"size must be an odd number at scale 3.*on a pixel, got 8; take 9\. "):
+    with pytest.raises(ParamsError, match=r"size must be an odd number at scale 3.*on a pixel .*got 8; set 9\."):
         Psf("gaussian", sigma=1.0, size=8).downsample(x, 3)
     with pytest.raises(DataError, match="height of 12 pixels leaves a remainder of 2 at scale 5"):
         Psf("average").downsample(x, 5)
-    with pytest.raises(ParamsError, match="kind none is for scale 1, got scale 4; take bicubic"):
+    with pytest.raises(ParamsError, match="kind none is for scale 1, got scale 4; set bicubic"):
         Psf("none").downsample(x, 4)
 
 

@@ -118,7 +118,7 @@ def test_a_band_outside_the_spectrum_is_named():
         lr, np.concatenate([msi, other]), scale=4, psf=psf, wavelength_nm=[450, 550, 650, 1600.0]
     )
     assert "of the HR-MSI's band 4 (1600 nm), expected 90% or more" in warning
-    assert "drop it, or give the SRF" in warning
+    assert "drop the band, or provide the SRF" in warning
     assert pair_warnings(lr, msi, scale=4, psf=psf, wavelength_nm=[450, 550, 650]) == []
 
 
@@ -127,7 +127,7 @@ def test_a_response_that_does_not_fit_is_named():
     matrix[1] *= 3
     (warning,) = pair_warnings(lr, msi, scale=4, psf=psf, response=matrix)
     assert "explains 0% of the variance of the HR-MSI's band 2," in warning
-    assert "in different units: check both" in warning
+    assert "the units of the two images differ: check both" in warning
 
 
 def test_what_is_no_pair_is_refused():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hsipipe.degradation.srf import SRFS, apply_response, band_names, response
@@ -19,7 +19,6 @@ def test_centre_and_width_are_the_published_ones(name):
         assert above[-1] - above[0] == pytest.approx(band.fwhm_nm, abs=2)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(SRFS)),
     inner=st.lists(st.floats(380, 1100), max_size=40),

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hsipipe.degradation.srf import apply_response, band_names, response, srf_identity
@@ -117,7 +117,7 @@ def test_a_band_outside_the_cube_tells_how_to_choose(table):
     nm = np.arange(430.0, 500.0, 5.0)
     message = (
         r"Band 8A of .* \(around 610 nm\) lies outside the cube's 430 to 495 nm: 0% of its response is inside, "
-        r"80% are needed\. Choose .* set degradation\.srf to .*sensor\.txt#1$"
+        r"expected 80% or more\. Select .* set degradation\.srf to .*sensor\.txt#1$"
     )
     with pytest.raises(DataError, match=message):
         response(path, nm)
@@ -128,7 +128,6 @@ def test_a_band_outside_the_cube_tells_how_to_choose(table):
         response(path, np.arange(1500.0, 1600.0, 10.0))
 
 
-@settings(max_examples=60, deadline=None)
 @given(inner=st.lists(st.floats(380, 720), max_size=60), seed=st.integers(0, 9))
 def test_rows_of_any_wavelengths_sum_to_one(tmp_path_factory, inner, seed):
     rng = np.random.default_rng(seed)
@@ -191,7 +190,7 @@ def test_matrices_in_either_orientation(tmp_path, name, write):
     assert band_names(str(path)) == (["red", "green", "blue"] if name == "turned.csv" else ["1", "2", "3"])
     np.testing.assert_allclose(response(f"{path}#3,1", NM), expected[[2, 0]])
     shape = r"(3 x 31|31 x 3)"
-    with pytest.raises(DataError, match=rf"is made for other bands: it is .*{shape}.*, but the cube has 30 bands"):
+    with pytest.raises(DataError, match=rf"is for other bands: got .*{shape}.*, expected one axis of 30"):
         response(str(path), NM[:30])
 
 
@@ -228,7 +227,7 @@ def test_files_that_hold_several_matrices(tmp_path):
     scipy.io.savemat(path, {"R": MATRIX, "wl": NM})
     assert response(str(path), NM).shape == (3, 31)
     scipy.io.savemat(path, {"R": MATRIX, "Q": MATRIX})
-    with pytest.raises(DataError, match=r"does not hold one matrix that could be .* but (R, Q|Q, R); save the one"):
+    with pytest.raises(DataError, match=r"holds (R, Q|Q, R), expected a single matrix .*; save it"):
         response(str(path), NM)
 
 
@@ -249,8 +248,8 @@ def test_a_matrix_that_is_no_response(tmp_path, row):
         ("# BAND 1\n400 0\n500 one\n", "line 3 is no row of numbers: '500 one'"),
         ("# BAND 1\n400 0\n400 1\n", "band 1 needs two or more different positive wavelengths"),
         ("# BAND 1\n400 0\n500 nan\n", "band 1 holds NaN or infinite values"),
-        ("# BAND 1\n400 -1\n500 1\n", "band 1 runs from -1 to 1, which is no response"),
-        ("# BAND 1\n400 0\n500 0\n", "band 1 runs from 0 to 0, which is no response"),
+        ("# BAND 1\n400 -1\n500 1\n", "band 1 has responses from -1 to 1, expected 0 or more"),
+        ("# BAND 1\n400 0\n500 0\n", "band 1 has responses from 0 to 0, expected 0 or more"),
         ("# BAND 1 wavelength\n# (nm)\n0.4 0\n0.5 1\n", r"band 1 names nm as its unit, but runs from 0\.4 to 0\.5"),
         ("400 1\n500 1\n# BAND 2\n400 1\n500 1\n", "it has 2 rows above the heading of the first band"),
         ("nm,red\n400,1,1\n500,1,1\n", "the header names 2 columns, but the rows have 3"),
