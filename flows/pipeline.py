@@ -2,8 +2,11 @@
 
 from prefect import flow
 
+from flows.prefect_support.stage_task import run_stage
 from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
+from tasks.catalogue import items
+from tasks.compare import compare
 from tasks.degrade import degrade
 from tasks.download import download
 from tasks.evaluate import evaluate
@@ -14,12 +17,7 @@ from tasks.report import report
 from tasks.running import dvc
 from tasks.running.pipeline_run import pipeline_session
 from tasks.running.project import find_root
-from tasks.train_baseline import train_baseline
-from tasks.train_control import train_control
-from tasks.train_diffusion import train_diffusion
-from tasks.train_fusion import train_fusion
-from tasks.train_fusion_baseline import train_fusion_baseline
-from tasks.train_fusion_control import train_fusion_control
+from tasks.train import train
 from tasks.train_gae import train_gae
 
 
@@ -41,19 +39,14 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
     with pipeline_session(root, timeout_s=timeout_s):
-        dvc.set_params(root, overrides or [])
-        scenes = download()
-        pairs = degrade(scenes)
-        store = patches(pairs)
-        gae = train_gae(store)
-        whitened = latents(store, gae)
-        diffusion = train_diffusion(store, gae, whitened)
-        regression = train_baseline(store, gae, whitened)
-        control = train_control(store)
-        fusion = train_fusion(store)
-        fusion_regression = train_fusion_baseline(store)
-        fusion_control = train_fusion_control(store)
-        single, pair = (gae, diffusion, regression, control), (fusion, fusion_regression, fusion_control)
-        evaluation = evaluate(pairs, *single, *pair)
-        report(evaluation)
-        return register(pairs, *single, *pair, evaluation)
+        params = dvc.set_params(root, overrides or [])
+        scenes = run_stage(download)
+        pairs = run_stage(degrade, scenes)
+        store = run_stage(patches, pairs)
+        gae = {name: run_stage(train_gae, store, item=name) for name in items(params, "train_gae")}
+        encoded = [run_stage(latents, store, gae[name], item=name) for name in gae]
+        trained = [run_stage(train, store, *encoded, item=row) for row in items(params, "train")]
+        scores = [run_stage(evaluate, pairs, *trained, item=row) for row in items(params, "evaluate")]
+        comparison = run_stage(compare, *scores)
+        run_stage(report, comparison)
+        return run_stage(register, pairs, comparison)

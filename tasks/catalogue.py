@@ -1,31 +1,45 @@
-"""The stages by name, in the order in which the pipeline runs them."""
+"""The stages by name, in the order in which the pipeline runs them, and the items that each runs for."""
 
 from typing import Any
 
-from hsipipe.artifacts import Artifact
+from hsipipe.methods.catalogue import entry
+from hsipipe.params import Params
 from hsipipe.registry import Registry
+from tasks.running.rows import Row, all_rows
 from tasks.stage import Stage
 
-NAMES = (
-    "download",
-    "degrade",
-    "patches",
-    "train_gae",
-    "latents",
-    "train_diffusion",
-    "train_baseline",
-    "train_control",
-    "train_fusion",
-    "train_fusion_baseline",
-    "train_fusion_control",
-    "evaluate",
-    "report",
-    "register",
-)
+NAMES = ("download", "degrade", "patches", "train_gae", "latents", "train", "evaluate", "compare", "report", "register")
+_ON_DEMAND = "tasks/dvc.yaml"
+"""The file of the stages that run where another one needs their output."""
 
-STAGES: Registry[Stage[Any, Any]] = Registry("stage", {name: f"tasks.{name}:{name}" for name in NAMES})
+STAGES: Registry[Stage[Any]] = Registry("stage", {name: f"tasks.{name}:{name}" for name in NAMES})
 
 
-def producer(kind: type[Artifact]) -> str:
-    """Name of the stage that makes an artifact of this type."""
-    return next(name for name in NAMES if STAGES[name].output is kind)
+def items(params: Params, name: str) -> list[str]:
+    """The items of a stage that params.yaml asks for; one empty text for a stage that runs once."""
+    rows = all_rows(params)
+    if name in ("train_gae", "latents"):
+        found = [entry(row.method).autoencoder for row in rows]
+        return list(dict.fromkeys(item for item in found if item is not None))
+    if name == "train":
+        return list(dict.fromkeys(row.trained for row in rows))
+    if name == "evaluate":
+        return [row.name for row in rows]
+    return [""]
+
+
+def address(name: str, item: str = "") -> str:
+    """The stage in DVC's terms: ``evaluate@edsr``, ``tasks/dvc.yaml:train@edsr``, ``train_seed@edsr-1``."""
+    row = Row.parse(item)
+    if row.seed is not None:
+        return f"{name}_seed@{row.method}-{row.seed}"
+    if row.steps is not None:
+        return f"{name}_steps@{row.method}-{row.steps}"
+    label = f"{name}@{item}" if item else name
+    return f"{_ON_DEMAND}:{label}" if name in ("train_gae", "latents", "train") else label
+
+
+def as_target(text: str) -> str:
+    """A stage as a person names it (``train@edsr``, ``download``) in DVC's terms; anything else as it is."""
+    name, _, item = text.partition("@")
+    return address(name, item) if name in NAMES and ":" not in text else text

@@ -1,58 +1,37 @@
-"""Stage: score the model, its controls, the baselines and the ceilings on whole test scenes."""
+"""Stage: score a method and its ceilings on whole test scenes."""
 
-import json
-
-from hsipipe.artifacts import (
-    ControlCheckpoint,
-    DegradedPairs,
-    DiffusionCheckpoint,
-    Evaluation,
-    FusionCheckpoint,
-    FusionControlCheckpoint,
-    FusionRegressionCheckpoint,
-    GaeCheckpoint,
-    RegressionCheckpoint,
-)
-from tasks.running.project import METRICS
+from hsipipe.artifacts import DegradedPairs, Scores, TrainedMethod
 from tasks.stage import StageRun, stage
 
 HEADLINE = ("mpsnr_db", "sam_deg")
 
 
-@stage(reads=("model", "dataset", "split", "degradation", "sampling", "fusion", "protocol", "hardware"))
-def evaluate(
-    run: StageRun,
-    pairs: DegradedPairs,
-    gae: GaeCheckpoint,
-    diffusion: DiffusionCheckpoint,
-    regression: RegressionCheckpoint,
-    control: ControlCheckpoint,
-    fusion: FusionCheckpoint,
-    fusion_regression: FusionRegressionCheckpoint,
-    fusion_control: FusionControlCheckpoint,
-) -> Evaluation:
-    """Write predictions and errors for the report, and the numbers for everybody."""
-    from hsipipe.evaluation.evaluate import evaluate as score
-    from hsipipe.evaluation.fusion_rows import rows_for
+@stage(reads=("dataset", "degradation", "hardware", "protocol", "sampling", "split"), each="method")
+def evaluate(run: StageRun, pairs: DegradedPairs, method: TrainedMethod) -> Scores:
+    """Write the scores, and predictions and errors for the report."""
+    from hsipipe.evaluation.score_method import score_method
+    from hsipipe.methods.catalogue import load_model
     from hsipipe.methods.device import device_for
-    from hsipipe.methods.trained import Checkpoints, load_trained
     from hsipipe.protocols import make_protocol
+    from hsipipe.storage.manifest import digest
+    from tasks.running.rows import Row
 
-    params, index = run.params, pairs.index()
-    response = pairs.response() if params.model.fuses else None
-    name, sampling, pair = params.protocol, params.sampling, params.fusion
-    data, split, degradation = params.dataset, params.split, params.degradation
-    plan, srf = index["splits"], index["srf"]
-    protocol = make_protocol(name, dataset=data, split=split, degradation=degradation, plan=plan, srf=srf)
-    checkpoints = Checkpoints(gae, diffusion, regression, control, fusion, fusion_regression, fusion_control)
-    device = device_for(params.hardware.accelerator)
-    trained = load_trained(checkpoints, fuses=params.model.fuses, sampling=sampling, fusion=pair, device=device)
-    rows = rows_for(pairs, trained, sampling=sampling, fusion=pair, psf=protocol.psf, response=response)
-    metrics = score(pairs, rows, run.out, protocol=protocol, response=response, of_pair=params.model.fuses)
-    run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
-    shown = {name: row for name, row in metrics["models"].items() if row["kind"] in ("baseline", "model")}
-    numbers = {f"{name}.{key}": row[key] for name, row in shown.items() for key in HEADLINE}
-    numbers["gain_db"] = metrics["gain_db"][params.model.name]
-    headline = {key: value for key, value in numbers.items() if value is not None}
-    run.tracker.headline(headline)
-    return run.finish(Evaluation, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})
+    params, index, row = run.params, pairs.index(), Row.parse(run.item)
+    protocol = make_protocol(
+        params.protocol,
+        dataset=params.dataset,
+        split=params.split,
+        degradation=params.degradation,
+        plan=index["splits"],
+        srf=index["srf"],
+    )
+    sampling = row.sampling(params.sampling)
+    model = load_model(method.path, device=str(device_for(params.hardware.accelerator))).prepared(sampling)
+    scores = score_method(
+        model, pairs, run.out, row=run.item, sha256=digest(method.path), protocol=protocol, sampling=sampling
+    )
+    scenes = [values[run.item] for values in scores["scenes"].values()]
+    numbers = {key: [scene[key] for scene in scenes] for key in HEADLINE}
+    headline = {key: sum(values) / len(values) for key, values in numbers.items() if None not in values}
+    run.tracker.headline({f"{run.item}.{key}": value for key, value in headline.items()})
+    return run.finish(Scores, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})

@@ -1,12 +1,12 @@
-"""Stage: encode the patches once, so that the diffusion is trained on latents alone."""
+"""Stage: encode the patches into latents, once for all trainings that read them."""
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("model", "hardware"), fuses=False)
+@stage(reads=("hardware",), each="autoencoder")
 def latents(run: StageRun, store: PatchStore, gae: GaeCheckpoint) -> LatentStore:
-    """Write whitened latents of HR and interpolated LR patches, keyed by the autoencoder's digest."""
+    """Write the whitened latents of the training and validation patches."""
     from hsipipe.training.latents import encode_latents
 
     return run.finish(LatentStore, encode_latents(store, gae, run.out, hardware=run.params.hardware))

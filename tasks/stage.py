@@ -1,41 +1,38 @@
-"""What makes a function a stage: ``python -m tasks <name>`` runs it, a flow calls it.
+"""A function as a stage of the pipeline: ``python -m tasks <name>`` runs it.
 
 A stage is written as a function of its input artifacts that returns its output artifact::
 
     @stage(reads=("split", "degradation"))
     def degrade(run: StageRun, scenes: RawScenes) -> DegradedPairs: ...
 
-The annotations are the edges of the pipeline; ``reads`` are the groups of params.yaml that it sees, and
-no other. dvc.yaml says both once more for DVC, and a contract test compares them.
+The annotations are the edges of the pipeline; ``reads`` are the groups of params.yaml that it sees, and no other.
+dvc.yaml and tasks/dvc.yaml say both once more for DVC, and a contract test compares them. A stage that runs once for
+each method or autoencoder gets its name as ``run.item``; an input ``X | None`` is there for latent methods alone.
 """
 
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hsipipe.artifacts import Artifact
-from hsipipe.errors import MissingInputError, ParamsError, StageUnreachableError
+from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params import Params, load_params
 from tasks.running.check_names import check_names
 from tasks.running.curve import Curve
 from tasks.running.project import PARAMS, curve_path, find_root, locks, summary_path
-from tasks.running.retries import RETRIES, retry_delay_s
+from tasks.running.rows import Row, all_rows
 
 if TYPE_CHECKING:
     from tasks.tracking import StageTracker
 
-P = ParamSpec("P")
 R = TypeVar("R", bound=Artifact)
 A = TypeVar("A", bound=Artifact)
-LEFT_OUT = "left_out.txt"
-"""The only file of an output that the model does not need."""
+Each = Literal["method", "autoencoder"]
 Summary = Mapping[str, float | int | str]
 
 
@@ -53,18 +50,28 @@ class ParamsView:
             )
         return getattr(self._params, group)
 
-    def tree(self) -> dict[str, Any]:
-        """The visible groups as plain values."""
-        return self._params.model_dump(mode="json", include=set(self._reads))
+    def tree(self, item: str) -> dict[str, Any]:
+        """The visible groups as plain values; of the groups with one entry a method or autoencoder, the item's own."""
+        from hsipipe.methods.catalogue import autoencoders, entry
+        from hsipipe.params import inherited
+
+        tree = self._params.model_dump(mode="json", include=set(self._reads))
+        if "methods" in tree:
+            row = Row.parse(item)
+            tree["methods"] = {item: inherited(tree["methods"], row.method, entry(row.method).like)}
+        if "gae" in tree:
+            tree["gae"] = {item: inherited(tree["gae"], item, autoencoders().get(item, item))}
+        return tree
 
 
 @dataclass
 class StageRun:
-    """What a stage gets beside its inputs.
+    """The surroundings of a running stage.
 
     Attributes:
         params: The groups of params.yaml that the stage reads.
         root: The project.
+        item: The method, autoencoder or row; empty for a stage that runs once.
         out: Empty folder to fill; it is published when the stage ends well.
         work: Folder that survives a kill and is the same for the same inputs, params and code.
         tracker: The MLflow run.
@@ -72,6 +79,7 @@ class StageRun:
 
     params: Params
     root: Path
+    item: str
     out: Path
     work: Path
     tracker: "StageTracker"
@@ -95,62 +103,43 @@ class StageRun:
     def finish(self, kind: type[A], summary: Summary) -> A:
         """The stage's result: its numbers, and the artifact that `out` is about to become."""
         self.summary.update(summary)
-        return kind.in_project(self.root)
+        return kind.in_project(self.root, self.item)
 
 
-class Stage(Generic[P, R]):
+@dataclass(frozen=True)
+class Input:
+    """A parameter of a stage's function.
+
+    Attributes:
+        kind: Type of the artifact.
+        many: One for each row of the table.
+        optional: None where the method reads no latents.
+    """
+
+    kind: type[Artifact]
+    many: bool
+    optional: bool
+
+
+class Stage(Generic[R]):
     """One stage of the pipeline; see :func:`stage`."""
 
     def __init__(
-        self,
-        function: Callable[Concatenate[StageRun, P], R],
-        *,
-        reads: tuple[str, ...],
-        trains: bool,
-        fuses: bool | None,
+        self, function: Callable[..., R], *, reads: tuple[str, ...], each: Each | None, trains: bool
     ) -> None:
         hints = get_type_hints(function)
         self.name = function.__name__
-        self.reads = reads
-        self.trains = trains
-        self.fuses = fuses
+        self.reads, self.each, self.trains = reads, each, trains
         self.output = cast(type[R], hints.pop("return"))
-        self.inputs: dict[str, type[Artifact]] = {name: hint for name, hint in hints.items() if hint is not StageRun}
+        self.inputs = {name: _input(hint) for name, hint in hints.items() if hint is not StageRun}
         self.__doc__ = function.__doc__
         self._function = function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the stage as a Prefect task, in which DVC decides whether there is work."""
-        return cast(R, self.task(*args, **kwargs))
+    def execute(self, item: str = "") -> None:
+        """Run the stage here and now, as ``python -m tasks <name> [item]`` does.
 
-    @cached_property
-    def task(self) -> Any:
-        """The Prefect task. Its inputs are handles: they order the tasks, DVC reads the files."""
-        # Prefect is imported here and nowhere else in tasks/: `dvc repro` must not pay for it.
-        from prefect import get_run_logger, task
-        from prefect.cache_policies import NO_CACHE
-        from prefect.tasks import exponential_backoff
-
-        from tasks.running import dvc
-
-        def body(*_args: Artifact, **_kwargs: Artifact) -> R:
-            logger = get_run_logger()
-            outcome = dvc.repro(find_root(), self.name, on_line=logger.info)
-            logger.info("%s: %s", self.name, outcome.value)
-            return self.output.in_project(find_root())
-
-        return task(
-            name=self.name,
-            description=self.__doc__,
-            cache_policy=NO_CACHE,
-            retries=RETRIES,
-            retry_delay_seconds=exponential_backoff(retry_delay_s()),
-            # A training that failed fails again; a server that was down may be up.
-            retry_condition_fn=_was_unreachable,
-        )(body)
-
-    def execute(self) -> None:
-        """Run the stage here and now, as ``python -m tasks <name>`` does.
+        Args:
+            item: Name of the method, row or autoencoder, for a stage that runs once for each.
 
         Raises:
             MissingInputError: An input was not published yet.
@@ -164,103 +153,101 @@ class Stage(Generic[P, R]):
         root = find_root()
         params = load_params(root / PARAMS)
         check_names(params)
-        view = ParamsView(params, reads=self.reads, stage=self.name)
+        view, label = ParamsView(params, reads=self.reads, stage=self.name), self.label(item)
         with ExitStack() as stack:
-            stack.enter_context(hold(locks(root) / f"{self.name}.lock", what=f"Stage {self.name}"))
-            if self.fuses not in (None, params.model.fuses):
-                self._leave_out(root, params.model.name)
-                return
-            inputs, digests = self._find_inputs(root)
-            work = root / ".hsipipe" / "work" / self.name / _key(view, digests)
+            stack.enter_context(hold(locks(root) / f"{label}.lock", what=f"Stage {label}"))
+            inputs, digests = self._find_inputs(root, params, item)
+            visible = view.tree(item)
+            work = root / ".hsipipe" / "work" / label / _key(visible, digests)
             work.mkdir(parents=True, exist_ok=True)
-            tracker = stack.enter_context(
-                stage_run(
-                    root,
-                    self.name,
-                    params=params,
-                    visible=view.tree(),
-                    digests=digests,
-                    system_metrics=self.trains,
-                )
-            )
-            target = self.output.in_project(root).path
+            run = stage_run(root, label, params=params, visible=visible, digests=digests, system_metrics=self.trains)
+            tracker = stack.enter_context(run)
+            target = self.output.in_project(root, item).path
             with publish(target) as out:
-                run = StageRun(cast(Params, view), root, out, work, tracker)
-                cast(Callable[..., R], self._function)(run, **inputs)
-                if run.curve:
-                    _draw(run)
-            self._write_numbers(run)
-            tracker.finish(target, run.summary)
+                run_here = StageRun(cast(Params, view), root, item, out, work, tracker)
+                self._function(run_here, **inputs)
+                if run_here.curve:
+                    _draw(run_here)
+            self._write_numbers(run_here)
+            tracker.finish(target, run_here.summary)
         shutil.rmtree(work, ignore_errors=True)
 
-    def _leave_out(self, root: Path, model: str) -> None:
-        """Publish an output that says that there is none: DVC's graph is one, whatever the model."""
-        from hsipipe.storage.publish import publish, write_text
+    def label(self, item: str = "") -> str:
+        """The stage and its item, as DVC names it: ``train@edsr``."""
+        return f"{self.name}@{item}" if item else self.name
 
-        with publish(self.output.in_project(root).path) as out:
-            (out / LEFT_OUT).write_text("The model does not need this stage.\n", encoding="utf-8")
-        write_text(root / summary_path(self.name), "{}\n")
-        if self.trains:
-            write_text(root / curve_path(self.name), Curve().csv())
-        print(f"{self.name}: left out, {model} does not need it", file=sys.stderr)
+    def _find_inputs(self, root: Path, params: Params, item: str) -> tuple[dict[str, Any], dict[str, str]]:
+        from hsipipe.storage.manifest import digest, verify
 
-    def _find_inputs(self, root: Path) -> tuple[dict[str, Artifact], dict[str, str]]:
-        from hsipipe.storage.manifest import verify
-
-        inputs, digests = {}, {}
-        for name, kind in self.inputs.items():
-            artifact = kind.in_project(root)
-            try:
-                # Names and sizes alone: DVC has compared the bytes, and a store can be large.
-                verify(artifact.path, content=False)
-            except FileNotFoundError as error:
-                from tasks.catalogue import producer
-
-                raise MissingInputError(
-                    f"Stage {self.name} needs {kind.LOCATION}, which is not there; run: dvc repro {producer(kind)}"
-                ) from error
-            inputs[name] = artifact
-            digests[kind.LOCATION] = _digest(artifact.path)
+        inputs: dict[str, Any] = {}
+        digests: dict[str, str] = {}
+        for name, given in self.inputs.items():
+            found = []
+            for one in self._items(given, params, item):
+                artifact = given.kind.in_project(root, one)
+                where = artifact.path.relative_to(root).as_posix()
+                try:
+                    # Names and sizes alone: DVC has compared the bytes, and a store can be large.
+                    verify(artifact.path, content=False)
+                except FileNotFoundError as error:
+                    raise MissingInputError(
+                        f"Stage {self.label(item)} needs {where}, which is not there; run: python -m tasks repro"
+                    ) from error
+                found.append(artifact)
+                digests[where] = digest(artifact.path)
+            inputs[name] = found if given.many else next(iter(found), None)
         return inputs, digests
+
+    def _items(self, given: Input, params: Params, item: str) -> list[str]:
+        """The items of an input: those of all rows, or the one that belongs to this stage's item."""
+        from hsipipe.methods.catalogue import entry
+
+        if given.many:
+            return [row.name for row in all_rows(params)]
+        if self.each != "method":
+            return [item]
+        row = Row.parse(item)
+        if not given.optional:
+            return [row.trained]
+        autoencoder = entry(row.method).autoencoder
+        return [] if autoencoder is None else [autoencoder]
 
     def _write_numbers(self, run: StageRun) -> None:
         from hsipipe.storage.publish import write_text
 
         # Numbers alone: DVC shows every key as a column. What is text stands in MLflow as a tag.
         numbers = {name: value for name, value in run.summary.items() if not isinstance(value, str)}
-        texts = {summary_path(self.name): json.dumps(numbers, indent=2) + "\n", **run.texts}
+        texts = dict(run.texts)
+        if self.each is None and self.name != "compare":  # its numbers are the table
+            texts[summary_path(self.name)] = json.dumps(numbers, indent=2) + "\n"
         if self.trains:
-            texts[curve_path(self.name)] = run.curve.csv()
+            texts[curve_path(self.name, run.item)] = run.curve.csv()
         for path, text in texts.items():
             write_text(run.root / path, text)
 
 
 def stage(
-    *, reads: tuple[str, ...], trains: bool = False, fuses: bool | None = None
-) -> Callable[[Callable[Concatenate[StageRun, P], R]], Stage[P, R]]:
+    *, reads: tuple[str, ...], each: Each | None = None, trains: bool = False
+) -> Callable[[Callable[..., R]], Stage[R]]:
     """Make a function a stage of the pipeline, under the function's name.
 
     Args:
         reads: Groups of params.yaml that it sees.
+        each: It runs once for each method (or row) of the table, or for each autoencoder.
         trains: It logs a curve, and its use of CPU and GPU is recorded.
-        fuses: It belongs to the models that fuse an image pair, or to those of a single image; where ``model.name`` is
-            one of the others it does nothing. None: every model needs it.
     """
 
-    def decorate(function: Callable[Concatenate[StageRun, P], R]) -> Stage[P, R]:
-        return Stage(function, reads=reads, trains=trains, fuses=fuses)
+    def decorate(function: Callable[..., R]) -> Stage[R]:
+        return Stage(function, reads=reads, each=each, trains=trains)
 
     return decorate
 
 
-def _was_unreachable(_task: Any, _run: Any, state: Any) -> bool:
-    try:
-        state.result()
-    except StageUnreachableError:
-        return True
-    except Exception:
-        return False
-    return False
+def _input(hint: Any) -> Input:
+    if get_origin(hint) is list:
+        return Input(get_args(hint)[0], many=True, optional=False)
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    return Input(kinds[0] if kinds else hint, many=False, optional=bool(kinds))
 
 
 def _draw(run: StageRun) -> None:
@@ -274,14 +261,8 @@ def _draw(run: StageRun) -> None:
         run.log_figure(picture)
 
 
-def _digest(folder: Path) -> str:
-    from hsipipe.storage.manifest import digest
-
-    return digest(folder)
-
-
-def _key(view: ParamsView, digests: Mapping[str, str]) -> str:
-    """Names what a stage works on: params that it reads, inputs, and the code of the library."""
+def _key(visible: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """Names the work of a stage: params that it reads, inputs, and the code of the library."""
     import hsipipe
 
     code = hashlib.sha256()
@@ -289,6 +270,6 @@ def _key(view: ParamsView, digests: Mapping[str, str]) -> str:
     for path in sorted(package.rglob("*.py")):
         code.update(f"{path.relative_to(package).as_posix()}\0".encode())
         code.update(path.read_bytes())
-    content = {"params": view.tree(), "inputs": dict(digests), "code": code.hexdigest()}
+    content = {"params": visible, "inputs": dict(digests), "code": code.hexdigest()}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

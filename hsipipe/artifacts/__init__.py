@@ -1,16 +1,15 @@
-"""What flows between the stages. Read this first.
+"""The artifacts that flow between the stages. Read this first.
 
     RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore
-    LatentStore -> DiffusionCheckpoint, RegressionCheckpoint (a control)
-    PatchStore -> ControlCheckpoint (the other control)
-    PatchStore -> FusionCheckpoint, FusionRegressionCheckpoint, FusionControlCheckpoint (of an image pair)
-    DegradedPairs + checkpoints -> Evaluation -> Report, RegisteredModel
+    PatchStore or LatentStore -> TrainedMethod, one for each method
+    DegradedPairs + TrainedMethod -> Scores, one for each method
+    Scores -> Comparison -> Report, RegisteredModel
 
 The data read themselves: ``scenes.open(name)``, ``pairs.read("test", name)``, ``patches.open("train")``; stages make
 them. An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
 (:mod:`hsipipe.storage.publish`) and carries a ``MANIFEST.json`` with the sha256 of every file in it.
-What ``model.name`` does not need holds a note and nothing else.
-The stages' type annotations name the edges of the graph; ``dvc.yaml`` names the same ones as paths.
+The stages' type annotations name the edges of the graph; ``dvc.yaml`` and ``tasks/dvc.yaml`` name the same ones as
+paths.
 """
 
 from dataclasses import dataclass
@@ -23,78 +22,47 @@ from hsipipe.artifacts.scenes import RawScenes
 
 __all__ = [
     "Artifact",
-    "ControlCheckpoint",
+    "Comparison",
     "DegradedPairs",
-    "DiffusionCheckpoint",
-    "Evaluation",
-    "FusionCheckpoint",
-    "FusionControlCheckpoint",
-    "FusionRegressionCheckpoint",
     "GaeCheckpoint",
     "LatentStore",
     "Pair",
     "PatchStore",
     "RawScenes",
     "RegisteredModel",
-    "RegressionCheckpoint",
     "Report",
+    "Scores",
+    "TrainedMethod",
 ]
 
 
 @dataclass(frozen=True)
 class GaeCheckpoint(Artifact):
-    """Weights of the group autoencoder and the whitening of its latents."""
+    """Weights of a group autoencoder and the whitening of its latents; the item is its name."""
 
-    LOCATION: ClassVar[str] = "models/gae"
-
-
-@dataclass(frozen=True)
-class DiffusionCheckpoint(Artifact):
-    """EMA weights of the latent diffusion network."""
-
-    LOCATION: ClassVar[str] = "models/diffusion"
+    LOCATION: ClassVar[str] = "models/gae/{item}"
 
 
 @dataclass(frozen=True)
-class RegressionCheckpoint(Artifact):
-    """EMA weights of a control: the same network trained as a one-step regression."""
+class TrainedMethod(Artifact):
+    """A super-resolver that can be loaded; the item is the method's name, with ``@seed-1`` for another seed."""
 
-    LOCATION: ClassVar[str] = "models/regression"
-
-
-@dataclass(frozen=True)
-class ControlCheckpoint(Artifact):
-    """EMA weights of the control pca-residual, a super-resolver by itself."""
-
-    LOCATION: ClassVar[str] = "models/control"
+    LOCATION: ClassVar[str] = "models/{item}"
 
 
 @dataclass(frozen=True)
-class FusionCheckpoint(Artifact):
-    """EMA weights of the diffusion that fuses LR-HSI and HR-MSI, a super-resolver by itself."""
+class Scores(Artifact):
+    """``scores.json`` of a method and one .npz a test scene for the report; the item is the row's name."""
 
-    LOCATION: ClassVar[str] = "models/fusion"
-
-
-@dataclass(frozen=True)
-class FusionRegressionCheckpoint(Artifact):
-    """EMA weights of a control of the fusion: the same network trained as a one-step regression."""
-
-    LOCATION: ClassVar[str] = "models/fusion_regression"
+    LOCATION: ClassVar[str] = "reports/scores/{item}"
+    FILE: ClassVar[str] = "scores.json"
 
 
 @dataclass(frozen=True)
-class FusionControlCheckpoint(Artifact):
-    """EMA weights of the other control of the fusion, residual-fusion."""
+class Comparison(Artifact):
+    """The result table as Markdown, CSV and figure; the numbers are in ``reports/metrics.json``."""
 
-    LOCATION: ClassVar[str] = "models/fusion_control"
-
-
-@dataclass(frozen=True)
-class Evaluation(Artifact):
-    """Predictions and error maps of the test scenes; the numbers are in ``reports/metrics.json``."""
-
-    LOCATION: ClassVar[str] = "reports/evaluation"
+    LOCATION: ClassVar[str] = "reports/comparison"
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,22 @@ class Artifact:
     """A published folder.
 
     Attributes:
-        path: Location of the folder.
+        LOCATION: Its place in the project; ``{item}`` stands for the name of one of several.
+        path: The folder.
     """
 
     LOCATION: ClassVar[str]
     path: Path
 
     @classmethod
-    def in_project(cls, root: Path) -> Self:
-        """The artifact of this type in the project at `root`."""
-        return cls(root / cls.LOCATION)
+    def in_project(cls, root: Path, item: str = "") -> Self:
+        """The artifact of this type in the project at `root`.
+
+        Args:
+            root: The project.
+            item: Which of several, such as the name of a method.
+        """
+        return cls(root / cls.LOCATION.format(item=item))
 
 
 def read_index(path: Path, *, stage: str) -> dict[str, Any]:

@@ -23,9 +23,12 @@ class PatchStore(Artifact):
 
 @dataclass(frozen=True)
 class LatentStore(Artifact):
-    """``<split>.zarr`` with whitened ``hr`` and ``lr`` latents (N, G, k, P, P), keyed by the GAE's digest."""
+    """``<split>.zarr`` with whitened ``hr`` and ``lr`` latents (N, G, k, P, P), keyed by the digest of the GAE.
 
-    LOCATION: ClassVar[str] = "data/latents"
+    The item is the GAE's name.
+    """
+
+    LOCATION: ClassVar[str] = "data/latents/{item}"
 
     def open(self, split: str, arrays: Sequence[str] = ("hr", "lr")) -> "PatchArrays":
         """The latents of a part of the split, read by patch number; the store is opened at the first access."""

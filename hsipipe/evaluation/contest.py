@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hsipipe.artifacts import DegradedPairs, Pair
-from hsipipe.evaluation.evaluate import pair_digest
 from hsipipe.evaluation.gate import Scores
+from hsipipe.evaluation.score_method import pair_digest
 from hsipipe.evaluation.scoring import score
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.super_resolver import SuperResolver

@@ -1,11 +1,10 @@
-"""What the report needs of a scene, kept small: pictures, error maps, spectra. Arrays only, no pickle.
+"""Pictures, error maps and spectra of a scene for the report, kept small. Arrays only, no pickle.
 
-Ceilings are left out: they are numbers to judge by, and no pictures of results.
+Ceilings have none: they are numbers to judge by, not results.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from hsipipe.artifacts import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import SUMS_SHAPE, calibration_sums
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
-from hsipipe.protocols import Protocol
 
-INDEX = "index.json"
 DISPLAY_NM = (650.0, 550.0, 450.0)
 _REACH_NM = 40.0
 _GAMMA = 1 / 2.2
-_PIXEL_KINDS = ("bright", "median", "dark", "textured")
+PIXEL_KINDS = ("bright", "median", "dark", "textured")
+"""The pixels whose spectra are shown, in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +98,17 @@ class SceneEvidence:
             detail=np.asarray(choose_detail(hr), np.int32),
         )
 
+    @classmethod
+    def together(cls, scenes: Sequence["SceneEvidence"]) -> "SceneEvidence":
+        """One scene with the rows of several, which are of the same scene."""
+        spread_rows, before = [], 0
+        for scene in scenes:
+            spread_rows.append(scene.spread_rows + before)
+            before += len(scene.rgb)
+        by_row = ("rgb", "error", "band_psnr_db", "spectra", "spread", "calibration")
+        stacked = {name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in by_row}
+        return replace(scenes[0], spread_rows=np.concatenate(spread_rows), **stacked)
+
     def save(self, path: Path) -> None:
         """Write as .npz."""
         with path.open("wb") as file:
@@ -120,33 +129,6 @@ class SceneEvidence:
             raise MissingInputError(f"No {path.name} in {path.parent}; run the stage evaluate.") from error
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise FileFormatError(f"{path} holds no scene evidence ({error}); run the stage evaluate.") from error
-
-
-def write_index(out: Path, *, scenes: Sequence[str], rows: Sequence[str], protocol: Protocol) -> None:
-    """Say which scenes and rows the folder holds, in their order, and under which protocol."""
-    tree = {
-        "scenes": list(scenes),
-        "rows": list(rows),
-        "pixels": list(_PIXEL_KINDS),
-        "protocol": protocol.as_json(),
-    }
-    (out / INDEX).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-
-
-def read_index(folder: Path) -> dict[str, Any]:
-    """What :func:`write_index` wrote.
-
-    Raises:
-        MissingInputError: The folder holds no evaluation.
-        FileFormatError: The index is no JSON.
-    """
-    try:
-        tree: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingInputError(f"No {INDEX} in {folder}; run the stage evaluate.") from error
-    except json.JSONDecodeError as error:
-        raise FileFormatError(f"{folder / INDEX} is not JSON ({error}); run the stage evaluate.") from error
-    return tree
 
 
 def display_bands(bands: int, wavelength_nm: NDArray[np.float64] | None) -> list[int]:

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from hsipipe.errors import FileFormatError
 from hsipipe.evaluation.evidence import SceneEvidence
 
-# Okabe and Ito's colours, apart for colour-blind readers as well (jfly.uni-koeln.de/color).
+# Okabe and Ito's colours, apart for colour-blind readers as well (jfly.uni-koeln.de/color). Grey is the first row, from
+# which gains are measured.
 _TRUTH = "#000000"
-_KNOWN = {"bicubic": "#7a7a7a", "input": "#7a7a7a", "regression": "#e69f00", "dmgasr": "#0072b2"}
-_OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_COLOURS = ("#7a7a7a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5b4ba0", "#8c564b")
 WIDTH = 12.0
 _TALLEST = 14.0
 _FEW = 30
@@ -32,9 +32,8 @@ _DECADES = 20
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """One colour per row, the same in every figure."""
-    spare = iter(_OTHERS * 8)
-    return {name: _KNOWN.get(name) or next(spare) for name in names}
+    """One colour per row by its place in the table."""
+    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
 
 
 def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
@@ -152,7 +151,7 @@ def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str) -> Figure:
     thick = 0.8 / len(gains)
     figure = new_figure(9, 1.1 + 0.34 * len(scenes) * max(1.0, 0.6 * len(gains)))
     axis = figure.subplots()
-    tints = colours(gains)
+    tints = colours([over, *gains])
     place = np.arange(len(scenes))
     for index, (name, values) in enumerate(gains.items()):
         lengths = [values[scene] for scene in scenes]
@@ -165,6 +164,34 @@ def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str) -> Figure:
     axis.set_xlabel(f"MPSNR over {over} (dB)", fontsize=9)
     figure.legend(loc="outside upper right", ncols=len(gains), fontsize=9, frameon=False)
     quiet(axis, grid="x")
+    return figure
+
+
+def method_dots(metrics: Mapping[str, Any]) -> Figure:
+    """MPSNR and SAM of every method, with whiskers of one deviation over seeds where there are several.
+
+    Args:
+        metrics: The tree of metrics.json.
+    """
+    rows = {name: row for name, row in metrics["models"].items() if row["kind"] != "ceiling"}
+    figure = new_figure(9, 1.2 + 0.32 * len(rows))
+    place, tints = np.arange(len(rows)), colours(rows)
+    for axis, (key, label) in zip(
+        figure.subplots(1, 2, sharey=True), (("mpsnr_db", "MPSNR (dB)"), ("sam_deg", "SAM (degrees)")), strict=True
+    ):
+        for y, (name, row) in zip(place, rows.items(), strict=True):
+            value = row.get(key)
+            if value is None:
+                continue
+            std = metrics.get("spread", {}).get(name, {}).get(key)
+            axis.errorbar(value, y, xerr=std, fmt="o", color=tints[name], capsize=3, markersize=6)
+            text = {"textcoords": "offset points", "fontsize": 8, "ha": "center"}
+            axis.annotate(f"{value:.2f}", (value, y), xytext=(0, 6), **text)
+        axis.set_yticks(place, list(rows), fontsize=9)
+        axis.set_xlabel(label, fontsize=9)
+        axis.margins(x=0.12, y=0.12)
+        quiet(axis)
+    figure.axes[0].invert_yaxis()
     return figure
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
-from hsipipe.evaluation.evaluate import finite
+from hsipipe.evaluation.score_method import finite
 from hsipipe.params import GateParams
 
 METRICS = ("mpsnr_db", "sam_deg", "ergas", "consistency_psnr_db")

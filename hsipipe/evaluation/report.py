@@ -3,7 +3,7 @@
 import base64
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,84 +12,79 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from hsipipe.artifacts import Evaluation
 from hsipipe.bands import band_label
-from hsipipe.errors import DataError
 from hsipipe.evaluation import figures, spread_figures
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
-from hsipipe.evaluation.evidence import SceneEvidence, read_index
+from hsipipe.evaluation.evidence import PIXEL_KINDS, SceneEvidence
 from hsipipe.evaluation.table import best_rows
 from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.progress import progress
-from hsipipe.protocols import require_same
 from hsipipe.protocols.metrics import METRIC, METRICS, MISSING, Metric
 from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 MAX_SCENES = 6
+MAX_ROWS = 7
+"""Rows in the pictures: the first, and the best of the others."""
 
-_ROWS = {
-    "sfim": "Smoothing filter-based intensity modulation of both images; needs no training.",
-    "gsa": "Gram-Schmidt adaptive component substitution of both images; needs no training.",
-    "cnmf": "Coupled non-negative matrix factorisation of both images; needs no training.",
-    "hysure": "A subspace of the LR-HSI with vector total variation, from both images; needs no training.",
-    "regression": "The control: the same network trained as long as the diffusion, as a one-step regression.",
-    "pca-residual": "A control: a plain residual network on principal components of the input.",
-    "residual-fusion": "A control: a plain residual network on the interpolated LR-HSI and the HR-MSI.",
-    "pca-k-ceiling": "The truth projected on k principal components of the training scenes, as many as the model has "
-    "numbers a pixel, or as there are bands: what a linear representation of this size holds.",
-    "ae-ceiling": "The truth through the autoencoder and back: what its latent holds by itself.",
-    "latent-ceiling": "The model's own decoding of LR input and true latent in place of the sampled one: what a "
-    "perfect latent network would reach.",
-    "subspace-ceiling": "The model's start and the truth's residual in the subspace of the LR-HSI: what a perfect "
-    "network would reach.",
+_CEILINGS = {
+    "pca-k-ceiling": "The truth projected on k principal components of the training scenes, as many as the method has "
+    "numbers a pixel, or as there are bands: the bound of a linear representation of this size.",
+    "ae-ceiling": "The truth through the autoencoder and back: the bound of its latent alone.",
+    "latent-ceiling": "DMGASR with the true latent in place of the sampled one: the bound of a perfect latent network.",
+    "subspace-ceiling": "fusion-fast with the truth's residual in its subspace: the bound of a perfect network.",
 }
-"""What a row is that does not speak for itself; the k of the PCA's row is a number."""
+"""The meaning of each ceiling; the k of the PCA's row is a number."""
 
 _PCA = re.compile(r"pca-\d+-ceiling")
 
 
 def write_report(
-    evaluation: Evaluation, metrics: Mapping[str, Any], out: Path, *, curves: Sequence[Path] = ()
+    scores: Mapping[str, Path], metrics: Mapping[str, Any], out: Path, *, curves: Mapping[str, Path] | None = None
 ) -> dict[str, float | int | str]:
     """Write ``index.html`` and ``figures/*.png``.
 
     Args:
-        evaluation: Pictures, error maps and spectra of the test scenes.
-        metrics: The tree of metrics.json of the same evaluation.
+        scores: Folder of the scores of each row: pictures, error maps and spectra of the test scenes.
+        metrics: The tree of metrics.json of the same rows.
         out: Existing empty folder.
-        curves: CSV files of training curves, titled by their file name.
+        curves: CSV files of training curves by their title.
 
     Returns:
-        How many scenes and figures are shown, and the size of the page in bytes.
+        Number of scenes and figures, and the size of the page in bytes.
 
     Raises:
-        DataError: The numbers are of another evaluation than the pictures.
-        MissingInputError: The evaluation is not there.
+        MissingInputError: The scores of a row are not there.
     """
-    index = read_index(evaluation.path)
-    _require_same_evaluation(index, metrics)
-    rows = {name: number for number, name in enumerate(index["rows"])}
-    shown = choose_scenes(metrics, index["scenes"])
+    pictured = choose_rows(metrics)
+    rows = {name: number for number, name in enumerate(pictured)}
+    folders = [scores[name] for name in pictured]
+    shown = choose_scenes(metrics, list(metrics["scenes"]))
     (out / "figures").mkdir()
     album = _Album(out / "figures")
     with progress("report", len(shown) + 1) as advance:
-        overview = _overview(album, metrics, evaluation.path, rows)
-        uncertainty = _uncertainty(album, metrics, evaluation.path)
+        overview = _overview(album, metrics, folders, rows)
+        uncertainty = _uncertainty(album, metrics, scores)
         advance()
         details = []
         for name in shown:
-            scene = _evidence(evaluation.path, name)
-            details.append(_scene(album, name, scene, metrics, rows, kinds=index["pixels"]))
+            details.append(_scene(album, name, _evidence(folders, name), metrics, rows))
             advance(note=name)
-    drawn = [(path, figures.training_curves(path)) for path in curves]
+    drawn = [(title, figures.training_curves(path)) for title, path in (curves or {}).items()]
     training = [
-        {"title": path.stem.replace("_", " "), "src": album.add(figure, f"curve-{path.stem}")}
-        for path, figure in drawn
-        if figure is not None
+        {"title": title, "src": album.add(figure, f"curve-{title}")} for title, figure in drawn if figure is not None
     ]
     page = _render(metrics, overview=overview, uncertainty=uncertainty, details=details, training=training)
     (out / "index.html").write_text(page, encoding="utf-8")
     return {"scenes_shown": len(shown), "figures": album.count, "html_bytes": len(page.encode())}
+
+
+def choose_rows(metrics: Mapping[str, Any], limit: int = MAX_ROWS) -> list[str]:
+    """Rows in the pictures, in the order of the table: all, or the first and the best of the others by MPSNR."""
+    names = [name for name, row in metrics["models"].items() if row["kind"] != "ceiling"]
+    others = [name for name in names if name != baseline_of(metrics)]
+    others.sort(key=lambda name: -(metrics["models"][name]["mpsnr_db"] or -math.inf))
+    kept = set(others[: limit - 1])
+    return [name for name in names if name in kept or name == baseline_of(metrics)]
 
 
 def choose_scenes(metrics: Mapping[str, Any], names: Sequence[str], limit: int = MAX_SCENES) -> list[str]:
@@ -97,7 +92,7 @@ def choose_scenes(metrics: Mapping[str, Any], names: Sequence[str], limit: int =
     if len(names) <= limit:
         return list(names)
     gains = _gains(metrics)
-    main = gains[list(gains)[-1]] if gains else {}
+    main = gains[_best(metrics, gains)] if gains else {}
     # A gain that is not finite has no place in the order; it is shown first, since something is wrong with it.
     known = {name: gain for name, gain in main.items() if math.isfinite(gain)}
     ranked = sorted(names, key=lambda name: (known.get(name, -math.inf), name))
@@ -117,29 +112,33 @@ class _Album:
         return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _evidence(folder: Path, name: str) -> SceneEvidence:
-    return SceneEvidence.load(folder / f"{name}.npz")
+def _evidence(folders: Sequence[Path], name: str) -> SceneEvidence:
+    """A scene with the rows of these folders."""
+    return SceneEvidence.together([SceneEvidence.load(folder / f"{name}.npz") for folder in folders])
 
 
-def _overview(album: _Album, metrics: Mapping[str, Any], folder: Path, rows: Mapping[str, int]) -> dict[str, str]:
-    loaded = (_evidence(folder, name) for name in metrics["scenes"])
+def _overview(
+    album: _Album, metrics: Mapping[str, Any], folders: Sequence[Path], rows: Mapping[str, int]
+) -> dict[str, str]:
+    loaded = (_evidence(folders, name) for name in metrics["scenes"])
     curves = [(scene.band_psnr_db, scene.wavelength_nm) for scene in loaded]
     mean = np.mean([values for values, _ in curves], axis=0)
-    pictures = {"bands": album.add(figures.band_psnr(mean, curves[0][1], rows), "band-psnr")}
-    gains = _gains(metrics)
+    pictures = {"methods": album.add(figures.method_dots(metrics), "methods")}
+    pictures |= {"bands": album.add(figures.band_psnr(mean, curves[0][1], rows), "band-psnr")}
+    gains = {row: values for row, values in _gains(metrics).items() if row in rows}
     if gains:
-        main = gains[list(gains)[-1]]
+        main = gains[_best(metrics, gains)]
         ranked = sorted(main, key=lambda name: (-np.nan_to_num(main[name]), name))
         ordered = {row: {name: values[name] for name in ranked} for row, values in gains.items()}
-        pictures["gain"] = album.add(figures.gain_bars(ordered, over=str(baseline_of(metrics["models"]))), "gain")
+        pictures["gain"] = album.add(figures.gain_bars(ordered, over=str(baseline_of(metrics))), "gain")
     return pictures
 
 
-def _uncertainty(album: _Album, metrics: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+def _uncertainty(album: _Album, metrics: Mapping[str, Any], scores: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Calibration of each row that is the mean of several samples."""
     drawn = []
-    for number, (name, values) in enumerate(metrics.get("uncertainty", {}).items()):
-        scenes = {scene: _evidence(folder, scene).calibration[number] for scene in metrics["scenes"]}
+    for name, values in metrics.get("uncertainty", {}).items():
+        scenes = {scene: _evidence([scores[name]], scene).calibration[0] for scene in metrics["scenes"]}
         figure = spread_figures.calibration(np.sum(list(scenes.values()), axis=0), scenes)
         numbers = [(text, _number(values[key])) for key, text in UNCERTAINTY_DEFINITIONS.items()]
         src = album.add(figure, f"calibration-{name}")
@@ -157,8 +156,6 @@ def _scene(
     scene: SceneEvidence,
     metrics: Mapping[str, Any],
     rows: Mapping[str, int],
-    *,
-    kinds: Sequence[str],
 ) -> dict[str, Any]:
     values = metrics["scenes"][name]
     psnr, sam = METRIC["mpsnr_db"], METRIC["sam_deg"]
@@ -168,7 +165,7 @@ def _scene(
         "bands": ", ".join(_band(scene, int(band)) for band in scene.display_bands),
         "images": album.add(figures.image_strip(scene, rows, captions), f"{name}-images"),
         "errors": album.add(figures.error_maps(scene, rows, captions), f"{name}-errors"),
-        "spectra": album.add(figures.spectra(scene, rows, kinds), f"{name}-spectra"),
+        "spectra": album.add(figures.spectra(scene, rows, PIXEL_KINDS), f"{name}-spectra"),
         "spreads": [
             {"row": row, "src": album.add(spread_figures.spread_maps(scene, number), f"{name}-spread-{row}")}
             for number, row in enumerate(list(rows)[index] for index in scene.spread_rows)
@@ -182,19 +179,20 @@ def _band(scene: SceneEvidence, band: int) -> str:
 
 
 def _gains(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """MPSNR over the baseline in dB: row to scene; rows that are no ceiling, the models last."""
-    baseline = baseline_of(metrics["models"])
-    if baseline is None:
-        return {}
-    order = {"baseline": 0, "control": 1, "model": 2}
-    names = [name for name, row in metrics["models"].items() if name != baseline and row["kind"] in order]
-    names.sort(key=lambda name: order[metrics["models"][name]["kind"]])
+    """MPSNR over the first row in dB: row to scene; no ceilings."""
+    baseline = baseline_of(metrics)
+    names = [name for name, row in metrics["models"].items() if name != baseline and row["kind"] != "ceiling"]
     gains: dict[str, dict[str, float]] = {name: {} for name in names}
     for scene, values in metrics["scenes"].items():
         for name in names:
-            pair = (values[name]["mpsnr_db"], values.get(baseline, {}).get("mpsnr_db"))
-            gains[name][scene] = pair[0] - pair[1] if None not in pair else math.nan
+            pair = (values[name]["mpsnr_db"], values[baseline]["mpsnr_db"])
+            gains[name][scene] = math.nan if None in pair else pair[0] - pair[1]
     return gains
+
+
+def _best(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The row of the highest MPSNR."""
+    return max(names, key=lambda name: metrics["models"][name]["mpsnr_db"] or -math.inf)
 
 
 def _render(
@@ -213,7 +211,7 @@ def _render(
     return template.render(
         frame=frame,
         task=TASKS[frame.get("degradation.task", SUPER_RESOLUTION)].title,
-        baseline=baseline_of(models),
+        baseline=baseline_of(metrics),
         verdicts=judge(metrics),
         tables=[
             _table("Mean over the test scenes", models, columns),
@@ -227,7 +225,7 @@ def _render(
         uncertainty=uncertainty,
         details=details,
         training=training,
-        rows=_rows(models),
+        rows=_rows(metrics),
         scenes=len(metrics["scenes"]),
     )
 
@@ -242,10 +240,11 @@ def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
     return [metric for metric in METRICS if any(metric.key in row for row in models.values())]
 
 
-def _rows(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Name and meaning of the rows that do not speak for themselves."""
-    texts = [(name, _ROWS.get(_PCA.sub("pca-k-ceiling", name))) for name in models]
-    return [(name, text) for name, text in texts if text is not None]
+def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and meaning of the rows."""
+    known = {name: _CEILINGS.get(_PCA.sub("pca-k-ceiling", name)) for name in metrics["models"]}
+    texts = [(name, metrics["descriptions"].get(name) or text) for name, text in known.items()]
+    return [(name, text) for name, text in texts if text]
 
 
 def _table(
@@ -271,18 +270,3 @@ def _table(
             for name in ordered
         ],
     }
-
-
-def _require_same_evaluation(index: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-    require_same(index["protocol"], metrics["protocol"])
-    pictured = (sorted(index["rows"]), sorted(index["scenes"]))
-    models = metrics["models"]
-    counted = (
-        sorted(name for name in models if models[name]["kind"] != "ceiling"),
-        sorted(metrics["scenes"]),
-    )
-    if pictured != counted:
-        raise DataError(
-            f"The pictures are of rows and scenes {pictured}, the numbers of {counted}: "
-            "they come from different evaluations; run the stage evaluate again."
-        )

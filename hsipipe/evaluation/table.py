@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hsipipe.evaluation.comparison import with_spread
 from hsipipe.evaluation.verdicts import judge
 from hsipipe.protocols.metrics import METRICS, Metric
 
@@ -19,7 +20,7 @@ def render(metrics: Mapping[str, Any]) -> Table:
     that: 80 columns do not hold both.
     """
     rows: Mapping[str, Mapping[str, Any]] = metrics["models"]
-    best, columns = best_rows(rows), _terminal(metrics)
+    best, columns, deviations = best_rows(rows), _terminal(metrics), metrics.get("spread", {})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=_title(metrics))
     table.add_column("", no_wrap=True)
     for column in columns:
@@ -27,7 +28,10 @@ def render(metrics: Mapping[str, Any]) -> Table:
     results = [name for name, row in rows.items() if row.get("kind") != "ceiling"]
     for name in results:
         cells = [
-            Text(column.text(rows[name].get(column.key)), style="bold" if best.get(column.key) == name else "")
+            Text(
+                with_spread(column, rows[name], deviations.get(name, {})),
+                style="bold" if best.get(column.key) == name else "",
+            )
             for column in columns
         ]
         table.add_row(name, *cells, end_section=name == results[-1])

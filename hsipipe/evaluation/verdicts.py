@@ -1,18 +1,18 @@
-"""Plain sentences on what the numbers say, favourable or not; they stand above every table."""
+"""Plain sentences on the numbers, favourable or not; they stand above every table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hsipipe.protocols.metrics import METRIC
 
-_PSNR, _SAM = METRIC["mpsnr_db"], METRIC["sam_deg"]
-_CALLED = {"input": "the input"}
-"""Rows that a sentence does not call by their name."""
+REGRESSION = "-regression"
+"""Ending of the name of a trained baseline: the network of the method before it, trained to predict in one step."""
 # An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5): nothing was lost.
 LOSSLESS_DB = 120.0
 """MPSNR of a ceiling above which nothing was lost."""
+_PSNR, _SAM = METRIC["mpsnr_db"], METRIC["sam_deg"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Verdict:
     """One sentence.
 
     Attributes:
-        ok: False where a reader should beware: it speaks against the model, or limits what the model is.
+        ok: False where a reader should beware: it speaks against a method, or limits what it is.
         text: The sentence.
     """
 
@@ -29,41 +29,54 @@ class Verdict:
 
 
 def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
-    """Compare every model with the baseline and with each control, and the autoencoder with the PCA.
+    """Compare the best method with the first row and with the next best, and each diffusion with its regression.
 
-    A model that evaluates its network once is said to be no sampler.
+    Every method that is below the first row is named, and every diffusion that evaluates its network once.
 
     Args:
         metrics: The tree of metrics.json; ``models`` with their ``kind``, and ``scenes``.
     """
-    rows = metrics["models"]
-    baseline, controls = baseline_of(rows), _of_kind(rows, "control")
-    verdicts = []
-    for name in _of_kind(rows, "model"):
-        if baseline is not None:
-            verdicts += [
-                _psnr(metrics, name, baseline, _CALLED.get(baseline, baseline)),
-                _sam(rows, name, baseline, _CALLED.get(baseline, baseline)),
-            ]
-        untrained = _best([row for row in _of_kind(rows, "baseline") if row != baseline], rows)
-        if untrained is not None:
-            verdicts.append(_psnr(metrics, name, untrained, f"{untrained} (the best that needs no training)"))
-        verdicts += [_psnr(metrics, name, control, f"the control {control}") for control in controls]
+    rows, first = metrics["models"], baseline_of(metrics)
+    names = [name for name, row in rows.items() if row.get("kind") != "ceiling"]
+    if first is None or len(names) < 2:
+        return []
+    ranked = sorted((name for name in names if name != first), key=lambda name: -_sortable(rows[name]))
+    best = ranked[0]
+    verdicts = [_psnr(metrics, best, first, first), _sam(rows, best, first)]
+    if len(ranked) > 1:
+        verdicts.append(_psnr(metrics, best, ranked[1], f"{ranked[1]}, the next best"))
+    verdicts += [_psnr(metrics, name, first, first) for name in ranked[1:] if not _above(rows, name, first)]
+    for name in names:
+        twin = f"{name}{REGRESSION}"
+        if twin not in rows:
+            continue
+        if {name, twin} != set(ranked[:2]):
+            verdicts.append(_psnr(metrics, name, twin, twin))
         if rows[name].get("nfe") == 1:
-            verdicts.append(_one_evaluation(name, controls))
-    pca = [name for name in _of_kind(rows, "ceiling") if name.startswith("pca-")]
+            verdicts.append(_one_evaluation(name, twin))
+    pca = [name for name, row in rows.items() if row.get("kind") == "ceiling" and name.startswith("pca-")]
     if pca and "ae-ceiling" in rows:
         verdicts.append(_ceilings(rows, pca[0]))
     return verdicts
 
 
-def baseline_of(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Name of the row that gains are over: interpolation, or the input itself where nothing is to be interpolated.
+def baseline_of(metrics: Mapping[str, Any]) -> str | None:
+    """Name of the row that gains are measured from: the first.
 
     Args:
-        rows: The ``models`` of metrics.json.
+        metrics: The tree of metrics.json.
     """
-    return next(iter(_of_kind(rows, "baseline")), None)
+    known = metrics.get("baseline")
+    return str(known) if known else next(iter(metrics["models"]), None)
+
+
+def _sortable(row: Mapping[str, Any]) -> float:
+    value = _number(row["mpsnr_db"])
+    return -math.inf if math.isnan(value) else value
+
+
+def _above(rows: Mapping[str, Any], name: str, other: str) -> bool:
+    return _number(rows[name]["mpsnr_db"]) > _number(rows[other]["mpsnr_db"])
 
 
 def _psnr(metrics: Mapping[str, Any], name: str, other: str, label: str) -> Verdict:
@@ -78,25 +91,23 @@ def _psnr(metrics: Mapping[str, Any], name: str, other: str, label: str) -> Verd
     return Verdict(False, f"{name} is NOT above {label}: it is {_amount(-gain)} dB MPSNR below it ({numbers}).")
 
 
-def _sam(rows: Mapping[str, Any], name: str, other: str, label: str) -> Verdict:
+def _sam(rows: Mapping[str, Any], name: str, other: str) -> Verdict:
     mine, its = _number(rows[name][_SAM.key]), _number(rows[other][_SAM.key])
     rise = mine - its
     if not math.isfinite(rise):
-        return Verdict(False, f"The SAM of {name} and {label} cannot be compared: one is not defined.")
+        return Verdict(False, f"The SAM of {name} and {other} cannot be compared: one is not defined.")
     numbers = f"{_SAM.text(mine)} against {_SAM.text(its)}"
     if rise > 0:
-        text = f"{name} has WORSE spectra than {label}: its SAM is {_amount(rise)} degrees higher"
+        text = f"{name} has WORSE spectra than {other}: its SAM is {_amount(rise)} degrees higher"
         return Verdict(False, f"{text} ({numbers}).")
-    return Verdict(True, f"The SAM of {name} is {_amount(-rise)} degrees below {label}'s ({numbers}).")
+    return Verdict(True, f"The SAM of {name} is {_amount(-rise)} degrees below {other}'s ({numbers}).")
 
 
-def _one_evaluation(name: str, controls: Sequence[str]) -> Verdict:
-    plural = "s" if len(controls) > 1 else ""
-    kind = f", the same kind of prediction as the control{plural} {' and '.join(controls)}" if controls else ""
+def _one_evaluation(name: str, twin: str) -> Verdict:
     return Verdict(
         False,
-        f"{name} evaluates its network once per image (NFE 1), so nothing is sampled: "
-        f"its prediction is the network's estimate of the mean{kind}.",
+        f"{name} evaluates its network once per image (NFE 1), so nothing is sampled: its prediction is the network's "
+        f"estimate of the mean, the same kind of prediction as {twin}.",
     )
 
 
@@ -141,16 +152,6 @@ def _scenes(metrics: Mapping[str, Any], name: str, other: str) -> str:
         return ""
     wins = sum(_number(row[name]["mpsnr_db"]) > _number(row[other]["mpsnr_db"]) for row in scenes)
     return f"; above it on {wins} of {len(scenes)} test scene{'' if len(scenes) == 1 else 's'}"
-
-
-def _best(names: Sequence[str], rows: Mapping[str, Any]) -> str | None:
-    """The row of the highest MPSNR."""
-    known = [name for name in names if rows[name].get("mpsnr_db") is not None]
-    return max(known, key=lambda name: _number(rows[name]["mpsnr_db"]), default=None)
-
-
-def _of_kind(rows: Mapping[str, Any], kind: str) -> list[str]:
-    return [name for name, row in rows.items() if row.get("kind") == kind]
 
 
 def _number(value: float | None) -> float:

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint, save_config
 from hsipipe.methods.losses import cube_loss
 from hsipipe.methods.super_resolver import Batch, check_input, refuse_msi
 from hsipipe.params import Group, HardwareParams, LossParams, SamplingParams, TrainingParams
-from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import spread
 

@@ -1,15 +1,17 @@
 """The methods by name, their settings, and loading one from its folder; ``catalogue.yaml`` has a line for each."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from hsipipe.errors import IntegrityError
+from hsipipe.errors import IntegrityError, ParamsError
 from hsipipe.params import GaeParams, Group, Params, inherited, parse_group
 from hsipipe.registry import Registry
 
@@ -106,6 +108,51 @@ def gae_settings(params: Params, name: str) -> GaeParams:
     """
     tree = inherited(params.gae, name, autoencoders().get(name, name))
     return parse_group(GaeParams, tree, source="params.yaml", prefix=f"gae.{name}.")
+
+
+def candidates(params: Params) -> list[str]:
+    """The methods that may be registered, in the order of ``registry.candidates``.
+
+    Raises:
+        ParamsError: One is not in ``compare``, needs no training, or they are partly of one image and partly of a pair.
+    """
+    wanted = params.registry.candidates
+    trained = [name for name in params.compare if is_trained(params, name)]
+    if wanted == "all":
+        # A consumer has the HR-MSI, where methods are compared that need it.
+        of_pair = [name for name in trained if entry(name).fuses]
+        return of_pair or trained
+    for name in wanted:
+        if name not in trained:
+            raise ParamsError(
+                f"registry.candidates names {name!r}, expected trained methods out of compare: {', '.join(trained)}."
+            )
+    if len({entry(name).takes for name in wanted}) > 1:
+        raise ParamsError(
+            "registry.candidates mixes methods of one image and of a pair; a registered model has one kind of input."
+        )
+    return list(wanted)
+
+
+def is_trained(params: Params, name: str) -> bool:
+    """Whether a method is trained: its settings name an optimizer."""
+    return "optimizer" in inherited(params.methods, name, entry(name).like)
+
+
+def write_source(root: Path, name: str, out: Path) -> None:
+    """Write the digests of a method's own code into the folder of its training.
+
+    The evaluation depends on that folder, and so on the code that predicts.
+
+    Args:
+        root: The project.
+        name: The method.
+        out: Existing folder.
+    """
+    place = root / entry(name).code
+    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    digests = {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
+    (out / "source.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
 def saved_name(folder: Path) -> str:

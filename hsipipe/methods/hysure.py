@@ -55,9 +55,7 @@ class HySure(WholeSceneFusion):
     iterations: int = 40
 
     KIND: ClassVar[str] = "hysure"
-    DESCRIPTION: ClassVar[str] = (
-        "A subspace of the LR-HSI with vector total variation; needs no training."
-    )
+    DESCRIPTION: ClassVar[str] = "A subspace of the LR-HSI with vector total variation; needs no training."
 
     def __post_init__(self) -> None:
         if not self.smoothness > 0:

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
 from hsipipe.params import Group, HardwareParams, TrainingParams
-from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.loader import StepBatches
 from hsipipe.patches.sample import PATCHES, spread

@@ -65,7 +65,7 @@ def _undecided(root: Path, name: str) -> Verdict:
 
 def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dict[str, Any]]:
     from hsipipe.evaluation.contest import compare
-    from hsipipe.evaluation.evaluate import finite
+    from hsipipe.evaluation.score_method import finite
     from hsipipe.evaluation.gate import decide
     from hsipipe.methods.bicubic import Bicubic
     from hsipipe.protocols import make_protocol

@@ -1,14 +1,17 @@
-"""Names in params.yaml that stand for code: checked before anything runs, not when a stage needs them."""
+"""Checks of params.yaml that need the catalogues, before anything runs instead of when a stage needs them."""
 
+from hsipipe.errors import ParamsError
+from hsipipe.methods.catalogue import candidates, entry, gae_settings, method_settings
 from hsipipe.params import Params
+from hsipipe.restoration import SUPER_RESOLUTION
 
 
 def check_names(params: Params) -> None:
-    """Check the names of the data set, the SRF and the protocol, and what the protocol fixes.
+    """Check the names of methods, data set, SRF and protocol, and the values that the protocol fixes.
 
     Raises:
-        UnknownNameError: One of them is unknown; the message lists those that there are.
-        ParamsError: The PSF contradicts itself, or the parameters the protocol.
+        UnknownNameError: One of them is unknown; the message lists the known ones.
+        ParamsError: The PSF contradicts itself, or the parameters the protocol; a method lacks the HR-MSI that it fuses.
         MissingInputError: degradation.srf names a table that is not there.
     """
     from hsipipe.datasets.catalogue import DATASETS
@@ -22,3 +25,34 @@ def check_names(params: Params) -> None:
     if params.degradation.srf not in (None, MEASURED):
         srf_identity(params.degradation.srf)
     check_pins(params.protocol, dataset=params.dataset, split=params.split, degradation=params.degradation)
+    _check_fusion(params)
+    candidates(params)
+
+
+def check_settings(params: Params) -> None:
+    """Check the settings of every compared method and of its autoencoder; imports their networks.
+
+    Raises:
+        ParamsError: A key is unknown, missing or does not fit; the message names it.
+    """
+    for name in params.compare:
+        method_settings(params, name)
+        if (autoencoder := entry(name).autoencoder) is not None:
+            gae_settings(params, autoencoder)
+
+
+def _check_fusion(params: Params) -> None:
+    """Refuse methods that fuse without an HR-MSI, or in another task than super-resolution."""
+    fusing = [name for name in params.compare if entry(name).fuses]
+    if not fusing:
+        return
+    if params.degradation.srf is None:
+        raise ParamsError(
+            f"compare lists {fusing[0]}, which fuses the LR-HSI with an HR-MSI, but degradation.srf is null: set it to a "
+            f"sensor, a table, or measured; or take {', '.join(fusing)} out of compare."
+        )
+    if params.degradation.task != SUPER_RESOLUTION:
+        raise ParamsError(
+            f"compare lists {fusing[0]}, which fuses two images and is for degradation.task super-resolution, got "
+            f"{params.degradation.task}; take {', '.join(fusing)} out of compare."
+        )

@@ -1,11 +1,14 @@
 """Where the project is, and what the stages may put where."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from hsipipe.errors import MissingInputError
+from hsipipe.methods.catalogue import candidates, entry
 from hsipipe.params import Params, load_params
 from hsipipe.restoration import TASKS
+from tasks.running.rows import Row
 
 PARAMS = "params.yaml"
 METRICS = "reports/metrics.json"
@@ -37,17 +40,25 @@ def summary_path(stage: str) -> str:
     return f"reports/stages/{stage}.json"
 
 
-def curve_path(stage: str) -> str:
-    """Where a training stage writes its curve, relative to the root; DVC plots it."""
-    return f"reports/curves/{stage}.csv"
+def curve_path(stage: str, item: str) -> str:
+    """Where a training stage writes its curve, relative to the root; DVC plots those of the methods."""
+    return f"reports/{'autoencoders' if stage == 'train_gae' else 'curves'}/{item}.csv"
+
+
+def curves(root: Path, methods: Sequence[str]) -> dict[str, Path]:
+    """The training curves of methods, and of the autoencoders of the latent ones, by their title."""
+    found = [entry(Row.parse(name).method).autoencoder for name in methods]
+    used = dict.fromkeys(name for name in found if name is not None)
+    paths = {f"autoencoder {name}": root / curve_path("train_gae", name) for name in used}
+    return paths | {name: root / curve_path("train", Row.parse(name).trained) for name in methods}
 
 
 def model_name(params: Params) -> str:
     """Name of the registered model and of the MLflow experiment."""
     degradation = params.degradation
     name = f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
-    # Of its own: who loads a model of single images has no HR-MSI to give.
-    return f"{name}-fusion" if params.model.fuses else name
+    # Another name: a consumer of a single-image model has no HR-MSI to give.
+    return f"{name}-fusion" if any(entry(method).fuses for method in candidates(params)) else name
 
 
 def own_model_name(root: Path) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss, smooth_l1_loss
 
+from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
@@ -23,7 +24,6 @@ from hsipipe.methods.moments import moments
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
-from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import Draws
 from hsipipe.storage.manifest import digest
 
@@ -239,9 +239,7 @@ class Dmgasr(nn.Module, Trainable):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build a model without trained weights."""
         net = LatentNet.from_config(config["net"])
-        method = cls(
-            GroupAutoencoder.from_config(config["gae"]), net, sampling=SamplingParams.saved(config["sampling"])
-        )
+        gae, sampling = GroupAutoencoder.from_config(config["gae"]), SamplingParams.saved(config["sampling"])
         # Models were once saved without the name of their entry.
         first = "dmgasr" if net.objective == "diffusion" else "dmgasr-regression"
         return cls(gae, net, sampling=sampling).named(config.get("name", first))

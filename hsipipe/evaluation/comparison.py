@@ -1,0 +1,179 @@
+"""One table out of the scores of several methods."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsipipe.artifacts import Scores
+from hsipipe.errors import DataError, FileFormatError, MissingInputError
+from hsipipe.evaluation.verdicts import judge
+from hsipipe.protocols import require_same
+from hsipipe.protocols.metrics import METRICS
+
+Values = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """The scores of a row: of one training, or of several that differ in their seed alone.
+
+    Attributes:
+        name: Name of the row.
+        runs: The tree of ``scores.json`` of each seed.
+    """
+
+    name: str
+    runs: Sequence[Mapping[str, Any]]
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The scores of the seed of the settings."""
+        return self.runs[0]
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """The scores of a method.
+
+    Raises:
+        MissingInputError: The folder holds none.
+        FileFormatError: They are no JSON.
+    """
+    path = folder / Scores.FILE
+    try:
+        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"No {path.name} in {folder}; run the stage evaluate.") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is not JSON ({error}); run the stage evaluate again.") from error
+    return tree
+
+
+def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
+    """Put the scores of all rows into one tree.
+
+    Args:
+        rows: In the order of the table; gains are measured from the first.
+
+    Returns:
+        The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
+        last), ``scenes``, ``spread`` (standard deviation over seeds, with K - 1 in its denominator), ``seeds``,
+        ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``test_set``, ``protocol``, ``verdicts``.
+
+    Raises:
+        DataError: Two rows follow different protocols, or were scored on different scenes.
+    """
+    frame = rows[0].first
+    for row in rows:
+        for run in row.runs:
+            require_same(run["protocol"], frame["protocol"])
+            if run["test_set"] != frame["test_set"]:
+                raise DataError(
+                    f"{row.name} and {rows[0].name} were scored on different scenes; evaluate both again."
+                )
+    scenes: dict[str, dict[str, Values]] = {scene: {} for scene in frame["scenes"]}
+    kinds: dict[str, str] = {}
+    spread: dict[str, Values] = {}
+    for row in rows:
+        for name, kind in row.first["kinds"].items():
+            key = row.name if kind == "method" else name
+            if key in kinds:  # two rows of one autoencoder have the same ceilings
+                continue
+            kinds[key] = kind
+            for scene, values in scenes.items():
+                values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
+            if kind == "method" and len(row.runs) > 1:
+                spread[key] = _deviation([_mean(_of_scenes(run, _key(run, name, kind))) for run in row.runs])
+    ordered = sorted(kinds, key=lambda name: kinds[name] == "ceiling")
+    models: dict[str, dict[str, Any]] = {}
+    for name in ordered:
+        models[name] = {**_mean([values[name] for values in scenes.values()]), "kind": kinds[name]}
+        models[name]["nfe"] = next(iter(scenes.values()))[name]["nfe"]
+    tree: dict[str, Any] = {
+        "baseline": rows[0].name,
+        "models": models,
+        "scenes": scenes,
+        "spread": spread,
+        "seeds": {row.name: len(row.runs) for row in rows if len(row.runs) > 1},
+        "gain_db": _gains(models, rows[0].name),
+        "descriptions": {row.name: row.first["description"] for row in rows},
+        "trained": [row.name for row in rows if row.first["trained"]],
+        "validation": {row.name: row.first["val_mpsnr_db"] for row in rows if "val_mpsnr_db" in row.first},
+        "test_set": frame["test_set"],
+        "protocol": frame["protocol"],
+    }
+    uncertainty = {row.name: row.first["uncertainty"] for row in rows if "uncertainty" in row.first}
+    tree |= {"uncertainty": uncertainty} if uncertainty else {}
+    tree["verdicts"] = [verdict.text for verdict in judge(tree)]
+    return tree
+
+
+def as_markdown(metrics: Mapping[str, Any]) -> str:
+    """The table in Markdown, with the deviation over seeds where there is one."""
+    columns = [metric for metric in METRICS if any(metric.key in row for row in metrics["models"].values())]
+    lines = [["", *(f"{column.title} {column.unit}".strip() for column in columns)], ["---"] * (len(columns) + 1)]
+    for name, row in metrics["models"].items():
+        deviation = metrics.get("spread", {}).get(name, {})
+        lines.append([name, *(with_spread(column, row, deviation) for column in columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def as_csv(metrics: Mapping[str, Any]) -> str:
+    """The table with all digits; an empty cell where there is no finite number."""
+    columns = [metric.key for metric in METRICS]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "kind", *columns, *(f"{key}_std" for key in columns)])
+    for name, row in metrics["models"].items():
+        deviation = metrics.get("spread", {}).get(name, {})
+        cells = [row.get(key) for key in columns] + [deviation.get(key) for key in columns]
+        writer.writerow([name, row["kind"], *("" if value is None else value for value in cells)])
+    return text.getvalue()
+
+
+def with_spread(column: Any, row: Mapping[str, Any], deviation: Mapping[str, Any]) -> str:
+    """A cell, such as ``41.28±0.08``."""
+    value, std = row.get(column.key), deviation.get(column.key)
+    text: str = column.text(value)
+    # Times differ by the machine's other work, and evaluations not at all.
+    if value is None or std is None or column.sign == 0:
+        return text
+    return f"{value:.{column.digits}f}±{std:.{column.digits}f}"
+
+
+def _key(run: Mapping[str, Any], name: str, kind: str) -> str:
+    return str(run["name"]) if kind == "method" else name
+
+
+def _of_scenes(run: Mapping[str, Any], name: str) -> list[Values]:
+    return [values[name] for values in run["scenes"].values()]
+
+
+def _mean(rows: Sequence[Mapping[str, float | None]]) -> Values:
+    return {key: _number([row[key] for row in rows], np.mean) for key in rows[0]}
+
+
+def _deviation(rows: Sequence[Mapping[str, float | None]]) -> Values:
+    return {key: _number([row[key] for row in rows], lambda values: np.std(values, ddof=1)) for key in rows[0]}
+
+
+def _number(values: Sequence[float | None], reduce: Any) -> float | None:
+    if any(value is None for value in values):
+        return None
+    result = float(reduce([float(value) for value in values if value is not None]))
+    return result if math.isfinite(result) else None
+
+
+def _gains(models: Mapping[str, Mapping[str, Any]], baseline: str) -> dict[str, float | None]:
+    start = models[baseline]["mpsnr_db"]
+    return {
+        name: None if None in (start, row["mpsnr_db"]) else row["mpsnr_db"] - start
+        for name, row in models.items()
+        if name != baseline
+    }

@@ -1,0 +1,227 @@
+"""Score a method on every whole test scene, the same way for all of them."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.artifacts import DegradedPairs, Pair, Scores
+from hsipipe.errors import DataError
+from hsipipe.evaluation.calibration import predicted_error, summary
+from hsipipe.evaluation.evidence import SceneEvidence
+from hsipipe.evaluation.metrics import band_mse, mpsnr_db
+from hsipipe.evaluation.scoring import score
+from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.methods.base import Ceiling, Method, Trainable
+from hsipipe.methods.pca_ceiling import PcaCeiling
+from hsipipe.methods.super_resolver import SpreadResolver
+from hsipipe.params import SamplingParams
+from hsipipe.progress import progress
+from hsipipe.protocols import Protocol
+
+Prediction = NDArray[np.floating[Any]]
+
+_WARM_UP = 8
+"""Edge in LR pixels of the corner that warms up; its time counts for nothing."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The method or a ceiling of it, in one test scene after another."""
+
+    name: str
+    method: Method
+    sampling: SamplingParams
+    ceiling: Ceiling | None = None
+
+    def predict(self, pair: Pair) -> tuple[Prediction, Prediction | None]:
+        """Prediction (C, H, W), and the standard deviation of its samples where there are several.
+
+        A method gets the observations alone; only a ceiling gets the truth.
+        """
+        method, msi = self.method, pair.msi if self.method.FUSES else None
+        tile, overlap = self.sampling.tile, self.sampling.overlap
+        if self.ceiling is not None:
+            return self.ceiling(pair.lr, msi, pair.hr), None
+        if method.WHOLE_SCENE:
+            return method.predict(pair.lr[None], msi=None if msi is None else msi[None])[0], None
+        if isinstance(method, SpreadResolver) and method.samples > 1:
+            return predict_scene_with_spread(method, pair.lr, msi=msi, tile=tile, overlap=overlap)
+        return predict_scene(method, pair.lr, msi=msi, tile=tile, overlap=overlap), None
+
+
+def score_method(
+    method: Method,
+    pairs: DegradedPairs,
+    out: Path,
+    *,
+    row: str,
+    sha256: str,
+    protocol: Protocol,
+    sampling: SamplingParams,
+) -> dict[str, Any]:
+    """Predict and score the test scenes, and write the scores and the report's pictures into `out`.
+
+    Args:
+        method: As it predicts, see :meth:`hsipipe.methods.base.Method.prepared`.
+        pairs: Test, validation and, for the PCA ceiling, training scenes.
+        out: Existing empty folder; gets ``scores.json`` and one .npz a scene.
+        row: Name of the method's row.
+        sha256: Digest of the model's folder.
+        protocol: The frame that the pairs were made in.
+        sampling: Tiles of whole scenes.
+
+    Returns:
+        The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``, ``fuses``, ``kinds``
+        and ``scenes`` of the method's row and of its ceilings, ``test_set``, ``protocol``; ``val_mpsnr_db`` of a
+        trained method, ``uncertainty`` of one of several samples. A value that is not finite is None.
+
+    Raises:
+        DataError: No test scene, no HR-MSI for a method that fuses, or a row that cannot be scored.
+    """
+    names = pairs.names("test")
+    if not names:
+        raise DataError("There is no test scene, expected at least one; check the group split in params.yaml.")
+    ceilings = _ceilings(method, pairs)
+    rows = [_Row(row, method, sampling), *(_Row(name, method, sampling, it) for name, it in ceilings.items())]
+    response = pairs.response() if method.FUSES else None
+    scenes: dict[str, dict[str, dict[str, float]]] = {}
+    test_set, calibration = [], []
+    with progress(f"evaluate {row}", len(names) * len(rows)) as advance:
+        for name in names:
+            pair = pairs.read("test", name)
+            _require_msi(method, pair)
+            if not scenes:
+                _warm_up(rows, pair, scale=protocol.scale)
+            scenes[name] = {}
+            for each in rows:
+                prediction, spread, scenes[name][each.name] = _score_scene(each, pair, protocol, response)
+                if each.ceiling is None:
+                    evidence = SceneEvidence.of(pair, [prediction], {} if spread is None else {0: spread})
+                    evidence.save(out / f"{name}.npz")
+                    calibration.append(evidence.calibration)
+                advance(note=f"{name}: {each.name}")
+            test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair)})
+    tree = {
+        "name": row,
+        "sha256": sha256,
+        "description": method.DESCRIPTION,
+        "trained": isinstance(method, Trainable),
+        "fuses": method.FUSES,
+        "kinds": {each.name: "method" if each.ceiling is None else "ceiling" for each in rows},
+        "scenes": scenes,
+        "test_set": test_set,
+        "protocol": protocol.as_json(),
+        **({"val_mpsnr_db": _validate(method, pairs, sampling)} if isinstance(method, Trainable) else {}),
+        **_uncertainty(method, np.sum(calibration, axis=0)),
+    }
+    tree = finite(tree)
+    (out / Scores.FILE).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+    return cast(dict[str, Any], tree)
+
+
+def _ceilings(method: Method, pairs: DegradedPairs) -> dict[str, Ceiling]:
+    """The bounds of a method; with them the PCA of as many numbers, fitted on the training scenes."""
+    bounds = dict(method.ceilings())
+    if not bounds or method.components is None:
+        return bounds
+    # Groups that overlap can hold more latent channels than there are bands: k is then the number of bands.
+    pca = PcaCeiling.fit_training(pairs, method.components)
+    return {f"pca-{pca.k}-ceiling": lambda lr, msi, hr: pca.reconstruct(hr), **bounds}
+
+
+def _validate(method: Method, pairs: DegradedPairs, sampling: SamplingParams) -> float:
+    """MPSNR in dB, mean over the whole validation scenes, predicted as whole scenes are in use.
+
+    The patches of the training's own validation are no substitute: methods differ at a border, which a small patch has
+    much of and a scene little.
+    """
+    names = pairs.names("val")
+    if not names:
+        raise DataError("There is no validation scene, expected at least one; check the group split in params.yaml.")
+    values = []
+    for name in names:
+        pair = pairs.read("val", name)
+        sr, _ = _Row(name, method, sampling).predict(pair)
+        values.append(mpsnr_db(band_mse(sr.clip(0, 1), pair.hr)))
+    return float(np.mean(values))
+
+
+def _uncertainty(method: Method, calibration: NDArray[np.float64]) -> dict[str, Any]:
+    if not (isinstance(method, SpreadResolver) and method.samples > 1):
+        return {}
+    return {"uncertainty": summary(calibration[0], samples=method.samples)}
+
+
+def _require_msi(method: Method, pair: Pair) -> None:
+    if method.FUSES and pair.msi is None:
+        raise DataError(
+            f"{method.name} fuses the LR-HSI with an HR-MSI, and the pairs have none; set degradation.srf to a sensor, "
+            "a table, or measured; or take it out of compare."
+        )
+
+
+def _warm_up(rows: list[_Row], pair: Pair, *, scale: int) -> None:
+    """Predict a corner once: a first call allocates and picks kernels, which is no scene's time."""
+    if min(pair.lr.shape[1:]) < _WARM_UP:
+        return
+    low, high = (np.s_[:, :edge, :edge] for edge in (_WARM_UP, _WARM_UP * scale))
+    msi = None if pair.msi is None else pair.msi[high]
+    corner = replace(pair, hr=pair.hr[high], lr=pair.lr[low], msi=msi)
+    for row in rows:
+        row.predict(corner)
+
+
+def _score_scene(
+    row: _Row, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None
+) -> tuple[Prediction, Prediction | None, dict[str, float]]:
+    """The row's prediction of a scene, its predicted error, and its metrics."""
+    started = time.perf_counter()
+    prediction, spread = row.predict(pair)
+    seconds = time.perf_counter() - started
+    low, high = protocol.conventions.prediction_range
+    prediction = np.clip(prediction, low, high)
+    try:
+        values = score(
+            prediction,
+            pair.hr,
+            protocol.scale,
+            lr=pair.lr,
+            psf=protocol.psf,
+            ergas_ratio=protocol.ergas_ratio,
+            msi=pair.msi if row.method.FUSES else None,
+            response=response,
+        )
+    except DataError as error:
+        raise DataError(f"{row.name} on {pair.name}: {error}") from error
+    samples = row.method.samples if isinstance(row.method, SpreadResolver) else 1
+    expected = None if spread is None else predicted_error(spread, samples)
+    nfe = 0 if row.ceiling is not None else row.method.nfe
+    return prediction, expected, {**values, "seconds_per_image": seconds, "nfe": nfe}
+
+
+def finite(tree: Any) -> Any:
+    """The same tree with None for every number that JSON has no word for."""
+    if isinstance(tree, Mapping):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [finite(value) for value in tree]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return None
+    return tree
+
+
+def pair_digest(pair: Pair) -> str:
+    """Sha256 of shapes and values of truth and input: the same test scene, whatever its file."""
+    digest = hashlib.sha256()
+    for array in (pair.hr, pair.lr):
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,34 @@
+"""Stage: one table of all methods."""
+
+import json
+import shutil
+
+from hsipipe.artifacts import Comparison, Scores
+from tasks.running.project import METRICS
+from tasks.stage import StageRun, stage
+
+
+@stage(reads=("compare", "seeds", "steps"))
+def compare(run: StageRun, scores: list[Scores]) -> Comparison:
+    """Write the numbers into ``reports/metrics.json``, and the table as Markdown, CSV and figure."""
+    from hsipipe.evaluation.comparison import RowScores, as_csv, as_markdown, compare_scores, read_scores
+    from hsipipe.evaluation.figures import method_dots, save
+    from tasks.running.rows import table_rows
+
+    of_row = {score.path.name: score for score in scores}
+    for stale in Scores.in_project(run.root).path.iterdir():
+        # DVC leaves the outputs of a stage that is no more; the folder is an input of this stage.
+        if stale.name not in of_row:
+            shutil.rmtree(stale)
+    rows = [
+        RowScores(name, [read_scores(of_row[row.name].path) for row in group])
+        for name, group in table_rows(run.params).items()
+    ]
+    metrics = compare_scores(rows)
+    (run.out / "table.md").write_text(as_markdown(metrics), encoding="utf-8")
+    (run.out / "table.csv").write_text(as_csv(metrics), encoding="utf-8")
+    save(method_dots(metrics), run.out / "methods.png")
+    run.log_figure(run.out / "methods.png")
+    run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
+    gains = {f"gain_db.{name}": gain for name, gain in metrics["gain_db"].items() if gain is not None}
+    return run.finish(Comparison, gains)
