@@ -1,8 +1,8 @@
-"""Whether the chunks of a Zarr store from a stranger unpack to what its metadata says, and to no more.
+"""Check that the chunks of an untrusted Zarr store unpack to the sizes in its metadata.
 
-Decoders believe a compressed chunk: a few hundred bytes can unpack to gigabytes before anybody compares their number
-with the shape of a chunk. Here the compressors are asked for the size, or unpacked piece by piece, and little else than
-what people use is let through.
+Decoders trust a compressed chunk: a few hundred bytes can unpack to gigabytes before the result is compared with the
+shape of the chunk. Here the size is read from the header of the compressed data, or counted by unpacking in steps.
+Only the common compressors are accepted.
 """
 
 import gzip
@@ -25,28 +25,28 @@ _COMPRESSORS = ("blosc", "gzip", "zlib", "zstd")
 
 
 def forget_consolidated(store: Path) -> None:
-    """Remove what a store says twice, so that each node has one truth; it is changed in place."""
+    """Remove consolidated metadata, which may contradict those of the nodes; the store is changed in place."""
     (store / ".zmetadata").unlink(missing_ok=True)
     path = store / "zarr.json"
     if path.is_file():
         try:
             tree = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise FileFormatError("zarr.json is no JSON; the store seems damaged") from error
+            raise FileFormatError("zarr.json is not JSON; the store is damaged") from error
         if isinstance(tree, dict) and tree.pop("consolidated_metadata", None) is not None:
             path.write_text(json.dumps(tree), encoding="utf-8")
 
 
 def check_chunks(store: Path, *, most_bytes: int) -> None:
-    """Check every chunk of a store whose metadata were checked.
+    """Check every chunk of a store that passed :func:`~hsipipe.formats.zarr_safety.check_store`.
 
     Args:
-        store: Its folder; without consolidated metadata.
-        most_bytes: Largest chunk, unpacked.
+        store: Folder of the store, without consolidated metadata.
+        most_bytes: Largest unpacked chunk in bytes.
 
     Raises:
-        FileFormatError: A chunk unpacks to more than its array says, or the array is packed in another way than by one
-            of the usual compressors.
+        FileFormatError: A chunk unpacks to more bytes than its array states, or the array does not use one of the
+            accepted compressors.
     """
     for path in sorted(store.rglob("*")):
         if path.name not in (".zarray", "zarr.json") or not path.is_file():
@@ -56,23 +56,25 @@ def check_chunks(store: Path, *, most_bytes: int) -> None:
             name = path.parent.relative_to(store).as_posix()
             limit = chunk_bytes(tree, name)
             if limit > most_bytes:
-                raise FileFormatError(f"the array {name!r} claims chunks of {limit} bytes, more than {most_bytes}")
+                raise FileFormatError(
+                    f"the array {name!r} claims chunks of {limit} bytes, expected at most {most_bytes}"
+                )
             _check_files(path.parent, name, _compressor(tree, name), limit + _SLACK)
 
 
 def _compressor(tree: dict[str, Any], name: str) -> str | None:
-    """The one compressor of an array, or None."""
+    """Return the compressor of an array, or None."""
     if "codecs" in tree:
         given = [str(codec.get("name") if isinstance(codec, dict) else codec) for codec in tree["codecs"]]
         names = [codec.removeprefix("numcodecs.") for codec in given if codec not in _PLAIN]
         if names and given[-1] != "crc32c" and given[-1].removeprefix("numcodecs.") != names[0]:
-            names = given  # what lies around a compressor hides what it says
+            names = given  # a codec around a compressor hides its header
     else:
         codecs = [*(tree.get("filters") or []), tree.get("compressor")]
         names = [str(codec["id"]) for codec in codecs if codec is not None and codec["id"] != "shuffle"]
     if len(names) > 1 or not set(names) <= set(_COMPRESSORS):
         raise FileFormatError(
-            f"the array {name!r} is packed by {', '.join(names)}; send it with one of {', '.join(_COMPRESSORS)} "
+            f"the array {name!r} is compressed by {', '.join(names)}; store it with one of {', '.join(_COMPRESSORS)} "
             "and without shards"
         )
     return names[0] if names else None
@@ -85,17 +87,19 @@ def _check_files(folder: Path, name: str, compressor: str | None, limit: int) ->
             size = len(content) if compressor is None else _SIZES[compressor](content, limit)
             if size is None or size > limit:
                 raise FileFormatError(
-                    f"a chunk of the array {name!r} unpacks to more than its {limit - _SLACK} bytes, or does not say "
-                    "to how many"
+                    f"a chunk of the array {name!r} unpacks to more than its {limit - _SLACK} bytes, or does not state "
+                    "its size"
                 )
 
 
 def _of_blosc(content: bytes, limit: int) -> int | None:
-    return int(struct.unpack("<I", content[4:8])[0]) if len(content) >= 16 else 0  # shorter, it fails by itself
+    return (
+        int(struct.unpack("<I", content[4:8])[0]) if len(content) >= 16 else 0
+    )  # a shorter chunk fails in the decoder
 
 
 def _of_zstd(content: bytes, limit: int) -> int | None:
-    """The content size of the frame's header (RFC 8878, 3.1.1.1)."""
+    """Parse the content size in the frame header (RFC 8878, section 3.1.1.1)."""
     if not content.startswith(_ZSTD) or len(content) < 6:
         return None
     descriptor = content[4]
@@ -114,7 +118,7 @@ def _of_gzip(content: bytes, limit: int) -> int | None:
         with gzip.GzipFile(fileobj=BytesIO(content)) as stream:
             while size <= limit and (block := stream.read(_STEP)):
                 size += len(block)
-    except (OSError, EOFError, zlib.error):  # the decoder will say so
+    except (OSError, EOFError, zlib.error):  # the decoder reports it
         pass
     return size
 
