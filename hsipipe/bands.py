@@ -1,4 +1,4 @@
-"""How a band is called in every message and table."""
+"""Label bands in messages and tables."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 
 def band_label(index: int, wavelength_nm: Sequence[float] | NDArray[Any] | None = None) -> str:
-    """``"band 3 (420 nm)"``: people count bands from 1, as the data sets' own documents do.
+    """Return a label such as ``"band 3 (420 nm)"``, counted from 1 as in the documents of the data sets.
 
     Args:
         index: Position of the band, counted from 0.
-        wavelength_nm: Centres of all the cube's bands in nm, (C,); None, or NaN at the band: unknown.
+        wavelength_nm: Centre wavelengths of all bands in nm, (C,); None, or NaN at the band: unknown.
+
+    Example:
+        >>> band_label(2, [400.0, 410.0, 420.0])
+        'band 3 (420 nm)'
     """
     label = f"band {index + 1}"
     if wavelength_nm is None or len(wavelength_nm) <= index or not isfinite(wavelength_nm[index]):

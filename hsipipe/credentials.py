@@ -1,19 +1,19 @@
-"""What may be secret in an address or a text, and both without it.
+"""Remove credentials from addresses and texts.
 
-Addresses of servers come from the environment with users and passwords in them. Whatever shows, logs or stores an
-address, or the text of an error that may hold one, passes it through here first.
+Server addresses from the environment may contain users and passwords. Pass every address, and every error text that may
+contain one, through this module before it is shown, logged or stored.
 """
 
 import re
 from urllib.parse import urlsplit, urlunsplit
 
 HIDDEN = "***"
-# scheme://user:password@ and scheme://token@. SQLAlchemy takes any password without an @, one with a slash too; but a
-# number and a slash after the colon are a port, and an @ further on belongs to the path.
+# scheme://user:password@ and scheme://token@. SQLAlchemy accepts any password without an @, even with a slash. But a
+# number and a slash after the colon are a port, and a later @ belongs to the path.
 _USER = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^\s/?#'\"]*@|[^\s:/@]*:(?!\d{1,5}[/?#])[^\s@]*@)", flags=re.IGNORECASE
 )
-# In the query of an address, and in libpq's own form (host=... password=...).
+# In the query of an address, and in libpq's keyword form (host=... password=...).
 _ITEM = re.compile(
     r"\b(?P<name>password|passwd|sslpassword|token|access_token|api_?key|secret|sig|signature|"
     r"x-amz-(?:signature|credential|security-token)|awsaccesskeyid)=[^\s&'\"]+",
@@ -22,10 +22,10 @@ _ITEM = re.compile(
 
 
 def public(url: str) -> str:
-    """The address without what may be secret: user, password, query.
+    """Return an address without user, password and query.
 
     Args:
-        url: An address, or a path, which stays as it is.
+        url: Address, or a path, which is returned unchanged.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
@@ -33,9 +33,9 @@ def public(url: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """A text in which the credentials of addresses are replaced by ``***``; the rest stays as it is.
+    """Replace the credentials of all addresses in a text by ``***``.
 
     Args:
-        text: An address or a message that may hold several, such as the text of an error of another library.
+        text: Address, or a message that may contain several, such as the error text of another library.
     """
     return _ITEM.sub(rf"\g<name>={HIDDEN}", _USER.sub(rf"\g<scheme>{HIDDEN}@", text))

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that one ends."""
+"""End a process together with its parent, even if the parent is killed."""
 
 import ctypes
 import os
@@ -9,16 +9,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(number: signal.Signals, *, parent: int | None = None) -> None:
-    """Have the kernel send this process the signal `number` when its parent dies, even by SIGKILL.
+    """Ask the kernel to send this process a signal when its parent dies, even by SIGKILL.
 
-    Linux alone can do it; elsewhere nothing happens, and whoever calls needs a second way.
+    This works on Linux only; on other systems the call has no effect and the caller needs another means.
 
     Args:
-        number: SIGTERM to end in good order, SIGKILL where there is nothing to put in order.
-        parent: Number of the parent, where it is known; None: whoever is the parent now.
+        number: SIGTERM to end with clean-up, SIGKILL without.
+        parent: Process id of the parent; None: the current parent.
     """
     expected = os.getppid() if parent is None else parent
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != expected:  # it died before the kernel knew
+        if os.getppid() != expected:  # the parent died before the call
             os.kill(os.getpid(), number)

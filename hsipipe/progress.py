@@ -1,4 +1,4 @@
-"""Progress bars with time left; silent when nobody watches."""
+"""Progress bars with the remaining time, on terminals only."""
 
 import sys
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ _shown: ContextVar[bool] = ContextVar("shown", default=False)
 
 
 class Advance(Protocol):
-    """Moves a bar."""
+    """Advances a progress bar."""
 
     def __call__(self, n: int = 1, note: str = "", *, done: int | None = None, total: int | None = None) -> None:
-        """Move the bar by `n`, or to `done`; replace the note behind it and, where it is given, the total."""
+        """Advance the bar by `n`, or to `done`; replace its note and, if given, the total."""
         ...
 
 
 @contextmanager
 def without_progress() -> Iterator[None]:
-    """Show no bar while the body runs, for work beside which others go on in the same terminal."""
+    """Suppress bars while the body runs, for concurrent work in the same terminal."""
     token = _shown.set(True)
     try:
         yield
@@ -41,15 +41,15 @@ def without_progress() -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, total: int, *, unit: Literal["", "bytes"] = "") -> Iterator[Advance]:
-    """Show a bar on stderr while the body runs; a bar inside another one's body stays silent.
+    """Show a bar on stderr while the body runs; nested bars are not shown.
 
     Args:
-        description: What is being done.
-        total: How much there is to do.
-        unit: "bytes" shows kB, MB, GB and the speed; otherwise numbers are counts.
+        description: Label of the bar.
+        total: Number of steps, or bytes.
+        unit: "bytes" shows kB, MB, GB and the speed; otherwise the bar shows counts.
 
     Yields:
-        The function that moves the bar.
+        Function that advances the bar.
     """
     counts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
     if unit == "bytes":

@@ -1,4 +1,4 @@
-"""One registry class: a readable table of names, imported on first use."""
+"""Registry: a readable table of names whose objects are imported on first use."""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """Maps names to objects given as ``"module:attribute"``.
 
     Args:
-        kind: What the names stand for, used in messages ("dataset", "model").
+        kind: Kind of the objects in messages ("dataset", "model").
         table: Name to ``"package.module:attribute"``.
     """
 
@@ -23,7 +23,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._table = dict(table)
 
     def __getitem__(self, name: str) -> T:
-        """Import and return the object called `name`.
+        """Import and return the object `name`.
 
         Raises:
             UnknownNameError: The name is not in the table; the message lists the names.

@@ -6,13 +6,14 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, UnreachableError
 from hsipipe.processes import end_with_parent
-from tasks.catalogue import NAMES, STAGES
+from tasks.catalogue import EACH, NAMES, STAGES, as_target
 from tasks.running.exits import guarded, machine_trouble
 from tasks.running.project import METRICS, find_root, model_name
 
@@ -25,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("hsipipe").setLevel(logging.INFO)
     if options.command == "repro":
         return guarded(lambda: repro(options.targets, options.set_param))
-    return guarded(lambda: run_stage(options.command))
+    return guarded(lambda: run_stage(options.command, getattr(options, "item", "")))
 
 
-def run_stage(name: str) -> None:
+def run_stage(name: str, item: str = "") -> None:
     """Run one stage, or a chore of the retraining.
 
     It ends when whoever started it ends, and leaves its error behind for the process that called DVC.
@@ -36,7 +37,7 @@ def run_stage(name: str) -> None:
     from tasks.running.pipeline_run import UNREACHABLE, error_path
     from tasks.running.process import die_with, dvc_ancestor
 
-    work = CHORES[name][0] if name in CHORES else STAGES[name].execute
+    work = CHORES[name][0] if name in CHORES else partial(STAGES[name].execute, item)
     signal.signal(signal.SIGTERM, _terminate)
     end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
@@ -88,7 +89,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from tasks.tracking import registered_uri
 
     root = find_root()
-    dvc.run(root, targets, overrides=overrides)
+    dvc.run(root, [as_target(target) for target in targets], overrides=overrides)
     if not (root / METRICS).is_file():
         return
     console = Console()
@@ -111,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in NAMES:
-        commands.add_parser(name, help=f"run the stage {name} in this process, stale or not")
+        command = commands.add_parser(name, help=f"run the stage {name} in this process, stale or not")
+        if name in EACH:
+            command.add_argument("item", metavar=EACH[name], help=f"{EACH[name].lower()} to run it for")
     for name, (_, title) in CHORES.items():
         commands.add_parser(name, help=title)
     everything = commands.add_parser(

@@ -12,6 +12,9 @@ NAMES = ("download", "degrade", "patches", "train_gae", "latents", "train", "eva
 _ON_DEMAND = "tasks/dvc.yaml"
 """The file of the stages that run where another one needs their output."""
 
+EACH = {"train_gae": "AUTOENCODER", "latents": "AUTOENCODER", "train": "METHOD", "evaluate": "METHOD"}
+"""The stages that run once for each item."""
+
 STAGES: Registry[Stage[Any]] = Registry("stage", {name: f"tasks.{name}:{name}" for name in NAMES})
 
 

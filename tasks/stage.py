@@ -124,9 +124,7 @@ class Input:
 class Stage(Generic[R]):
     """One stage of the pipeline; see :func:`stage`."""
 
-    def __init__(
-        self, function: Callable[..., R], *, reads: tuple[str, ...], each: Each | None, trains: bool
-    ) -> None:
+    def __init__(self, function: Callable[..., R], *, reads: tuple[str, ...], each: Each | None, trains: bool) -> None:
         hints = get_type_hints(function)
         self.name = function.__name__
         self.reads, self.each, self.trains = reads, each, trains

@@ -8,8 +8,8 @@ from pathlib import Path
 import dask
 
 from hsipipe.errors import ParamsError
-from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.catalogue import load_model, saved_name
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import ModelSource, Pinned, describe
 from hsipipe.serving.server import bind, is_loopback, run, url_of

@@ -12,9 +12,9 @@ from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.pair import MsiFile, psf_of
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.methods.super_resolver import SpreadResolver, SuperResolver
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.super_resolver import SpreadResolver, SuperResolver
 
 
 def predict_file(

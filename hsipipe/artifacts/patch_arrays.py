@@ -1,8 +1,8 @@
-"""Random reading of patches, straight from the shards.
+"""Read patches in random order from the shards.
 
-Training reads every patch many times and in random order. Patches are stored uncompressed, so that a batch costs
-one copy out of the operating system's page cache, which all processes share and which gives way when memory is
-short; nothing is kept here, however large the store. A patch is checked when a process first reads it.
+Training reads every patch many times in random order. Patches are stored uncompressed, so a batch is one copy from the
+page cache of the operating system, which all processes share and which shrinks when memory is short. Patches are not
+cached here. A patch is checked when a process first reads it.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from hsipipe.errors import DataError
 from hsipipe.storage.shards import RowReader, fits_rows
 from hsipipe.storage.stores import get_array, open_store, read
 
-# Turning is slower than copying, yet few cores exhaust the memory's bandwidth with it, too.
+# Flipping is slower than copying, but a few cores still saturate the memory bandwidth.
 _THREADS = min(CPU_COUNT, 4)
 
 
 class PatchArrays:
-    """The arrays of a patch store (``<split>.zarr``), read by patch number.
+    """Arrays of a patch store (``<split>.zarr``), read by patch number.
 
-    Opened at the first access and never pickled, so that a worker process opens its own.
+    The store is opened on first access. Handles are not pickled, so each worker process opens the store itself.
 
     Args:
-        path: The store.
-        arrays: Which arrays :meth:`read` gives; those that are not needed cost nothing.
+        path: Patch store.
+        arrays: Names of the arrays that :meth:`read` returns; other arrays are not read.
     """
 
     def __init__(self, path: Path, arrays: Sequence[str] = ("hr", "lr")) -> None:
@@ -50,34 +50,34 @@ class PatchArrays:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """Attributes of the store: dataset, scale, srf, response, wavelength_nm, scenes, among others."""
+        """Return the attributes of the store, including dataset, scale, srf, response, wavelength_nm and scenes."""
         return dict(self._open().attrs)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Arrays that the store has, whether they are read or not."""
+        """Return the names of all arrays of the store."""
         return tuple(sorted(self._open().array_keys()))
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one patch of an array, (band, y, x)."""
+        """Return the shape of one patch of an array, (band, y, x)."""
         return tuple(self._array(name).shape[1:])
 
     def read(self, indices: ArrayLike, *, codes: ArrayLike | None = None) -> dict[str, NDArray[Any]]:
-        """Patches by number, in the order asked for: array name -> (B, band, y, x), contiguous.
+        """Read patches by number, in the given order: array name -> (B, band, y, x), contiguous.
 
         Args:
             indices: Patch numbers (B,).
-            codes: By which symmetry each is turned (B,), all arrays of a patch alike; None: as they are. The patches
-                are square then.
+            codes: Symmetry applied to all arrays of each patch (B,), see :func:`~hsipipe.patches.sampler.turn`;
+                requires square patches. None: no symmetry.
 
         Raises:
             DataError: A number is out of range.
-            IntegrityError: A file of the store (named) is missing or damaged.
+            IntegrityError: A file of the store is missing or damaged; the message names it.
         """
         wanted = np.asarray(indices, dtype=np.int64).ravel()
         turns = np.zeros_like(wanted) if codes is None else np.asarray(codes, dtype=np.int64).ravel()
         if len(turns) != len(wanted):
-            raise DataError(f"Each patch has a code, got {len(wanted)} patches and {len(turns)} codes.")
+            raise DataError(f"Expected one code per patch, got {len(wanted)} patches and {len(turns)} codes.")
         count = len(self)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= count):
             raise DataError(f"{self.path} has patches 0 to {count - 1}, got {wanted.min()} to {wanted.max()}.")
@@ -86,7 +86,7 @@ class PatchArrays:
     def _gather(self, name: str, wanted: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[Any]:
         array = self._array(name)
         out = np.empty((len(wanted), *array.shape[1:]), dtype=array.dtype)
-        if name not in self._readers:  # the small arrays beside the patches
+        if name not in self._readers:  # small arrays such as origin
             for position, number in enumerate(wanted.tolist()):
                 out[position] = read(array, number)
             return out
@@ -97,13 +97,13 @@ class PatchArrays:
             for position in positions.tolist():
                 row = reader.row(int(wanted[position]))
                 code = int(turns[position])
-                if code:  # straight from the file, the columns that a turn reads would be waited for one by one
+                if code:  # a transposed read of the mapped file would fault in one page per row
                     upright[...] = row
                     row = turn(upright, code)
                 out[position] = row
 
         everything = np.arange(len(wanted))
-        if not turns.any():  # one core fills the memory's bandwidth with plain copies
+        if not turns.any():  # one core saturates the memory bandwidth with plain copies
             fill(everything)
             return out
         if self._pool is None:

@@ -74,9 +74,7 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
         for run in row.runs:
             require_same(run["protocol"], frame["protocol"])
             if run["test_set"] != frame["test_set"]:
-                raise DataError(
-                    f"{row.name} and {rows[0].name} were scored on different scenes; evaluate both again."
-                )
+                raise DataError(f"{row.name} and {rows[0].name} were scored on different scenes; evaluate both again.")
     scenes: dict[str, dict[str, Values]] = {scene: {} for scene in frame["scenes"]}
     kinds: dict[str, str] = {}
     spread: dict[str, Values] = {}

@@ -79,8 +79,8 @@ def score_method(
         sampling: Tiles of whole scenes.
 
     Returns:
-        The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``, ``fuses``, ``kinds``
-        and ``scenes`` of the method's row and of its ceilings, ``test_set``, ``protocol``; ``val_mpsnr_db`` of a
+        The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``, ``fuses``,
+        ``kinds`` and ``scenes`` of the method's row and of its ceilings, ``test_set``, ``protocol``; ``val_mpsnr_db`` of a
         trained method, ``uncertainty`` of one of several samples. A value that is not finite is None.
 
     Raises:

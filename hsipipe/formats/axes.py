@@ -1,4 +1,4 @@
-"""Which axis holds the bands, where the file gives the axes no names."""
+"""Identify the band axis of an array whose axes have no names."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,27 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_BANDS = 640
-"""No imaging spectrometer whose cubes are published has more bands; images often have more columns."""
+"""Largest number of bands: no published imaging spectrometer has more, and images often have more columns."""
 _SAMPLE = 64
-"""Edge of the piece that is looked at where names and numbers do not tell."""
+"""Edge in pixels of the sample that is examined where the file stores no number of bands."""
 _FEWEST = 8
-"""Slices along an axis below which their likeness says nothing."""
+"""Smallest number of slices along an axis whose correlation is meaningful."""
 _CLEARLY = 3.0
-"""Neighbouring bands are 2 to 100 times more alike than neighbouring rows in scenes from the air; in smooth
-laboratory scenes rows and columns may be more alike than bands."""
+"""Ratio of dissimilarities that decides. Neighbouring bands of airborne scenes are 2 to 100 times more similar than
+neighbouring rows; in smooth laboratory scenes rows and columns may be more similar than bands."""
 
 
 def band_axis(values: Any, *, counts: Iterable[int] = (), images: Iterable[tuple[int, ...]] = ()) -> int:
-    """The axis of the bands in an array of rank 3.
+    """Identify the band axis of an array of rank 3.
 
     Args:
-        values: The array, NumPy or Dask.
-        counts: Numbers of bands that the file says, the most trustworthy first (its wavelengths).
-        images: Shapes of single images in the same file: masks, ground truth.
+        values: NumPy or Dask array.
+        counts: Numbers of bands stored in the file, the most reliable first (its wavelengths).
+        images: Shapes of single images in the same file, such as masks and ground truth.
 
-    Where neither settles it: a side of more than 640 is none of bands; two equal sides after the first are those of
-    the image; otherwise the last axis holds the bands, as MATLAB users keep them, unless the slices along the first
-    are by far more alike than those along both others.
+    If neither decides: an axis longer than 640 is spatial; two equal axes after the first are those of the image;
+    otherwise the last axis holds the bands, as is usual in MATLAB, unless slices along the first axis are far more
+    similar than those along both others.
+
+    Returns:
+        0, 1 or 2.
     """
     shape = values.shape
     first, middle, last = shape
@@ -52,12 +55,12 @@ def _is_first_smoother(values: Any) -> bool:
     starts = [(size - min(size, _SAMPLE)) // 2 for size in values.shape]
     piece = values[tuple(slice(start, start + _SAMPLE) for start in starts)]
     sample = np.nan_to_num(np.asarray(piece, dtype=np.float64), posinf=0.0, neginf=0.0)
-    # In a smooth image its rows are as alike as its columns; bands are alike where neither rows nor columns are.
+    # In a smooth image rows and columns are equally similar; bands are similar even where rows and columns are not.
     return _CLEARLY * _unlikeness(sample, 0) < min(_unlikeness(sample, 1), _unlikeness(sample, 2))
 
 
 def _unlikeness(sample: NDArray[np.float64], axis: int) -> float:
-    """Median over neighbouring slices of one minus their correlation; 0 where nothing varies."""
+    """Compute the median of 1 - correlation over neighbouring slices; 0 for constant slices."""
     slices = np.moveaxis(sample, axis, 0).reshape(sample.shape[axis], -1)
     slices = slices - slices.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(slices, axis=1)
@@ -66,6 +69,11 @@ def _unlikeness(sample: NDArray[np.float64], axis: int) -> float:
     if not varied.any():
         return 0.0
     return float(np.median(1 - np.einsum("ij,ij->i", slices[:-1], slices[1:])[varied] / products[varied]))
+
+
+def axis_of_count(shape: tuple[int, ...], count: int | None) -> int:
+    """Return the first axis, or the last or middle one if only that one has `count` entries."""
+    return next((axis for axis in (0, 2, 1) if shape[axis] == count), 0)
 
 
 def bands_to_front(values: Any, axis: int) -> Any:

@@ -1,6 +1,6 @@
-"""A folder with one image a band: PNGs, scaled from their bit depth to [0, 1], or TIFFs, whose values come as stored.
+"""Folder with one image per band: PNGs, scaled from their bit depth to [0, 1], or TIFFs with values as stored.
 
-The last number in a file's name is that of its band. ``x_450nm.png`` says its wavelength.
+The last number in a file name is the band number, or the wavelength in names such as ``x_450nm.png``.
 """
 
 import re
@@ -18,6 +18,7 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat, make_cube, remember
 from hsipipe.formats.cave_png import FULL_SCALE, check_png, read_band
 from hsipipe.formats.lazy import Box, Source, open_lazily
+from hsipipe.storage.stores import one_line
 
 SUFFIXES = (".png", ".tif", ".tiff")
 _NUMBER = re.compile(r"(?P<stem>.*?)(?P<number>\d+(?:[.]\d+)?)(?P<rest>[^\d]*)")
@@ -35,10 +36,10 @@ class _ImagesSource(Source):
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The images of a folder, in the order of their bands; empty: it is no folder of bands.
+    """List the images of a folder in the order of their bands; empty if it is not a folder of bands.
 
     Raises:
-        FileFormatError: A band is missing or there twice, or the names do not belong together.
+        FileFormatError: A band is missing or duplicated, or the names are not those of one cube.
     """
     named = [(match, path) for path in sorted(folder.iterdir()) if (match := _band(path))]
     if len(named) < 2 or not _is_grey(named[0][1]):
@@ -46,7 +47,9 @@ def find_images(folder: Path) -> list[Path]:
     kinds = {(match["stem"], match["rest"], path.suffix.lower()) for match, path in named}
     if len(kinds) > 1:
         names = ", ".join(sorted(f"{stem}1{rest}{suffix}" for stem, rest, suffix in kinds)[:4])
-        raise FileFormatError(f"it holds images of several kinds ({names}), expected the bands of one cube")
+        raise FileFormatError(
+            f"it holds images with different names ({names}), expected the bands of one cube; use one folder per cube"
+        )
     bands: dict[float, Path] = {}
     for match, path in named:
         number = float(match["number"])
@@ -58,19 +61,6 @@ def find_images(folder: Path) -> list[Path]:
         if missing:
             raise FileFormatError(f"the bands {', '.join(map(str, missing[:8]))} are missing; copy the folder again")
     return [bands[number] for number in sorted(bands)]
-
-
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Open a folder of bands."""
-    if variable is not None:
-        raise FileFormatError("a folder of images holds one cube and no variables")
-    files = find_images(path)
-    matches = [match for match in map(_band, files) if match]
-    cube = _read_tiffs(files) if files[0].suffix.lower() != ".png" else _read_pngs(files)
-    if _in_nm(matches[0]):
-        nm = np.array([float(match["number"]) for match in matches])
-        cube = cube.assign_coords(wavelength_nm=("band", nm, {"units": "nm", "long_name": "centre wavelength"}))
-    return cube
 
 
 def _read_pngs(files: list[Path]) -> xr.DataArray:
@@ -95,14 +85,14 @@ def _read_tiffs(files: list[Path]) -> xr.DataArray:
     cubes = []
     for file in files:
         try:
-            cubes.append(geotiff.read(file))
+            cubes.append(geotiff.FORMAT.open(file))
         except Exception as error:
-            raise FileFormatError(f"{file.name} cannot be read: {' '.join(str(error).split())}") from error
+            raise FileFormatError(f"{file.name} cannot be read: {one_line(error)}") from error
         first, last = cubes[0], cubes[-1]
         if last.shape != (1, *first.shape[1:]) or not last.coords.to_dataset().equals(first.coords.to_dataset()):
             raise FileFormatError(
-                f"{file.name} has {last.shape[0]} bands of {last.shape[1:]} pixels, expected one that lies where "
-                f"{files[0].name} does, with {first.shape[1:]} pixels"
+                f"{file.name} has {last.shape[0]} bands of {last.shape[1:]} pixels, expected one at the position "
+                f"of {files[0].name}, with {first.shape[1:]} pixels"
             )
     stack = da.concatenate([cube.data for cube in cubes])
     cube = xr.DataArray(stack, dims=cubes[0].dims, attrs=cubes[0].attrs, coords=cubes[0].coords)
@@ -119,12 +109,38 @@ def _in_nm(match: re.Match[str]) -> bool:
 
 
 def _is_grey(path: Path) -> bool:
-    """Whether an image is one band; several cubes may lie in a folder as x_1.tif, x_2.tif."""
+    """Return True if an image is one band; a folder may also hold several cubes as x_1.tif, x_2.tif."""
     try:
         with Image.open(path, formats=["PNG", "TIFF"]) as image:
             return image.mode in _GREY and getattr(image, "n_frames", 1) == 1
-    except Exception:  # not an image, or a TIFF of a kind that Pillow does not know: many bands
+    except Exception:  # not an image, or a TIFF of many bands, which Pillow does not support
         return path.suffix.lower() == ".png"
 
 
-FORMAT = CubeFormat(title="a folder of band images", read=read)
+class BandImages(CubeFormat):
+    """Folder with one grey image per band."""
+
+    title = "a folder of band images"
+    is_folder = True
+    has_variables = False
+
+    def recognises(self, path: Path) -> bool:
+        """Return True for a folder of numbered grey images.
+
+        Raises:
+            FileFormatError: As :func:`find_images`.
+        """
+        return path.is_dir() and bool(find_images(path))
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open a folder of bands lazily."""
+        files = find_images(path)
+        matches = [match for match in map(_band, files) if match]
+        cube = _read_tiffs(files) if files[0].suffix.lower() != ".png" else _read_pngs(files)
+        if _in_nm(matches[0]):
+            nm = np.array([float(match["number"]) for match in matches])
+            cube = cube.assign_coords(wavelength_nm=("band", nm, {"units": "nm", "long_name": "centre wavelength"}))
+        return cube
+
+
+FORMAT = BandImages()

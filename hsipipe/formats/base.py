@@ -1,10 +1,10 @@
-"""What a file format is, and the shape that every cube has once it is read."""
+"""Base class of the file formats, and the shape of a cube after reading."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -15,47 +15,82 @@ from hsipipe.errors import FileFormatError
 DIMS = ("band", "y", "x")
 
 
-class Reader(Protocol):
-    """Reads a file into a cube of dims (band, y, x)."""
+class CubeFormat(ABC):
+    """File format of hyperspectral cubes.
 
-    def __call__(self, path: Path, *, variable: str | None, bands: int | None) -> xr.DataArray:
-        """Read `variable` of `path`, or the only cube in it."""
-        ...
-
-
-@dataclass(frozen=True)
-class CubeFormat:
-    """One file format.
+    A subclass states its title and suffixes and implements :meth:`open`. It overrides the other methods only where
+    its files need it.
 
     Attributes:
-        title: What people call it.
-        read: Path to cube.
-        write: Cube to the (temporary) path that becomes the file; None: it is only read.
-        folder: The written thing is a folder.
+        title: Name of the format in messages.
+        suffixes: Suffixes of its files or folders in lower case.
+        saved_as: The suffixes that :meth:`save` writes; empty for a format that is only read.
+        is_folder: A cube is a folder, not a file.
+        has_variables: A file may hold several named arrays.
     """
 
-    title: str
-    read: Reader
-    write: Callable[[xr.DataArray, Path], None] | None = None
-    folder: bool = False
+    title: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    saved_as: ClassVar[tuple[str, ...]] = ()
+    is_folder: ClassVar[bool] = False
+    has_variables: ClassVar[bool] = True
+
+    def recognises(self, path: Path) -> bool:
+        """Return True if this format opens the existing file or folder `path`.
+
+        Raises:
+            FileFormatError: `path` is of this format by its name, but its contents are not.
+        """
+        return path.is_file() and path.suffix.lower() in self.suffixes
+
+    @abstractmethod
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the array `variable`, or the only cube, as dims (band, y, x).
+
+        Args:
+            path: File or folder that :meth:`recognises` accepts.
+            variable: Name of the array; None where `has_variables` is False.
+            bands: Number of bands, if known; identifies the band axis of unnamed axes.
+
+        Raises:
+            FileFormatError: The file is damaged, or holds no cube or several. Any other error of a parser is reported
+                as this one by :func:`~hsipipe.formats.open_save.open_cube`.
+        """
+
+    def save(self, cube: xr.DataArray, path: Path) -> None:
+        """Write a cube (band, y, x) to `path`, a temporary name that becomes the file when writing succeeds."""
+        raise FileFormatError(f"{self.title} is only read; save the cube in another format")
+
+    def files(self, path: Path) -> list[Path]:
+        """List all files of the cube at `path`, sorted; hidden files of a folder are not part of it."""
+        if path.is_file():
+            return [path]
+        found = [file for file in path.rglob("*") if file.is_file()]
+        return sorted(file for file in found if not any(p.startswith(".") for p in file.relative_to(path).parts))
+
+    def is_main(self, path: Path) -> bool:
+        """Return True if `path` is the file by which a listing shows the cube."""
+        return True
 
 
 def make_cube(values: Any, *, wavelength_nm: Sequence[float] | NDArray[Any] | None = None) -> xr.DataArray:
     """Wrap (band, y, x) values, a NumPy or Dask array, as a float32 cube.
 
     Raises:
-        FileFormatError: The values are no numbers, have another rank or the wavelengths another length.
+        FileFormatError: The values are not real numbers, are not of rank 3, or differ from the wavelengths in length.
     """
     if values.ndim != 3 or 0 in values.shape:
-        raise FileFormatError(f"a cube has 3 axes (band, y, x) without an empty one, got shape {values.shape}")
+        raise FileFormatError(f"a cube has 3 axes (band, y, x), none of them empty; got shape {values.shape}")
     if values.dtype.kind not in "iufb":
         raise FileFormatError(f"a cube holds real numbers, got {values.dtype}; store its magnitude or real part")
-    cube = xr.DataArray(as_float32(values), dims=DIMS).rename(None)  # Dask's name would be written into files
+    cube = xr.DataArray(as_float32(values), dims=DIMS).rename(
+        None
+    )  # the name of the Dask array would be written to files
     return cube if wavelength_nm is None else with_wavelengths(cube, wavelength_nm)
 
 
 def as_float32(values: Any) -> Any:
-    """Convert a NumPy or Dask array; what is too large for the type becomes infinite, without a warning."""
+    """Convert a NumPy or Dask array to float32; values beyond its range become infinite, without a warning."""
     if isinstance(values, np.ndarray):
         with np.errstate(over="ignore"):
             return values.astype(np.float32, copy=False)
@@ -63,10 +98,10 @@ def as_float32(values: Any) -> Any:
 
 
 def with_wavelengths(cube: xr.DataArray, wavelength_nm: Sequence[float] | NDArray[Any]) -> xr.DataArray:
-    """Attach the bands' centre wavelengths in nm.
+    """Attach the centre wavelengths of the bands in nm, (C,).
 
     Raises:
-        FileFormatError: Their number is not that of the bands.
+        FileFormatError: The number of wavelengths differs from the number of bands.
     """
     values = np.asarray(wavelength_nm, dtype=np.float64).ravel()
     if values.size != cube.sizes["band"]:
@@ -81,7 +116,7 @@ def remember(
     variable: str | None = None,
     variables: Mapping[str, tuple[int, ...]] | None = None,
 ) -> xr.DataArray:
-    """Note in ``cube.encoding`` how the file holds the cube, for people who ask what is in it.
+    """Record in ``cube.encoding`` how the file stores the cube, for ``hsipipe info`` and error messages.
 
     Args:
         cube: The cube, changed in place.
@@ -95,16 +130,16 @@ def remember(
 
 
 def pick_variable(shapes: Mapping[str, tuple[int, ...]], variable: str | None, *, hint: str = "") -> str:
-    """The variable that was asked for, or else the only (or by far the largest) one of rank 3.
+    """Pick the requested variable, or the largest one of rank 3 if none is requested.
 
     Args:
-        shapes: Of the arrays in the file. A name may be a path, ``a/b`` or ``a.b``.
-        variable: What was asked for: the whole name, its last part if that is unique, or the group
-            or struct that holds the cube.
-        hint: What the message adds when no variable has rank 3.
+        shapes: Shapes of the arrays in the file by name. A name may be a path, ``a/b`` or ``a.b``.
+        variable: Requested name: the whole name, its last part if that is unique, or the group or struct that holds
+            the cube.
+        hint: Text to append to the message when no variable has rank 3.
 
     Raises:
-        FileFormatError: There is no such variable, none of rank 3, or several of the same size.
+        FileFormatError: The variable does not exist, no variable has rank 3, or several share the largest size.
     """
     listing = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items()) or "nothing"
     if variable is not None:

@@ -1,7 +1,7 @@
-"""A scene of the CAVE data: a folder of 31 PNGs, ``<scene>_ms_01.png`` at 400 nm to ``_31.png`` at 700 nm.
+"""CAVE scene: a folder of 31 PNGs, ``<scene>_ms_01.png`` at 400 nm to ``_31.png`` at 700 nm.
 
-The bands are 16-bit grey, except those of `watercolors`, which are 8-bit RGBA with the band in each colour
-channel. Reading them all as 8 bit is a mistake that published code makes.
+The bands are 16-bit grey, except those of `watercolors`: 8-bit RGBA with the band repeated in each colour channel.
+Some published code wrongly reads all scenes as 8 bit.
 """
 
 import re
@@ -20,61 +20,46 @@ from hsipipe.formats.base import CubeFormat, make_cube, remember
 BANDS = 31
 WAVELENGTH_NM = tuple(float(nm) for nm in range(400, 701, 10))
 
+_BANDS = "[!.]*_ms_[0-9][0-9].png"
 _NAME = re.compile(r"(?P<scene>.+)_ms_(?P<band>\d{2})\.png")
 FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "RGBA": 255}
-"""Value of a PNG that means 1.0, by Pillow's name of its mode."""
+"""Value of a PNG that maps to 1.0, by Pillow's mode."""
 
 
 def find_bands(folder: Path) -> dict[int, Path]:
-    """The PNGs of a scene's folder by band number, counted from 1.
+    """List the PNGs of a scene by band number, counted from 1.
 
-    They lie in the folder, or in its only subfolder ``<scene>_ms`` with bands, as in the published archive.
+    They lie in `folder`, or in its only subfolder ``<scene>_ms`` with bands, as in the published archive.
 
     Raises:
-        DataError: A band is missing, or there are bands of two scenes.
+        DataError: A band is missing, or the folder holds bands of two scenes.
     """
     matches = _bands_in(folder) or [found for inner in folder.glob("[!.]*_ms") for found in _bands_in(inner)]
     scenes = sorted({(path.parent, match["scene"]) for match, path in matches})
     if len(scenes) > 1:
         names = ", ".join(scene for _, scene in scenes)
-        raise DataError(f"{folder} holds the bands of several scenes ({names}); name the folder of one of them.")
+        raise DataError(f"{folder} holds the bands of several scenes ({names}); give the folder of one scene.")
     scene = scenes[0][1] if scenes else folder.name.removesuffix("_ms")
     bands = {int(match["band"]): path for match, path in matches}
     missing = [str(band) for band in range(1, BANDS + 1) if band not in bands]
     if missing or len(bands) != BANDS:
         raise DataError(
             f"Scene {scene!r}: {len(bands)} bands in {folder}, expected {scene}_ms_01.png to _{BANDS}.png "
-            f"(counted from 1); missing: {', '.join(missing) or 'none, but there are more'}. "
+            f"(counted from 1); missing: {', '.join(missing) or 'none, too many files'}. "
             "Copy the scene again from the published archive."
         )
     return bands
 
 
 def _bands_in(folder: Path) -> list[tuple[re.Match[str], Path]]:
-    return [(m, p) for p in sorted(folder.glob("[!.]*_ms_[0-9][0-9].png")) if (m := _NAME.fullmatch(p.name))]
-
-
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Read a scene's folder; values in [0, 1]."""
-    if variable is not None:
-        raise FileFormatError("a folder of PNG bands holds one cube and no variables")
-    files = find_bands(path)
-    first = read_band(files[1])
-    values = np.empty((BANDS, *first.shape), dtype=np.float32)
-    for number, file in files.items():
-        band = first if number == 1 else read_band(file)
-        if band.shape != first.shape:
-            raise FileFormatError(f"{file.name} has {band.shape} pixels, the first band {first.shape}")
-        values[number - 1] = band
-    stored = np.uint8 if FULL_SCALE[check_png(files[1])[0]] == 255 else np.uint16
-    return remember(make_cube(values, wavelength_nm=WAVELENGTH_NM), dtype=stored)
+    return [(m, p) for p in sorted(folder.glob(_BANDS)) if (m := _NAME.fullmatch(p.name))]
 
 
 def read_band(path: Path) -> NDArray[np.float32]:
     """Read one band, (H, W) in [0, 1].
 
     Raises:
-        FileFormatError: The PNG is truncated, corrupt or of an unexpected kind; the message names it.
+        FileFormatError: The PNG is truncated, corrupt or of an unexpected mode; the message names it.
     """
     check_png(path)
     with _damage(path), Image.open(path, formats=["PNG"]) as image:
@@ -86,13 +71,13 @@ def read_band(path: Path) -> NDArray[np.float32]:
 
 
 def check_png(path: Path) -> tuple[str, tuple[int, int]]:
-    """Check that a PNG is whole, without decoding it; gives Pillow's mode and (H, W).
+    """Check that a PNG is complete without decoding it; return Pillow's mode and (H, W).
 
     Raises:
-        FileFormatError: It is truncated or corrupt; the message names it.
+        FileFormatError: The PNG is truncated or corrupt; the message names it.
     """
     with _damage(path), Image.open(path, formats=["PNG"]) as image:
-        image.verify()  # checks every chunk's CRC and that the end is there; load() alone does not
+        image.verify()  # checks the CRC of every chunk and the end of the file; load() alone does not
         return image.mode, (image.height, image.width)
 
 
@@ -101,9 +86,36 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error, ...
-        # Pillow's own message would say the whole path once more.
+        # Pillow's message would repeat the whole path.
         reason = "no PNG header" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-        raise FileFormatError(f"{path.name} cannot be read as PNG, it seems truncated or corrupt: {reason}") from error
+        raise FileFormatError(
+            f"{path.name} cannot be read as PNG, the file is truncated or corrupt: {reason}"
+        ) from error
 
 
-FORMAT = CubeFormat(title="a CAVE scene (PNG bands)", read=read)
+class Cave(CubeFormat):
+    """Folder of a CAVE scene, or a folder around it as in the published archive."""
+
+    title = "a CAVE scene (PNG bands)"
+    is_folder = True
+    has_variables = False
+
+    def recognises(self, path: Path) -> bool:
+        """Return True for a folder with bands, or with a subfolder ``<scene>_ms`` of bands."""
+        return any(any(path.glob(pattern)) for pattern in (_BANDS, f"*_ms/{_BANDS}"))
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Read the bands of a scene; values in [0, 1]."""
+        files = find_bands(path)
+        first = read_band(files[1])
+        values = np.empty((BANDS, *first.shape), dtype=np.float32)
+        for number, file in files.items():
+            band = first if number == 1 else read_band(file)
+            if band.shape != first.shape:
+                raise FileFormatError(f"{file.name} has {band.shape} pixels, the first band {first.shape}")
+            values[number - 1] = band
+        stored = np.uint8 if FULL_SCALE[check_png(files[1])[0]] == 255 else np.uint16
+        return remember(make_cube(values, wavelength_nm=WAVELENGTH_NM), dtype=stored)
+
+
+FORMAT = Cave()

@@ -1,6 +1,6 @@
-"""ENVI: a text header, ``x.hdr``, beside a file of plain numbers. Read lazily.
+"""ENVI: a text header, ``x.hdr``, next to a file of uncompressed numbers. Read lazily.
 
-Reflectance scale factors, gains and offsets of the header are not applied: values come as they are stored.
+Reflectance scale factors, gains and offsets of the header are not applied: values are as stored.
 """
 
 import logging
@@ -17,8 +17,9 @@ from rasterio.errors import RasterioIOError
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat, make_cube, remember
 from hsipipe.formats.georeference import attach
-from hsipipe.formats.lazy import MappedSource, one_line, open_lazily
+from hsipipe.formats.lazy import MappedSource, open_lazily
 from hsipipe.formats.wavelengths import from_texts, in_nm
+from hsipipe.storage.stores import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +32,20 @@ _FIELD = re.compile(r"^[ \t]*([^={}\n]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", re.MU
 
 
 def is_header(path: Path) -> bool:
-    """Whether a file is an ENVI header, which begins with this word."""
+    """Return True if a file begins with the word ENVI."""
     with path.open("rb") as stream:
         return stream.read(8).removeprefix(b"\xef\xbb\xbf").startswith(b"ENVI")
 
 
 def header_of(data: Path) -> Path | None:
-    """The header beside a data file, ``x.hdr`` or ``x.img.hdr``, if it has one."""
+    """Return the header next to a data file, ``x.hdr`` or ``x.img.hdr``, or None."""
     names = [data.with_suffix(suffix) for suffix in (".hdr", ".HDR")] if data.name else []
     names += [data.with_name(data.name + suffix) for suffix in (".hdr", ".HDR")]
     return next((path for path in names if path != data and path.is_file() and is_header(path)), None)
 
 
 def data_of(header: Path) -> Path | None:
-    """The data file beside a header, if it has one."""
+    """Return the data file next to a header, or None."""
     stem = header.with_suffix("")
     own = stem.suffix.lower() in SUFFIXES[1:]  # x.img.hdr
     suffixes = [] if own else [case(suffix) for suffix in SUFFIXES[1:] for case in (str.lower, str.upper)]
@@ -52,44 +53,35 @@ def data_of(header: Path) -> Path | None:
     return next((path for path in names if path.is_file() and path != header), None)
 
 
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Open the cube of a header or of the data file beside it."""
-    if variable is not None:
-        raise FileFormatError("an ENVI file holds one cube and no variables")
-    if path.suffix.lower() == ".hdr":
-        header_path, data = path, data_of(path)
-        if data is None:
-            stem = path.with_suffix("")
-            raise FileFormatError(
-                f"there is no data file beside this header; expected {stem.name} with one of the endings "
-                f"{', '.join(filter(None, SUFFIXES))} or none"
-            )
-    else:
-        found = header_of(path)
-        if found is None:
-            raise FileFormatError(f"there is no ENVI header beside it; expected {path.with_suffix('.hdr').name}")
-        header_path, data = found, path
-    header = read_header(header_path)
-    cube = _values(header, data)
-    cube = _with_bands(cube, header)
-    if "map info" in header or "coordinate system string" in header:
-        cube = _with_position(cube, data)
-    return remember(cube, dtype=_dtype(header))
+def _pair(path: Path) -> tuple[Path, Path]:
+    """Return header and data file by the path of either."""
+    if path.suffix.lower() != ".hdr":
+        header = header_of(path)
+        if header is None:
+            raise FileFormatError(f"there is no ENVI header next to it; expected {path.with_suffix('.hdr').name}")
+        return header, path
+    data = data_of(path)
+    if data is None:
+        raise FileFormatError(
+            f"there is no data file next to this header; expected {path.with_suffix('').name} with one of the suffixes "
+            f"{', '.join(filter(None, SUFFIXES))} or none"
+        )
+    return path, data
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """The fields of a header; names in lower case, lists with their braces.
+    """Parse the fields of a header; names in lower case, lists with their braces.
 
     Raises:
-        FileFormatError: It is no ENVI header.
+        FileFormatError: The file is not an ENVI header.
     """
     if not is_header(path):
-        raise FileFormatError(f"{path.name} is no ENVI header, it does not begin with ENVI")
-    # Descriptions come in any encoding.
+        raise FileFormatError(f"{path.name} is not an ENVI header, it does not begin with ENVI")
+    # Descriptions may be in any encoding.
     lines = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     content = "\n".join(line for line in lines if not line.lstrip().startswith(";"))
     fields = {re.sub(r"\s+", " ", name).lower(): value.strip() for name, value in _FIELD.findall(content)}
-    return {name: value for name, value in fields.items() if value.strip("{} \n\t")}  # an empty list says nothing
+    return {name: value for name, value in fields.items() if value.strip("{} \n\t")}  # an empty list is no value
 
 
 def _values(header: Header, data: Path) -> xr.DataArray:
@@ -102,7 +94,7 @@ def _values(header: Header, data: Path) -> xr.DataArray:
     if got < expected:
         raise FileFormatError(
             f"{data.name} has {got} bytes, expected {expected} by its header ({rows} lines, {columns} samples, "
-            f"{bands} bands of {dtype.itemsize} bytes after {offset}); it seems incomplete, copy it again"
+            f"{bands} bands of {dtype.itemsize} bytes after {offset}); the file is incomplete, copy it again"
         )
     n = dtype.itemsize
     # Bytes to the next band, row and column.
@@ -118,7 +110,7 @@ def _values(header: Header, data: Path) -> xr.DataArray:
     cube = make_cube(values)
     ignored = header.get("data ignore value", "").strip("{} ")
     if ignored:
-        # Compared as stored: a whole number need not survive as float32.
+        # Compare as stored: float32 does not represent every integer.
         cube = cube.where(xr.DataArray(values != _number("data ignore value", ignored), dims=cube.dims))
     return cube
 
@@ -131,7 +123,7 @@ def _with_bands(cube: xr.DataArray, header: Header) -> xr.DataArray:
         cube.attrs["reflectance_scale_factor"] = _number("reflectance scale factor", scale)
     if "bbl" in header:
         cube.attrs["bad_bands"] = (np.flatnonzero(_numbers(header, "bbl", count) == 0) + 1).tolist()
-    if units.casefold() == "index":  # the axis is no wavelength
+    if units.casefold() == "index":  # the axis is not a wavelength
         return cube
     nm = None
     if "wavelength" in header:
@@ -155,7 +147,7 @@ def _with_position(cube: xr.DataArray, data: Path) -> xr.DataArray:
         with open_raster(str(data.absolute()), driver="ENVI") as raster:
             return attach(cube, crs=raster.crs, transform=None if raster.transform.is_identity else raster.transform)
     except RasterioIOError as error:  # GDAL is stricter with headers, for example with a byte order mark
-        logger.warning("%s: its position is left out, GDAL cannot read it: %s", data, one_line(error))
+        logger.warning("%s: the position is skipped, GDAL cannot read it: %s", data, one_line(error))
         return cube
 
 
@@ -187,7 +179,7 @@ def _whole(header: Header, name: str, *, least: int, default: int | None = None)
     except ValueError:
         value = least - 1
     if value < least:
-        raise FileFormatError(f"{name} is {header[name]!r}, expected a whole number of at least {least}")
+        raise FileFormatError(f"{name} is {header[name]!r}, expected an integer of at least {least}")
     return value
 
 
@@ -210,4 +202,45 @@ def _list(value: str) -> list[str]:
     return words[:-1] if words and not words[-1] else words
 
 
-FORMAT = CubeFormat(title="ENVI", read=read)
+class Envi(CubeFormat):
+    """Text header with a data file next to it."""
+
+    title = "ENVI"
+    suffixes = (".hdr",)
+    has_variables = False
+
+    def recognises(self, path: Path) -> bool:
+        """Return True for a header, and for a file of any name with a header next to it.
+
+        Raises:
+            FileFormatError: The file is named as a header and is not one.
+        """
+        if not path.is_file():
+            return False
+        if path.suffix.lower() != ".hdr":
+            return header_of(path) is not None
+        if not is_header(path):
+            raise FileFormatError("not an ENVI header, it does not begin with ENVI")
+        return True
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube lazily, by the name of its header or of its data file."""
+        header_path, data = _pair(path)
+        header = read_header(header_path)
+        cube = _values(header, data)
+        cube = _with_bands(cube, header)
+        if "map info" in header or "coordinate system string" in header:
+            cube = _with_position(cube, data)
+        return remember(cube, dtype=_dtype(header))
+
+    def files(self, path: Path) -> list[Path]:
+        """List the header and the data file."""
+        return sorted(_pair(path))
+
+    def is_main(self, path: Path) -> bool:
+        """Return True for the header that belongs to its data file."""
+        data = data_of(path) if path.suffix.lower() == ".hdr" else None
+        return data is not None and header_of(data) == path
+
+
+FORMAT = Envi()

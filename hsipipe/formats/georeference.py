@@ -1,6 +1,6 @@
-"""Where a cube lies: y and x are the pixels' centres, ``spatial_ref`` holds the CRS and the transform.
+"""Georeference cubes: y and x are pixel centres, ``spatial_ref`` holds the CRS and the transform.
 
-The layout is rioxarray's, so that ``cube.rio.crs`` and its like work.
+The layout is that of rioxarray, so ``cube.rio.crs`` and similar attributes work.
 """
 
 import math
@@ -15,22 +15,22 @@ GRID = "spatial_ref"
 
 
 def attach(cube: xr.DataArray, *, crs: Any = None, transform: Affine | None = None) -> xr.DataArray:
-    """Give a cube its position.
+    """Attach a position to a cube.
 
     Args:
-        cube: With dims y and x.
-        crs: Anything that rasterio takes for a coordinate reference system; None: unknown.
-        transform: From (column, row) counted from the corner of the first pixel; None: unknown. y and x are set
-            unless it turns the image.
+        cube: Cube with dims y and x.
+        crs: Coordinate reference system in any form that rasterio accepts; None: unknown.
+        transform: Affine transform of (column, row), counted from the outer corner of the first pixel, to map
+            coordinates; None: unknown. y and x are set unless the transform rotates the image.
     """
     if crs is None and transform is None:
         return cube
-    import rioxarray  # noqa: F401  # takes a second, and adds cube.rio
+    import rioxarray  # noqa: F401  # adds cube.rio; slow to import
 
     if crs is not None:
         cube = cube.rio.write_crs(crs)
     if transform is not None:
-        step_x, turn_x, left, turn_y, step_y, top = (value + 0.0 for value in transform[:6])  # no -0.0 in texts
+        step_x, turn_x, left, turn_y, step_y, top = (value + 0.0 for value in transform[:6])  # avoid -0.0 in text
         cube = cube.rio.write_transform(Affine(step_x, turn_x, left, turn_y, step_y, top))
         if turn_x == turn_y == 0:
             y = top + step_y * (np.arange(cube.sizes["y"]) + 0.5)
@@ -41,7 +41,7 @@ def attach(cube: xr.DataArray, *, crs: Any = None, transform: Affine | None = No
 
 
 def crs_of(cube: xr.DataArray) -> Any:
-    """The coordinate reference system (rasterio's), or None."""
+    """Return the coordinate reference system as rasterio represents it, or None."""
     if GRID not in cube.coords:
         return None
     import rioxarray  # noqa: F401  # adds cube.rio
@@ -50,7 +50,7 @@ def crs_of(cube: xr.DataArray) -> Any:
 
 
 def transform_of(cube: xr.DataArray) -> Affine | None:
-    """From (column, row) to the position, by the evenly spaced y and x, or else by the stored transform."""
+    """Return the transform of (column, row) to map coordinates, from evenly spaced y and x or the stored transform."""
     if all(dim in cube.coords and cube.sizes[dim] > 1 for dim in ("y", "x")):
         y, x = (np.asarray(cube[dim].values, dtype=np.float64) for dim in ("y", "x"))
         step_y, step_x = ((axis[-1] - axis[0]) / (axis.size - 1) for axis in (y, x))
@@ -63,17 +63,17 @@ def transform_of(cube: xr.DataArray) -> Affine | None:
 
 
 def refine(cube: xr.DataArray, values: Any, *, scale: int) -> xr.DataArray:
-    """Wrap super-resolved values with the coordinates of the finer grid.
+    """Wrap super-resolved values with the coordinates of the fine grid.
 
-    Pixels keep their outer edges: the centres of the finer ones lie at (k + 1/2) / s - 1/2 of the coarser ones.
+    The outer edges are kept: fine pixel k has its centre at (k + 1/2) / s - 1/2 in coarse pixels.
 
     Args:
-        cube: LR cube (band, y, x) that the values were made from.
-        values: (band, s*y, s*x).
-        scale: The s.
+        cube: LR cube (C, h, w) that the values were predicted from.
+        values: Super-resolved values (C, s*h, s*w).
+        scale: Ratio s.
 
     Returns:
-        The values with `cube`'s wavelengths, position and attributes; ``gsd_m`` is divided by s.
+        The values with the wavelengths, position and attributes of `cube`; ``gsd_m`` is divided by s.
     """
     coords: dict[str, Any] = {
         str(name): variable.variable for name, variable in cube.coords.items() if not {"y", "x"} & set(variable.dims)
@@ -99,7 +99,7 @@ def _finer(coarse: NDArray[np.float64], scale: int, *, step: float | None) -> ND
     place = (np.arange(coarse.size * scale) + 0.5) / scale - 0.5
     if coarse.size == 1:
         return np.asarray(coarse[0] + place * (step or 0.0))
-    left = np.clip(np.floor(place).astype(int), 0, coarse.size - 2)  # the outermost lie beyond the coarse centres
+    left = np.clip(np.floor(place).astype(int), 0, coarse.size - 2)  # the outermost are extrapolated
     return np.asarray(coarse[left] + (place - left) * (coarse[left + 1] - coarse[left]))
 
 

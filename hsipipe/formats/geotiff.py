@@ -1,7 +1,7 @@
-"""TIFF with or without a position, through rasterio and rioxarray. Read lazily.
+"""GeoTIFF and plain TIFF through rasterio and rioxarray, read lazily.
 
-Bands are samples of one image, or pages of the same size as tifffile writes a stack. Pixels without data are NaN;
-a scale and an offset that GDAL would apply are applied.
+Bands are samples of one image, or pages of equal size as tifffile writes a stack. Pixels without data are NaN; the
+scale and offset of GDAL are applied.
 """
 
 import json
@@ -30,10 +30,10 @@ from hsipipe.storage.stores import rows_per_chunk
 
 _DRIVER = "GTiff"
 _MOST_BLOCK_BYTES = 2 << 30
-"""Largest tile or compressed strip; it is decoded whole, whatever part of it is wanted."""
+"""Largest tile or compressed strip in bytes; a block is always decoded whole."""
 _MOST_PAGES = 10_000
-"""Each is opened to see what it is."""
-# Attributes that a cube brings back from the tags of a file that was written here.
+"""Largest number of pages; each is opened to read its shape."""
+# Attributes of a cube that are stored as tags, and the parser of each.
 _KEPT: dict[str, Callable[[str], Any]] = {
     "units": str,
     "long_name": str,
@@ -50,7 +50,7 @@ class _RasterSource(Source):
     masked: bool
 
     def read(self, box: Box) -> NDArray[Any]:
-        """Read the box; NaN where the file says that there is no data."""
+        """Read the box; pixels that the file marks as no data are NaN."""
         bands, rows, columns = box
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with open_raster(self.name, driver=_DRIVER) as raster:
@@ -61,40 +61,17 @@ class _RasterSource(Source):
 
 @dataclass(frozen=True)
 class _Page:
-    """One image of a file: its bands, and where GDAL finds it."""
+    """One image of a file: its GDAL name and shape (band, y, x)."""
 
     name: str
     shape: tuple[int, int, int]
 
 
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Open the cube of a file."""
-    check_whole(path)
-    groups = _groups(_pages(path))
-    shapes = {name: (sum(page.shape[0] for page in pages), *pages[0].shape[1:]) for name, pages in groups.items()}
-    chosen = pick_variable(shapes, variable)
-    pages = groups[chosen]
-    arrays = [_open_page(path, page) for page in pages]
-    cube = make_cube(da.concatenate([array for array, _ in arrays]))
-    with open_raster(pages[0].name, driver=_DRIVER) as raster:
-        kind = raster.dtypes[0]
-        crs, transform, tags = raster.crs, raster.transform, raster.tags()
-        nm = _wavelengths(raster, len(cube)) if len(pages) == 1 else None
-    if nm is None:
-        nm = _of_file(tags, len(cube))
-    if nm is None and len(pages) > 1:
-        nm = from_texts([description for _, texts in arrays for description in texts])
-    cube = attach(cube, crs=crs, transform=None if transform.is_identity else transform)
-    cube.attrs.update({key: parse(tags[key]) for key, parse in _KEPT.items() if key in tags})
-    cube = cube if nm is None else with_wavelengths(cube, nm)
-    return remember(cube, dtype=kind, variable=chosen if len(groups) > 1 else None, variables=shapes)
-
-
 def check_whole(path: Path) -> None:
-    """Check that all the directories and data that a TIFF speaks of are in the file.
+    """Check that the file contains all directories and data that it refers to.
 
     Raises:
-        FileFormatError: It ends earlier.
+        FileFormatError: The file is shorter.
     """
     size = path.stat().st_size
     with tifffile.TiffFile(path) as file:
@@ -104,11 +81,13 @@ def check_whole(path: Path) -> None:
                 ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
                 end = max(end, *ends)
     if end > size:
-        raise FileFormatError(f"it has {size} bytes, its directory speaks of {end}; it seems incomplete, copy it again")
+        raise FileFormatError(
+            f"it has {size} bytes, expected {end} by its directory; the file is incomplete, copy it again"
+        )
 
 
 def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
-    """Last byte of the chain of directories as far as it can be followed; tifffile passes over a broken one."""
+    """Return the end of the chain of directories in bytes, as far as it can be followed; tifffile skips broken ones."""
     form, stream = file.tiff, file.filehandle
     end, offset, seen = 0, file.pages.first.offset, set[int]()
     while offset and offset not in seen:
@@ -130,9 +109,9 @@ def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
 
 
 def _pages(path: Path) -> list[_Page]:
-    # Absolute, so that no name can look like one of GDAL's virtual files.
+    # An absolute path cannot be mistaken for one of GDAL's virtual files.
     with open_raster(str(path.absolute()), driver=_DRIVER) as raster:
-        # GDAL lists them by name, page 10 before page 2.
+        # GDAL sorts pages by name, page 10 before page 2.
         names = sorted(raster.subdatasets, key=_page_number) or [raster.name]
         if names == [raster.name]:
             return [_Page(raster.name, (raster.count, raster.height, raster.width))]
@@ -148,7 +127,7 @@ def _page_number(name: str) -> int:
 
 
 def _groups(pages: Sequence[_Page]) -> dict[str, list[_Page]]:
-    """Images by what a person may call them: single bands of one size are one cube, any other page is its own."""
+    """Group pages into named cubes: single bands of equal size form one cube, any other page is a cube by itself."""
     groups: dict[str, list[_Page]] = {}
     single: dict[tuple[int, int, int], list[int]] = {}
     for number, page in enumerate(pages, start=1):
@@ -169,11 +148,11 @@ def _open_page(path: Path, page: _Page) -> tuple[da.Array, list[str | None]]:
             raise FileFormatError(f"a cube holds real numbers, got {kind}; store its magnitude or real part")
         masked = any(flags != [MaskFlags.all_valid] for flags in raster.mask_flag_enums)
         block = raster.block_shapes[0]
-        # An image in one strip is read row by row.
+        # GDAL reads an image in one strip row by row.
         if block != (raster.height, raster.width) and np.prod(block) * kind.itemsize > _MOST_BLOCK_BYTES:
             size = np.prod(block) * kind.itemsize
             raise FileFormatError(
-                f"it claims blocks of {size} bytes, more than {_MOST_BLOCK_BYTES}; write smaller ones"
+                f"it claims blocks of {size} bytes, expected at most {_MOST_BLOCK_BYTES}; write smaller blocks"
             )
         stored = (1 if raster.interleaving and raster.interleaving.name == "band" else page.shape[0], *block)
         scales, offsets, texts = raster.scales, raster.offsets, list(raster.descriptions)
@@ -199,7 +178,7 @@ def _wavelengths(raster: Any, count: int) -> NDArray[np.float64] | None:
         if number is None:
             return from_texts(list(raster.descriptions))
         found.append((number, units))
-    # The magnitude is judged over all bands, and by their unit where they have one.
+    # The unit, or the magnitude without one, is judged over all bands together.
     return in_nm([number for number, _ in found], found[0][1])
 
 
@@ -221,30 +200,64 @@ def _as_number(value: str | None) -> float | None:
         return None
 
 
-def write(cube: xr.DataArray, path: Path) -> None:
-    """Write the cube as float32, strip by strip, with CRS, transform and the wavelengths as tags of the bands."""
-    bands, height, width = cube.shape
-    transform = transform_of(cube)
-    profile: dict[str, Any] = {
-        "count": bands, "height": height, "width": width, "dtype": "float32", "crs": crs_of(cube),
-        "nodata": float("nan"), "compress": "deflate", "predictor": 3, "interleave": "band", "bigtiff": "if_safer",
-    }  # fmt: skip
-    if transform is not None:
-        profile["transform"] = transform
-    step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
-    with open_raster(str(path.absolute()), driver=_DRIVER, **profile) as raster:
-        raster.update_tags(**{key: _tag(cube.attrs[key]) for key in _KEPT if key in cube.attrs})
-        if "wavelength_nm" in cube.coords:
-            for band, nm in enumerate(cube["wavelength_nm"].values, start=1):
-                raster.set_band_description(band, f"{nm:g} nm")
-                raster.update_tags(band, wavelength=repr(float(nm)), wavelength_units="nm")
-        for start in range(0, height, step):
-            strip = np.ascontiguousarray(cube[:, start : start + step].values, dtype=np.float32)
-            raster.write(strip, window=Window(0, start, width, strip.shape[1]))
-
-
 def _tag(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else str(value)
 
 
-FORMAT = CubeFormat(title="GeoTIFF", read=read, write=write)
+class GeoTiff(CubeFormat):
+    """TIFF with or without a position."""
+
+    title = "GeoTIFF"
+    suffixes = (".tif", ".tiff")
+    saved_as = (".tif", ".tiff")
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube of a file lazily."""
+        check_whole(path)
+        groups = _groups(_pages(path))
+        shapes = {name: (sum(page.shape[0] for page in pages), *pages[0].shape[1:]) for name, pages in groups.items()}
+        chosen = pick_variable(shapes, variable)
+        pages = groups[chosen]
+        arrays = [_open_page(path, page) for page in pages]
+        cube = make_cube(da.concatenate([array for array, _ in arrays]))
+        with open_raster(pages[0].name, driver=_DRIVER) as raster:
+            kind = raster.dtypes[0]
+            crs, transform, tags = raster.crs, raster.transform, raster.tags()
+            nm = _wavelengths(raster, len(cube)) if len(pages) == 1 else None
+        if nm is None:
+            nm = _of_file(tags, len(cube))
+        if nm is None and len(pages) > 1:
+            nm = from_texts([description for _, texts in arrays for description in texts])
+        cube = attach(cube, crs=crs, transform=None if transform.is_identity else transform)
+        cube.attrs.update({key: parse(tags[key]) for key, parse in _KEPT.items() if key in tags})
+        cube = cube if nm is None else with_wavelengths(cube, nm)
+        return remember(cube, dtype=kind, variable=chosen if len(groups) > 1 else None, variables=shapes)
+
+    def save(self, cube: xr.DataArray, path: Path) -> None:
+        """Write the cube as float32, strip by strip, with CRS, transform, and the wavelengths as tags of the bands."""
+        bands, height, width = cube.shape
+        transform = transform_of(cube)
+        profile: dict[str, Any] = {
+            "count": bands, "height": height, "width": width, "dtype": "float32", "crs": crs_of(cube),
+            "nodata": float("nan"), "compress": "deflate", "predictor": 3, "interleave": "band", "bigtiff": "if_safer",
+        }  # fmt: skip
+        if transform is not None:
+            profile["transform"] = transform
+        step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
+        with open_raster(str(path.absolute()), driver=_DRIVER, **profile) as raster:
+            raster.update_tags(**{key: _tag(cube.attrs[key]) for key in _KEPT if key in cube.attrs})
+            if "wavelength_nm" in cube.coords:
+                for band, nm in enumerate(cube["wavelength_nm"].values, start=1):
+                    raster.set_band_description(band, f"{nm:g} nm")
+                    raster.update_tags(band, wavelength=repr(float(nm)), wavelength_units="nm")
+            for start in range(0, height, step):
+                strip = np.ascontiguousarray(cube[:, start : start + step].values, dtype=np.float32)
+                raster.write(strip, window=Window(0, start, width, strip.shape[1]))
+
+    def files(self, path: Path) -> list[Path]:
+        """List the file and the files next to it that GDAL reads as part of it."""
+        sidecars = [path.with_name(path.name + suffix) for suffix in (".aux.xml", ".msk")] + [path.with_suffix(".tfw")]
+        return sorted([path, *filter(Path.is_file, sidecars)])
+
+
+FORMAT = GeoTiff()

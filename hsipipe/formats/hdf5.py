@@ -1,7 +1,7 @@
-"""HDF5 files from outside, opened with care.
+"""HDF5, read without following references to other files.
 
-An HDF5 file may point at any other file of the machine, by external links, external storage or virtual
-data sets. Nothing here follows such a pointer.
+An HDF5 file can refer to any file of the machine by external links, external storage or virtual data sets; all are
+refused.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from hsipipe.formats.labelled import cube_of
 from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# What the library itself notes at data sets and axes.
+# Attributes that the HDF5 and NetCDF libraries add for themselves.
 _BOOKKEEPING = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
 _NO_VARIABLE = "This is a netCDF dimension but not"
 
@@ -39,24 +39,24 @@ class _Hdf5Source(Source):
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[dict[str, h5py.Dataset]]:
-    """Open a file and give its data sets of numbers by their path, ``group/name``.
+    """Open a file and list its numeric data sets by path, ``group/name``.
 
-    Groups are searched too, except ``#refs#`` and its like, in which MATLAB keeps what others point at.
+    Groups are searched, except those such as ``#refs#``, in which MATLAB stores the targets of references.
 
     Raises:
-        FileFormatError: The file links to others.
+        FileFormatError: The file links to another file.
     """
     with h5py.File(path, "r") as file:
         yield {name: entry for name, entry in walk(file) if isinstance(entry, h5py.Dataset) and _is_numeric(entry)}
 
 
 def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
-    """Every group and data set below a group, with its path from there.
+    """Iterate over all groups and data sets below a group, each with its relative path.
 
     Raises:
-        FileFormatError: There is a link.
+        FileFormatError: An entry is a soft or external link.
     """
-    # A hard link may lead back to a group that contains it.
+    # A hard link may point to a group that contains it.
     seen = {h5py.h5o.get_info(group.id).addr}
     waiting = [("", group)]
     while waiting:
@@ -65,9 +65,7 @@ def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
             name = f"{prefix}{key}"
             link = parent.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise FileFormatError(
-                    f"{name!r} is a link to another place; such files are refused, store the data itself"
-                )
+                raise FileFormatError(f"{name!r} is a link to another place; links are refused, store the data itself")
             if key.startswith("#"):
                 continue
             entry = parent[key]
@@ -79,42 +77,37 @@ def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
 
 
 def read_dataset(dataset: h5py.Dataset) -> NDArray[Any]:
-    """Read all of a data set.
+    """Read a whole data set.
 
     Raises:
-        FileFormatError: Its bytes lie in another file.
+        FileFormatError: Its values are stored in another file.
     """
     return np.asarray(_checked(dataset)[()])
 
 
 def lazy_dataset(path: Path, dataset: h5py.Dataset) -> da.Array:
-    """A Dask array over a data set; the file may be closed afterwards.
+    """Open a data set as a Dask array; the file may be closed afterwards.
 
     Raises:
-        FileFormatError: Its bytes lie in another file.
+        FileFormatError: Its values are stored in another file.
     """
     _checked(dataset)
     return open_lazily(_Hdf5Source(path, dataset.shape, dataset.dtype, dataset.name), stored=dataset.chunks, rows=False)
 
 
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Read the cube of a file, whatever its groups are called."""
-    return cube_of(read_variables(path), variable, bands)
-
-
 def read_variables(path: Path) -> dict[str, xr.Variable]:
-    """Every data set of numbers as a lazy variable, with the names of its axes where the file has them."""
+    """List the numeric data sets as lazy variables, with the names of their axes where the file has them."""
     with open_hdf5(path) as datasets:
         return {name: _variable(path, name, entry) for name, entry in datasets.items() if not _is_bare_axis(entry)}
 
 
 def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
-    """Attributes that are text or numbers; scalars as such."""
+    """Collect the attributes that are text or numbers; arrays of one value become scalars."""
     found: dict[str, Any] = {}
     for name in dataset.attrs:
         try:
             value = np.asarray(dataset.attrs[name])
-        except (OSError, TypeError, ValueError):  # of a type that h5py does not know
+        except (OSError, TypeError, ValueError):  # a type that h5py does not support
             continue
         if name in _BOOKKEEPING or value.size == 0 or value.dtype.kind not in "iufbSUO":
             continue
@@ -127,20 +120,20 @@ def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """An HDF5 text attribute, which may come as bytes."""
+    """Decode an HDF5 text attribute, which may be bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _checked(dataset: h5py.Dataset) -> h5py.Dataset:
     if dataset.external or dataset.is_virtual:
-        raise FileFormatError(f"{dataset.name!r} keeps its values in another file; store the data itself")
+        raise FileFormatError(f"{dataset.name!r} stores its values in another file; store the data itself")
     return dataset
 
 
 def _is_numeric(dataset: h5py.Dataset) -> bool:
     try:
         return dataset.shape is not None and dataset.dtype.kind in "iufb"
-    except TypeError:  # a type that NumPy has not
+    except TypeError:  # a type without an equivalent in NumPy
         return False
 
 
@@ -152,7 +145,7 @@ def _variable(path: Path, name: str, dataset: h5py.Dataset) -> xr.Variable:
     dims = tuple(_dim_name(name, dataset, axis) for axis in range(dataset.ndim))
     if len(set(dims)) < len(dims):
         dims = tuple(f"{name}_axis{axis}" for axis in range(dataset.ndim))
-    # MATLAB is column-major: its HDF5 files show the axes reversed.
+    # MATLAB is column-major: axes are reversed in its HDF5 files.
     if "MATLAB_class" in dataset.attrs:
         small = dataset.ndim != 3 and dataset.size <= MOST_AT_ONCE
         values = read_dataset(dataset) if small else lazy_dataset(path, dataset)
@@ -169,4 +162,15 @@ def _dim_name(name: str, dataset: h5py.Dataset, axis: int) -> str:
     return label or (name if dataset.ndim == 1 and dataset.is_scale else f"{name}_axis{axis}")
 
 
-FORMAT = CubeFormat(title="HDF5", read=read)
+class Hdf5(CubeFormat):
+    """HDF5 with groups of any names."""
+
+    title = "HDF5"
+    suffixes = (".h5", ".hdf5", ".he5")
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube of a file lazily."""
+        return cube_of(read_variables(path), variable, bands)
+
+
+FORMAT = Hdf5()

@@ -1,4 +1,4 @@
-"""Cubes among labelled arrays: what NetCDF, HDF5 and Zarr share."""
+"""Select a cube among labelled arrays; shared by NetCDF, HDF5 and Zarr."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,20 +45,20 @@ _ALIASES = {
     ),
 }
 _POSITIONS = ("lat", "latitude", "lon", "longitude")
-# What marks pixels without a measurement beside the two of the CF conventions, in lower case.
+# Attributes that mark pixels without data, in addition to the two of the CF conventions, in lower case.
 _NO_DATA = ("data_ignore_value", "nodata", "no_data_value", "nodata_value", "fillvalue")
 _DECODED = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
-# Said by the file about its own storage; it no longer holds for the cube.
+# Attributes that describe the storage in the file and do not apply to the cube.
 _SPENT = {*_DECODED, "grid_mapping", "coordinates", "MATLAB_class"}
 
 
 def cube_of(variables: Variables, variable: str | None, bands: int | None = None) -> xr.DataArray:
-    """The cube among variables, as dims (band, y, x), float32, with its wavelengths in nm and its position.
+    """Select the cube among variables: dims (band, y, x), float32, with its wavelengths in nm and its position.
 
-    Values follow the CF conventions: scaled and offset, NaN where nothing was measured.
+    Values follow the CF conventions: scale and offset are applied, pixels without data are NaN.
 
     Raises:
-        FileFormatError: There is no cube, or several; or its axes or the unit of its wavelengths are unclear.
+        FileFormatError: There is no cube or several, or the axes or the unit of the wavelengths are unclear.
     """
     shapes = {name: array.shape for name, array in variables.items()}
     name = pick_variable(shapes, variable)
@@ -72,7 +72,7 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
     dims = _names(stored, variables, counts=counts)
     values = _decode(name, stored)
     cube = xr.DataArray(as_float32(values), dims=dims, attrs={k: v for k, v in stored.attrs.items() if k not in _SPENT})
-    cube = cube.transpose(*DIMS).rename(None)  # Dask's name would be written into files
+    cube = cube.transpose(*DIMS).rename(None)  # the name of the Dask array would be written to files
     cube = _with_position(cube, variables, stored, dict(zip(stored.dims, dims, strict=True)))
     if found is not None and len(found) == cube.sizes["band"]:
         cube = with_wavelengths(cube, found)
@@ -80,26 +80,26 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
 
 
 def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
-    """The dataset to write for a cube, and the name of the cube in it."""
+    """Return the dataset to write for a cube, and the name of the cube in it."""
     name = str(cube.name) if cube.name else "reflectance"
     if name in cube.coords:
         name = f"{name}_values"
     dataset = cube.drop_encoding().to_dataset(name=name)
     if GRID in cube.coords:
-        dataset[name].attrs["grid_mapping"] = GRID  # by which other programs find it
+        dataset[name].attrs["grid_mapping"] = GRID  # the link that other programs follow
     return dataset, name
 
 
 def _names(stored: xr.Variable, variables: Variables, *, counts: list[int]) -> tuple[str, ...]:
-    """Which of band, y and x each axis is."""
+    """Name each axis band, y or x."""
     targets = [next((key for key, names in _ALIASES.items() if str(dim).lower() in names), "") for dim in stored.dims]
     if set(targets) == set(DIMS):
         return tuple(targets)
     if any(targets):
         raise FileFormatError(
-            f"the axes {', '.join(map(str, stored.dims))} are not clearly band, y and x; rename them to that"
+            f"the axes {', '.join(map(str, stored.dims))} are not clearly band, y and x; rename them to these names"
         )
-    # Unnamed axes: only their lengths can tell.
+    # The band axis of unnamed axes follows from their lengths.
     images = [array.shape for array in variables.values() if array.ndim == 2]
     axis = band_axis(stored.data, counts=counts, images=images)
     rest = iter(("y", "x"))
@@ -107,7 +107,7 @@ def _names(stored: xr.Variable, variables: Variables, *, counts: list[int]) -> t
 
 
 def _decode(name: str, stored: xr.Variable) -> Any:
-    """Values by the CF conventions, and NaN where another attribute says that nothing was measured."""
+    """Decode values by the CF conventions; pixels that another attribute marks as no data become NaN."""
     attrs = {key: value for key, value in stored.attrs.items() if key in _DECODED}
     attrs = {key: value for key, value in attrs.items() if np.asarray(value).dtype.kind in "iufbU"}
     plain = xr.Variable(stored.dims, stored.data, attrs)
@@ -122,7 +122,7 @@ def _decode(name: str, stored: xr.Variable) -> Any:
 def _with_position(
     cube: xr.DataArray, variables: Variables, stored: xr.Variable, renamed: Mapping[Any, str]
 ) -> xr.DataArray:
-    """Attach y, x, two-dimensional latitudes and longitudes, and the grid mapping, as far as they are there."""
+    """Attach y, x, two-dimensional latitudes and longitudes, and the grid mapping, as far as the file has them."""
     for old, new in renamed.items():
         axis = _lookup(variables, str(old))
         if new != "band" and axis is not None and axis.dims == (old,) and axis.dtype.kind in "iuf":
@@ -149,7 +149,7 @@ def _plain(array: xr.Variable) -> dict[str, Any]:
 
 
 def _with_wkt(attrs: dict[str, Any]) -> dict[str, Any]:
-    """A grid mapping's attributes with ``crs_wkt``, by which rioxarray knows the CRS."""
+    """Add ``crs_wkt``, from which rioxarray reads the CRS, to the attributes of a grid mapping."""
     if "crs_wkt" in attrs or "spatial_ref" in attrs or "grid_mapping_name" not in attrs:
         return attrs
     from pyproj import CRS

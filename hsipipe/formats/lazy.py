@@ -1,7 +1,7 @@
-"""Arrays that stay in their file until they are needed, as Dask arrays.
+"""Read arrays lazily from their files, as Dask arrays.
 
-A source opens its file for each read: it can be pickled, nothing stays open, and what a read meets in a
-damaged file comes out as :class:`FileFormatError`.
+A source opens its file for each read: it can be pickled, no file stays open, and an error in a damaged file is raised
+as :class:`FileFormatError`.
 """
 
 import os
@@ -18,22 +18,22 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError, HsipipeError
-from hsipipe.storage.stores import rows_per_chunk
+from hsipipe.storage.stores import one_line, rows_per_chunk
 
 _CHUNK_BYTES = 4 << 20
 MOST_AT_ONCE = 1 << 20
-"""Longer vectors are read only when they are needed: a small file can claim one that fills the memory."""
+"""Number of values up to which a vector is read at once. A small file can claim a vector that fills the memory."""
 Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Source:
-    """An array in a file.
+    """Array in a file.
 
     Attributes:
-        path: The file.
-        shape: Of the array.
-        dtype: Of the array.
+        path: File.
+        shape: Shape of the array.
+        dtype: Type of the array.
     """
 
     path: Path
@@ -42,11 +42,11 @@ class Source:
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """Return the number of axes."""
         return len(self.shape)
 
     def read(self, box: Box) -> NDArray[Any]:
-        """Read a box: one slice an axis, each with a start, a stop and step 1."""
+        """Read a box: one slice per axis, each with a start, a stop and step 1."""
         raise NotImplementedError
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
@@ -58,18 +58,18 @@ class Source:
             values = np.asarray(self.read(box))
         except HsipipeError:
             raise
-        except Exception as error:  # parsers of damaged files raise whatever they meet first
-            raise FileFormatError(f"{self.path} cannot be read, it seems damaged: {one_line(error)}") from error
+        except Exception as error:  # parsers of damaged files raise errors of any type
+            raise FileFormatError(f"{self.path} cannot be read, the file is damaged: {one_line(error)}") from error
         return np.asarray(values[rest])
 
 
 @dataclass(frozen=True)
 class MappedSource(Source):
-    """Plain numbers in a file, mapped into memory.
+    """Uncompressed numbers in a file, mapped into memory.
 
     Attributes:
-        offset: Byte of the first number.
-        strides: Bytes from one number to the next along each axis.
+        offset: Offset of the first number in bytes.
+        strides: Distance between neighbours along each axis in bytes.
     """
 
     offset: int
@@ -82,12 +82,12 @@ class MappedSource(Source):
 
 
 def open_lazily(source: Source, *, stored: Sequence[int] | None = None, rows: bool = True) -> da.Array:
-    """A Dask array over a source.
+    """Open a source as a Dask array.
 
     Args:
-        source: What is read.
-        stored: Shape of the chunks in the file; the array's chunks are whole multiples of them.
-        rows: The axes are (band, y, x) and a read of some rows is cheap: chunks of rows.
+        source: Array in a file.
+        stored: Shape of the chunks in the file; the chunks of the result are whole multiples of it.
+        rows: The axes are (band, y, x) and reading a range of rows is cheap: chunk by rows.
     """
     chunks: Any
     if stored is not None:
@@ -108,10 +108,10 @@ def open_lazily(source: Source, *, stored: Sequence[int] | None = None, rows: bo
 
 
 def blocks(cube: xr.DataArray) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Every value once, in pieces of bounded size that follow the file's own chunks.
+    """Iterate over a cube in blocks of bounded size, aligned with the chunks of the file.
 
     Yields:
-        The bands of a piece, and its values (band, y, x).
+        The bands of a block, and its values (band, y, x). Each value of the cube is in exactly one block.
     """
     if cube.chunks is None:
         step = rows_per_chunk(cube.shape)
@@ -124,17 +124,12 @@ def blocks(cube: xr.DataArray) -> Iterator[tuple[slice, NDArray[Any]]]:
 
 
 def count_blocks(cube: xr.DataArray) -> int:
-    """Number of pieces that :func:`blocks` gives."""
+    """Return the number of blocks that :func:`blocks` yields."""
     return -(-cube.shape[1] // rows_per_chunk(cube.shape)) if cube.chunks is None else int(cube.data.npartitions)
 
 
-def one_line(error: Exception) -> str:
-    """The message of an error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _split(entry: Any, n: int) -> tuple[slice, Any]:
-    """A slice of step 1 to read, and the index into what was read."""
+    """Split an index into a slice of step 1 to read and an index into the values read."""
     if not isinstance(entry, slice):
         place = int(entry) % n
         return slice(place, place + 1), 0

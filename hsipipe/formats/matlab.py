@@ -1,4 +1,4 @@
-"""MATLAB files: v5 to v7.2 through SciPy, v7.3 (which is HDF5, and read lazily) through h5py."""
+"""MATLAB: v5 to v7.2 through SciPy, v7.3 (HDF5, read lazily) through h5py."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
 from hsipipe.formats.hdf5 import SIGNATURE, lazy_dataset, read_dataset, text, walk
 from hsipipe.formats.wavelengths import find_wavelengths
 
-# MATLAB puts a text header of 512 bytes before the HDF5 signature; other writers may leave it out.
+# MATLAB writes a text header of 512 bytes before the HDF5 signature; other programs may omit it.
 _HEADER = 512
-# Rows and columns of an image that is kept as a matrix of pixels, in lower case.
+# Names of the numbers of rows and columns of an image stored as a matrix of pixels, in lower case.
 _SIDES = (
     ("nrow", "ncol"),
     ("nrows", "ncols"),
@@ -35,12 +35,12 @@ _SIDES = (
 _COUNTS = ("nband", "nbands", "numband", "numbands", "bands", "nb", "n_bands", "num_bands")
 _NO_NUMBERS = ("struct", "cell", "char", "object", "function", "opaque", "sparse", "unknown")
 _MOST_SMALL = 100_000
-"""Vectors of more numbers than this say nothing about a cube's axes."""
+"""Length up to which a vector may describe the axes of a cube and is read."""
 
 
 @dataclass(frozen=True)
 class _Array:
-    """An array of a file, axes as MATLAB has them."""
+    """Array of a file, with the axes in MATLAB's order."""
 
     shape: tuple[int, ...]
     load: Callable[[], Any]
@@ -49,31 +49,21 @@ class _Array:
 
 @dataclass
 class _Contents:
-    """What a file holds: arrays of real numbers by name, and the class of everything else."""
+    """Contents of a file: arrays of real numbers by name, and the class of all other variables."""
 
     arrays: dict[str, _Array] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
 
     def small(self) -> dict[str, NDArray[Any]]:
-        """Scalars and vectors, flat, by name."""
+        """Read scalars and short vectors, flattened, by name."""
         shapes = {name: array.shape for name, array in self.arrays.items()}
         names = [n for n, shape in shapes.items() if np.prod(shape) == max(shape, default=1) <= _MOST_SMALL]
         return {name: np.asarray(self.arrays[name].load()).ravel() for name in names if 0 not in shapes[name]}
 
 
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Read the cube of a file."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEADER + len(SIGNATURE))
-    if SIGNATURE in (head[:8], head[_HEADER:]):
-        with h5py.File(path, "r") as file:
-            return _cube(_list_hdf5(path, file), variable, bands)
-    return _cube(_list_v5(path), variable, bands)
-
-
 def _list_v5(path: Path) -> _Contents:
     contents = _Contents()
-    whole: list[str] = []  # what is read at once: structs, and all that is small
+    whole: list[str] = []  # read in one call: structs and short vectors
     for key, shape, kind in scipy.io.whosmat(path):
         name = str(key)
         is_small = np.prod(shape) == max(shape, default=1) <= _MOST_SMALL
@@ -86,7 +76,7 @@ def _list_v5(path: Path) -> _Contents:
     loaded = scipy.io.loadmat(path, variable_names=whole) if whole else {}
     for name in whole:
         if name not in loaded:
-            raise FileFormatError(f"variable {name!r} is listed but not there; the file seems truncated")
+            raise FileFormatError(f"variable {name!r} is listed but missing; the file is truncated")
         _add_v5(contents, name, loaded[name])
     return contents
 
@@ -95,14 +85,14 @@ def _loader(path: Path, name: str) -> Callable[[], NDArray[Any]]:
     def load() -> NDArray[Any]:
         found = scipy.io.loadmat(path, variable_names=[name])
         if name not in found:
-            raise FileFormatError(f"variable {name!r} is listed but not there; the file seems truncated")
+            raise FileFormatError(f"variable {name!r} is listed but missing; the file is truncated")
         return np.asarray(found[name])
 
     return load
 
 
 def _add_v5(contents: _Contents, name: str, value: Any) -> None:
-    """Add a loaded value, a struct field by field as ``struct.field``."""
+    """Add a loaded value; a struct is added field by field as ``struct.field``."""
     if not isinstance(value, np.ndarray):
         contents.others[name] = "sparse" if hasattr(value, "nnz") else "object"
     elif value.dtype.names and value.size == 1:
@@ -138,10 +128,10 @@ def _add_hdf5(contents: _Contents, name: str, path: Path, entry: h5py.Dataset, k
         is_complex = entry.dtype.kind == "c" or entry.dtype.names == ("real", "imag")
         contents.others[name] = "complex" if is_complex else kind or str(entry.dtype)
         return
-    if "MATLAB_empty" in entry.attrs:  # it holds the shape
+    if "MATLAB_empty" in entry.attrs:  # its values are the shape
         contents.others[name] = "empty array"
         return
-    # MATLAB is column-major: its HDF5 files show the axes reversed, and carry the attribute MATLAB_class.
+    # MATLAB is column-major: axes are reversed in its HDF5 files, which have the attribute MATLAB_class.
     turned = "MATLAB_class" in entry.attrs
     shape = entry.shape[::-1] if turned else entry.shape
 
@@ -164,9 +154,9 @@ def _cube(contents: _Contents, variable: str | None, bands: int | None) -> xr.Da
     sizes = values.shape if pixels is None else (values.shape[1 - pixels],)
     found = find_wavelengths(small, sizes)
     if pixels is not None and sides is not None:
-        # Pixels are kept column by column.
+        # MATLAB stores pixels column by column.
         cube = np.moveaxis(values, pixels, 0).reshape(sides[1], sides[0], -1).transpose(2, 1, 0)
-    elif values.ndim == 2:  # asked for by name: an image, which is one band
+    elif values.ndim == 2:  # an image requested by name is one band
         cube = values[None]
     elif values.ndim == 3:
         images = [array.shape for array in contents.arrays.values() if len(array.shape) == 2 and min(array.shape) > 1]
@@ -189,9 +179,9 @@ def _pick(contents: _Contents, shapes: Mapping[str, tuple[int, ...]], variable: 
         )
     if variable is not None:
         return pick_variable(shapes, variable)
-    hint = "; left out: " + ", ".join(f"{k} ({v})" for k, v in contents.others.items()) if contents.others else ""
+    hint = "; skipped: " + ", ".join(f"{k} ({v})" for k, v in contents.others.items()) if contents.others else ""
     if any(len(shape) == 2 and min(shape) > 1 for shape in shapes.values()):
-        hint += ". A matrix (bands, pixels) needs the sides of its image: store nRow and nCol beside it"
+        hint += ". A matrix (bands, pixels) needs the size of its image: store nRow and nCol in the same file"
     numbers = {name: shape for name, shape in shapes.items() if not contents.arrays[name].logical}
     return pick_variable(numbers, None, hint=hint)
 
@@ -205,14 +195,14 @@ def _find_sides(small: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
 
 
 def _pixel_axis(shape: tuple[int, ...], sides: tuple[int, int] | None) -> int | None:
-    """The axis of a matrix that counts all pixels of an image with these sides; None: it is no such matrix."""
+    """Return the axis of a matrix that runs over all pixels of an image of this size; None: no axis does."""
     if sides is None or len(shape) != 2:
         return None
     return next((axis for axis in (1, 0) if shape[axis] == sides[0] * sides[1]), None)
 
 
 def _folded(shape: tuple[int, ...], sides: tuple[int, int] | None) -> tuple[int, ...]:
-    """The shape that a variable gets in :func:`_cube` where it is a matrix of pixels."""
+    """Return the shape after folding a matrix of pixels into a cube, as :func:`_cube` does."""
     pixels = _pixel_axis(shape, sides)
     return shape if pixels is None or sides is None else (shape[1 - pixels], *sides)
 
@@ -221,4 +211,20 @@ def _last(name: str) -> str:
     return name.rsplit(".", 1)[-1].lower()
 
 
-FORMAT = CubeFormat(title="MATLAB", read=read)
+class Matlab(CubeFormat):
+    """MATLAB files of all versions since 5."""
+
+    title = "MATLAB"
+    suffixes = (".mat",)
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube of a file; v7.3 lazily."""
+        with path.open("rb") as stream:
+            head = stream.read(_HEADER + len(SIGNATURE))
+        if SIGNATURE in (head[:8], head[_HEADER:]):
+            with h5py.File(path, "r") as file:
+                return _cube(_list_hdf5(path, file), variable, bands)
+        return _cube(_list_v5(path), variable, bands)
+
+
+FORMAT = Matlab()

@@ -1,4 +1,4 @@
-"""Opening files through GDAL, which must not pick the driver: some of its formats point at other files."""
+"""Open rasters with a fixed GDAL driver: some GDAL formats refer to other files."""
 
 import threading
 import warnings
@@ -14,11 +14,11 @@ _LOCK = threading.Lock()
 
 @contextmanager
 def open_raster(name: str, *, driver: str, **profile: Any) -> Iterator[Any]:
-    """Open a raster with one driver, for reading, or for writing if a profile is given.
+    """Open a raster with one driver for reading, or for writing if a profile is given.
 
-    A raster without a position is no reason for a warning here.
+    The warning about a missing position is suppressed.
     """
-    # Filters of warnings belong to the process: two threads must not change them at once.
+    # Warning filters are global to the process: two threads must not change them at the same time.
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         raster = rasterio.open(name, "w" if profile else "r", driver=driver, **profile)

@@ -1,4 +1,4 @@
-"""Wavelengths as files give them, in nm."""
+"""Find the wavelengths of a file and convert them to nm."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ from hsipipe.errors import FileFormatError
 
 _UNITS = {
     1.0: ("nm", "nanometer", "nanometers", "nanometre", "nanometres"),
-    # Case-folding turns the micro sign into the Greek letter, so both spellings meet here.
+    # Case-folding turns the micro sign into the Greek letter, so one spelling covers both.
     1e3: ("um", "μm", "micrometer", "micrometers", "micrometre", "micrometres", "micron", "microns"),
     1e6: ("mm", "millimeter", "millimeters", "millimetre", "millimetres"),
     1e9: ("m", "meter", "meters", "metre", "metres"),
@@ -20,7 +20,7 @@ _UNITS = {
 _TO_NM = {unit: factor for factor, units in _UNITS.items() for unit in units}
 _NOT_SAID = ("", "unknown", "none", "n/a", "1")
 _NAMES = ("wavelength_nm", "wavelengths_nm", "wavelength", "wavelengths", "wl", "wvl", "lambda", "nm", "bands", "band")
-# What can be the wavelength of a reflectance or an emission; numbers of bands are smaller.
+# Range of wavelengths of reflectance and emission; band numbers are smaller.
 _SHORTEST_NM, _LONGEST_NM = 300.0, 100_000.0
 _NUMBER = r"(?<![\d.])((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _IN_TEXT = re.compile(_NUMBER + r"\s*(nm|nano\w+|[uµμ]m|micro\w+)\b", re.IGNORECASE)
@@ -31,12 +31,15 @@ def in_nm(values: Any, units: str | None = None, *, name: str = "wavelength") ->
 
     Args:
         values: As stored.
-        units: As stored; None or "unknown": the magnitude tells. No imaging sensor sees beyond 100 um or below
-            100 nm, so numbers below 100 are um, and those below 0.001 m.
-        name: What a message calls them.
+        units: As stored; None or "unknown" infers the unit from the magnitude. Imaging sensors cover 100 nm to
+            100 um, so numbers below 100 are um and numbers below 0.001 are m.
+        name: Name of the wavelengths in messages.
+
+    Returns:
+        Wavelengths in nm, (C,).
 
     Raises:
-        FileFormatError: The unit is no length.
+        FileFormatError: The unit is not a length.
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
     unit = (units or "").strip().casefold()
@@ -49,7 +52,7 @@ def in_nm(values: Any, units: str | None = None, *, name: str = "wavelength") ->
 
 
 def may_be_wavelengths(name: str) -> bool:
-    """Whether a variable of this name, a path perhaps, may hold wavelengths."""
+    """Return True if a variable of this name (or path) may hold wavelengths."""
     last = re.split(r"[./]", name)[-1].lower()
     return last in _NAMES or ("wave" in last and "number" not in last)
 
@@ -57,15 +60,15 @@ def may_be_wavelengths(name: str) -> bool:
 def find_wavelengths(
     vectors: Mapping[str, NDArray[Any]], lengths: Collection[int], *, units: Mapping[str, str] | None = None
 ) -> tuple[str, NDArray[np.float64]] | None:
-    """The vector of wavelengths among others: its name and its values in nm.
+    """Find the vector of wavelengths: its name and its values in nm.
 
     Args:
-        vectors: Of the file, by name.
-        lengths: That the vector may have.
-        units: Of those vectors whose units are known.
+        vectors: Vectors of the file by name.
+        lengths: Lengths that the vector may have.
+        units: Units of the vectors that have them.
 
     Raises:
-        FileFormatError: It has a unit that is no length.
+        FileFormatError: The unit of the wavelengths is not a length.
     """
     for name in sorted((n for n in vectors if may_be_wavelengths(n)), key=_rank):
         values = np.asarray(vectors[name]).ravel()
@@ -78,7 +81,7 @@ def find_wavelengths(
 
 
 def from_texts(texts: Collection[str | None]) -> NDArray[np.float64] | None:
-    """Wavelengths in nm out of band names such as ``"Band 10 (497.2 nm)"``; None unless every one says its own."""
+    """Parse wavelengths in nm from band names such as ``"Band 10 (497.2 nm)"``; None unless every name has one."""
     found = [_IN_TEXT.search(text or "") for text in texts]
     if texts and all(found):
         return np.array([float(in_nm([float(m[1])], "um" if m[2][0] in "uUµμmM" else "nm")[0]) for m in found if m])
@@ -86,17 +89,17 @@ def from_texts(texts: Collection[str | None]) -> NDArray[np.float64] | None:
         numbers = np.array([float(text or "nan") for text in texts])
     except ValueError:
         return None
-    # A bare number is a wavelength only where it cannot be a number of a band.
+    # A number without a unit is a wavelength only where it cannot be a band number.
     return numbers if numbers.size and numbers.min() >= _SHORTEST_NM else None
 
 
 def _rank(name: str) -> tuple[float, str]:
     last = re.split(r"[./]", name)[-1].lower()
-    # Names like "wave_nm" come before "bands", the least certain.
+    # Names such as "wave_nm" rank before "bands", the least certain.
     return (float(_NAMES.index(last)) if last in _NAMES else len(_NAMES) - 2.5), name
 
 
 def _lowest(name: str) -> float:
-    # "bands" may as well hold the numbers of the bands that were kept.
+    # "bands" may also hold the numbers of the selected bands.
     last = re.split(r"[./]", name)[-1].lower()
     return _SHORTEST_NM if last in ("band", "bands") else 0.0

@@ -1,7 +1,7 @@
-"""Whether the metadata of a Zarr store names only what is harmless to read.
+"""Check the metadata of a Zarr store before Zarr opens it.
 
-A store names the code that decodes it: ``pickle`` among the codecs runs whatever a chunk says, and sizes are only
-claims. So what may be named is listed here, and it is read as plain JSON before Zarr opens anything.
+A store names the codecs that decode it, and the codec ``pickle`` runs code of the file; stored sizes may be false.
+The metadata are therefore parsed as plain JSON and compared with lists of permitted types, codecs and sizes.
 """
 
 import json
@@ -15,22 +15,22 @@ from typing import Any
 from hsipipe.errors import FileFormatError
 
 MOST_CHUNK_BYTES = 2 << 30
-"""Largest chunk; it is decoded whole, and compressors end here, too."""
+"""Largest chunk in bytes; a chunk is decoded whole, and this is also the limit of the compressors."""
 MOST_VALUES = 1 << 44
-"""Most values of an array."""
+"""Largest number of values of an array."""
 MOST_METADATA_BYTES = 64 << 20
-"""Largest file of metadata."""
+"""Largest metadata file in bytes."""
 _MOST_IN_SHARD = 1 << 24
 _MOST_NESTED = 4
 _FILES = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
-# Of numcodecs, whose names Zarr v3 writes with the prefix "numcodecs.".
+# Codecs of numcodecs, which Zarr v3 writes with the prefix "numcodecs.".
 _NUMCODECS = {
     "adler32", "astype", "bitround", "blosc", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32",
     "gzip", "jenkins_lookup3", "lz4", "lzma", "packbits", "quantize", "shuffle", "zlib", "zstd",
 }  # fmt: skip
 _V3 = {"blosc", "bytes", "crc32c", "endian", "gzip", "sharding_indexed", "transpose", "zstd"}
 _V3_TEXT = "vlen-utf8"
-# Numbers, truth values, and text of a fixed length, which names bands.
+# Numbers, booleans, and text of fixed length such as band names.
 _DTYPE = re.compile(r"[<>|]?([iufcb])(\d{1,2})|[<>|]?([SU])(\d{1,9})")
 _V3_BYTES = {
     "bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
@@ -46,13 +46,13 @@ def check_store(path: Path) -> None:
         path: Folder of the store.
 
     Raises:
-        FileFormatError: An array has a type, a codec or a size that is not on the list; the message names it.
+        FileFormatError: An array has a type, codec or size that is not permitted; the message names it.
     """
     seen: set[str] = set()
     waiting = [path]
     while waiting:
         folder = waiting.pop()
-        # Zarr follows links to folders, and one may lead back.
+        # Zarr follows symbolic links, which may form a cycle.
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
@@ -61,15 +61,15 @@ def check_store(path: Path) -> None:
 
 
 def check_node(folder: Path, *, name: str, is_read: bool = False) -> bool:
-    """Check the metadata of one node, and what it says of nodes below it.
+    """Check the metadata of one node, including its consolidated metadata of nodes below.
 
     Args:
-        folder: Of the node.
-        name: What messages call it.
-        is_read: Its chunks are about to be read, each of them whole, so that their size matters, too.
+        folder: Folder of the node.
+        name: Name of the node in messages.
+        is_read: Also check the size of the chunks, which are about to be read, each of them whole.
 
     Returns:
-        Whether it is an array, which has no nodes below it.
+        True for an array, which has no nodes below it.
 
     Raises:
         FileFormatError: As :func:`check_store`.
@@ -81,13 +81,13 @@ def check_node(folder: Path, *, name: str, is_read: bool = False) -> bool:
             continue
         tree = _load(path, f"{name}/{file}")
         if not isinstance(tree, dict):
-            raise FileFormatError(f"{name}/{file} holds no JSON object; the store seems damaged")
+            raise FileFormatError(f"{name}/{file} is not a JSON object; the store is damaged")
         is_array = is_array or file == ".zarray" or tree.get("node_type") == "array"
         for place, array in _arrays(tree, name, file):
             size = chunk_bytes(array, place)
             if is_read and size > MOST_CHUNK_BYTES:
                 raise FileFormatError(
-                    f"the array {place!r} claims chunks of {size} bytes, more than {MOST_CHUNK_BYTES}; "
+                    f"the array {place!r} claims chunks of {size} bytes, expected at most {MOST_CHUNK_BYTES}; "
                     "store it in smaller chunks"
                 )
     return is_array
@@ -95,18 +95,20 @@ def check_node(folder: Path, *, name: str, is_read: bool = False) -> bool:
 
 def _load(path: Path, name: str) -> Any:
     if path.stat().st_size > MOST_METADATA_BYTES:
-        raise FileFormatError(f"{name} has more than the {MOST_METADATA_BYTES} bytes that metadata may have")
+        raise FileFormatError(
+            f"{name} has {path.stat().st_size} bytes, expected at most {MOST_METADATA_BYTES} of metadata"
+        )
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{name} is no JSON; the store seems damaged") from error
+        raise FileFormatError(f"{name} is not JSON; the store is damaged") from error
 
 
 def _arrays(tree: dict[str, Any], name: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The metadata of arrays in a file, with what messages call each."""
+    """Iterate over the arrays described in a metadata file: name in messages, metadata."""
     if file == ".zarray" or tree.get("node_type") == "array":
         yield name, tree
-    # Zarr takes consolidated metadata for that of the nodes themselves.
+    # Zarr trusts consolidated metadata in place of the metadata of the nodes.
     below = tree.get("metadata") if file == ".zmetadata" else None
     consolidated = tree.get("consolidated_metadata")
     if isinstance(consolidated, dict):
@@ -121,11 +123,11 @@ def chunk_bytes(tree: dict[str, Any], name: str) -> int:
     """Check the metadata of an array.
 
     Args:
-        tree: Of its ``.zarray`` or ``zarr.json``.
-        name: What messages call it.
+        tree: Contents of its ``.zarray`` or ``zarr.json``.
+        name: Name of the array in messages.
 
     Returns:
-        The bytes of a chunk that is decoded whole.
+        The size in bytes of a chunk that is decoded whole.
 
     Raises:
         FileFormatError: As :func:`check_store`.
@@ -134,25 +136,25 @@ def chunk_bytes(tree: dict[str, Any], name: str) -> int:
     size = _v3_size(tree, name) if is_v3 else _v2_size(tree.get("dtype"), name)
     shape = _sizes(tree.get("shape"), name)
     if math.prod(shape) > MOST_VALUES:
-        raise FileFormatError(f"the array {name!r} claims {math.prod(shape)} values, more than {MOST_VALUES}")
+        raise FileFormatError(f"the array {name!r} claims {math.prod(shape)} values, expected at most {MOST_VALUES}")
     if not is_v3:
         _check_v2_codecs(tree, name)
         chunk = _sizes(tree.get("chunks"), name)
     else:
         grid = tree.get("chunk_grid")
         if not isinstance(grid, dict) or grid.get("name") != "regular":
-            raise FileFormatError(f"the array {name!r} has no regular grid of chunks")
+            raise FileFormatError(f"the array {name!r} does not have a regular chunk grid")
         chunk = _check_v3_codecs(tree.get("codecs"), _chunk_shape(grid, name), name)
     return math.prod(chunk) * size
 
 
 def _v2_size(dtype: Any, name: str) -> int:
-    """Bytes of a value."""
+    """Return the bytes of one value."""
     match = _DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None
     if match is None:
         raise FileFormatError(
             f"the array {name!r} has the type {_short(dtype)}, which is refused because reading it could run code; "
-            "store plain numbers"
+            "store numbers"
         )
     return int(match[2] or match[4]) * (4 if match[3] == "U" else 1)
 
@@ -167,13 +169,13 @@ def _v3_size(tree: dict[str, Any], name: str) -> int:
         length = (kind.get("configuration") or {}).get("length_bytes")
         if isinstance(length, int) and length >= 0:
             return length
-    raise FileFormatError(f"the array {name!r} has the type {_short(kind)}, which is refused; store plain numbers")
+    raise FileFormatError(f"the array {name!r} has the type {_short(kind)}, which is refused; store numbers")
 
 
 def _check_v2_codecs(tree: dict[str, Any], name: str) -> None:
     filters = tree.get("filters")
     if filters is not None and not isinstance(filters, list):
-        raise FileFormatError(f"the array {name!r} has filters that are no list")
+        raise FileFormatError(f"the array {name!r} has filters of {type(filters).__name__}, expected a list")
     for codec in [*(filters or []), tree.get("compressor")]:
         if codec is not None:
             entry = codec if isinstance(codec, dict) else {}
@@ -181,9 +183,9 @@ def _check_v2_codecs(tree: dict[str, Any], name: str) -> None:
 
 
 def _check_v3_codecs(codecs: Any, chunk: tuple[int, ...], name: str, depth: int = 0) -> tuple[int, ...]:
-    """Check a chain of codecs and give the shape of the chunk that is decoded whole."""
+    """Check a chain of codecs and return the shape of the chunk that is decoded whole."""
     if not isinstance(codecs, list) or depth > _MOST_NESTED:
-        raise FileFormatError(f"the array {name!r} has no list of codecs, or they are nested too deep")
+        raise FileFormatError(f"the array {name!r} does not have a list of codecs, or they are nested too deep")
     allowed = {*_V3, *(f"numcodecs.{codec}" for codec in _NUMCODECS), _V3_TEXT}
     for codec in codecs:
         entry = codec if isinstance(codec, dict) else {"name": codec}
@@ -192,7 +194,9 @@ def _check_v3_codecs(codecs: Any, chunk: tuple[int, ...], name: str, depth: int 
         if entry["name"] == "sharding_indexed":
             inner = _chunk_shape({"configuration": given}, name)
             if math.prod(chunk) > _MOST_IN_SHARD * max(1, math.prod(inner)):
-                raise FileFormatError(f"the array {name!r} claims more than {_MOST_IN_SHARD} chunks in a shard")
+                raise FileFormatError(
+                    f"the array {name!r} claims more than the limit of {_MOST_IN_SHARD} chunks in a shard"
+                )
             _check_v3_codecs(given.get("index_codecs", []), inner, name, depth + 1)
             chunk = _check_v3_codecs(given.get("codecs"), inner, name, depth + 1)
     return chunk
@@ -200,7 +204,7 @@ def _check_v3_codecs(codecs: Any, chunk: tuple[int, ...], name: str, depth: int 
 
 def _check_codec(codec: Any, given: Any, name: str, *, allowed: set[str]) -> None:
     if not isinstance(codec, str) or codec not in allowed:
-        why = ", which would run code of the file on reading" if codec == "pickle" else ""
+        why = ", which would run code of the file when it is read" if codec == "pickle" else ""
         raise FileFormatError(
             f"the array {name!r} names the codec {_short(codec)}{why}; such stores are refused, store it with one of "
             f"{', '.join(sorted(_V3 & _NUMCODECS))}"
@@ -220,7 +224,7 @@ def _sizes(given: Any, name: str) -> tuple[int, ...]:
         sizes = tuple(given)
         if all(isinstance(size, int) and size >= 0 for size in sizes) and len(sizes) <= 32:
             return sizes
-    raise FileFormatError(f"the array {name!r} has no valid shape or chunks, got {_short(given)}")
+    raise FileFormatError(f"the array {name!r} does not have a valid shape or chunks, got {_short(given)}")
 
 
 def _short(value: Any) -> str:

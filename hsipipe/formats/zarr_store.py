@@ -16,7 +16,7 @@ from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
 from hsipipe.formats.zarr_safety import check_node, check_store
 from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
 
-# Numbers, and text of a fixed length; text of any length says nothing of a cube, and its decoder believes its header.
+# Numbers and text of fixed length. Text of variable length does not describe a cube, and its decoder trusts its header.
 _READ = "iufcbSU"
 
 
@@ -30,33 +30,8 @@ class _ZarrSource(Source):
         return np.asarray(zarr.open_array(self.path, mode="r", path=self.name)[box])
 
 
-def read(path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
-    """Open the cube of a store; its values are Dask arrays until they are needed."""
-    check_store(path)
-    node = zarr.open(path, mode="r")
-    if isinstance(node, zarr.Array):
-        return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable, bands)
-    if (path / "zarr.json").is_file():
-        open_store(path)  # a chunk that got lost would read as zeros
-    arrays = {
-        name: array
-        for name, array in node.members(max_depth=None)
-        if isinstance(array, zarr.Array) and array.dtype.kind in _READ
-    }
-    notes = {}
-    if all(_axes(array) is not None for array in arrays.values()) and not any("/" in name for name in arrays):
-        # xarray knows how each version of the format notes what marks missing data.
-        with xr.open_zarr(path, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False) as dataset:
-            notes = {str(name): dict(array.attrs) for name, array in dataset.variables.items()}
-    if node.metadata.zarr_format == 2:
-        # xarray takes a fill value for missing data, but 0 is only what chunks that nobody wrote read as.
-        notes = {name: {k: v for k, v in n.items() if k != "_FillValue" or v != 0} for name, n in notes.items()}
-    variables = {name: _variable(path, name, array, notes.get(name)) for name, array in arrays.items()}
-    return cube_of(variables, variable, bands)
-
-
 def _axes(array: zarr.Array[Any]) -> tuple[str, ...] | None:
-    """The names of an array's axes, if each has its own."""
+    """Return the names of the axes, if all have different names."""
     given: Any = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
     named = len(set(given)) == array.ndim and all(given)
     return tuple(map(str, given)) if named else None
@@ -73,21 +48,63 @@ def _variable(path: Path, name: str, array: zarr.Array[Any], attrs: dict[str, An
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)
 
 
-def write(cube: xr.DataArray, path: Path) -> None:
-    """Write the cube in chunks of some rows with all bands."""
-    rows = rows_per_chunk(cube.shape)
-    if cube.chunks is not None:  # one writer a chunk
-        cube = cube.chunk({"band": -1, "y": rows, "x": -1})
-    dataset, name = to_dataset(cube)
-    dataset.attrs[EVERY_CHUNK] = True
-    codec = ZstdCodec(level=1, checksum=True)
-    encoding: dict[Any, dict[str, Any]] = {
-        key: {"compressors": [codec], "write_empty_chunks": True}
-        for key, array in dataset.variables.items()
-        if np.issubdtype(array.dtype, np.number)
-    }
-    encoding[name]["chunks"] = (cube.sizes["band"], min(rows, cube.sizes["y"]), cube.sizes["x"])
-    dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
+class Zarr(CubeFormat):
+    """Zarr of versions 2 and 3."""
+
+    title = "Zarr"
+    suffixes = (".zarr",)
+    saved_as = (".zarr",)
+    is_folder = True
+
+    def recognises(self, path: Path) -> bool:
+        """Return True for a folder with the metadata of a Zarr store, under any name."""
+        return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube of a store lazily."""
+        check_store(path)
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Array):
+            return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable, bands)
+        if (path / "zarr.json").is_file():
+            open_store(path)  # a missing chunk would read as zeros
+        arrays = {
+            name: array
+            for name, array in node.members(max_depth=None)
+            if isinstance(array, zarr.Array) and array.dtype.kind in _READ
+        }
+        notes = {}
+        if all(_axes(array) is not None for array in arrays.values()) and not any("/" in name for name in arrays):
+            # xarray knows how each version of Zarr marks missing data.
+            with xr.open_zarr(
+                path, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False
+            ) as dataset:
+                notes = {str(name): dict(array.attrs) for name, array in dataset.variables.items()}
+        if node.metadata.zarr_format == 2:
+            # xarray takes the fill value for missing data, but a fill value of 0 is only the value of unwritten chunks.
+            notes = {name: {k: v for k, v in n.items() if k != "_FillValue" or v != 0} for name, n in notes.items()}
+        variables = {name: _variable(path, name, array, notes.get(name)) for name, array in arrays.items()}
+        return cube_of(variables, variable, bands)
+
+    def save(self, cube: xr.DataArray, path: Path) -> None:
+        """Write the cube in chunks of a few rows with all bands."""
+        rows = rows_per_chunk(cube.shape)
+        if cube.chunks is not None:  # one writer per chunk
+            cube = cube.chunk({"band": -1, "y": rows, "x": -1})
+        dataset, name = to_dataset(cube)
+        dataset.attrs[EVERY_CHUNK] = True
+        codec = ZstdCodec(level=1, checksum=True)
+        encoding: dict[Any, dict[str, Any]] = {
+            key: {"compressors": [codec], "write_empty_chunks": True}
+            for key, array in dataset.variables.items()
+            if np.issubdtype(array.dtype, np.number)
+        }
+        encoding[name]["chunks"] = (cube.sizes["band"], min(rows, cube.sizes["y"]), cube.sizes["x"])
+        dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
+
+    def files(self, path: Path) -> list[Path]:
+        """List all files of the store; its metadata files may be hidden."""
+        return sorted(file for file in path.rglob("*") if file.is_file())
 
 
-FORMAT = CubeFormat(title="Zarr", read=read, write=write, folder=True)
+FORMAT = Zarr()

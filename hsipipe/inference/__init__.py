@@ -1,1 +1,1 @@
-"""Prediction of whole scenes."""
+"""Predict whole scenes."""

@@ -1,6 +1,6 @@
-"""What a model is given: a cube checked, scaled and with the model bound to its bands, and the HR-MSI beside it.
+"""Prepare the inputs of a prediction: check and scale the cube, bind the model to its bands, read the HR-MSI.
 
-Every way to ask for a prediction of a file goes through here, so that all give the same values.
+The command line and the model server both use this module, so both predict the same values.
 """
 
 import math
@@ -20,9 +20,9 @@ from hsipipe.methods.dmgasr.windows import same_centres
 from hsipipe.methods.super_resolver import SensorResolver, SuperResolver
 
 TILE = 64
-"""Edge of a tile in LR pixels, unless a caller says otherwise."""
+"""Default edge of a tile in LR pixels."""
 OVERLAP = 8
-"""LR pixels of context on each side of a tile, unless a caller says otherwise."""
+"""Default context on each side of a tile in LR pixels."""
 Admit = Callable[[xr.DataArray, int], None]
 
 
@@ -32,16 +32,16 @@ def _admit_all(cube: xr.DataArray, scale: int) -> None:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A model and what it is given.
+    """Model and inputs of a prediction.
 
     Attributes:
-        model: Bound to the bands of the cube.
-        cube: The LR-HSI (band, y, x) as it was opened.
-        lr: Its values (C, h, w) float32 with 1.0 as the full range.
-        full_scale: Value of the cube that means 1.0.
-        msi: The HR-MSI (c, H, W) float32 of the same ground, or None.
-        msi_wavelength_nm: Centres of its bands (c,), where its file says them.
-        notes: What a person should know, a sentence each.
+        model: Super-resolver bound to the bands of the cube.
+        cube: LR-HSI (band, y, x) as opened.
+        lr: Values of the cube (C, h, w) float32, scaled so that 1.0 is the full range.
+        full_scale: Value of the cube that maps to 1.0.
+        msi: HR-MSI (c, H, W) float32 of the same area, or None.
+        msi_wavelength_nm: Centre wavelengths of its bands in nm (c,), if its file has them.
+        notes: Notes for the user, one sentence each.
     """
 
     model: SuperResolver
@@ -53,11 +53,11 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
     def wrap(self, image: NDArray[np.float32]) -> xr.DataArray:
-        """A prediction (C, H, W) in the units of the cube, with its wavelengths and its position."""
+        """Convert a prediction (C, H, W) to the units of the cube and attach its wavelengths and position."""
         return refine(self.cube, image * np.float32(self.full_scale), scale=self.model.scale)
 
     def warnings(self) -> list[str]:
-        """What casts doubt on the pair, a sentence each; nothing without an HR-MSI."""
+        """Check that the two images match; return warnings, one sentence each. Empty without an HR-MSI."""
         if self.msi is None:
             return []
         return pair_notes(
@@ -80,21 +80,21 @@ def prepare(
     wording: Wording = COMMAND,
     admit: Admit = _admit_all,
 ) -> Inputs:
-    """Make a model's inputs out of an opened cube.
+    """Prepare the inputs of a model from an opened cube.
 
     Args:
-        model: The super-resolver.
-        cube: The LR-HSI (band, y, x) as it was opened.
-        name: Where the cube is from, for messages.
-        full_scale: Value of it that means 1.0.
-        msi: HR-MSI of the same ground, for a model that fuses.
-        wording: What the caller calls its settings, for messages.
-        admit: Called with each opened cube, and the ratio by which its sides will grow, before any value is read;
-            it raises where that would be too much.
+        model: Super-resolver.
+        cube: LR-HSI (band, y, x) as opened.
+        name: Source of the cube in messages.
+        full_scale: Value of the cube that maps to 1.0.
+        msi: HR-MSI of the same area, for a fusion model.
+        wording: Spelling of the caller's settings in messages.
+        admit: Called with each opened cube and the ratio by which its sides grow, before any value is read; it raises
+            an error to refuse a cube that is too large.
 
     Raises:
-        DataError: The values are out of the range that models are made for, or the HR-MSI lies elsewhere.
-        ModelInputError: The model cannot serve these bands, or extent or ratio of the HR-MSI do not fit.
+        DataError: The values are out of range, or the HR-MSI covers another area.
+        ModelInputError: The model does not support these bands, or extent or ratio of the HR-MSI do not match.
         HsipipeError: A file cannot be read.
     """
     model, notes = bind(model, cube)
@@ -107,10 +107,10 @@ def prepare(
 
 
 def bind(model: SuperResolver, cube: xr.DataArray) -> tuple[SuperResolver, tuple[str, ...]]:
-    """The model for the cube's bands, where it knows bands by their wavelengths, and what is to be said of it.
+    """Bind a model that identifies bands by wavelength to the bands of a cube; return it with notes for the user.
 
     Raises:
-        ModelInputError: It cannot serve them.
+        ModelInputError: The model does not support the bands.
     """
     if not isinstance(model, SensorResolver) or "wavelength_nm" not in cube.coords:
         return model, ()
@@ -128,7 +128,7 @@ def check_tiles(tile: int, overlap: int, *, wording: Wording = COMMAND) -> None:
     """Check the tiles of a scene.
 
     Raises:
-        ParamsError: They are empty, or nothing is left between two overlaps.
+        ParamsError: The tile is empty, or the overlaps cover all of it.
     """
     if tile < 1 or overlap < 0:
         raise ParamsError(
@@ -142,20 +142,20 @@ def check_tiles(tile: int, overlap: int, *, wording: Wording = COMMAND) -> None:
 
 
 def check_full_scale(value: float, *, setting: str = "full_scale", wording: Wording = COMMAND) -> None:
-    """Check the value that means 1.0.
+    """Check the value that maps to 1.0.
 
     Raises:
-        ParamsError: It is no positive number.
+        ParamsError: It is not a positive number.
     """
     if not (math.isfinite(value) and value > 0):
         raise ParamsError(f"{wording.name(setting)} must be a positive number, got {value}.")
 
 
 def check_msi_wanted(model: SuperResolver, msi: MsiFile | None, *, wording: Wording = COMMAND) -> None:
-    """Check that an HR-MSI is there if the model fuses, and only then.
+    """Check that an HR-MSI is given if, and only if, the model is a fusion model.
 
     Raises:
-        ParamsError: It is missing, not wanted, or its full scale is no positive number.
+        ParamsError: The HR-MSI is missing or not used, or its full scale is not a positive number.
     """
     if msi is None and model.msi_bands != 0:
         bands = "" if model.msi_bands is None else f" of {model.msi_bands} bands"
@@ -165,8 +165,8 @@ def check_msi_wanted(model: SuperResolver, msi: MsiFile | None, *, wording: Word
     if msi is not None and model.msi_bands == 0:
         option = wording.name("msi")
         raise ParamsError(
-            f"Got {option} {msi.path}, but the model {model.name} super-resolves the LR-HSI alone; leave {option} out, "
-            "or take a fusion model."
+            f"Got {option} {msi.path}, but the model {model.name} super-resolves the LR-HSI alone; omit {option}, "
+            "or use a fusion model."
         )
     if msi is not None:
         check_full_scale(msi.full_scale, setting="msi_full_scale", wording=wording)

@@ -1,4 +1,4 @@
-"""An LR-HSI and an HR-MSI out of two files, and whether they belong together."""
+"""Read the HR-MSI of an LR-HSI and check that the two images match."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +20,16 @@ from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.super_resolver import SuperResolver, check_msi
 
 TOLERANCE = 0.5
-"""How far in HR pixels the corners of the two images may lie apart; files round their coordinates."""
+"""Largest distance of the corners of the two images in HR pixels; files round their coordinates."""
 
 
 class MsiFile(NamedTuple):
-    """Where the HR-MSI is, and how it is read.
+    """File of the HR-MSI and how to read it.
 
     Attributes:
-        path: Of any supported format.
-        full_scale: Value that means 1.0.
-        variable: Array to read, if the file holds several.
+        path: File of any supported format.
+        full_scale: Value that maps to 1.0.
+        variable: Name of the array to read, if the file holds several.
     """
 
     path: Path
@@ -46,19 +46,20 @@ def read_msi(
     wording: Wording,
     admit: Callable[[xr.DataArray, int], None],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
-    """The HR-MSI (c, H, W) float32 of an LR-HSI, and the centres of its bands (c,) where the file says them.
+    """Read the HR-MSI (c, H, W) float32 of an LR-HSI, and the centre wavelengths of its bands in nm (c,) if known.
 
     Args:
-        file: The HR-MSI.
-        cube: The LR-HSI as it was opened, for its position.
-        lr: Its values (C, h, w).
-        model: What fuses the two.
-        wording: What the caller calls its settings, for messages.
-        admit: Called with the opened HR-MSI and 1 before its values are read; it raises where they are too many.
+        file: HR-MSI.
+        cube: LR-HSI as opened, for its position.
+        lr: Values of the LR-HSI (C, h, w).
+        model: Fusion model.
+        wording: Spelling of the caller's settings in messages.
+        admit: Called with the opened HR-MSI and 1 before its values are read; it raises an error to refuse a cube that
+            is too large.
 
     Raises:
-        DataError: Their positions do not agree, or the values are out of range.
-        ModelInputError: Extent, ratio or number of bands are not the model's.
+        DataError: The positions differ, or the values are out of range.
+        ModelInputError: Extent, ratio or number of bands do not match the model.
         HsipipeError: The file is missing or cannot be read.
     """
     msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
@@ -72,14 +73,14 @@ def read_msi(
 
 
 def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:
-    """Check that two cubes cover the same ground, corner by corner, where both know theirs.
+    """Check that two georeferenced cubes cover the same area by comparing their corners.
 
     Args:
         lr: LR-HSI (band, y, x).
         msi: HR-MSI (band, y, x).
 
     Raises:
-        DataError: A corner differs by more than half an HR pixel; the message has both extents.
+        DataError: A corner differs by more than half an HR pixel; the message gives both extents.
     """
     crs, other = crs_of(lr), crs_of(msi)
     coarse, fine = transform_of(lr), transform_of(msi)
@@ -89,7 +90,7 @@ def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:
     if crs != other:
         corners = _reprojected(corners, crs, other)
     apart = float(np.abs(np.subtract([~fine @ corner for corner in corners], expected)).max())
-    if not apart <= TOLERANCE + 1e-6:  # of a corner that cannot be projected, it is no number
+    if not apart <= TOLERANCE + 1e-6:  # NaN for a corner that cannot be projected
         left, bottom, right, top = _bounds(corners)
         raise DataError(
             f"The LR-HSI covers {_extent(_corners(lr, coarse), crs)}, the HR-MSI "
@@ -109,23 +110,23 @@ def pair_notes(
     response: NDArray[Any] | None,
     msi_wavelength_nm: NDArray[Any] | None = None,
 ) -> list[str]:
-    """What a person should know of the pair before its fusion is trusted, a sentence each.
+    """Compare the two images and return warnings about the pair, one sentence each.
 
     Args:
         lr: LR-HSI (C, h, w).
         msi: HR-MSI (c, H, W).
-        scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor, where the model knows it.
-        response: Spectral response (c, C), where the model knows it.
-        msi_wavelength_nm: Centres of the MSI's bands (c,), where its file says them.
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor, if the model has one; without it the pair is not checked.
+        response: Spectral response (c, C), if the model has one.
+        msi_wavelength_nm: Centre wavelengths of the MSI bands in nm (c,), if its file has them.
     """
-    if psf is None:  # what the LR sensor would have seen of the HR-MSI is not known
+    if psf is None:  # the HR-MSI cannot be degraded to the LR grid
         return []
     return pair_warnings(lr, msi, scale=scale, psf=psf, response=response, wavelength_nm=msi_wavelength_nm)
 
 
 def psf_of(model: SuperResolver) -> Psf | None:
-    """The PSF of the LR sensor that a model was made for, where it knows it."""
+    """Return the PSF of the LR sensor that a model was trained for, or None."""
     psf = getattr(model, "psf", None)
     return psf if isinstance(psf, Psf) else None
 
@@ -133,7 +134,7 @@ def psf_of(model: SuperResolver) -> Psf | None:
 def response_of(
     model: SuperResolver, lr: NDArray[np.float32], msi: NDArray[np.float32]
 ) -> NDArray[np.floating[Any]] | None:
-    """The spectral response (c, C) that a model works with, where it is not the pair that tells it."""
+    """Return the spectral response (c, C) of a model, or None if it is estimated from the pair."""
     if not isinstance(model, FusionModel) or model.pairing.response == "estimated":
         return None
     known: NDArray[np.floating[Any]] = model.response.cpu().numpy()
@@ -149,7 +150,7 @@ def _corners(cube: xr.DataArray, transform: Affine) -> list[_Point]:
 
 
 def _reprojected(points: list[_Point], crs: Any, other: Any) -> list[_Point]:
-    from rasterio.warp import transform  # takes a while
+    from rasterio.warp import transform  # slow to import
 
     x, y = transform(crs, other, *zip(*points, strict=True))[:2]
     return list(zip(x, y, strict=True))

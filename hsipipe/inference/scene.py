@@ -1,4 +1,4 @@
-"""Whole scenes through a super-resolver, in overlapping tiles that blend without a seam."""
+"""Super-resolve whole scenes in overlapping tiles that are blended without seams."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ def predict_scene(
 ) -> np.ndarray:
     """Super-resolve a scene of any size.
 
-    Neighbouring tiles share `2 * overlap` LR pixels, in which their weights ramp linearly, so that each
-    pixel is a convex mix and a tile's border, where it lacks context, weighs least.
+    Neighbouring tiles share `2 * overlap` LR pixels, in which their weights ramp linearly. Each pixel is a convex
+    combination, in which the border of a tile, which lacks context, has the smallest weight.
 
     Args:
-        model: The super-resolver.
-        lr: (C, h, w) float32.
+        model: Super-resolver.
+        lr: LR-HSI (C, h, w) float32.
         tile: Edge of a tile in LR pixels.
-        overlap: LR pixels of context on each side of a tile's core.
-        msi: HR-MSI (c, H, W) float32, for a model that fuses.
-        before_tile: Called before each tile; what it raises ends the prediction.
+        overlap: Context on each side of the core of a tile in LR pixels.
+        msi: HR-MSI (c, H, W) float32, for a fusion model.
+        before_tile: Called before each tile; an error that it raises ends the prediction.
 
     Returns:
-        (C, H, W) float32.
+        Prediction (C, H, W) float32.
 
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
@@ -45,7 +45,7 @@ def predict_scene(
     def predict(piece: _Piece) -> Sequence[np.ndarray]:
         if before_tile is not None:
             before_tile()
-        return [bound.predict(piece.lr, **piece.beside())]
+        return [bound.predict(piece.lr, **piece.options())]
 
     (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, tile=tile, overlap=overlap)
     return scene
@@ -54,20 +54,20 @@ def predict_scene(
 def predict_scene_with_spread(
     model: SpreadResolver, lr: np.ndarray, *, tile: int, overlap: int, msi: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`predict_scene`, and with it the standard deviation of the model's samples.
+    """Super-resolve a scene and compute the standard deviation of the model's samples.
 
-    Deviations are mixed with the weights of the means. For samples sum_i w_i X_i of a mix, the deviation is at most
-    sum_i w_i std(X_i), whatever the correlation of the tiles (the triangle inequality), and equal to it where the
-    tiles' samples agree. They nearly do, since sample k has the same noise in all tiles, that of its place. So
-    the result is exact outside the overlaps, and never too small inside. Mixed variances would be larger, and
-    w_i^2 in place of w_i would be right for independent tiles alone: it would draw the grid of the tiles.
+    Standard deviations are blended with the weights of the means. The deviation of a sample sum_i w_i X_i is at most
+    sum_i w_i std(X_i), for any correlation of the tiles (triangle inequality), with equality where the samples of the
+    tiles agree. They nearly agree, since the noise of sample k depends only on the position in the scene. The result is
+    thus exact outside the overlaps and never too small inside. Blended variances would be larger, and weights w_i^2
+    hold only for independent tiles and would show the grid of the tiles.
 
     Args:
-        model: The super-resolver.
-        lr: (C, h, w) float32.
+        model: Super-resolver.
+        lr: LR-HSI (C, h, w) float32.
         tile: Edge of a tile in LR pixels.
-        overlap: LR pixels of context on each side of a tile's core.
-        msi: HR-MSI (c, H, W) float32, for a model that fuses.
+        overlap: Context on each side of the core of a tile in LR pixels.
+        msi: HR-MSI (c, H, W) float32, for a fusion model.
 
     Returns:
         Mean and standard deviation, each (C, H, W) float32.
@@ -78,7 +78,7 @@ def predict_scene_with_spread(
     bound = cast(SpreadResolver, _bind(model, lr, msi))
 
     def predict(piece: _Piece) -> Sequence[np.ndarray]:
-        return bound.predict_with_spread(piece.lr, **piece.beside())
+        return bound.predict_with_spread(piece.lr, **piece.options())
 
     mean, std = _blend(predict, lr, msi, count=2, scale=model.scale, tile=tile, overlap=overlap)
     return mean, std
@@ -86,19 +86,19 @@ def predict_scene_with_spread(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A tile as a batch of one: LR-HSI (1, C, h, w), its HR-MSI (1, c, H, W) or None, its LR row and column."""
+    """Tile as a batch of one: LR-HSI (1, C, h, w), HR-MSI (1, c, H, W) or None, origin (row, column) in LR pixels."""
 
     lr: np.ndarray
     msi: np.ndarray | None
     origin: tuple[int, int]
 
-    def beside(self) -> dict[str, Any]:
-        """What a model is told beside the LR-HSI."""
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of the model in addition to the LR-HSI."""
         return {"origin": self.origin} | ({} if self.msi is None else {"msi": self.msi})
 
 
 def _bind(model: SuperResolver, lr: np.ndarray, msi: np.ndarray | None) -> SuperResolver:
-    """The model with what it learns of the whole scene, if it does."""
+    """Bind a model that needs statistics of the whole scene to it."""
     if not isinstance(model, SceneResolver):
         return model
     whole = np.ascontiguousarray(lr, dtype=np.float32)
@@ -117,9 +117,9 @@ def _blend(
     tile: int,
     overlap: int,
 ) -> list[np.ndarray]:
-    """`count` images of a scene, of the batches of one that `predict` makes of each tile."""
+    """Blend `count` images of a scene from those that `predict` returns for each tile, each a batch of one."""
     if lr.ndim != 3:
-        raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} of them: {lr.shape}.")
+        raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} axes: {lr.shape}.")
     height, width = lr.shape[1:]
     rows, columns = (_tiles(n, tile=tile, overlap=overlap) for n in (height, width))
     totals = [np.zeros((lr.shape[0], height * scale, width * scale), np.float32) for _ in range(count)]
@@ -143,7 +143,7 @@ def _blend(
 
 
 def _tiles(n: int, *, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Intervals of length min(tile, n) that cover ``range(n)``; the last one is shifted back to end at n."""
+    """Compute intervals of length min(tile, n) that cover ``range(n)``; the last one is shifted to end at n."""
     if n <= tile:
         return [(0, n)]
     step = tile - 2 * overlap
@@ -152,7 +152,7 @@ def _tiles(n: int, *, tile: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def _ramp(start: int, stop: int, *, n: int, overlap: int, scale: int) -> np.ndarray:
-    """Weights of a tile along one axis in HR pixels: rising over 2 * overlap LR pixels, flat at the scene's edge."""
+    """Compute the weights of a tile along one axis in HR pixels: ramps of 2 * overlap LR pixels, flat at the edges."""
     length, rise = (stop - start) * scale, 2 * overlap * scale
     position = np.arange(length) + 0.5
     weights = np.ones(length)

@@ -1,17 +1,17 @@
-"""What a caller calls the settings of a prediction, so that a message names what that caller can change."""
+"""Spell the settings of a prediction as the caller writes them, so that messages name what the caller can change."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How settings are written where they are given.
+    """Spelling of settings.
 
     Attributes:
-        prefix: Before the name of a setting.
-        dash: In place of an underscore in its name.
-        joint: Between name and value.
-        msi: How an HR-MSI is given.
+        prefix: Text before the name of a setting.
+        dash: Replacement of the underscores in its name.
+        joint: Text between name and value.
+        msi: Instruction for passing an HR-MSI.
     """
 
     prefix: str
@@ -20,15 +20,15 @@ class Wording:
     msi: str
 
     def name(self, setting: str) -> str:
-        """A setting as the caller writes it: ``--full-scale`` or ``full_scale``."""
+        """Return a setting as the caller writes it: ``--full-scale`` or ``full_scale``."""
         return self.prefix + setting.replace("_", self.dash)
 
     def given(self, setting: str, value: object) -> str:
-        """A setting with a value: ``--full-scale 10000`` or ``full_scale=10000``."""
+        """Return a setting with a value: ``--full-scale 10000`` or ``full_scale=10000``."""
         return f"{self.name(setting)}{self.joint}{value}"
 
 
 COMMAND = Wording("--", "-", " ", "give it with --msi FILE")
 """Options of the command line."""
-QUERY = Wording("", "_", "=", "send it as the part msi beside the part lr, as multipart/form-data")
+QUERY = Wording("", "_", "=", "send it as the part msi next to the part lr, as multipart/form-data")
 """Parameters of an HTTP query."""

@@ -1,1 +1,1 @@
-"""Patches that training reads: where they lie, how they are stored, in which order they come."""
+"""Cut, store, order and load the patches of training."""

@@ -1,4 +1,4 @@
-"""Cut the pairs into patches: one sharded store for each part of the split."""
+"""Cut the pairs into patches: one sharded store per part of the split."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ ARRAYS = ("hr", "lr", "msi")
 
 @dataclass(frozen=True)
 class _Plan:
-    """The patches of one split: sources, what they hold, and (N, 3) origins (number of the region, y, x)."""
+    """Patches of one part of the split: sources, their arrays, and origins (N, 3) as (number of the region, y, x)."""
 
     scale: int
     size: int
@@ -35,11 +35,11 @@ class _Plan:
 
 
 def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) -> dict[str, float | int | str]:
-    """Write ``<split>.zarr`` with hr, lr, msi where there is one (patch, band, y, x) and origin (patch, 3).
+    """Write ``<split>.zarr`` with hr, lr, msi if the pairs have one (patch, band, y, x), and origin (patch, 3).
 
     Args:
-        pairs: The degraded pairs.
-        out: An empty folder.
+        pairs: Degraded pairs.
+        out: Empty folder.
         patches: Size, stride and shard.
 
     Raises:
@@ -93,7 +93,7 @@ def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], adv
             write_rows(get_array(group, name), number, _cut(plan, name, origins))
         advance(note=path.stem)
 
-    # A shard has one writer and is written once; a task holds one strip of a region and one patch.
+    # A shard has one writer and is written once; a task holds one strip of a region and one patch in memory.
     bands, _, width = max((get_array(group, "hr").shape for group in plan.groups), key=lambda shape: shape[2])
     held = 2 * bands * plan.size * width * 4  # a strip, and the chunks that it is decoded from
     run_all((partial(write_shard, number) for number in range(-(-count // shard))), held_bytes=held)
@@ -103,15 +103,15 @@ def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> Iterator[NDArray
     ratio = plan.scale if name == "lr" else 1
     size = plan.size // ratio
     for (scene, y), patches in groupby(origins.tolist(), key=lambda origin: origin[:2]):
-        # Neighbours share their rows, which are decoded once.
+        # Neighbouring patches share rows, which are decoded once.
         strip = _read_rows(get_array(plan.groups[scene], name), y // ratio, y // ratio + size)
         for _, _, x in patches:
             yield strip[:, :, x // ratio : x // ratio + size]
-        del strip  # before there is another one
+        del strip  # free the strip before reading the next one
 
 
 def _read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
-    """Rows of a cube (band, y, x), chunk after chunk: Zarr would decode all that it needs at once."""
+    """Read rows of a cube (band, y, x) chunk by chunk; Zarr would decode all chunks at once."""
     bands, _, width = array.shape
     out = np.empty((bands, stop - start, width), dtype=array.dtype)
     rows = array.chunks[1]

@@ -1,4 +1,4 @@
-"""Where patches lie. Index arithmetic only, no data."""
+"""Compute the positions of patches: index arithmetic only, no data."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
 
-# Regions that a message lists.
+# Number of regions that a message lists.
 _LISTED = 8
 
 
 def starts(extent: int, size: int, stride: int) -> NDArray[np.int64]:
-    """First positions of windows that cover ``0:extent``; the last one is shifted back to end at the border.
+    """Compute the first positions of windows that cover ``0:extent``; the last window is shifted to end at the border.
 
     Raises:
         DataError: The window is larger than the extent.
@@ -28,12 +28,12 @@ def check_regions(regions: Mapping[str, tuple[int, int]], *, size: int, scale: i
     """Check that a patch fits into every region.
 
     Args:
-        regions: What a message calls the region -> height and width in HR pixels, multiples of the scale.
+        regions: Name of the region in messages -> height and width in HR pixels, multiples of the scale.
         size: Height and width of a patch.
         scale: Ratio s.
 
     Raises:
-        DataError: Lists the regions that are too small and gives the largest size that fits into all.
+        DataError: A region is too small; the message gives the largest size that fits into all.
     """
     small = [f"{name} ({height} x {width})" for name, (height, width) in regions.items() if min(height, width) < size]
     if not small:
@@ -42,27 +42,27 @@ def check_regions(regions: Mapping[str, tuple[int, int]], *, size: int, scale: i
     fits = min(min(shape) for shape in regions.values()) // scale * scale
     raise DataError(
         f"A patch of {size} x {size} pixels does not fit into {', '.join(small[:_LISTED])}{more}. Set patches.size to "
-        f"{fits} or less (a multiple of the scale {scale}) and patches.stride to no more than that, or take larger "
+        f"{fits} or less (a multiple of the scale {scale}) and patches.stride to no more than that, or use larger "
         "scenes (three or more are not cut into regions)."
     )
 
 
 def patch_origins(name: str, shape: tuple[int, int], *, size: int, stride: int, scale: int) -> NDArray[np.int64]:
-    """Upper left corners (N, 2) as (y, x) in HR pixels, row by row; multiples of the scale.
+    """Compute the upper left corners (N, 2) as (y, x) in HR pixels, row by row; multiples of the scale.
 
     Args:
-        name: What a message calls the region.
+        name: Name of the region in messages.
         shape: Height and width in HR pixels, multiples of the scale.
         size: Height and width of a patch.
-        stride: Distance of neighbouring patches, at most `size` so that every pixel is covered.
+        stride: Distance of neighbouring patches in HR pixels, at most `size` so that every pixel is covered.
         scale: Ratio s.
 
     Raises:
-        DataError: The region is smaller than a patch, or sizes are no multiples of the scale.
+        DataError: The region is smaller than a patch, or a size is not a multiple of the scale.
     """
     for key, value in (("patches.size", size), ("patches.stride", stride), ("height", shape[0]), ("width", shape[1])):
         if value % scale:
-            raise DataError(f"{name}: {key} {value} is no multiple of the scale {scale}.")
+            raise DataError(f"{name}: {key} {value} is not a multiple of the scale {scale}.")
     if stride > size:
         raise DataError(
             f"patches.stride ({stride}) is larger than patches.size ({size}), so pixels between patches would be lost; "

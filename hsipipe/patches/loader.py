@@ -1,4 +1,4 @@
-"""Batches of patches as tensors, through torch's DataLoader, from any step on."""
+"""Load batches of patches as tensors through torch's DataLoader, starting at any optimizer step."""
 
 import multiprocessing
 import signal
@@ -17,17 +17,17 @@ from hsipipe.processes import end_with_parent
 
 Batch = dict[str, Tensor]
 Key = tuple[int, int]
-"""Patch number and code of its symmetry."""
+"""Patch number and code of its symmetry, see :func:`~hsipipe.patches.sampler.turn`."""
 ALL = slice(None)
-"""The whole of a batch."""
+"""All patches of a batch."""
 
 
 class PatchDataset(Dataset[Batch]):
-    """The patches of a store. Its keys are (patch number, code), so that it needs no random state of its own.
+    """Patches of a store by key (patch number, code); it needs no random state.
 
     Args:
-        path: The store, ``<split>.zarr``; each process opens it for itself.
-        arrays: Which of its arrays.
+        path: Patch store, ``<split>.zarr``; each process opens it separately.
+        arrays: Names of the arrays to read.
     """
 
     def __init__(self, path: Path, arrays: Sequence[str]) -> None:
@@ -40,13 +40,13 @@ class PatchDataset(Dataset[Batch]):
         return {name: values[0] for name, values in self.__getitems__([key]).items()}
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """A batch, read at once: array name -> (B, band, y, x)."""
+        """Read a batch at once: array name -> (B, band, y, x)."""
         indices, codes = zip(*keys, strict=True)
         return {name: torch.from_numpy(v) for name, v in self._patches.read(indices, codes=codes).items()}
 
 
 class StepSampler(Sampler[list[Key]]):
-    """The keys of the batches of steps ``first_step``, ``first_step + 1``, ...; endless where `steps` is None."""
+    """Yields the keys of the batches of steps ``first_step``, ``first_step + 1``, ...; endless if `steps` is None."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class StepSampler(Sampler[list[Key]]):
 
     def __len__(self) -> int:
         if self._steps is None:
-            raise TypeError("The steps have no end; give their number.")
+            raise TypeError("The number of steps is unlimited; set steps.")
         return self._steps
 
 
@@ -87,18 +87,19 @@ def make_loader(
     augment: bool = True,
     part: slice = ALL,
 ) -> DataLoader[Batch]:
-    """A loader of batches; the batch of a step depends on the seed and the step, not on the workers.
+    """Make a loader of batches. The batch of a step depends on the seed and the step, not on the workers.
 
     Args:
-        path: The store, ``<split>.zarr``.
-        arrays: Which of its arrays.
-        batch: Patches of a batch.
-        seed: Of order and augmentation.
-        first_step: Where to begin.
-        steps: How many batches; None: without end.
-        workers: Processes that read ahead; 0: this process reads. They end with this process, however it ends.
-        augment: Flip and turn the patches.
-        part: Which patches of each batch are read; the others are another process's.
+        path: Patch store, ``<split>.zarr``.
+        arrays: Names of the arrays to read.
+        batch: Number of patches in a batch.
+        seed: Seed of order and augmentation.
+        first_step: First optimizer step.
+        steps: Number of batches; None: unlimited.
+        workers: Number of processes that read ahead; 0: read in this process. They end with this process, even if it
+            is killed.
+        augment: Flip and transpose the patches at random.
+        part: Patches of each batch to read; other processes read the rest.
 
     Returns:
         Yields array name -> (B, band, y, x), contiguous.
@@ -112,25 +113,25 @@ def make_loader(
         batch_sampler=sampler,
         collate_fn=_as_it_is,
         num_workers=workers,
-        # A forked worker would inherit locks and threads of this process in whatever state they are.
+        # A forked worker would inherit locks that other threads of this process hold.
         multiprocessing_context="spawn" if workers else None,
         persistent_workers=workers > 0,
         worker_init_fn=_end_with_parent,
-        # Else the loader draws from the global generator, and a resumed training would go another way.
+        # By default the loader draws from the global generator, which would make a resumed training differ.
         generator=torch.Generator(),
     )
 
 
 class StepBatches:
-    """Batches by step: read in order, and anew from any step that does not follow the one before.
+    """Batches by optimizer step: read ahead in order, restarted at a step that does not follow the previous one.
 
     Args:
-        path: The store, ``<split>.zarr``.
-        arrays: Which of its arrays.
-        batch: Patches of a batch.
-        seed: Of order and augmentation.
+        path: Patch store, ``<split>.zarr``.
+        arrays: Names of the arrays to read.
+        batch: Number of patches in a batch.
+        seed: Seed of order and augmentation.
         workers: As in :func:`make_loader`.
-        augment: Flip and turn the patches; not where an LR pixel sees one side more than the other.
+        augment: Flip and transpose the patches at random; False for an asymmetric PSF.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class StepBatches:
         self._batches: Iterator[Batch] = iter(())
 
     def at(self, step: int, part: slice = ALL) -> Batch:
-        """The batch of a step, or a part of it, turned at random unless it may not be."""
+        """Return the batch of a step or a part of it: array name -> (B, band, y, x)."""
         if (step, part) != self._next:
             loader = make_loader(
                 self._path,
@@ -159,12 +160,12 @@ class StepBatches:
         return next(self._batches)
 
 
-def _as_it_is(batch: Any) -> Any:  # torch's type has lists of samples in mind
+def _as_it_is(batch: Any) -> Any:  # torch types this argument as a list of samples
     return batch
 
 
 def _end_with_parent(worker: int) -> None:
-    # Where the kernel cannot do it, torch's own watch of the parent is what remains, some seconds later.
+    # On other systems than Linux, torch notices the end of the parent a few seconds later.
     parent = multiprocessing.parent_process()
     if parent is not None:
         end_with_parent(signal.SIGKILL, parent=parent.pid)

@@ -1,6 +1,6 @@
-"""The order of the patches and their augmentation: counters in, numbers out.
+"""Compute order and augmentation of the patches from the seed and the optimizer step.
 
-Training that resumes at step k asks for step k and gets the same batch, without replaying what came before.
+Training that resumes at step k gets the same batch as without interruption, without replaying earlier steps.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from hsipipe.errors import DataError
 
 SYMMETRIES = 8
-# Streams of one seed that must not be correlated.
+# Independent random streams of one seed.
 _ORDER, _AUGMENT = 0, 1
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The patches of a batch.
+    """Patches of a batch.
 
     Attributes:
         index: Patch numbers (B,).
-        epoch: In which epoch each is drawn (B,); a batch may reach into the next one.
-        code: Which symmetry of the square each is turned by (B,), see
-            :func:`hsipipe.artifacts.patch_arrays.turn`; it depends on the seed, the epoch and the patch number alone.
+        epoch: Epoch of each patch (B,); a batch may extend into the next epoch.
+        code: Symmetry of the square applied to each patch (B,), see
+            :func:`hsipipe.artifacts.patch_arrays.turn`; depends only on the seed, the epoch
+            and the patch number.
     """
 
     index: NDArray[np.int64]
@@ -33,16 +34,18 @@ class Samples:
 
 
 def batch_samples(n: int, batch: int, *, seed: int, step: int) -> Samples:
-    """The batch of a step.
+    """Draw the batch of a step.
 
-    The batches of all steps, one after another, are a random permutation of ``0:n`` per epoch: position p of
-    the stream is ``permutation(seed, p // n)[p % n]``.
+    The batches of consecutive steps form a random permutation of ``0:n`` per epoch: position p of the stream is
+    ``permutation(seed, p // n)[p % n]``.
 
     Raises:
-        DataError: There are no patches.
+        DataError: `n` or `batch` is less than 1, or `step` is negative.
     """
     if n < 1 or batch < 1 or step < 0:
-        raise DataError(f"A batch needs patches: got n={n}, batch={batch}, step={step}.")
+        raise DataError(
+            f"A batch needs n and batch of at least 1 and step of at least 0, got n={n}, batch={batch}, step={step}."
+        )
     epoch, offset = np.divmod(np.arange(step * batch, (step + 1) * batch, dtype=np.int64), n)
     index = np.empty(batch, dtype=np.int64)
     code = np.empty(batch, dtype=np.uint8)
@@ -62,7 +65,7 @@ def _permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=4)
 def _codes(n: int, seed: int, epoch: int) -> NDArray[np.uint8]:
-    """The code of every patch; that of a patch is the same whatever n is."""
+    """Draw the code of every patch; the code of a patch does not depend on n."""
     codes = np.random.default_rng([_AUGMENT, seed, epoch]).integers(0, SYMMETRIES, size=n, dtype=np.uint8)
     codes.setflags(write=False)
     return codes

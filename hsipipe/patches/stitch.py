@@ -1,4 +1,4 @@
-"""Patches back into one array: the inverse of extraction."""
+"""Stitch patches into one array: the inverse of extraction."""
 
 from typing import Any
 
@@ -9,27 +9,29 @@ from hsipipe.errors import DataError
 
 
 def stitch(patches: NDArray[Any], origins: ArrayLike, shape: tuple[int, int]) -> NDArray[Any]:
-    """Lay patches at their places; where they overlap, their mean counts.
+    """Place patches at their origins and average them where they overlap.
 
-    Sums are float64, so patches of float32 or narrower that were cut from one array give that array, bit for bit.
+    Sums are float64, so float32 patches cut from one array give back that array bit for bit.
 
     Args:
-        patches: (N, ..., y, x).
-        origins: Upper left corners (N, 2) as (y, x), in the pixels of the patches.
+        patches: Patches (N, ..., y, x).
+        origins: Upper left corners (N, 2) as (y, x), in pixels of the patches.
         shape: Height and width of the result.
 
     Returns:
-        (..., height, width), of the dtype of the patches.
+        Array (..., height, width) of the dtype of the patches.
 
     Raises:
-        DataError: A patch leaves the array, a pixel lies in no patch, or numbers do not fit.
+        DataError: A patch extends beyond the array, a pixel is in no patch, or the shapes do not match.
     """
     corners = np.asarray(origins, dtype=np.int64).reshape(-1, 2)
     if patches.ndim < 3 or len(corners) != len(patches):
         raise DataError(f"stitch takes patches (N, ..., y, x) and N corners, got {patches.shape} and {len(corners)}.")
     size = np.asarray(patches.shape[-2:])
     if (corners < 0).any() or (corners + size > shape).any():
-        raise DataError(f"A patch of {size[0]} x {size[1]} pixels lies outside of {shape[0]} x {shape[1]} pixels.")
+        raise DataError(
+            f"A patch of {size[0]} x {size[1]} pixels extends beyond the array of {shape[0]} x {shape[1]} pixels."
+        )
     total = np.zeros((*patches.shape[1:-2], *shape), dtype=np.float64)
     count = np.zeros(shape, dtype=np.int64)
     for patch, (y, x) in zip(patches, corners.tolist(), strict=True):
@@ -37,6 +39,6 @@ def stitch(patches: NDArray[Any], origins: ArrayLike, shape: tuple[int, int]) ->
         total[(..., *window)] += patch
         count[window] += 1
     if uncovered := int((count == 0).sum()):
-        raise DataError(f"{uncovered} of {count.size} pixels lie in no patch; take all patches of the array.")
+        raise DataError(f"{uncovered} of {count.size} pixels are in no patch; pass all patches of the array.")
     total /= count
     return total.astype(patches.dtype)

@@ -106,8 +106,7 @@ def answer(
         return Answer(*_write_batch(images, batch, lr.path.with_name("sr.npy")), ())
     given = images.prepare(open_cube(lr.path, variable=options.variable, bands=model.bands), lr.path.name, msi)
     target = lr.path.with_name("sr" + lr.kind.suffix)
-    _, write = writer(target)
-    write(given.wrap(images.predict(given)).transpose(*DIMS), target)
+    writer(target).save(given.wrap(images.predict(given)).transpose(*DIMS), target)
     return Answer(target, lr.kind, (*given.notes, *given.warnings()))
 
 

@@ -1,1 +1,1 @@
-"""Outputs that appear whole or not at all, and the Zarr stores inside them."""
+"""Publish outputs atomically, and read and write Zarr stores."""

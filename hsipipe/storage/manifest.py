@@ -1,4 +1,4 @@
-"""``MANIFEST.json``: the size and sha256 of every file of a published folder."""
+"""Write and verify ``MANIFEST.json``: size and sha256 of every file of a published folder."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ MANIFEST = "MANIFEST.json"
 
 
 def write_manifest(folder: Path) -> Path:
-    """List every file below `folder` with size in bytes and sha256; the same content gives the same bytes."""
+    """List every file below `folder` with size in bytes and sha256. Equal contents give byte-identical manifests."""
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
         for name in sorted(_files(folder))
@@ -23,39 +23,39 @@ def write_manifest(folder: Path) -> Path:
 
 
 def verify(folder: Path, *, content: bool = True) -> None:
-    """Check that every file of the manifest is there and unchanged.
+    """Check that every file of the manifest exists and is unchanged.
 
     Args:
-        folder: A published folder.
-        content: Compare sha256 too; otherwise presence and size alone, which reads no data.
+        folder: Published folder.
+        content: Also compare sha256; otherwise compare presence and size only, which reads no data.
 
     Raises:
-        MissingInputError: There is no manifest.
+        MissingInputError: The folder has no manifest.
         IntegrityError: A file is missing or differs; the message names it.
     """
     for name, entry in _read(folder)["files"].items():
         path = folder / name
         if not path.is_file():
-            raise IntegrityError(f"{path} is missing though {MANIFEST} lists it. {_mend(folder)}")
+            raise IntegrityError(f"{path} is missing, but {MANIFEST} lists it. {_remedy(folder)}")
         size = path.stat().st_size
         if size != entry["bytes"]:
-            raise IntegrityError(f"{path} has {size} bytes, expected {entry['bytes']}. {_mend(folder)}")
+            raise IntegrityError(f"{path} has {size} bytes, expected {entry['bytes']}. {_remedy(folder)}")
         if content and (got := sha256(path)) != entry["sha256"]:
-            raise IntegrityError(f"{path} has sha256 {got}, expected {entry['sha256']}. {_mend(folder)}")
+            raise IntegrityError(f"{path} has sha256 {got}, expected {entry['sha256']}. {_remedy(folder)}")
 
 
 def digest(folder: Path) -> str:
-    """The sha256 of the manifest, which stands for the whole folder.
+    """Return the sha256 of the manifest, which identifies the contents of the whole folder.
 
     Raises:
-        MissingInputError: The folder was never published.
+        MissingInputError: The folder was not published.
     """
     _read(folder)
     return sha256(folder / MANIFEST)
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+    """Compute the sha256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -71,15 +71,15 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         tree = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(tree["files"], dict):
-            raise TypeError("files is no table")
+            raise TypeError("files is not a table")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingInputError(
-            f"No {MANIFEST} in {folder}: it was not published. Run the stage that makes it (dvc repro)."
+            f"No {MANIFEST} in {folder}: it was not published. Run the stage that creates it (dvc repro)."
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{folder / MANIFEST} is damaged ({error}). {_mend(folder)}") from error
+        raise IntegrityError(f"{folder / MANIFEST} is damaged ({error}). {_remedy(folder)}") from error
     return dict(tree)
 
 
-def _mend(folder: Path) -> str:
-    return f"Remove {folder} and run the stage that makes it again (dvc repro)."
+def _remedy(folder: Path) -> str:
+    return f"Remove {folder} and rerun the stage that creates it (dvc repro)."

@@ -1,4 +1,4 @@
-"""Independent pieces of work on all cores, as one Dask graph."""
+"""Run independent tasks on all cores or on a Dask cluster, as one Dask graph."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -10,17 +10,17 @@ from dask.delayed import delayed
 from dask.system import CPU_COUNT
 
 _BUDGET = 1 << 29
-"""Bytes that the pieces at work may hold together: more cores must not need more memory than a machine has."""
+"""Memory in bytes of all running tasks together, so that more cores do not exhaust the memory."""
 
 
 def run_all(pieces: Iterable[Callable[[], None]], *, held_bytes: int = 0) -> None:
-    """Run pieces of work that write to places of their own; the first error is raised.
+    """Run tasks that write to different places; the first error is raised.
 
-    Threads of this process by default; the workers of the cluster at ``DASK_SCHEDULER_ADDRESS`` if that is set.
+    They run in threads of this process, or on the workers of the cluster at ``DASK_SCHEDULER_ADDRESS`` if it is set.
 
     Args:
-        pieces: What is to be done.
-        held_bytes: What one piece holds in memory, roughly; few large pieces are at work at a time.
+        pieces: Tasks.
+        held_bytes: Approximate memory of one task in bytes; it limits how many run at the same time.
     """
     with _cluster() as client:
         threads = {} if client else {"num_workers": workers_within(held_bytes)}
@@ -28,7 +28,7 @@ def run_all(pieces: Iterable[Callable[[], None]], *, held_bytes: int = 0) -> Non
 
 
 def workers_within(held_bytes: int, *, budget: int = _BUDGET) -> int:
-    """As many threads as there are cores, or as pieces of this size fit into the budget; at least one."""
+    """Return the number of threads: at most one per core, as many as fit into the budget, at least one."""
     return max(1, min(CPU_COUNT, budget // max(1, held_bytes)))
 
 
@@ -36,7 +36,7 @@ def _cluster() -> AbstractContextManager[Any]:
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     if not address:
         return nullcontext()
-    # Slow to import, and needed on a cluster alone.
+    # Slow to import, and needed only on a cluster.
     from distributed import Client
 
     return Client(address)  # type: ignore[no-untyped-call]

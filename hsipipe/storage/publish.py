@@ -1,11 +1,10 @@
-"""Atomic publication: a folder or file appears under its name complete, or not at all.
+"""Publish folders and files atomically: a path appears complete or not at all.
 
-Work is done in a hidden sibling, ``.<name>.tmp``, is forced to disk and then renamed. A folder has one writer at a
-time: it holds a lock on ``.<name>.lock``, which the kernel gives back however the process ends. What a killed writer
-leaves behind, the next one of the same name removes.
+The output is written to a hidden sibling, ``.<name>.tmp``, synced to disk and renamed. A folder has one writer at a
+time: it holds a lock on ``.<name>.lock``, which the kernel releases when the process ends, even if it is killed. The
+next writer of the same path removes the leftovers of a killed one.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from hsipipe.errors import AlreadyRunningError
 from hsipipe.storage.manifest import write_manifest
@@ -21,15 +21,15 @@ from hsipipe.storage.manifest import write_manifest
 
 @contextmanager
 def publish(path: Path) -> Iterator[Path]:
-    """Fill a temporary folder; when the body ends well, it becomes `path` with its ``MANIFEST.json``.
+    """Fill a temporary folder that becomes `path`, with a ``MANIFEST.json``, when the body succeeds.
 
-    On an error the temporary folder is removed and what stood at `path` stays as it was.
+    On an error the temporary folder is removed and `path` is unchanged.
 
     Yields:
         The empty temporary folder.
 
     Raises:
-        AlreadyRunningError: Another writer, of this process or another one, works on the same path.
+        AlreadyRunningError: Another writer, in this or another process, holds the lock of `path`.
     """
     with atomic_folder(path) as temporary:
         yield temporary
@@ -38,7 +38,7 @@ def publish(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """As :func:`publish`, without a manifest: for folders that are a format of their own (``x.zarr``)."""
+    """As :func:`publish`, but without a manifest, for folders that are a file format (``x.zarr``)."""
     path = _absolute(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _sole_writer(path):
@@ -57,15 +57,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Write a temporary file; when the body ends well, it becomes `path`.
+    """Write a temporary file that becomes `path` when the body succeeds.
 
     Yields:
-        Where to write. Nothing is there yet.
+        The path to write to; it does not exist yet.
     """
     path = _absolute(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean_up_files(path)
-    # Of this process alone: two may write one small file, and the last one wins with a whole file.
+    # The name holds the process id: two processes may write the same file, and the last complete one remains.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -77,13 +77,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) whole or not at all."""
+    """Write a text file (UTF-8) atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _absolute(path: Path) -> Path:
-    # Not resolve(): a link that stands at `path` is replaced, not what it points at.
+    # Not resolve(): a link at `path` is replaced, not its target.
     return Path(os.path.abspath(path))
 
 
@@ -93,41 +93,25 @@ def _sibling(path: Path, kind: str) -> Path:
 
 @contextmanager
 def _sole_writer(path: Path) -> Iterator[None]:
-    lock = _sibling(path, "lock")
-    handle = _lock(lock)
-    if handle is None:
+    # Retried for a moment: the previous writer may remove the file between opening and locking it here.
+    lock = FileLock(_sibling(path, "lock"), timeout=0.2, poll_interval=0.02)
+    try:
+        lock.acquire()
+    except Timeout as error:
         raise AlreadyRunningError(
-            f"{path} is being written by another process, or elsewhere in this one (lock {lock}); wait until that is "
-            "done, or end it."
-        )
+            f"{path} is being written by another process, or elsewhere in this one (lock {lock.lock_file}); wait until "
+            "it finishes, or stop it."
+        ) from error
     try:
         yield
     finally:
-        # Removed while it is held: whoever opened it in the meantime sees that it is no longer the one under this name.
-        lock.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _lock(lock: Path) -> int | None:
-    """An open handle that holds the lock, or None where somebody else does."""
-    while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        try:
-            current = os.path.samestat(os.fstat(handle), os.stat(lock))
-        except FileNotFoundError:
-            current = False
-        if current:
-            return handle
-        os.close(handle)
+        # Removed while the lock is held: a writer that has opened the file already detects that it was unlinked.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    # A folder cannot be renamed over a folder that holds something, so the old one steps aside first.
+    # A folder cannot be renamed over a folder that is not empty, so the old one is moved first.
     old = _sibling(path, "old")
     had_old = os.path.lexists(path)
     if had_old:
@@ -145,7 +129,7 @@ def _replace_folder(new: Path, path: Path) -> None:
 def _restore(path: Path) -> None:
     old = _sibling(path, "old")
     if os.path.lexists(old) and not os.path.lexists(path):
-        os.rename(old, path)  # killed between the two renames: the old output is still the valid one
+        os.rename(old, path)  # killed between the two renames: the old output is still valid
     _remove(old)
 
 

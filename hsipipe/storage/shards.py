@@ -1,7 +1,7 @@
-"""Shards written and read row by row: one uncompressed chunk a row, a checksum behind each, an index at the end.
+"""Write and read shards row by row: one uncompressed chunk per row, each with a checksum, and an index at the end.
 
-The layout is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs ``bytes`` and ``crc32c``. Zarr can read
-it, too, but takes some ten times as long for a row as the operating system for its bytes (benchmarks/data.py).
+The layout is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs ``bytes`` and ``crc32c``. Zarr reads it
+too, about ten times slower per row than a memory-mapped file (benchmarks/data.py).
 """
 
 import os
@@ -22,24 +22,24 @@ from zarr.codecs.sharding import ShardingCodecIndexLocation
 from hsipipe.errors import AlreadyRunningError, DataError, IntegrityError
 
 _CHECKSUM = 4
-# What the index holds for a chunk that was never written.
+# Entry of the index for a chunk that was never written.
 _EMPTY = np.uint64(2**64 - 1)
-# A mapped file takes a handle, of which a process has often no more than 1024.
+# A mapped file needs a handle, and a process often has no more than 1024.
 _OPEN_FILES = 128
-MEND = "The store is damaged; make it again (dvc repro)."
+REMEDY = "The store is damaged; create it again (dvc repro)."
 
 
 def shard_file(array: zarr.Array[Any], position: tuple[int, ...]) -> Path:
-    """The file of a shard, or of a chunk of an array without shards."""
+    """Return the file of a shard, or of a chunk of an array without shards."""
     folder = Path(str(getattr(array.store, "root", ""))) / array.path
     return folder / "c" / "/".join(str(i) for i in position)
 
 
 def read_index(array: zarr.Array[Any], position: tuple[int, ...]) -> NDArray[np.uint64]:
-    """Offset and length in bytes of every chunk of a shard that lies in the array, (chunks along each axis, 2).
+    """Read offset and length in bytes of every chunk of a shard, (chunks along each axis, 2).
 
     Raises:
-        IntegrityError: The file is missing or cut off, its index is damaged, or a chunk was never written.
+        IntegrityError: The file is missing or truncated, its index is damaged, or a chunk was never written.
     """
     path = shard_file(array, position)
     shards = array.shards or array.chunks
@@ -53,27 +53,27 @@ def read_index(array: zarr.Array[Any], position: tuple[int, ...]) -> NDArray[np.
     except OSError as error:
         raise unreadable(path, error) from error
     if got != len(found) or not _matches(found[:size], found[size:]):
-        raise IntegrityError(f"{path}: the index of its chunks fails the checksum. {MEND}")
+        raise IntegrityError(f"{path}: the index of its chunks fails the checksum. {REMEDY}")
     index = found[:size].view("<u8").astype(np.uint64).reshape(*grid, 2)
-    # The last shard along an axis may reach beyond the array; nothing is written there.
+    # The last shard along an axis may extend beyond the array; that part is not written.
     inside = tuple(
         slice(-(-(min((i + 1) * s, n) - i * s) // c))
         for i, s, n, c in zip(position, shards, array.shape, array.chunks, strict=True)
     )
     if (index[inside] == _EMPTY).any():
-        raise IntegrityError(f"{path}: a chunk was never written and would read as zeros. {MEND}")
+        raise IntegrityError(f"{path}: a chunk was never written and would read as zeros. {REMEDY}")
     return index
 
 
 def unreadable(path: Path, error: OSError) -> IntegrityError:
-    """What to raise when a file of a store cannot be read."""
+    """Build the error for a file of a store that cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return IntegrityError(f"{path} is missing; without it zeros would be read. {MEND}")
-    return IntegrityError(f"{path} cannot be read ({error.strerror}). {MEND}")
+        return IntegrityError(f"{path} is missing and would be read as zeros. {REMEDY}")
+    return IntegrityError(f"{path} cannot be read ({error.strerror}). {REMEDY}")
 
 
 def fits_rows(array: zarr.Array[Any]) -> bool:
-    """Whether an array has one uncompressed chunk a row, as :func:`write_rows` and :class:`RowReader` need it."""
+    """Return True if an array has one uncompressed chunk per row, for :func:`write_rows` and :class:`RowReader`."""
     codecs = array.metadata.codecs if array.metadata.zarr_format == 3 else ()
     if len(codecs) != 1 or not isinstance(codecs[0], ShardingCodec):
         return False
@@ -90,19 +90,19 @@ def fits_rows(array: zarr.Array[Any]) -> bool:
 
 
 def write_rows(array: zarr.Array[Any], shard: int, rows: Iterable[NDArray[Any]]) -> None:
-    """Write the rows of a shard one after another: one is in memory at a time, where Zarr needs the shard thrice.
+    """Write the rows of a shard one by one. One row is in memory at a time; Zarr needs the shard three times.
 
     Args:
-        array: Such as :func:`fits_rows` says.
-        shard: Number of the shard. It has one writer, which writes it once.
-        rows: All of its rows, each of the shape of an entry.
+        array: Array that :func:`fits_rows` accepts.
+        shard: Number of the shard, which is written once by one writer.
+        rows: All rows of the shard, each of the shape of an entry.
 
     Raises:
-        AlreadyRunningError: The shard is there already.
-        DataError: The array is no such array; or the rows are more or fewer than the shard has, or of another shape.
+        AlreadyRunningError: The shard exists.
+        DataError: The array is not stored row by row, or the number or shape of the rows differs from the shard's.
     """
     if not fits_rows(array):
-        raise DataError(f"{array.store_path} is not stored row by row; it is written through Zarr.")
+        raise DataError(f"{array.store_path} is not stored row by row; write it through Zarr.")
     path = shard_file(array, (shard, *(0 for _ in array.shape[1:])))
     per_shard = (array.shards or array.chunks)[0]
     expected = min(per_shard, array.shape[0] - shard * per_shard)
@@ -111,7 +111,7 @@ def write_rows(array: zarr.Array[Any], shard: int, rows: Iterable[NDArray[Any]])
     try:
         stream = path.open("xb")
     except FileExistsError as error:
-        raise AlreadyRunningError(f"{path} exists already; a shard has one writer. Make the store anew.") from error
+        raise AlreadyRunningError(f"{path} exists; a shard has one writer. Create the store again.") from error
     with stream:
         count = 0
         for row in rows:
@@ -130,7 +130,7 @@ def write_rows(array: zarr.Array[Any], shard: int, rows: Iterable[NDArray[Any]])
 
 @dataclass(frozen=True)
 class _Shard:
-    """An open file: how it was found, its bytes, where its rows start, and which of them were checked."""
+    """Open file: its state when it was opened, its bytes, the offsets of its rows, and which rows were checked."""
 
     state: tuple[int, ...]
     content: NDArray[np.uint8]
@@ -139,13 +139,13 @@ class _Shard:
 
 
 class RowReader:
-    """Rows (entries along the first axis) of an array as :attr:`ArraySpec.compressed` = False stores it.
+    """Reads rows (entries along the first axis) of an array stored with :attr:`ArraySpec.compressed` = False.
 
-    A row is checked when it is first read, and again when its file was touched: the checksum takes about as long as
-    the copy. A file that was removed is noticed at the next reading. Threads may share a reader.
+    A row is checked when it is first read and after its file changed, because the checksum takes about as long as the
+    copy. A removed file is detected at the next read. Threads may share a reader.
 
     Args:
-        array: Its chunks are one row each, see :func:`fits_rows`.
+        array: Array with one row per chunk, see :func:`fits_rows`.
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -156,10 +156,10 @@ class RowReader:
         self._lock = threading.Lock()
 
     def row(self, number: int) -> NDArray[Any]:
-        """One row, a read-only view of the mapped file.
+        """Return one row, a read-only view of the mapped file.
 
         Raises:
-            IntegrityError: The file of the row (named) is missing, cut off or damaged.
+            IntegrityError: The file of the row is missing, truncated or damaged; the message names it.
         """
         position, place = divmod(number, self._rows)
         with self._lock:
@@ -170,7 +170,7 @@ class RowReader:
         if not shard.checked[place]:
             if not _matches(content, shard.content[stop : stop + _CHECKSUM]):
                 path = shard_file(self._array, self._position(position))
-                raise IntegrityError(f"{path}: entry {number} of {self._array.name} fails its checksum. {MEND}")
+                raise IntegrityError(f"{path}: entry {number} of {self._array.name} fails its checksum. {REMEDY}")
             shard.checked[place] = True
         return content.view(self._array.dtype).reshape(self._array.shape[1:])
 

@@ -1,8 +1,8 @@
-"""Zarr v3 stores: named dimensions, units, checksummed chunks, every chunk present.
+"""Create and read Zarr v3 stores with named dimensions, units, and a checksum in every chunk.
 
-Zarr's default compression has no checksum and a missing chunk reads as the fill value; both give wrong
-data silently. Here every chunk is written with a checksum, chunks of zeros included, a store is opened only
-when all its files are there, and a reading that met a damaged or missing file names it.
+Zarr's default compression has no checksum, and a missing chunk reads as the fill value; both give wrong data silently.
+Here every chunk is written with a checksum, including chunks of zeros. A store is opened only if all its files exist,
+and the error of a damaged or missing file names it.
 """
 
 import os
@@ -19,13 +19,13 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
 from hsipipe.errors import AlreadyRunningError, IntegrityError, MissingInputError
-from hsipipe.storage.shards import MEND, read_index, shard_file, unreadable
+from hsipipe.storage.shards import REMEDY, read_index, shard_file, unreadable
 
-# Radiometric noise hardly compresses: higher levels cost time and save next to nothing.
+# Radiometric noise hardly compresses: higher levels cost time and save almost no space.
 _LEVEL = 1
-# Attribute of a store that holds chunks of zeros too, so that a missing file is a loss and no shorthand.
+# Attribute of a store that also holds chunks of zeros, so that a missing file is always data loss.
 EVERY_CHUNK = "every_chunk_is_written"
-# Not part of the stored metadata: it holds for an opened array, so it is set at each opening.
+# A setting of the opened array that is not stored, so it is set again on opening.
 _CONFIG: ArrayConfigParams = {"write_empty_chunks": True}
 
 
@@ -34,14 +34,13 @@ class ArraySpec:
     """One array of a store.
 
     Attributes:
-        shape: Shape.
-        dims: A name for each axis.
-        chunks: The unit that is compressed and checked.
-        shards: Shape of one file, a whole multiple of `chunks`; None: one file a chunk. A file must have
-            one writer only.
+        shape: Shape of the array.
+        dims: Name of each axis.
+        chunks: Shape of the unit that is compressed and checked.
+        shards: Shape of one file, a multiple of `chunks`; None: one file per chunk. A file must have only one writer.
         dtype: NumPy dtype.
-        attrs: Attributes; ``units`` among them.
-        compressed: False: chunks are stored as they are, with a checksum, for what is read in random order many times
+        attrs: Attributes, including ``units``.
+        compressed: False stores chunks uncompressed with a checksum, for repeated reading in random order
             (:class:`~hsipipe.storage.shards.RowReader`).
     """
 
@@ -55,10 +54,10 @@ class ArraySpec:
 
 
 def create_store(path: Path, arrays: Mapping[str, ArraySpec], *, attrs: Mapping[str, Any]) -> zarr.Group:
-    """Create the metadata of a store in one go; the arrays' regions are filled afterwards.
+    """Create the metadata of a store at once; regions of the arrays are filled afterwards.
 
     Raises:
-        AlreadyRunningError: Something is at `path` already: another writer's store, or an old one.
+        AlreadyRunningError: `path` exists: the store of another writer, or an old one.
     """
     _claim(path)
     group = zarr.create_group(path, zarr_format=3, attributes={**attrs, EVERY_CHUNK: True})
@@ -79,7 +78,7 @@ def create_store(path: Path, arrays: Mapping[str, ArraySpec], *, attrs: Mapping[
 
 
 def write_small(group: zarr.Group, name: str, values: NDArray[Any], *, dim: str, units: str) -> None:
-    """Add a vector in one chunk, such as the wavelengths."""
+    """Add a vector in one chunk, for example the wavelengths."""
     array = group.create_array(
         name,
         shape=values.shape,
@@ -94,27 +93,27 @@ def write_small(group: zarr.Group, name: str, values: NDArray[Any], *, dim: str,
 
 
 def open_store(path: Path) -> zarr.Group:
-    """Open a store for reading, after a check that all its files are there.
+    """Open a store for reading after checking that all its files exist.
 
     Raises:
-        MissingInputError: There is no store at `path`.
-        IntegrityError: A file of the store is missing (named), or its metadata is damaged.
+        MissingInputError: `path` is not a store.
+        IntegrityError: A file of the store is missing (the message names it), or its metadata is damaged.
     """
     if not (path / "zarr.json").is_file():
-        raise MissingInputError(f"No store at {path}. Run the stage that makes it (dvc repro).")
+        raise MissingInputError(f"No store at {path}. Run the stage that creates it (dvc repro).")
     try:
         group = zarr.open_group(path, mode="r")
-        # Stores from outside may leave out chunks of the fill value, as the format allows.
+        # Stores of other programs may omit chunks of the fill value, as the format allows.
         arrays = [array for _, array in group.arrays()] if group.attrs.get(EVERY_CHUNK) else []
-    except Exception as error:  # zarr has no common base for what damaged metadata raises
-        raise IntegrityError(f"{path} is damaged: {_line(error)}. Make it again (dvc repro).") from error
+    except Exception as error:  # Zarr's errors for damaged metadata have no common base
+        raise IntegrityError(f"{path} is damaged: {one_line(error)}. Create it again (dvc repro).") from error
     for array in arrays:
         _check_complete(array)
     return group
 
 
 def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """The array `name`, for reading and for writing (zeros included).
+    """Return the array `name` for reading and writing, including chunks of zeros.
 
     Raises:
         IntegrityError: The store has no such array.
@@ -123,13 +122,13 @@ def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(found, zarr.Array):
         raise IntegrityError(
             f"{group.store_path} has no array {name!r}, only {', '.join(sorted(group.array_keys()))}. "
-            "Make it again (dvc repro)."
+            "Create it again (dvc repro)."
         )
     return found.with_config(_CONFIG)
 
 
 def read(array: zarr.Array[Any], selection: Any = ...) -> NDArray[Any]:
-    """Read a basic selection (slices with a step of 1, and integers) of an array of a store that was made here.
+    """Read a basic selection (integers and slices of step 1) of an array written by this module.
 
     Raises:
         IntegrityError: A file is missing, fails its checksum or cannot be decoded; the message names it.
@@ -138,12 +137,14 @@ def read(array: zarr.Array[Any], selection: Any = ...) -> NDArray[Any]:
         values = np.asarray(array[selection])
     except (IndexError, KeyError):
         raise
-    except Exception as error:  # codecs raise RuntimeError, ValueError, ...: whatever they meet first
+    except Exception as error:  # codecs raise errors of any type
         for position in _touched(array, selection):
             _check_file(array, position)
             _check_decodes(array, position)
-        raise IntegrityError(f"{array.store_path} cannot be read in {selection!r}: {_line(error)}. {MEND}") from error
-    # Zarr takes a lost file for zeros. What is here after the reading was here in it.
+        raise IntegrityError(
+            f"{array.store_path}[{selection!r}] cannot be read: {one_line(error)}. {REMEDY}"
+        ) from error
+    # Zarr reads a missing file as zeros. A file that exists after the read existed during it.
     for position in _touched(array, selection):
         _check_file(array, position)
     return values
@@ -152,12 +153,12 @@ def read(array: zarr.Array[Any], selection: Any = ...) -> NDArray[Any]:
 def _claim(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.mkdir()  # of two processes, one succeeds
+        path.mkdir()  # only one of two processes succeeds
     except FileExistsError as error:
         if not path.is_dir() or any(path.iterdir()):
             raise AlreadyRunningError(
-                f"{path} exists already: another writer is at work, or it was left over. A store has one writer; "
-                "remove it or write elsewhere."
+                f"{path} exists: another writer is active, or an earlier one was interrupted. A store has one writer; "
+                "remove the folder or write elsewhere."
             ) from error
 
 
@@ -165,18 +166,18 @@ def _check_complete(array: zarr.Array[Any]) -> None:
     for position in _touched(array, ...):
         if not shard_file(array, position).is_file():
             raise IntegrityError(
-                f"{shard_file(array, position)} is missing; without it {array.name} would read as zeros. "
-                "Make it again (dvc repro)."
+                f"{shard_file(array, position)} is missing; {array.name} would read as zeros. "
+                "Create it again (dvc repro)."
             )
 
 
 def _unit(array: zarr.Array[Any]) -> tuple[int, ...]:
-    """Shape of one file."""
+    """Return the shape of one file."""
     return array.shards or array.chunks
 
 
 def _touched(array: zarr.Array[Any], selection: Any) -> Iterator[tuple[int, ...]]:
-    """Positions of the files that a basic selection reads."""
+    """Iterate over the positions of the files that a basic selection reads."""
     given = selection if isinstance(selection, tuple) else (selection,)
     at = given.index(...) if ... in given else len(given)
     rest = len(array.shape) - len([key for key in given if key is not ...])
@@ -203,21 +204,22 @@ def _check_decodes(array: zarr.Array[Any], position: tuple[int, ...]) -> None:
     try:
         array[region]
     except Exception as error:
-        raise IntegrityError(f"{shard_file(array, position)} cannot be decoded: {_line(error)}. {MEND}") from error
+        raise IntegrityError(f"{shard_file(array, position)} cannot be decoded: {one_line(error)}. {REMEDY}") from error
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line, or its type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def rows_per_chunk(shape: Sequence[int], *, multiple: int = 1, least: int = 1, limit: int = 4 << 20) -> int:
-    """Rows of a float32 cube (band, y, x) in one chunk.
+    """Compute the number of rows of a float32 cube (band, y, x) in one chunk.
 
     Args:
-        shape: Of the cube.
-        multiple: The rows are a multiple of this.
-        least: At least so many rows (as far as the cube has them), however wide the cube.
-        limit: Otherwise at most so many bytes.
+        shape: Shape of the cube.
+        multiple: The number of rows is a multiple of this.
+        least: Smallest number of rows, if the cube has that many; takes precedence over `limit`.
+        limit: Largest size of a chunk in bytes.
     """
     bands, height, width = shape
     rows = max(limit // (bands * width * 4), least, multiple)

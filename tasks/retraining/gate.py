@@ -65,8 +65,8 @@ def _undecided(root: Path, name: str) -> Verdict:
 
 def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dict[str, Any]]:
     from hsipipe.evaluation.contest import compare
-    from hsipipe.evaluation.score_method import finite
     from hsipipe.evaluation.gate import decide
+    from hsipipe.evaluation.score_method import finite
     from hsipipe.methods.bicubic import Bicubic
     from hsipipe.protocols import make_protocol
 

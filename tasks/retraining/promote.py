@@ -8,6 +8,7 @@ from tasks.retraining.new_scenes import is_stale
 from tasks.retraining.verdict import Verdict
 from tasks.running import dvc
 from tasks.running.git import changed, commit, head
+from tasks.running.project import DVC_LOCKS
 from tasks.tracking import promote, standing
 
 
@@ -50,7 +51,7 @@ def promote_challenger(root: Path, verdict: Verdict, *, on_line: Callable[[str],
         raise HsipipeError("The checkout or the registry is not what the gate has judged; start again.")
     if reasons := unfit(root, on_line=on_line):
         raise HsipipeError(f"Something has changed since the gate: {' '.join(reasons)}")
-    commit(root, ["dvc.lock"], f"chore: state of the data behind version {verdict.challenger} of {verdict.name}")
+    commit(root, list(DVC_LOCKS), f"chore: state of the data behind version {verdict.challenger} of {verdict.name}")
     before = "none" if verdict.champion is None else f"version {verdict.champion}"
     reason = next((str(check["text"]) for check in verdict.checks if check["metric"] == "mpsnr_db"), "by the gate")
     evidence = {**verdict.evidence(), "gate.git.commit": head(root)}

@@ -11,7 +11,7 @@ def check_names(params: Params) -> None:
 
     Raises:
         UnknownNameError: One of them is unknown; the message lists the known ones.
-        ParamsError: The PSF contradicts itself, or the parameters the protocol; a method lacks the HR-MSI that it fuses.
+        ParamsError: The PSF contradicts itself, or the parameters the protocol; a method lacks its HR-MSI.
         MissingInputError: degradation.srf names a table that is not there.
     """
     from hsipipe.datasets.catalogue import DATASETS
@@ -48,8 +48,8 @@ def _check_fusion(params: Params) -> None:
         return
     if params.degradation.srf is None:
         raise ParamsError(
-            f"compare lists {fusing[0]}, which fuses the LR-HSI with an HR-MSI, but degradation.srf is null: set it to a "
-            f"sensor, a table, or measured; or take {', '.join(fusing)} out of compare."
+            f"compare lists {fusing[0]}, which fuses the LR-HSI with an HR-MSI, but degradation.srf is null: set it to "
+            f"a sensor, a table, or measured; or take {', '.join(fusing)} out of compare."
         )
     if params.degradation.task != SUPER_RESOLUTION:
         raise ParamsError(

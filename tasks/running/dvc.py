@@ -15,8 +15,9 @@ import yaml
 
 from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
 from hsipipe.params import Params, load_params, parse_params
+from tasks.catalogue import NAMES, address, items
 from tasks.running import dvc_cache
-from tasks.running.check_names import check_names
+from tasks.running.check_names import check_names, check_settings
 from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
 from tasks.running.project import PARAMS
 
@@ -115,7 +116,10 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
         found = None
     if not isinstance(found, dict):
         raise StageFailedError(f"DVC cannot tell what is up to date: {own_message(root, lines)}")
-    return sorted(found)
+    # DVC also lists the trainings that nothing asks for.
+    params = load_params(root / PARAMS)
+    wanted = {address(name, item) for name in NAMES for item in items(params, name)}
+    return sorted(wanted & set(found))
 
 
 def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
@@ -150,6 +154,7 @@ def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
         text = copy.read_text(encoding="utf-8")
     params = parse_params(yaml.safe_load(text), source=PARAMS)
     check_names(params)
+    check_settings(params)
     return params, text
 
 
@@ -168,13 +173,9 @@ def set_params(root: Path, overrides: Sequence[str]) -> Params:
 
 
 def out_hashes(root: Path) -> dict[str, str]:
-    """DVC's hash of every output in dvc.lock, by its path relative to the root."""
-    try:
-        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
-    except (FileNotFoundError, yaml.YAMLError):
-        return {}
-    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
-    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+    """DVC's hash of every output in its lock files, by its path relative to the root."""
+    stages = dvc_cache.locked_stages(root).values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", []) if "md5" in out}
 
 
 def _keeping(on_line: Callable[[str], object]) -> tuple[list[str], Callable[[str], None]]:

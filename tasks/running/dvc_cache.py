@@ -5,13 +5,15 @@ DVC takes a file of its cache for whole as long as it is write-protected, so dam
 
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from hsipipe.errors import IntegrityError
 from hsipipe.storage.manifest import MANIFEST, verify
-from tasks.running.project import locks
+from tasks.running.project import DVC_LOCKS, locks
 
 Marks = dict[str, tuple[int, int]]
 """Output -> when its manifest and the lock of its stage were last written, in ns; 0: never."""
@@ -90,13 +92,25 @@ def _folders(root: Path) -> dict[str, str]:
 
 
 def _outs(root: Path) -> list[dict[str, str]]:
-    try:
-        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
-    except (FileNotFoundError, yaml.YAMLError):
-        return []
     return [
-        {"stage": name, "path": out["path"], "md5": out["md5"]}
-        for name, stage in lock.get("stages", {}).items()
+        {"stage": _label(name), "path": out["path"], "md5": out["md5"]}
+        for name, stage in locked_stages(root).items()
         for out in stage.get("outs", [])
         if "md5" in out
     ]
+
+
+def locked_stages(root: Path) -> dict[str, Any]:
+    """Every stage that DVC's lock files know, by its name; those of a damaged or missing file are absent."""
+    stages: dict[str, Any] = {}
+    for name in DVC_LOCKS:
+        try:
+            stages |= (yaml.safe_load((root / name).read_text(encoding="utf-8")) or {}).get("stages", {})
+        except (FileNotFoundError, yaml.YAMLError):
+            continue
+    return stages
+
+
+def _label(stage: str) -> str:
+    """The name of a stage's lock: DVC writes ``train_seed@edsr-1``, the stage calls itself ``train@edsr@seed-1``."""
+    return re.sub(r"^(\w+)_(seed|steps)@(.*)-(\d+)$", r"\1@\3@\2-\4", stage)

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 from hsipipe.errors import HsipipeError
+from tasks.running.project import DVC_LOCKS
 
 _PATIENCE_S = 60
 
@@ -23,9 +24,13 @@ def head(root: Path) -> str | None:
 
 
 def changed(root: Path) -> str | None:
-    """Uncommitted changes below `root` but for dvc.lock, which every stage of a run changes; None: git cannot tell."""
+    """Uncommitted changes below `root`; None: git cannot tell.
+
+    DVC's lock files do not count: every stage of a run changes them.
+    """
     # Whatever a person has configured: a new module counts.
-    return git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)dvc.lock")
+    excluded = [f":(exclude){name}" for name in DVC_LOCKS]
+    return git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", *excluded)
 
 
 def commit(root: Path, paths: list[str], message: str) -> None:

@@ -11,6 +11,8 @@ from hsipipe.restoration import TASKS
 from tasks.running.rows import Row
 
 PARAMS = "params.yaml"
+DVC_LOCKS = ("dvc.lock", "tasks/dvc.lock")
+"""Where DVC keeps what the outputs were made from."""
 METRICS = "reports/metrics.json"
 """The numbers of the evaluation, for people, DVC and the report."""
 

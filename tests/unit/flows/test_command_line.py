@@ -238,7 +238,7 @@ def test_predict_with_samples_writes_two_cubes_and_names_both(invoke, cube, tmp_
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ([], DataError, "say which value means 1.0"),
+        ([], DataError, "set the value that maps to 1.0"),
         (["--full-scale", "-1"], ParamsError, "must be a positive number"),
         (["--tile", "8", "--overlap", "4"], ParamsError, "less than half"),
     ],

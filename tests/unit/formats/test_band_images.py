@@ -62,7 +62,7 @@ def test_tiff_bands_keep_their_position(tmp_path):
     assert cube.rio.crs.to_epsg() == 32632
     assert float(cube["x"][0]) == 9
     tifffile.imwrite(tmp_path / "x_2.tif", values[2])
-    with pytest.raises(FileFormatError, match=r"x_2\.tif has 1 bands of \(8, 9\) pixels, expected one that lies where"):
+    with pytest.raises(FileFormatError, match=r"x_2\.tif has 1 bands of \(8, 9\) pixels, expected one at the position"):
         open_cube(tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_a_missing_band_is_named(write_bands):
     ("name", "message"),
     [
         ("band_03.png", r"band_03\.png and band_3\.png are the same band; keep one of them"),
-        ("other_1.png", r"images of several kinds \(band_1\.png, other_1\.png\), expected the bands of one cube"),
+        ("other_1.png", r"images with different names \(band_1\.png, other_1\.png\), expected the bands of one cube"),
     ],
 )
 def test_bands_that_do_not_belong_together(write_bands, name, message):
@@ -115,20 +115,12 @@ def test_a_band_of_another_kind_is_named(write_bands, band, message):
         open_cube(folder)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_truncated_band_is_named_when_the_folder_is_opened(write_bands, suffix, share):
+def test_a_truncated_tiff_band_is_named_when_the_folder_is_opened(write_bands, share):
     values = np.random.default_rng(0).integers(0, 65535, size=(4, 40, 50)).astype(np.uint16)
-    folder = write_bands(values, f"band_{{}}.{suffix}")
-    file = folder / f"band_3.{suffix}"
+    folder = write_bands(values, "band_{}.tif")
+    file = folder / "band_3.tif"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with pytest.raises(
-        FileFormatError, match=rf"cube: band_3\.{suffix} .*(truncated|incomplete|cannot be read)"
-    ) as caught:
+    with pytest.raises(FileFormatError, match=r"cube: band_3\.tif .*(truncated|incomplete|cannot be read)") as caught:
         open_cube(folder)
     assert "\n" not in str(caught.value)
-
-
-def test_it_has_no_variables(write_bands):
-    with pytest.raises(FileFormatError, match="no variables"):
-        open_cube(write_bands(np.zeros((5, 8, 9), np.uint8)), variable="x")

@@ -46,15 +46,8 @@ def test_a_header_without_data_is_no_cube(tmp_path, write_envi):
     write_envi("a.hdr", "a.img")
     (tmp_path / "a.img").unlink()
     assert not is_cube(tmp_path / "a.hdr")
-    with pytest.raises(FileFormatError, match=r"a\.hdr: there is no data file beside this ENVI header"):
+    with pytest.raises(FileFormatError, match=r"a\.hdr: there is no data file next to this header"):
         companions(tmp_path / "a.hdr")
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".nc", ".tif"])
-def test_most_cubes_are_one_file(tmp_path, cube_values, suffix):
-    save_cube(xr.DataArray(cube_values, dims=("band", "y", "x")), tmp_path / f"a{suffix}")
-    assert is_cube(tmp_path / f"a{suffix}")
-    assert companions(tmp_path / f"a{suffix}") == [tmp_path / f"a{suffix}"]
 
 
 def test_what_lies_beside_a_geotiff_and_is_a_part_of_it(tmp_path, cube_values):
@@ -85,7 +78,7 @@ def test_what_is_no_cube(tmp_path):
         (tmp_path / name).write_text("nothing")
     (tmp_path / "folder").mkdir()
     assert not any(is_cube(path) for path in [*tmp_path.iterdir(), tmp_path / "nothing.mat"])
-    with pytest.raises(FileFormatError, match=r"a\.txt: nothing here reads"):
+    with pytest.raises(FileFormatError, match=r"a\.txt: no format reads"):
         companions(tmp_path / "a.txt")
     with pytest.raises(MissingInputError, match="No file or folder"):
         companions(tmp_path / "nothing.mat")

@@ -91,7 +91,7 @@ def test_a_matrix_of_pixels_is_folded_column_by_column(tmp_path, cube_values, wr
     write(tmp_path / "b.mat", Y=matrix)
     with pytest.raises(
         FileFormatError,
-        match=r"no variable of rank 3; the file holds Y 5x96\. A matrix .* store nRow and nCol beside it",
+        match=r"no variable of rank 3; the file holds Y 5x96\. A matrix .* store nRow and nCol in the same file",
     ):
         open_cube(tmp_path / "b.mat")
 
@@ -113,22 +113,6 @@ def test_no_cube(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"table": np.zeros((3, 4))})
     with pytest.raises(FileFormatError, match="no variable of rank 3; the file holds table 3x4"):
         open_cube(tmp_path / "a.mat")
-
-
-@pytest.mark.parametrize("version", ["v5", "v5z", "v73"])
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.4, 0.8, 0.98])
-def test_a_truncated_file_is_one_clear_error(tmp_path, version, share):
-    values = np.random.default_rng(0).random((20, 30, 12))
-    path = tmp_path / "cut.mat"
-    if version == "v73":
-        _write_v73(path, data=values)
-    else:
-        scipy.io.savemat(path, {"data": values}, do_compression=version == "v5z")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(FileFormatError, match=r"cut\.mat") as caught:
-        open_cube(path)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["external_link", "soft_link", "external_storage", "virtual"])
@@ -256,7 +240,7 @@ def test_a_v73_file_that_goes_away_is_named_when_it_is_read(tmp_path):
     _write_v73(tmp_path / "a.mat", data=np.zeros((60, 70, 40)))
     cube = open_cube(tmp_path / "a.mat")
     (tmp_path / "a.mat").write_bytes(b"")
-    with pytest.raises(FileFormatError, match=r"a\.mat cannot be read, it seems damaged"):
+    with pytest.raises(FileFormatError, match=r"a\.mat cannot be read, the file is damaged"):
         cube.load()
 
 
@@ -274,7 +258,7 @@ def test_what_is_no_full_array_of_real_numbers_is_named(tmp_path):
     with pytest.raises(FileFormatError, match="variable 'z' is complex128, expected real numbers"):
         open_cube(tmp_path / "a.mat")
     scipy.io.savemat(tmp_path / "b.mat", {"s": things["s"], "t": "text"})
-    with pytest.raises(FileFormatError, match=r"no variable of rank 3; .*left out: s \(sparse\), t \(char\)"):
+    with pytest.raises(FileFormatError, match=r"no variable of rank 3; .*skipped: s \(sparse\), t \(char\)"):
         open_cube(tmp_path / "b.mat")
 
 
@@ -290,7 +274,7 @@ def test_what_v73_has_beside_cubes_is_named(tmp_path):
     for name, kind in (("z", "complex"), ("t", "char"), ("e", "empty array"), ("s", "sparse")):
         with pytest.raises(FileFormatError, match=rf"variable '{name}' is of class {kind}"):
             open_cube(tmp_path / "a.mat", variable=name)
-    with pytest.raises(FileFormatError, match=r"no variable of rank 3; the file holds nothing; left out: "):
+    with pytest.raises(FileFormatError, match=r"no variable of rank 3; the file holds nothing; skipped: "):
         open_cube(tmp_path / "a.mat")
 
 

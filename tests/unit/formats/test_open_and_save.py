@@ -1,5 +1,4 @@
 import os
-import pickle
 
 import h5py
 import numpy as np
@@ -9,7 +8,7 @@ import xarray as xr
 import zarr
 
 from hsipipe.errors import DataError, FileFormatError, IntegrityError, MissingInputError
-from hsipipe.formats import FORMATS, open_cube, save_cube
+from hsipipe.formats import open_cube, save_cube
 
 NM = np.array([450.0, 500.0, 550.0, 600.0, 650.0])
 
@@ -18,45 +17,6 @@ NM = np.array([450.0, 500.0, 550.0, 600.0, 650.0])
 def cube(cube_values):
     coords = {"wavelength_nm": ("band", NM), "y": np.arange(8) * -4.0, "x": np.arange(12) * 4.0}
     return xr.DataArray(cube_values, dims=("band", "y", "x"), coords=coords, attrs={"units": "1"})
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".nc", ".tif", ".zarr"])
-def test_round_trip(tmp_path, cube, suffix):
-    path = tmp_path / f"a{suffix}"
-    save_cube(cube, path)
-    back = open_cube(path)
-    assert back.dims == ("band", "y", "x")
-    assert back.dtype == np.float32
-    np.testing.assert_array_equal(back, cube)
-    if suffix != ".npy":
-        for name in ("wavelength_nm", "y", "x"):
-            np.testing.assert_array_equal(back[name], cube[name])
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".nc", ".zarr"])
-def test_saving_again_replaces_and_leaves_nothing_else(tmp_path, cube, suffix):
-    path = tmp_path / f"a{suffix}"
-    save_cube(cube * 0 + 0.5, path)
-    save_cube(cube, str(path))
-    np.testing.assert_array_equal(open_cube(str(path)), cube)
-    assert os.listdir(tmp_path) == [path.name]
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".nc", ".zarr"])
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, cube, suffix, monkeypatch):
-    path = tmp_path / f"a{suffix}"
-    save_cube(cube, path)
-    target = {".npy": "numpy.save", ".nc": "xarray.Dataset.to_netcdf", ".zarr": "xarray.Dataset.to_zarr"}[suffix]
-
-    def full_disk(*args, **kwargs):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(target, full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        save_cube(cube * 2, path)
-    monkeypatch.undo()
-    np.testing.assert_array_equal(open_cube(path), cube)
-    assert os.listdir(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize("name", ["a.hdr", "a.nc4", "a.h5", "a", "a.mat", "a.npz"])
@@ -93,25 +53,6 @@ def test_netcdf_keeps_the_attributes_that_it_can_and_the_text_of_the_others(tmp_
     assert stored == {key: value for key, value in attrs.items() if key != "gains"} | text
 
 
-def test_transposed_cubes_are_saved_in_order(tmp_path, cube):
-    save_cube(cube.transpose("y", "x", "band"), tmp_path / "a.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), cube)
-
-
-def test_a_lazy_cube_is_saved_whatever_its_chunks_over_its_own_source(tmp_path, cube):
-    path = tmp_path / "a.zarr"
-    save_cube(cube, path)
-    save_cube(open_cube(path).chunk({"band": 2, "y": 3, "x": 5}) * 2, path)
-    np.testing.assert_array_equal(open_cube(path), cube * 2)
-
-
-def test_npz_takes_the_cube_and_its_wavelengths(tmp_path, cube_values):
-    np.savez(tmp_path / "a.npz", hsi=cube_values, wavelength_nm=NM, mask=np.zeros((8, 12)))
-    cube = open_cube(tmp_path / "a.npz")
-    np.testing.assert_array_equal(cube, cube_values)
-    np.testing.assert_array_equal(cube["wavelength_nm"], NM)
-
-
 def test_pickled_objects_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match=r"a\.npy"):
@@ -131,52 +72,15 @@ def test_complex_numbers_are_no_reflectances(tmp_path):
         open_cube(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc"])
-def test_a_file_cut_anywhere_is_an_error_or_whole(tmp_path, suffix):
-    values = np.random.default_rng(0).random((5, 40, 30), dtype=np.float32)
-    path = tmp_path / f"cut{suffix}"
-    if suffix == ".npz":
-        np.savez(path, a=values)
-    else:
-        save_cube(xr.DataArray(values, dims=("band", "y", "x")), path)
-    content = path.read_bytes()
-    for size in [*range(0, len(content), 811), len(content) - 8]:
-        path.write_bytes(content[:size])
-        with pytest.raises(FileFormatError, match=r"cut\.n") as caught:
-            open_cube(path)
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc", ".mat", ".h5", ".tif", ".hdr"])
-def test_a_file_that_is_something_else(tmp_path, suffix):
-    (tmp_path / f"a{suffix}").write_text("<html>404</html>" * 100)
-    with pytest.raises(FileFormatError, match=rf"a\{suffix}"):
-        open_cube(tmp_path / f"a{suffix}")
-
-
 def test_nothing_there_unknown_suffix_unknown_folder(tmp_path):
     with pytest.raises(MissingInputError, match="No file or folder at"):
         open_cube(tmp_path / "none.npy")
     (tmp_path / "a.xyz").write_text("")
-    with pytest.raises(FileFormatError, match=r"nothing here reads '\.xyz'; known: \.cdf, \.h5, .*and folders"):
+    with pytest.raises(FileFormatError, match=r"no format reads '\.xyz'; known: \.cdf, \.h5, .*and folders"):
         open_cube(tmp_path / "a.xyz")
     (tmp_path / "folder").mkdir()
     with pytest.raises(FileFormatError, match="holds neither"):
         open_cube(tmp_path / "folder")
-
-
-def test_every_format_of_the_table_can_be_imported():
-    assert all(FORMATS[name].title for name in FORMATS)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".nc", ".tif", ".zarr"])
-def test_what_was_written_is_opened_lazily(tmp_path, cube, suffix):
-    save_cube(cube, tmp_path / f"a{suffix}")
-    opened = open_cube(tmp_path / f"a{suffix}")
-    assert opened.chunks is not None
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(opened)), cube)
-    save_cube(opened * 2, tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(open_cube(tmp_path / f"a{suffix}"), cube * 2)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -201,7 +105,7 @@ def test_a_damaged_chunk_of_a_zarr_store_is_named_when_it_is_read(tmp_path, cube
     content = bytearray(chunk.read_bytes())
     content[len(content) // 2] ^= 1
     chunk.write_bytes(content)
-    with pytest.raises(FileFormatError, match=r"a\.zarr cannot be read, it seems damaged"):
+    with pytest.raises(FileFormatError, match=r"a\.zarr cannot be read, the file is damaged"):
         opened.load()
 
 

@@ -52,9 +52,9 @@ def test_every_pixel_is_covered_and_no_patch_leaves_the_scene(scale, height, wid
             r"patch of 40 x 40 pixels does not fit into The scene \(32 x 48\)\. Set patches\.size to 32 or less",
         ),
         ((48, 48), 16, 32, r"patches\.stride \(32\) is larger than patches\.size \(16\)"),
-        ((48, 48), 18, 16, r"patches\.size 18 is no multiple of the scale 4"),
-        ((48, 48), 16, 6, r"patches\.stride 6 is no multiple"),
-        ((50, 48), 16, 16, "height 50 is no multiple"),
+        ((48, 48), 18, 16, r"patches\.size 18 is not a multiple of the scale 4"),
+        ((48, 48), 16, 6, r"patches\.stride 6 is not a multiple"),
+        ((50, 48), 16, 16, "height 50 is not a multiple"),
     ],
 )
 def test_what_does_not_fit(shape, size, stride, message):

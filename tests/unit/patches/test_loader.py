@@ -47,7 +47,7 @@ def test_a_sampler_starts_anew_and_need_not_end():
     endless = StepSampler(10, 4, seed=0, first_step=2)
     first, second = (next(iter(endless)) for _ in range(2))
     assert first == second
-    with pytest.raises(TypeError, match="no end"):
+    with pytest.raises(TypeError, match="unlimited"):
         len(endless)
     assert len(list(StepSampler(10, 4, seed=0, steps=3))) == 3
 
@@ -69,11 +69,10 @@ def test_the_global_generator_is_left_alone(store):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_workers_change_nothing(store, workers):
+def test_the_workers_change_nothing(store):
     options = {"batch": 4, "seed": 0, "first_step": 2, "steps": 5}
     alone = list(make_loader(store, ("hr", "lr"), **options))
-    loader = make_loader(store, ("hr", "lr"), **options, workers=workers)
+    loader = make_loader(store, ("hr", "lr"), **options, workers=2)
     for _ in range(2):  # the workers stay for the second round
         together = list(loader)
         assert len(together) == len(alone)

@@ -49,7 +49,7 @@ def test_numbers_out_of_range(store, wanted):
 
 
 def test_one_code_a_patch(store):
-    with pytest.raises(DataError, match="Each patch has a code, got 2 patches and 1 codes"):
+    with pytest.raises(DataError, match="Expected one code per patch, got 2 patches and 1 codes"):
         PatchArrays(store).read([1, 2], codes=[0])
 
 

@@ -37,7 +37,7 @@ def test_seeds_and_epochs_differ():
 
 @pytest.mark.parametrize(("n", "batch", "step"), [(0, 4, 0), (4, 0, 0), (4, 4, -1)])
 def test_no_patches(n, batch, step):
-    with pytest.raises(DataError, match="needs patches"):
+    with pytest.raises(DataError, match="needs n and batch of at least 1"):
         batch_samples(n, batch, seed=0, step=step)
 
 

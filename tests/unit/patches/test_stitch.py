@@ -45,13 +45,13 @@ def test_where_patches_overlap_their_mean_counts():
 
 
 def test_pixels_in_no_patch_are_counted():
-    with pytest.raises(DataError, match="3 of 12 pixels lie in no patch"):
+    with pytest.raises(DataError, match="3 of 12 pixels are in no patch"):
         stitch(np.ones((1, 2, 3, 3)), [(0, 1)], (3, 4))
 
 
 @pytest.mark.parametrize("origin", [(-1, 0), (0, 2)])
 def test_a_patch_outside(origin):
-    with pytest.raises(DataError, match="3 x 3 pixels lies outside of 3 x 4 pixels"):
+    with pytest.raises(DataError, match="3 x 3 pixels extends beyond the array of 3 x 4 pixels"):
         stitch(np.ones((1, 2, 3, 3)), [origin], (3, 4))
 
 

@@ -102,11 +102,11 @@ def test_a_chunk_that_vanishes_after_opening_is_named_and_no_zeros(tmp_path, val
 
 def test_a_store_has_one_writer(tmp_path, values):
     path = _write(tmp_path / "s.zarr", values)
-    with pytest.raises(AlreadyRunningError, match=r"s\.zarr exists already.*remove it or write elsewhere"):
+    with pytest.raises(AlreadyRunningError, match=r"s\.zarr exists: .*remove the folder or write elsewhere"):
         _write(path, np.zeros_like(values))
     np.testing.assert_array_equal(read(get_array(open_store(path), "a")), values)
     (tmp_path / "file").touch()
-    with pytest.raises(AlreadyRunningError, match="exists already"):
+    with pytest.raises(AlreadyRunningError, match="file exists: "):
         create_store(tmp_path / "file", {}, attrs={})
     (tmp_path / "empty").mkdir()
     create_store(tmp_path / "empty", {}, attrs={})

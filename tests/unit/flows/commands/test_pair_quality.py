@@ -162,7 +162,7 @@ def test_a_fusion_model_wants_an_msi_and_a_single_image_model_none(predict, scen
         predict(Modulation())
     with pytest.raises(ParamsError, match="with an HR-MSI, but got none"):
         predict(Modulation(msi_bands=None))
-    with pytest.raises(ParamsError, match=r"Got --msi .*msi\.nc, but the model bicubic .* leave --msi out"):
+    with pytest.raises(ParamsError, match=r"Got --msi .*msi\.nc, but the model bicubic .* omit --msi"):
         predict(Bicubic(SCALE), msi=scene[2])
 
 

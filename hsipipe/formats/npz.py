@@ -1,0 +1,46 @@
+"""NumPy .npz: a cube (band, y, x) and its wavelengths in one archive. Pickled objects are refused."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.lib import format as npy_format
+
+from hsipipe.formats.axes import axis_of_count, bands_to_front
+from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
+from hsipipe.formats.wavelengths import find_wavelengths
+
+
+class Npz(CubeFormat):
+    """NumPy's archive of several arrays."""
+
+    title = "NumPy .npz"
+    suffixes = (".npz",)
+
+    def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Read the cube and the wavelengths of the archive; their number also identifies the band axis."""
+        # Pass an open stream: NumPy leaks a handle when it opens a truncated archive by its name.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            shapes = {name: _shape(archive.zip, name) for name in archive.files}
+            name = pick_variable(shapes, variable)
+            values = archive[name]
+            names = [key for key, shape in shapes.items() if len(shape) == 1 and shape[0] in values.shape]
+            vectors = {key: archive[key] for key in names}
+        found = find_wavelengths(vectors, values.shape)
+        count = None if found is None else found[1].size
+        if values.ndim == 3:
+            values = np.ascontiguousarray(bands_to_front(values, axis_of_count(values.shape, bands or count)))
+        nm = found[1] if found is not None and count == values.shape[0] else None
+        return remember(make_cube(values, wavelength_nm=nm), dtype=values.dtype, variable=name, variables=shapes)
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    member = name if name in archive.namelist() else f"{name}.npy"
+    with archive.open(member) as stream:
+        version = npy_format.read_magic(stream)
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        return tuple(read(stream)[0])
+
+
+FORMAT = Npz()
