@@ -79,9 +79,10 @@ def score_method(
         sampling: Tiles of whole scenes.
 
     Returns:
-        The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``, ``fuses``,
-        ``kinds`` and ``scenes`` of the method's row and of its ceilings, ``test_set``, ``protocol``; ``val_mpsnr_db`` of a
-        trained method, ``uncertainty`` of one of several samples. A value that is not finite is None.
+        The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``,
+        ``fuses``, ``test_set``, ``protocol``; ``kinds`` and ``scenes`` of the method's row and of its ceilings;
+        ``val_mpsnr_db`` of a trained method, ``uncertainty`` of one of several samples. A value that is not finite is
+        None.
 
     Raises:
         DataError: No test scene, no HR-MSI for a method that fuses, or a row that cannot be scored.

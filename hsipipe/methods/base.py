@@ -259,13 +259,14 @@ class NetworkMethod(nn.Module, Trainable):
     """
 
     Settings: ClassVar[type[LossSettings]] = LossSettings
+    anchor: Tensor
 
     def __init__(self, frame: Frame, settings: Any) -> None:
         super().__init__()
         self.frame, self.settings, self.scale = frame, settings, frame.scale
         self.consistency = 0
         # Networks without parameters of their own still need a device.
-        self.register_buffer("_device", torch.zeros(()), persistent=False)
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)
 
     @property
     def psf(self) -> Psf:
@@ -334,7 +335,7 @@ class NetworkMethod(nn.Module, Trainable):
             return as_batch([self._predict(image) for image in lr])
 
     def _predict(self, image: np.ndarray) -> Tensor:
-        lr = as_tensor(image, like=cast(Tensor, self._device))
+        lr = as_tensor(image, like=self.anchor)
         resampler = self.resampler(lr)
         return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
 
