@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and output shared by several commands."""
 
 import math
 from typing import Annotated
@@ -11,19 +11,21 @@ Override = Annotated[
         "-S",
         "--set-param",
         metavar="GROUP.KEY=VALUE",
-        help="Another parameter, written into params.yaml; can be repeated.",
+        help="Override a parameter in params.yaml; repeatable, the last value of a key wins.",
     ),
 ]
+Preset = Annotated[str | None, typer.Option(help="Named configuration; -S takes precedence.")]
+Timeout = Annotated[float | None, typer.Option(help="Time limit of a run in minutes.")]
 
 
 def check_timeout(minutes: float | None) -> None:
-    """Refuse a time limit that is none."""
+    """Refuse a time limit that is not a positive number."""
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {minutes}.")
 
 
 def preset_overrides(name: str | None) -> list[str]:
-    """A named configuration as ``group.key=value``; nothing without a name."""
+    """Overrides ``group.key=value`` of a named configuration; none without a name."""
     if name is None:
         return []
     from hsipipe.methods.presets import load_preset
@@ -33,7 +35,7 @@ def preset_overrides(name: str | None) -> list[str]:
 
 
 def show(renderable: object) -> None:
-    """Print a table or the like for people."""
+    """Print a table or another rich renderable."""
     from rich.console import Console
 
     Console().print(renderable)

@@ -1,23 +1,28 @@
-"""Running the pipeline: pipeline, sweep, serve, reconcile."""
+"""Run the pipeline: pipeline, sweep, serve, reconcile."""
 
+import json
 import math
 import os
-from typing import TYPE_CHECKING, Annotated
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
-from flows.commands.options import Override, check_timeout, preset_overrides, show
+from flows.commands.options import Override, Preset, Timeout, check_timeout, preset_overrides, show
+from hsipipe.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SWEEPS = Path(__file__).with_name("sweeps.yaml")
 
-def pipeline(
-    set_param: Override = None,
-    preset: Annotated[str | None, typer.Option(help="A named configuration; -S goes on top of it.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Minutes after which the run is ended.")] = None,
-) -> None:
-    """Run every stage that is stale, as a Prefect flow.
+
+def pipeline(set_param: Override = None, preset: Preset = None, timeout: Timeout = None) -> None:
+    """Run every stale stage as a Prefect flow.
+
+    Overrides are written into params.yaml. They stay after a run that succeeded; after any other they are undone.
 
     [bold]Examples[/bold]
 
@@ -27,85 +32,42 @@ def pipeline(
 
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
-    from flows.prefect_support.environment import prepare, require_server
-    from flows.prefect_support.zombie_runs import close_and_tell
-    from tasks.running.dvc import changed_params
-    from tasks.running.project import find_root
-
-    check_timeout(timeout)
-    root = find_root()
-    overrides = [*preset_overrides(preset), *(set_param or [])]
-    changed_params(root, overrides)  # a wrong key should not cost the start of Prefect
-    prepare(root)
-    require_server()
-    close_and_tell(root)
-    from flows.pipeline import pipeline as run
-
-    run(overrides, timeout)
+    _run([*preset_overrides(preset), *(set_param or [])], timeout)
 
 
 def sweep(
-    name: Annotated[str | None, typer.Argument(help="A sweep, or a .yaml file with one; left out: list them.")] = None,
-    set_param: Annotated[
-        list[str] | None,
-        typer.Option("-S", "--set-param", metavar="GROUP.KEY=VALUE", help="Another parameter of all points."),
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="A named configuration; -S goes on top of it.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Minutes after which the sweep is ended.")] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop at the first point that fails.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Name of a sweep; without it: list the sweeps.")] = None,
+    set_param: Override = None,
+    preset: Preset = None,
+    timeout: Timeout = None,
 ) -> None:
-    """Run the pipeline at several points, one after another, and compare them in one table and one figure.
+    """Run the pipeline with a named set of overrides, then print the result table.
 
-    Each point is a `dvc exp run` in this checkout, which nothing else may use meanwhile; `dvc exp show` lists them.
-    What a point shares with an earlier run comes out of DVC's cache. Started again after an interruption, finished
-    points are skipped. A failing point is told and the others go on; the exit code is then 1.
-
-    Afterwards params.yaml, dvc.lock, outputs and uncommitted changes are what they were before, after a kill at the
-    next start of this command, of `hsipipe pipeline` or `make repro`. Models of points do not go into the registry.
-    Table and figure are in reports/sweeps/NAME.
+    The same as `hsipipe pipeline -S ...` with the overrides of the sweep; -S adds to them and takes precedence.
+    Stages that an earlier run has made are taken from DVC's cache.
 
     [bold]Examples[/bold]
+
+      hsipipe sweep
 
       hsipipe sweep ablations
 
       hsipipe sweep steps -S dataset.name=cave -S dataset.root=/data/cave
-
-      hsipipe sweep groups --preset dmgasr-paper --timeout 600
     """
-    from flows.prefect_support.environment import prepare, require_server
-    from flows.prefect_support.zombie_runs import close_and_tell
-    from tasks.running.pipeline_run import pipeline_session
-    from tasks.running.project import find_root
-    from tasks.running.sweep import plan_sweep, refuse_swept, shown
-
     if name is None:
         show(_sweep_table())
         return
-    check_timeout(timeout)
-    root = find_root()
-    overrides = [*preset_overrides(preset), *(set_param or [])]
-    refuse_swept(name, set_param or [])
-    with pipeline_session(root):  # puts right what a killed sweep has left, before Prefect is started in vain
-        plan = plan_sweep(root, name, overrides)
-    prepare(root)
-    require_server()
-    close_and_tell(root)
-    from flows.sweep import sweep as run
+    from tasks.running.overrides import as_overrides
 
-    try:
-        run(name, overrides, timeout, stop)
-    finally:
-        if (table := shown(plan)) is not None:
-            show(table)
-            if (plan.out / "table.md").is_file():
-                typer.echo(f"table and figure: {plan.out}")
+    _run([*preset_overrides(preset), *as_overrides(_load_sweep(name)["set"]), *(set_param or [])], timeout)
+    _print_results()
 
 
 def serve(
     interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
     cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="With inbox, gate and promotion.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Minutes after which a run is ended.")] = None,
+    timeout: Timeout = None,
 ) -> None:
     """Run the pipeline on a schedule, until interrupted; with --retrain promote what it makes if it is better.
 
@@ -148,7 +110,7 @@ def serve(
 def reconcile() -> None:
     """Close what killed processes have left open: runs in Prefect, with the slots that they hold, and in MLflow.
 
-    Only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same by itself. A run
+    Only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same. A run
     whose Prefect server does not answer stays for later, and the exit code is then 1.
 
     [bold]Example[/bold]
@@ -164,17 +126,51 @@ def reconcile() -> None:
     reconcile_all(root, say=typer.echo)
 
 
+def _run(overrides: list[str], timeout: float | None) -> None:
+    from flows.prefect_support.environment import prepare, require_server
+    from flows.prefect_support.zombie_runs import close_and_tell
+    from tasks.running.dvc import changed_params
+    from tasks.running.project import find_root
+
+    check_timeout(timeout)
+    root = find_root()
+    changed_params(root, overrides)  # refuses a wrong key before Prefect starts, which takes seconds
+    prepare(root)
+    require_server()
+    close_and_tell(root)
+    from flows.pipeline import pipeline as run
+
+    run(overrides, timeout)
+
+
+def _print_results() -> None:
+    from rich.console import Console
+
+    from hsipipe.evaluation.table import print_table
+    from tasks.running.project import METRICS, find_root
+
+    print_table(json.loads((find_root() / METRICS).read_text(encoding="utf-8")), Console())
+
+
+def _sweeps() -> dict[str, dict[str, Any]]:
+    tree: dict[str, dict[str, Any]] = yaml.safe_load(_SWEEPS.read_text(encoding="utf-8"))
+    return tree
+
+
+def _load_sweep(name: str) -> dict[str, Any]:
+    sweeps = _sweeps()
+    if name not in sweeps:
+        close = get_close_matches(name, sweeps, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UnknownNameError(f"Unknown sweep {name!r}.{hint} Known sweeps: {', '.join(sorted(sweeps))}.")
+    return sweeps[name]
+
+
 def _sweep_table() -> "Table":
-    """Name, title and points of every sweep."""
-    from rich import box
+    """One line per sweep: name and title."""
     from rich.table import Table
 
-    from hsipipe.sweeps import load_sweep, sweep_names
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "title", "points"):
-        table.add_column(heading, overflow="fold")
-    for name in sweep_names():
-        sweep = load_sweep(name)
-        table.add_row(name, sweep.title, ", ".join(point.label for point in sweep.points))
+    table = Table("sweep", "title", box=None, pad_edge=False)
+    for name, sweep in _sweeps().items():
+        table.add_row(name, sweep["title"])
     return table

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import check_timeout, show
+from flows.commands.options import Timeout, check_timeout, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,9 +15,7 @@ _SHORT = 8
 Name = Annotated[str | None, typer.Option(help="Registered model; left out: the one that params.yaml names.")]
 
 
-def retrain(
-    timeout: Annotated[float | None, typer.Option(help="Minutes after which the run is ended.")] = None,
-) -> None:
+def retrain(timeout: Timeout = None) -> None:
     """Take in new scenes, run what is stale, and promote the model if it is better than the champion.
 
     New cubes of the data set `folder` wait in inbox.path of params.yaml. Fit ones go to dataset.root and into DVC,

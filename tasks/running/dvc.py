@@ -7,8 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import yaml
 
 from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
 from hsipipe.params import Params, load_params, parse_params
-from tasks.running import dvc_cache, saved_checkout
+from tasks.running import dvc_cache
 from tasks.running.check_names import check_names
 from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
 from tasks.running.project import PARAMS
@@ -77,48 +76,6 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
         raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
 
 
-def experiment(
-    root: Path,
-    name: str,
-    *,
-    overrides: Sequence[str],
-    env: Mapping[str, str],
-    on_line: Callable[[str], object],
-) -> None:
-    """Run everything in the workspace as an experiment of DVC: ``dvc exp run``, never queued.
-
-    All stages, not a target: DVC fails at the end of an experiment with a target when dvc.lock names outputs of other
-    stages that are not in its cache, as in a fresh clone.
-
-    Args:
-        root: The project, whose workspace is saved (:mod:`tasks.running.saved_checkout`).
-        name: Name of the experiment; DVC refuses one that there is.
-        overrides: ``group.key=value``.
-        env: Variables for the stages.
-        on_line: Gets each line of the output as it comes.
-
-    Raises:
-        ParamsError: An override does not fit; nothing was changed.
-        StageFailedError: With the failing stage's own message.
-        AlreadyRunningError: Another pipeline runs in this checkout.
-    """
-    lines, keep = _keeping(on_line)
-    _, text = changed_params(root, overrides)
-    saved_checkout.expect(root, text)
-    settings = [f"--set-param={item}" for item in overrides]
-    with pipeline_session(root) as current:
-        if current.is_over():
-            raise StageFailedError("The time limit has passed before this began.")
-        own = replace(current, key=f"{current.key}-{name}")
-        before = dvc_cache.marks(root)
-        code = _run_dvc(own, "exp", "run", "--name", name, *settings, on_line=keep, env=env)
-        if not code and (names := _drop_damaged(own, before)):
-            # Not once more: DVC has the experiment under this name now.
-            raise StageFailedError(f"Damaged in DVC's cache, and removed from it: {', '.join(names)}. Run it again.")
-    if code:
-        raise StageFailedError(own_message(root, lines))
-
-
 def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:
     """Run another command of DVC, under the session's lock and deadline.
 
@@ -159,17 +116,6 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
     if not isinstance(found, dict):
         raise StageFailedError(f"DVC cannot tell what is up to date: {own_message(root, lines)}")
     return sorted(found)
-
-
-def checkout(root: Path, *, on_line: Callable[[str], object]) -> bool:
-    """Bring the outputs to what dvc.lock says; those that DVC's cache lacks are removed.
-
-    Returns:
-        Whether DVC managed.
-    """
-    with pipeline_session(root) as current:
-        own = replace(current, deadline=None)
-        return _run_dvc(own, "checkout", "--quiet", "--force", "--allow-missing", on_line=on_line) == 0
 
 
 def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
@@ -266,13 +212,8 @@ def _drop_damaged(current: Session, before: dvc_cache.Marks) -> list[str]:
     return names
 
 
-def _run_dvc(
-    current: Session,
-    *arguments: str,
-    on_line: Callable[[str], object] | None,
-    env: Mapping[str, str] | None = None,
-) -> int:
-    return run_module(current, "dvc", *arguments, on_line=on_line, env=env)
+def _run_dvc(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
+    return run_module(current, "dvc", *arguments, on_line=on_line)
 
 
 def _outcome(stage: str, lines: Sequence[str]) -> Outcome:

@@ -4,12 +4,11 @@ A child has a process group of its own that ends with us, so that no stage outli
 runs in a checkout, behind a lock of ours; DVC's own would let a second one in while a stage runs.
 """
 
-import logging
 import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,20 +17,14 @@ from typing import Any
 
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import StageFailedError
-from tasks.running import saved_checkout
 from tasks.running.locks import hold
 from tasks.running.process import end_group, start
 from tasks.running.project import locks
 
 PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
 """Environment variable that tells the stages to which pipeline run they belong."""
-SWEEP_RUN = "HSIPIPE_SWEEP_RUN"
-"""Environment variable with the MLflow run of the sweep that this pipeline run is a point of."""
-
 UNREACHABLE = "unreachable"
 """Second line of a stage's message: the same again may do."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ _session: ContextVar[Session | None] = ContextVar("session", default=None)
 
 @contextmanager
 def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
-    """Hold the checkout for one run of the pipeline; what a killed sweep has left in it is put right first.
+    """Hold the checkout for one run of the pipeline.
 
     Within a session that goes on, as of a flow inside another, it is that one with its own deadline.
 
@@ -70,8 +63,6 @@ def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[
         yield running
         return
     with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
-        for sentence in saved_checkout.restore(root):
-            logger.warning(sentence)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         mine = Session(root, f"run-{uuid.uuid4().hex}", deadline)
         token = _session.set(mine)
@@ -99,7 +90,6 @@ def run_module(
     module: str,
     *arguments: str,
     on_line: Callable[[str], object] | None,
-    env: Mapping[str, str] | None = None,
 ) -> int:
     """Run ``python -m module`` to its end; on an exception, a signal or the deadline its whole process group is ended.
 
@@ -108,7 +98,6 @@ def run_module(
         module: What to run.
         arguments: Its command line.
         on_line: Gets each line of the output as it comes; None: it goes where ours goes.
-        env: Variables on top of this process's own.
 
     Returns:
         Its exit code.
@@ -118,8 +107,7 @@ def run_module(
     """
     root = current.root
     error_path(root).unlink(missing_ok=True)
-    variables = {PIPELINE_RUN: current.key, **(env or {})}
-    child = start(module, *arguments, cwd=root, env=variables, capture=on_line is not None)
+    child = start(module, *arguments, cwd=root, env={PIPELINE_RUN: current.key}, capture=on_line is not None)
     overdue = threading.Event()
     timer = None
     if current.deadline is not None:

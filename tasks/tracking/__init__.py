@@ -1,7 +1,7 @@
 """What happened, recorded in MLflow. This package is the only importer of mlflow.
 
-One parent run for each run of the pipeline, one nested run for each stage that had work to do; a sweep is a run above
-those of its points. mlflow costs seconds to import, so it is imported inside the functions.
+One parent run for each run of the pipeline, one nested run for each stage that had work to do. Importing mlflow takes
+seconds, so the functions import it.
 """
 
 from tasks.tracking.champion import Move, Standing, promote, registered_names, rollback, standing
@@ -9,7 +9,6 @@ from tasks.tracking.load import PinnedModel, fetch_pinned, load_pinned, load_reg
 from tasks.tracking.register import register_model, registered_uri
 from tasks.tracking.runs import StageTracker, close_dead_runs, stage_run
 from tasks.tracking.store import tracking_uri
-from tasks.tracking.sweeps import log_point, sweep_run
 
 __all__ = [
     "Move",
@@ -20,7 +19,6 @@ __all__ = [
     "fetch_pinned",
     "load_pinned",
     "load_registered",
-    "log_point",
     "promote",
     "register_model",
     "registered_names",
@@ -29,6 +27,5 @@ __all__ = [
     "rollback",
     "stage_run",
     "standing",
-    "sweep_run",
     "tracking_uri",
 ]

@@ -1,6 +1,5 @@
 """Into the model registry: the same content is registered once."""
 
-import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hsipipe.methods.base import SuperResolver
 from hsipipe.storage.manifest import digest
 from tasks.running.locks import wait_for
-from tasks.running.pipeline_run import SWEEP_RUN
 from tasks.running.project import locks
 from tasks.tracking.runs import StageTracker
 from tasks.tracking.store import connect, global_store
@@ -37,10 +35,8 @@ def register_model(
     tracker: StageTracker,
     model: SuperResolver,
     tags: Mapping[str, object],
-) -> int | None:
+) -> int:
     """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
-
-    The points of a sweep are not registered: they are there to be compared, and the challenger is to be used.
 
     Args:
         root: The project.
@@ -50,10 +46,8 @@ def register_model(
         tags: What people want to know of the version: its scores, its protocol.
 
     Returns:
-        The version: a new one, or the one that holds the same bytes already; None in a sweep.
+        The version: a new one, or the one that holds the same bytes already.
     """
-    if os.environ.get(SWEEP_RUN):
-        return None
     client, name, sha256 = tracker.client, tracker.experiment, digest(folder)
     with wait_for(locks(root) / "registry.lock"):
         number = _version_with(client, name, sha256)

@@ -20,7 +20,7 @@ from tasks.running.dvc import out_hashes
 from tasks.running.git import changed, git
 from tasks.running.locks import wait_for
 from tasks.running.overrides import flatten
-from tasks.running.pipeline_run import PIPELINE_RUN, SWEEP_RUN
+from tasks.running.pipeline_run import PIPELINE_RUN
 from tasks.running.process import Owner, dvc_ancestor
 from tasks.running.project import locks, model_name
 from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
@@ -203,8 +203,6 @@ def _open_parent(client: "MlflowClient", root: Path, experiment: str, params: Pa
         return parent_id
     name = f"pipeline {time.strftime('%Y-%m-%d %H:%M:%S')}"
     tags = {**common_tags(root), "hsipipe.pipeline": mine["key"]}
-    if sweep := os.environ.get(SWEEP_RUN):
-        tags["mlflow.parentRunId"] = sweep
     run = client.create_run(experiment, run_name=name, tags=tags)
     client.log_batch(run.info.run_id, params=_as_params(params.model_dump(mode="json")))
     write_text(path, json.dumps({**mine, "run_id": run.info.run_id}) + "\n")

@@ -16,7 +16,6 @@ from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
-from tasks.running.pipeline_run import SWEEP_RUN
 from tasks.tracking import load_pinned, load_registered, register_model, registered_uri, resolve_registered
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, global_store
@@ -81,12 +80,6 @@ def test_the_same_content_is_registered_once_and_other_content_moves_the_alias(r
     assert int(client.get_model_version_by_alias(NAME, "challenger").version) == 2
     assert register(root, folder) == first
     assert int(client.get_model_version_by_alias(NAME, "challenger").version) == 1
-
-
-def test_the_points_of_a_sweep_are_not_registered(root, tmp_path, monkeypatch):
-    monkeypatch.setenv(SWEEP_RUN, "run-7")
-    assert register(root, make_model(root, tmp_path / "superresolver", steps=1)) is None
-    assert registered_uri(root, NAME) is None
 
 
 def test_a_model_whose_bytes_changed_is_refused(root, registered):

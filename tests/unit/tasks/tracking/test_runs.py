@@ -12,12 +12,11 @@ from hsipipe.errors import HsipipeError
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.running.overrides import flatten
-from tasks.running.pipeline_run import PIPELINE_RUN, SWEEP_RUN
+from tasks.running.pipeline_run import PIPELINE_RUN
 from tasks.running.process import Owner
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, tracking_uri
-from tasks.tracking.sweeps import log_point, sweep_run
 
 SHA = hashlib.sha256(b"scenes").hexdigest()
 
@@ -144,37 +143,6 @@ def test_artifacts_lie_in_the_project(root):
     with run_of(root) as tracker:
         tracker.artifact(picture, "figures")
     assert list((root / "mlartifacts").rglob("figures/curve.png"))
-
-
-def sweep_of(root, key="k"):
-    return sweep_run(root, "ablations", title="Ablations", key=key, params=load_params(root / "params.yaml"))
-
-
-def test_a_sweep_is_a_run_above_the_pipelines_of_its_points(root, monkeypatch):
-    metrics = {"models": {"dmgasr": {"kind": "model", "mpsnr_db": 30.0, "sam_deg": None, "nfe": 1}}}
-    with sweep_of(root) as sweep:
-        monkeypatch.setenv(SWEEP_RUN, sweep.run_id)
-        monkeypatch.setenv(PIPELINE_RUN, "point-1")
-        with run_of(root) as stage:
-            pass
-        log_point(sweep, "w/o GD", metrics)
-    client = sweep.client
-    assert client.get_run(stage.parent_id).data.tags["mlflow.parentRunId"] == sweep.run_id
-    run = client.get_run(sweep.run_id)
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics == {"w-o-GD/dmgasr.mpsnr_db": 30.0}
-    assert run.data.tags["hsipipe.sweep"] == "ablations"
-
-
-def test_a_sweep_that_goes_on_does_so_in_its_run_and_another_gets_its_own(root):
-    with pytest.raises(HsipipeError), sweep_of(root) as first:
-        raise HsipipeError("a point failed")
-    assert first.client.get_run(first.run_id).info.status == "FAILED"
-    with sweep_of(root) as again:
-        assert first.client.get_run(first.run_id).info.status == "RUNNING"
-    with sweep_of(root, key="other code") as other:
-        pass
-    assert first.run_id == again.run_id != other.run_id
 
 
 def test_the_file_of_the_project_is_waited_for_while_another_process_holds_it(root, monkeypatch):
