@@ -34,14 +34,13 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
     """Bring every stage up to date, from the scenes to the registered model.
 
     Args:
-        overrides: Other parameters as ``group.key=value``; they are written into params.yaml.
+        overrides: ``group.key=value``, written into params.yaml; undone unless the flow succeeds.
         timeout_minutes: The running stage is ended when the whole flow takes longer.
     """
     root = find_root()
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
-    with pipeline_session(root, timeout_s=timeout_s):
-        dvc.set_params(root, overrides or [])
+    with pipeline_session(root, timeout_s=timeout_s), dvc.overridden(root, overrides or []):
         scenes = download()
         pairs = degrade(scenes)
         store = patches(pairs)

@@ -87,6 +87,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from tasks.running.project import PARAMS
     from tasks.tracking import registered_uri
 
+    signal.signal(signal.SIGTERM, _terminate)
     root = find_root()
     dvc.run(root, targets, overrides=overrides)
     if not (root / METRICS).is_file():
@@ -126,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="GROUP.KEY=VALUE",
-        help="run as a DVC experiment with another parameter; can be repeated",
+        help="override a parameter in params.yaml; repeatable, the last value of a key wins; undone if the run fails",
     )
     everything.add_argument("targets", nargs="*", help="stages to bring up to date (default: all)")
     return parser

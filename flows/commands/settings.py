@@ -17,11 +17,11 @@ _COMPARED = ("mpsnr_db", "mssim", "sam_deg", "ergas")
 
 
 def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
-    """Print a named configuration as options for `dvc exp run`.
+    """Print a named configuration as options for `hsipipe pipeline`.
 
     [bold]Example[/bold]
 
-      dvc exp run $(hsipipe preset dmgasr-paper)
+      hsipipe pipeline $(hsipipe preset dmgasr-paper)
     """
     typer.echo(" ".join(f"-S {override}" for override in preset_overrides(name)))
 
@@ -31,11 +31,11 @@ def protocol(
     dataset: Annotated[str | None, typer.Option(help="Where it is defined on several.")] = None,
     scale: Annotated[int | None, typer.Option(help="Ratio of the pixel sizes.")] = None,
 ) -> None:
-    """List the protocols, or print what one fixes as options for `dvc exp run`.
+    """List the protocols, or print what one fixes as options for `hsipipe pipeline`.
 
     [bold]Example[/bold]
 
-      dvc exp run $(hsipipe protocol sspsr --dataset chikusei --scale 4)
+      hsipipe pipeline $(hsipipe protocol sspsr --dataset chikusei --scale 4)
     """
     if name is None:
         show(_protocol_table())

@@ -7,9 +7,11 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,6 +19,7 @@ from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnr
 from hsipipe.params import Params, load_params, parse_params
 from tasks.running import dvc_cache
 from tasks.running.check_names import check_names
+from tasks.running.params_file import replaced, with_values
 from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
 from tasks.running.project import PARAMS
 
@@ -61,19 +64,16 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
     Args:
         root: The project.
         targets: Names of stages; none: all.
-        overrides: ``group.key=value``; with any of them it is an experiment of DVC.
+        overrides: See :func:`overridden`.
 
     Raises:
-        ParamsError: An override does not fit; nothing was changed.
-        StageFailedError: A stage failed; with its own message.
+        ParamsError: An override does not fit; nothing has changed.
+        StageFailedError: A stage failed; carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
-    changed_params(root, overrides)
-    command = ["exp", "run", *(f"--set-param={item}" for item in overrides)] if overrides else ["repro"]
-    with pipeline_session(root) as current:
-        code = _run_whole(current, *command, *targets, on_line=None)
-    if code:
-        raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
+    with pipeline_session(root) as current, overridden(root, overrides):
+        if _run_whole(current, "repro", *targets, on_line=None):
+            raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
 
 
 def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:
@@ -119,52 +119,69 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
 
 
 def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
-    """Params with overrides, and the text of params.yaml that says so; writes nothing.
+    """Apply overrides to the content of params.yaml; write nothing.
 
     Args:
         root: The project.
-        overrides: ``group.key=value`` in the syntax of ``dvc exp run --set-param``.
+        overrides: ``group.key=value`` in the grammar of Hydra; the last value of a key wins.
+
+    Returns:
+        The checked parameters, and the text of params.yaml that holds them.
 
     Raises:
         ParamsError: Syntax, an unknown key, or a value that does not fit.
-        UnknownNameError: A data set, SRF or protocol that there is not.
+        UnknownNameError: Unknown data set, SRF or protocol.
     """
-    original = root / PARAMS
-    params = load_params(original)
+    params = load_params(root / PARAMS)
+    text = (root / PARAMS).read_text(encoding="utf-8")
     if not overrides:
-        return params, original.read_text(encoding="utf-8")
+        return params, text
+    tree = _apply(yaml.safe_load(text), overrides)
+    params = parse_params(tree, source=PARAMS)
+    check_names(params)
+    return params, with_values(text, tree)
+
+
+def _apply(tree: Any, overrides: Sequence[str]) -> Any:
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
 
+    if removals := [item for item in overrides if item.startswith("~")]:
+        raise ParamsError(f"Got {' '.join(removals)!r}, expected group.key=value; a key cannot be removed.")
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / PARAMS
-        shutil.copyfile(original, copy)
+        path = Path(folder) / "params.json"  # JSON keeps types that versions of YAML read in different ways
+        path.write_text(json.dumps(tree), encoding="utf-8")
         try:
-            # "++" adds a key that is not there, so that the check below can name it and the nearest known one.
-            apply_overrides(copy, [item if item[:1] in "+~" else f"++{item}" for item in overrides])
+            # "++" adds an unknown key, so that the check of the params can name it and the nearest known one.
+            apply_overrides(path, [item if item.startswith("+") else f"++{item}" for item in overrides])
         except (DvcException, ValueError, AttributeError) as error:
             cause = error.__cause__ or error
-            raise ParamsError(
-                f"Cannot read {' '.join(overrides)!r}, expected group.key=value: {one_line(cause)}"
-            ) from error
-        text = copy.read_text(encoding="utf-8")
-    params = parse_params(yaml.safe_load(text), source=PARAMS)
-    check_names(params)
-    return params, text
+            raise ParamsError(f"Got {' '.join(overrides)!r}, expected group.key=value: {one_line(cause)}") from error
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def overridden(root: Path, overrides: Sequence[str]) -> Iterator[Params]:
+    """Write overrides into params.yaml: for good if the body succeeds, else undone (:mod:`tasks.running.params_file`).
+
+    The caller holds the :func:`pipeline_session`.
+
+    Raises:
+        ParamsError: See :func:`changed_params`; params.yaml is unchanged.
+    """
+    params, text = changed_params(root, overrides)
+    with replaced(root, text) if overrides else nullcontext():
+        yield params
 
 
 def set_params(root: Path, overrides: Sequence[str]) -> Params:
-    """Write overrides into params.yaml, comments kept; see :func:`changed_params`.
+    """Write overrides into params.yaml for good.
 
     Raises:
-        ParamsError: As there; params.yaml is untouched then.
+        ParamsError: See :func:`changed_params`; params.yaml is unchanged.
     """
-    from hsipipe.storage.publish import write_text
-
-    params, text = changed_params(root, overrides)
-    if overrides:
-        write_text(root / PARAMS, text)
-    return params
+    with overridden(root, overrides) as params:
+        return params
 
 
 def out_hashes(root: Path) -> dict[str, str]:

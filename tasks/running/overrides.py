@@ -1,4 +1,4 @@
-"""Trees of parameters as the overrides that ``dvc exp run --set-param`` takes."""
+"""Trees of parameters as overrides ``group.key=value``."""
 
 import json
 from collections.abc import Mapping

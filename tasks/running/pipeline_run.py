@@ -17,6 +17,7 @@ from typing import Any
 
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import StageFailedError
+from tasks.running import params_file
 from tasks.running.locks import hold
 from tasks.running.process import end_group, start
 from tasks.running.project import locks
@@ -51,9 +52,9 @@ _session: ContextVar[Session | None] = ContextVar("session", default=None)
 
 @contextmanager
 def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
-    """Hold the checkout for one run of the pipeline.
+    """Hold the checkout for one run of the pipeline, and undo overrides that a killed run has left in params.yaml.
 
-    Within a session that goes on, as of a flow inside another, it is that one with its own deadline.
+    Inside a running session, as in a flow within a flow, give that session with its own deadline.
 
     Raises:
         AlreadyRunningError: Another pipeline runs in this checkout.
@@ -63,6 +64,7 @@ def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[
         yield running
         return
     with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
+        params_file.restore(root)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         mine = Session(root, f"run-{uuid.uuid4().hex}", deadline)
         token = _session.set(mine)
