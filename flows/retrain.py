@@ -16,7 +16,7 @@ from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import StageFailedError, TransferFailedError
 from tasks.retraining import new_scenes
-from tasks.retraining.notifications import news_of, notifiers, notify
+from tasks.retraining.notifications import Notification, notify
 from tasks.retraining.promote import promote_challenger, unfit
 from tasks.retraining.verdict import Verdict, last_verdict
 from tasks.running.pipeline_run import pipeline_session, run_task
@@ -97,13 +97,13 @@ def promote_if_better(verdict: Verdict) -> str:
 
 
 class _Told:
-    """What the people are told at the end.
+    """Content of the notification at the end.
 
     Attributes:
-        text: What became of the model.
-        details: More lines.
+        text: Outcome for the model.
+        details: Further lines.
         is_moving: The alias may have moved.
-        is_promoted: It has.
+        is_promoted: The alias has moved.
     """
 
     def __init__(self) -> None:
@@ -113,15 +113,15 @@ class _Told:
 
 @contextmanager
 def _telling(root: Path) -> Iterator[_Told]:
-    told, through = _Told(), notifiers(get_run_logger())
+    told, log = _Told(), get_run_logger()
     try:
         yield told
     except BaseException as error:
         reason = without_credentials(" ".join(str(error).split())) or type(error).__name__
         moved = "Whether the champion moved is in `hsipipe models`" if told.is_moving else "Nothing is promoted"
-        notify(news_of(root, "failed", f"{moved}: {reason}", told.details), through)
+        notify(Notification(root.name, "failed", f"{moved}: {reason}", told.details), log=log)
         raise
-    notify(news_of(root, "promoted" if told.is_promoted else "kept", told.text, told.details), through)
+    notify(Notification(root.name, "promoted" if told.is_promoted else "kept", told.text, told.details), log=log)
 
 
 def _is_of_the_network(state: Any) -> bool:

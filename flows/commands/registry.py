@@ -24,7 +24,7 @@ def retrain(timeout: Timeout = None) -> None:
     The gate (group gate of params.yaml) holds the new model, the alias challenger, against the alias champion on test
     scenes that neither was trained on. Nothing is promoted on a failed or partial run, or with uncommitted changes.
 
-    HSIPIPE_WEBHOOK_URL names an address that is told how it ended (a secret, as HSIPIPE_WEBHOOK_TOKEN is).
+    HSIPIPE_WEBHOOK_URL holds Apprise URLs that get a notification of the outcome; they are secrets.
 
     [bold]Examples[/bold]
 
@@ -35,13 +35,13 @@ def retrain(timeout: Timeout = None) -> None:
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
     from tasks.retraining.new_scenes import check_retraining
-    from tasks.retraining.notifications import notifiers
+    from tasks.retraining.notifications import check_notifications
     from tasks.running.project import find_root
 
     check_timeout(timeout)
     root = find_root()
-    check_retraining(root)  # what a person can mend should not cost the start of Prefect
-    notifiers()
+    check_retraining(root)  # fails before Prefect starts, which takes seconds
+    check_notifications()
     prepare(root)
     require_server()
     close_and_tell(root)

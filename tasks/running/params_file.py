@@ -32,7 +32,9 @@ def with_values(text: str, tree: Mapping[str, Any]) -> str:
         ParamsError: The form of `text` does not allow it.
     """
     edits: dict[tuple[int, int], str] = {}
-    _collect(yaml.compose(text, Loader=yaml.SafeLoader), _plain(yaml.safe_load(text)), tree, edits)
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is not None:
+        _collect(node, _plain(yaml.safe_load(text)), tree, edits)
     for (start, end), value in sorted(edits.items(), reverse=True):
         text = f"{text[:start]}{value}{text[end:]}"
     try:
