@@ -14,7 +14,7 @@ from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
 from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
-from hsipipe.errors import StageFailedError, TransferFailedError
+from hsipipe.errors import StageFailedError, TransferFailedError, one_line
 from tasks.retraining import new_scenes
 from tasks.retraining.notifications import Notification, notify
 from tasks.retraining.promote import promote_challenger, unfit
@@ -117,7 +117,7 @@ def _telling(root: Path) -> Iterator[_Told]:
     try:
         yield told
     except BaseException as error:
-        reason = without_credentials(" ".join(str(error).split())) or type(error).__name__
+        reason = without_credentials(one_line(error))
         moved = "Whether the champion moved is in `hsipipe models`" if told.is_moving else "Nothing is promoted"
         notify(Notification(root.name, "failed", f"{moved}: {reason}", told.details), log=log)
         raise

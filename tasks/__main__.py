@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import HsipipeError, UnreachableError
+from hsipipe.errors import HsipipeError, UnreachableError, one_line
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import NAMES, STAGES
 from tasks.running.exits import guarded, machine_trouble
@@ -45,9 +45,9 @@ def run_stage(name: str) -> None:
         work()
     except Exception as error:
         other = machine_trouble(error) or f"{type(error).__name__}: {error}"
-        own = str(error) if isinstance(error, HsipipeError) else other
+        own = error if isinstance(error, HsipipeError) else other
         kind = f"\n{UNREACHABLE}" if isinstance(error, UnreachableError) else ""
-        _leave(error_path(find_root()), without_credentials(" ".join(own.split())) + kind)
+        _leave(error_path(find_root()), without_credentials(one_line(own)) + kind)
         raise
 
 

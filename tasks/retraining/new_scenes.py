@@ -10,7 +10,7 @@ from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
 from hsipipe.datasets.prepare import INDEX, scene_index
-from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError
+from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError, one_line
 from hsipipe.params import DatasetParams, Params, load_params
 from hsipipe.storage.publish import write_text
 from tasks.running import dvc
@@ -226,4 +226,4 @@ def _check(code: int, lines: Sequence[str], direction: str) -> None:
 
 def _last(lines: Sequence[str]) -> str:
     said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if line.strip()][-3:]
-    return " ".join(" ".join(said).split()) or "DVC gave no reason"
+    return one_line(" ".join(said) or "DVC gave no reason")

@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError, one_line
 from hsipipe.params import Params, load_params, parse_params
 from tasks.running import dvc_cache
 from tasks.running.check_names import check_names
 from tasks.running.params_file import replaced, with_values
-from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
+from tasks.running.pipeline_run import Session, own_message, pipeline_session, run_module, was_unreachable
 from tasks.running.project import PARAMS
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import AlreadyRunningError, HsipipeError
+from hsipipe.errors import AlreadyRunningError, HsipipeError, one_line
 
 ALREADY_RUNNING = 75
 """Exit code when another process does the same; EX_TEMPFAIL of sysexits.h: try again later."""
@@ -28,7 +28,7 @@ def machine_trouble(error: BaseException) -> str | None:
     seen: BaseException | None = error
     while seen is not None:
         number = seen.errno if isinstance(seen, OSError) else None
-        said = " ".join(str(seen).split())
+        said = one_line(seen)
         if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said):
             return f"The disk is full: {said}. Nothing was published; make room, then give the same command again."
         if number == errno.EROFS or _READ_ONLY.search(said):
@@ -50,7 +50,7 @@ def guarded(body: Callable[[], object]) -> int:
         if os.environ.get("HSIPIPE_DEBUG") == "1":
             sys.excepthook = show
             raise
-        print(f"error: {without_credentials(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"error: {without_credentials(one_line(error))}", file=sys.stderr)
         return ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else 1
     except Exception as error:
         trouble = machine_trouble(error)

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from hsipipe.errors import HsipipeError
+from hsipipe.errors import HsipipeError, one_line
 
 _PATIENCE_S = 60
 
@@ -52,7 +52,9 @@ def commit(root: Path, paths: list[str], message: str) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise HsipipeError(f"git cannot commit {', '.join(present)}: {error}") from error
         if done.returncode:
-            raise HsipipeError(f"git cannot commit {', '.join(present)}: {' '.join(done.stderr.split())}")
+            raise HsipipeError(
+                f"git cannot commit {', '.join(present)}: {one_line(done.stderr or 'it gave no reason')}"
+            )
 
 
 def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -4,7 +4,6 @@ A child has a process group of its own that ends with us, so that no stage outli
 runs in a checkout, behind a lock of ours; DVC's own would let a second one in while a stage runs.
 """
 
-import re
 import threading
 import time
 import uuid
@@ -13,10 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import StageFailedError
+from hsipipe.errors import StageFailedError, one_line
 from tasks.running import params_file
 from tasks.running.locks import hold
 from tasks.running.process import end_group, start
@@ -159,9 +157,4 @@ def own_message(root: Path, lines: Sequence[str]) -> str:
     except (FileNotFoundError, IndexError):
         said = [line.removeprefix("ERROR:") for line in lines if line.startswith("ERROR:")]
         said = said or [line for line in lines[-5:] if line.strip()]
-        return one_line(" ".join(said)) or "dvc gave up; its message stands above."
-
-
-def one_line(error: Any) -> str:
-    """The text of an error without line breaks."""
-    return re.sub(r"\s+", " ", str(error)).strip()
+        return one_line(" ".join(said) or "dvc failed; its message is above.")
