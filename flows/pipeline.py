@@ -1,4 +1,4 @@
-"""The pipeline as a flow: which stage needs what. DVC decides which of them have work to do."""
+"""The pipeline as a flow of stages. DVC decides which of them have work to do."""
 
 from prefect import flow
 
@@ -35,7 +35,7 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
 
     Args:
         overrides: ``group.key=value``, written into params.yaml; undone unless the flow succeeds.
-        timeout_minutes: The running stage is ended when the whole flow takes longer.
+        timeout_minutes: Time limit of the whole flow; the running stage is stopped.
     """
     root = find_root()
     note_run(root)

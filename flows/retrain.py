@@ -1,4 +1,4 @@
-"""Scheduled retraining: new data in, the pipeline, the gate, and a new champion only if it is better."""
+"""Scheduled retraining: ingest, pipeline, gate, and promotion of a better model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,15 +32,15 @@ from tasks.running.retries import RETRIES, retry_delay_s
     on_cancellation=[forget_run],
 )
 def retrain(timeout_minutes: float | None = None) -> str:
-    """Take in new scenes, bring every stage up to date, and promote the model if the gate lets it pass.
+    """Ingest new scenes, bring every stage up to date, and promote the model if it passes the gate.
 
     The alias `champion` moves last, after everything is in the remote storage.
 
     Args:
-        timeout_minutes: What runs is ended when the whole flow takes longer; nothing is promoted then.
+        timeout_minutes: Time limit of the whole flow; after it nothing is promoted.
 
     Returns:
-        What became of the model, in a sentence.
+        The outcome for the model in a sentence.
     """
     root = find_root()
     note_run(root)
@@ -64,19 +64,19 @@ def retrain(timeout_minutes: float | None = None) -> str:
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
 def fetch() -> bool:
-    """What other machines have made, out of DVC's remote storage."""
+    """Fetch the results of other machines from DVC's remote storage."""
     return new_scenes.fetch(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def receive() -> list[Arrival]:
-    """New scenes out of the inbox, versioned with DVC."""
+    """Ingest new scenes from the inbox and version them with DVC."""
     return new_scenes.receive(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def gate(_model: RegisteredModel) -> Verdict:
-    """Challenger and champion on the same scenes, in a child process as a stage is."""
+    """Compare challenger and champion on the same scenes, in a child process as a stage."""
     root, say = find_root(), get_run_logger().info
     if reasons := unfit(root, on_line=say):
         return Verdict.without_comparison(root, reasons)
@@ -86,13 +86,13 @@ def gate(_model: RegisteredModel) -> Verdict:
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
 def push(_verdict: Verdict) -> bool:
-    """Data, outputs and the cache of runs into DVC's remote storage."""
+    """Push data, outputs and the run cache to DVC's remote storage."""
     return new_scenes.push(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def promote_if_better(verdict: Verdict) -> str:
-    """The alias `champion`, if the verdict is so."""
+    """Move the alias `champion` if the verdict allows it."""
     return promote_challenger(find_root(), verdict, on_line=get_run_logger().info)
 
 
@@ -118,7 +118,7 @@ def _telling(root: Path) -> Iterator[_Told]:
         yield told
     except BaseException as error:
         reason = without_credentials(one_line(error))
-        moved = "Whether the champion moved is in `hsipipe models`" if told.is_moving else "Nothing is promoted"
+        moved = "The champion may have moved (see `hsipipe models`)" if told.is_moving else "Nothing is promoted"
         notify(Notification(root.name, "failed", f"{moved}: {reason}", told.details), log=log)
         raise
     notify(Notification(root.name, "promoted" if told.is_promoted else "kept", told.text, told.details), log=log)

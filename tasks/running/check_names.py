@@ -1,4 +1,4 @@
-"""Names in params.yaml that stand for code: checked before anything runs, not when a stage needs them."""
+"""Check the names in params.yaml that stand for code before anything runs."""
 
 from hsipipe.params import Params
 
@@ -7,9 +7,9 @@ def check_names(params: Params) -> None:
     """Check the names of the data set, the SRF and the protocol, and what the protocol fixes.
 
     Raises:
-        UnknownNameError: One of them is unknown; the message lists those that there are.
-        ParamsError: The PSF contradicts itself, or the parameters the protocol.
-        MissingInputError: degradation.srf names a table that is not there.
+        UnknownNameError: Unknown name; the message lists the known ones.
+        ParamsError: The PSF is inconsistent, or the parameters contradict the protocol.
+        MissingInputError: degradation.srf names a missing table.
     """
     from hsipipe.datasets.catalogue import DATASETS
     from hsipipe.degradation.pairs import MEASURED

@@ -1,4 +1,4 @@
-"""The only caller of DVC, which alone decides what is stale.
+"""Call DVC, which alone decides what is stale. No other module calls it.
 
 DVC runs in a child process of the session (:mod:`tasks.running.pipeline_run`).
 """
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
-    """What a reproduction came to."""
+    """Result of reproducing a stage."""
 
     RAN = "ran"
     UP_TO_DATE = "up to date"
@@ -40,12 +40,12 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
     Args:
         root: The project.
         stage: Name of the stage.
-        on_line: Gets each line of the output as it comes.
-        force: Run it in any case: what it reads changed where DVC does not look.
+        on_line: Called with each line of the output.
+        force: Run the stage even if DVC sees no change, because it reads something DVC does not watch.
 
     Raises:
-        StageUnreachableError: An address that the stage needs did not answer.
-        StageFailedError: With the stage's own message.
+        StageUnreachableError: An address needed by the stage did not answer.
+        StageFailedError: Carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
     lines, keep = _keeping(on_line)
@@ -63,7 +63,7 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
 
     Args:
         root: The project.
-        targets: Names of stages; none: all.
+        targets: Names of stages; empty: all.
         overrides: See :func:`overridden`.
 
     Raises:
@@ -77,10 +77,10 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
 
 
 def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:
-    """Run another command of DVC, under the session's lock and deadline.
+    """Run any DVC command under the session's lock and deadline.
 
     Returns:
-        Its exit code, and the lines that it printed.
+        Its exit code and the lines it printed.
 
     Raises:
         StageFailedError: The time limit has passed.
@@ -92,7 +92,7 @@ def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple
 
 
 def has_remote(root: Path) -> bool:
-    """Whether a remote storage is configured as the default, for all users of this machine or for this project."""
+    """Return whether DVC has a default remote, in the configuration of the machine, the user or the project."""
     from dvc.config import Config
     from dvc.exceptions import DvcException
 
@@ -103,10 +103,10 @@ def has_remote(root: Path) -> bool:
 
 
 def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
-    """Names of the stages whose outputs are not what their code, parameters and inputs make.
+    """Return the names of the stages whose outputs do not match their code, parameters and inputs.
 
     Raises:
-        StageFailedError: DVC cannot tell.
+        StageFailedError: DVC cannot determine it.
     """
     code, lines = call(root, "status", "--json", on_line=on_line)
     try:
@@ -114,7 +114,7 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise StageFailedError(f"DVC cannot tell what is up to date: {own_message(root, lines)}")
+        raise StageFailedError(f"DVC cannot determine which stages are up to date: {own_message(root, lines)}")
     return sorted(found)
 
 
@@ -185,7 +185,7 @@ def set_params(root: Path, overrides: Sequence[str]) -> Params:
 
 
 def out_hashes(root: Path) -> dict[str, str]:
-    """DVC's hash of every output in dvc.lock, by its path relative to the root."""
+    """Map each output in dvc.lock, relative to the root, to its DVC hash."""
     try:
         lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
     except (FileNotFoundError, yaml.YAMLError):
@@ -195,7 +195,7 @@ def out_hashes(root: Path) -> dict[str, str]:
 
 
 def _keeping(on_line: Callable[[str], object]) -> tuple[list[str], Callable[[str], None]]:
-    """A list, and what passes lines on and puts them into it."""
+    """Return a list and a callback that appends each line to it and passes the line on."""
     lines: list[str] = []
 
     def keep(line: str) -> None:
@@ -206,7 +206,7 @@ def _keeping(on_line: Callable[[str], object]) -> tuple[list[str], Callable[[str
 
 
 def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
-    """Run dvc; where it has brought back damaged outputs, drop them and run it again, which makes them anew."""
+    """Run dvc; if it restored damaged outputs from its cache, drop them and run it again to regenerate them."""
     before = dvc_cache.marks(current.root)
     code = _run_dvc(current, *arguments, on_line=on_line)
     if not code and _drop_damaged(current, before):
@@ -215,7 +215,7 @@ def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], objec
 
 
 def _drop_damaged(current: Session, before: dvc_cache.Marks) -> list[str]:
-    """Remove outputs that came damaged out of DVC's cache, here and there; their names."""
+    """Remove outputs that DVC restored damaged, from the workspace and its cache; return their names."""
     root = current.root
     names = dvc_cache.damaged(root, before)
     if not names:
@@ -223,7 +223,7 @@ def _drop_damaged(current: Session, before: dvc_cache.Marks) -> list[str]:
     said: list[str] = []
     _run_dvc(current, "cache", "dir", on_line=said.append)
     for name in names:
-        logger.warning("%s came damaged out of DVC's cache; it is removed there and made again.", name)
+        logger.warning("%s in DVC's cache is damaged; remove it there and run its stage again.", name)
         dvc_cache.drop(root, name, cache=Path(said[-1]) if said else root / ".dvc" / "cache")
         shutil.rmtree(root / name)
     return names

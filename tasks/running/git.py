@@ -1,4 +1,4 @@
-"""Git, asked in a child process; a checkout without git is no error."""
+"""Call git in a child process; a checkout without git is not an error."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ _PATIENCE_S = 60
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What ``git <arguments>`` prints in `folder`; None if it fails, or there is no git."""
+    """Return the output of ``git <arguments>`` in `folder`; None if it fails or git is missing."""
     try:
         done = _run(folder, *arguments)
     except (OSError, subprocess.TimeoutExpired):
@@ -18,23 +18,23 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 
 def head(root: Path) -> str | None:
-    """The commit that is checked out; None: no repository, none yet, or git refuses."""
+    """Return the commit of HEAD; None without a repository or commit, or if git refuses."""
     return git(root, "rev-parse", "HEAD")
 
 
 def changed(root: Path) -> str | None:
-    """Uncommitted changes below `root` but for dvc.lock, which every stage of a run changes; None: git cannot tell."""
-    # Whatever a person has configured: a new module counts.
+    """Return uncommitted changes below `root`, except dvc.lock, which every stage changes; None if git fails."""
+    # Overrides the user's configuration: a new module counts.
     return git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude)dvc.lock")
 
 
 def commit(root: Path, paths: list[str], message: str) -> None:
-    """Commit the given files alone to the branch that is checked out; nothing happens where they have not changed.
+    """Commit the given files alone to the current branch; do nothing if they are unchanged.
 
-    No hooks run, nothing is signed, and where nobody has told git who commits, the project does.
+    No hooks run and nothing is signed. Without a configured user, the author is ``hsipipe``.
 
     Raises:
-        HsipipeError: Git refuses; the message is its own.
+        HsipipeError: Git refuses; carries its message.
     """
     if git(root, "rev-parse", "--git-dir") is None:
         return

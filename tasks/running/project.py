@@ -1,4 +1,4 @@
-"""Where the project is, and what the stages may put where."""
+"""Paths and names of the project."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ from hsipipe.restoration import TASKS
 
 PARAMS = "params.yaml"
 METRICS = "reports/metrics.json"
-"""The numbers of the evaluation, for people, DVC and the report."""
+"""Metrics of the evaluation, read by DVC and the report."""
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The folder of the pipeline: ``DVC_ROOT``, or the nearest one upwards that holds a dvc.yaml.
+    """Return the folder of the pipeline: ``DVC_ROOT``, or the nearest parent with a dvc.yaml.
 
     Raises:
-        MissingInputError: There is none.
+        MissingInputError: No such folder.
     """
     if start is None and (given := os.environ.get("DVC_ROOT")):
         return Path(given).resolve()
@@ -28,32 +28,32 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def locks(root: Path) -> Path:
-    """The folder of the lock files."""
+    """Return the folder of the lock files."""
     return root / ".hsipipe" / "locks"
 
 
 def summary_path(stage: str) -> str:
-    """Where a stage writes its numbers, relative to the root; DVC shows them as metrics."""
+    """Return the metrics file of a stage, relative to the root; DVC shows it."""
     return f"reports/stages/{stage}.json"
 
 
 def curve_path(stage: str) -> str:
-    """Where a training stage writes its curve, relative to the root; DVC plots it."""
+    """Return the curve file of a training stage, relative to the root; DVC plots it."""
     return f"reports/curves/{stage}.csv"
 
 
 def model_name(params: Params) -> str:
-    """Name of the registered model and of the MLflow experiment."""
+    """Return the name of the registered model and of the MLflow experiment."""
     degradation = params.degradation
     name = f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
-    # Of its own: who loads a model of single images has no HR-MSI to give.
+    # A separate name: a consumer of single-image models has no HR-MSI.
     return f"{name}-fusion" if params.model.fuses else name
 
 
 def own_model_name(root: Path) -> str:
-    """Name of the model that this project registers.
+    """Return the name of the model that this project registers.
 
     Raises:
-        ParamsError: params.yaml does not say.
+        ParamsError: params.yaml is invalid.
     """
     return model_name(load_params(root / PARAMS))

@@ -102,7 +102,7 @@ def test_what_is_stale_is_named(root):
     dvc.repro(root, "make", on_line=print)
     assert dvc.stale(root, on_line=print) == []
     (root / "dvc.yaml").write_text("stages: [", encoding="utf-8")
-    with pytest.raises(StageFailedError, match="cannot tell what is up to date"):
+    with pytest.raises(StageFailedError, match="cannot determine which stages are up to date"):
         dvc.stale(root, on_line=print)
 
 
