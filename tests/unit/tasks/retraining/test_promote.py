@@ -41,9 +41,7 @@ def test_a_whole_run_of_committed_code_is_fit(checkout):
 def test_a_partial_run_is_not(checkout):
     (checkout / "make.py").write_text("open('made.txt', 'w').write('more')", encoding="utf-8")
     commit_all(checkout)
-    assert unfit(checkout, on_line=print) == [
-        "The run is incomplete, these stages are stale: make; run: dvc repro"
-    ]
+    assert unfit(checkout, on_line=print) == ["The run is incomplete, these stages are stale: make; run: dvc repro"]
 
 
 @pytest.mark.parametrize("name", ["make.py", "new_module.py"])
