@@ -1,6 +1,6 @@
 """What the switches of sampling do to denoising and deblurring, on validation scenes.
 
-    dvc exp run $(hsipipe preset denoise)         # or deblur; then
+    hsipipe pipeline $(hsipipe preset denoise)         # or deblur; then
     python benchmarks/restoration.py --root PROJECT
 
 MPSNR of the trained model with residual decoding on and off and with more and more back-projection, and of

@@ -1,4 +1,4 @@
-"""The pipeline as a flow: which stage needs what. DVC decides which of them have work to do."""
+"""The pipeline as a flow of stages. DVC decides which of them have work to do."""
 
 from prefect import flow
 
@@ -32,14 +32,13 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
     """Bring every stage up to date, from the scenes to the registered model.
 
     Args:
-        overrides: Other parameters as ``group.key=value``; they are written into params.yaml.
-        timeout_minutes: The running stage is ended when the whole flow takes longer.
+        overrides: ``group.key=value``, written into params.yaml; undone unless the flow succeeds.
+        timeout_minutes: Time limit of the whole flow; the running stage is stopped.
     """
     root = find_root()
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
-    with pipeline_session(root, timeout_s=timeout_s):
-        params = dvc.set_params(root, overrides or [])
+    with pipeline_session(root, timeout_s=timeout_s), dvc.overridden(root, overrides or []) as params:
         scenes = run_stage(download)
         pairs = run_stage(degrade, scenes)
         store = run_stage(patches, pairs)

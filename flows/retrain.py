@@ -1,4 +1,4 @@
-"""Scheduled retraining: new data in, the pipeline, the gate, and a new champion only if it is better."""
+"""Scheduled retraining: ingest, pipeline, gate, and promotion of a better model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
 from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
-from hsipipe.errors import StageFailedError, TransferFailedError
+from hsipipe.errors import StageFailedError, TransferFailedError, one_line
 from tasks.retraining import new_scenes
-from tasks.retraining.notifications import news_of, notifiers, notify
+from tasks.retraining.notifications import Notification, notify
 from tasks.retraining.promote import promote_challenger, unfit
 from tasks.retraining.verdict import Verdict, last_verdict
 from tasks.running.pipeline_run import pipeline_session, run_task
@@ -32,15 +32,15 @@ from tasks.running.retries import RETRIES, retry_delay_s
     on_cancellation=[forget_run],
 )
 def retrain(timeout_minutes: float | None = None) -> str:
-    """Take in new scenes, bring every stage up to date, and promote the model if the gate lets it pass.
+    """Ingest new scenes, bring every stage up to date, and promote the model if it passes the gate.
 
     The alias `champion` moves last, after everything is in the remote storage.
 
     Args:
-        timeout_minutes: What runs is ended when the whole flow takes longer; nothing is promoted then.
+        timeout_minutes: Time limit of the whole flow; after it nothing is promoted.
 
     Returns:
-        What became of the model, in a sentence.
+        The outcome for the model in a sentence.
     """
     root = find_root()
     note_run(root)
@@ -64,19 +64,19 @@ def retrain(timeout_minutes: float | None = None) -> str:
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
 def fetch() -> bool:
-    """What other machines have made, out of DVC's remote storage."""
+    """Fetch the results of other machines from DVC's remote storage."""
     return new_scenes.fetch(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def receive() -> list[Arrival]:
-    """New scenes out of the inbox, versioned with DVC."""
+    """Ingest new scenes from the inbox and version them with DVC."""
     return new_scenes.receive(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def gate(_model: RegisteredModel) -> Verdict:
-    """Challenger and champion on the same scenes, in a child process as a stage is."""
+    """Compare challenger and champion on the same scenes, in a child process as a stage."""
     root, say = find_root(), get_run_logger().info
     if reasons := unfit(root, on_line=say):
         return Verdict.without_comparison(root, reasons)
@@ -86,24 +86,24 @@ def gate(_model: RegisteredModel) -> Verdict:
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=lambda _task, _run, state: _is_of_the_network(state))
 def push(_verdict: Verdict) -> bool:
-    """Data, outputs and the cache of runs into DVC's remote storage."""
+    """Push data, outputs and the run cache to DVC's remote storage."""
     return new_scenes.push(find_root(), on_line=get_run_logger().info)
 
 
 @task(cache_policy=NO_CACHE)
 def promote_if_better(verdict: Verdict) -> str:
-    """The alias `champion`, if the verdict is so."""
+    """Move the alias `champion` if the verdict allows it."""
     return promote_challenger(find_root(), verdict, on_line=get_run_logger().info)
 
 
 class _Told:
-    """What the people are told at the end.
+    """Content of the notification at the end.
 
     Attributes:
-        text: What became of the model.
-        details: More lines.
+        text: Outcome for the model.
+        details: Further lines.
         is_moving: The alias may have moved.
-        is_promoted: It has.
+        is_promoted: The alias has moved.
     """
 
     def __init__(self) -> None:
@@ -113,15 +113,15 @@ class _Told:
 
 @contextmanager
 def _telling(root: Path) -> Iterator[_Told]:
-    told, through = _Told(), notifiers(get_run_logger())
+    told, log = _Told(), get_run_logger()
     try:
         yield told
     except BaseException as error:
-        reason = without_credentials(" ".join(str(error).split())) or type(error).__name__
-        moved = "Whether the champion moved is in `hsipipe models`" if told.is_moving else "Nothing is promoted"
-        notify(news_of(root, "failed", f"{moved}: {reason}", told.details), through)
+        reason = without_credentials(one_line(error))
+        moved = "The champion may have moved (see `hsipipe models`)" if told.is_moving else "Nothing is promoted"
+        notify(Notification(root.name, "failed", f"{moved}: {reason}", told.details), log=log)
         raise
-    notify(news_of(root, "promoted" if told.is_promoted else "kept", told.text, told.details), through)
+    notify(Notification(root.name, "promoted" if told.is_promoted else "kept", told.text, told.details), log=log)
 
 
 def _is_of_the_network(state: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Serving the pipeline on a schedule."""
+"""Serve the pipeline on a schedule."""
 
 import os
 import socket
@@ -28,13 +28,13 @@ def serve(
 ) -> None:
     """Serve the deployment ``pipeline/scheduled`` or ``retrain/scheduled`` until interrupted.
 
-    One run at a time: a run that falls due while another is going on is cancelled, not queued.
+    One run at a time: a run due while another is running is cancelled, not queued.
 
     Args:
         name: The flow.
         interval_s: Seconds between two runs.
-        cron: A cron expression; given instead of the interval.
-        timeout_minutes: A run that takes longer is ended, its whole process group.
+        cron: Cron expression, instead of the interval.
+        timeout_minutes: Time limit of a run; its whole process group is stopped.
     """
     from prefect import serve as serve_deployments
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
@@ -52,18 +52,18 @@ def serve(
         interval=None if interval_s is None else timedelta(seconds=interval_s),
         cron=cron,
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-        # A module rather than a file: found from whatever folder this was started in.
+        # A module is found from any working directory; a file is not.
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    # A schedule that is paused at every stop would stay paused after a restart of the machine.
+    # A schedule paused at every stop would stay paused after a reboot.
     serve_deployments(deployment, pause_on_shutdown=False, limit=1)
 
 
 def check_cron(cron: str | None) -> None:
-    """Check a cron expression before anything is started for it.
+    """Check a cron expression before anything starts.
 
     Raises:
-        ParamsError: It is none.
+        ParamsError: Invalid cron expression.
     """
     from prefect.client.schemas.schedules import CronSchedule
 
@@ -76,12 +76,12 @@ def check_cron(cron: str | None) -> None:
 
 @contextmanager
 def server(root: Path) -> Iterator[str]:
-    """The Prefect server to talk to: ``PREFECT_API_URL``, else one of our own on this machine alone.
+    """Use the Prefect server of ``PREFECT_API_URL``, else start one that listens on this machine alone.
 
-    Prefect's temporary server runs flows but no schedules, silently; so a real one is started.
+    Prefect's temporary server silently ignores schedules, so a full server is started.
 
     Yields:
-        The URL of its API.
+        URL of the API.
     """
     if given := os.environ.get("PREFECT_API_URL"):
         yield given
@@ -102,7 +102,7 @@ def _wait_until_healthy(child: "subprocess.Popen[str]", api: str) -> None:
     deadline = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise HsipipeError(f"The Prefect server ended with exit code {child.returncode}; see its message above.")
+            raise HsipipeError(f"The Prefect server stopped with exit code {child.returncode}; its message is above.")
         try:
             if httpx.get(f"{api}/health", timeout=5).is_success:
                 return

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import HsipipeError, UnreachableError
+from hsipipe.errors import HsipipeError, UnreachableError, one_line
 from hsipipe.processes import end_with_parent
 from tasks.catalogue import EACH, NAMES, STAGES, as_target
 from tasks.running.exits import guarded, machine_trouble
@@ -46,9 +46,9 @@ def run_stage(name: str, item: str = "") -> None:
         work()
     except Exception as error:
         other = machine_trouble(error) or f"{type(error).__name__}: {error}"
-        own = str(error) if isinstance(error, HsipipeError) else other
+        own = error if isinstance(error, HsipipeError) else other
         kind = f"\n{UNREACHABLE}" if isinstance(error, UnreachableError) else ""
-        _leave(error_path(find_root()), without_credentials(" ".join(own.split())) + kind)
+        _leave(error_path(find_root()), without_credentials(one_line(own)) + kind)
         raise
 
 
@@ -88,6 +88,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from tasks.running.project import PARAMS
     from tasks.tracking import registered_uri
 
+    signal.signal(signal.SIGTERM, _terminate)
     root = find_root()
     dvc.run(root, [as_target(target) for target in targets], overrides=overrides)
     if not (root / METRICS).is_file():
@@ -129,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="GROUP.KEY=VALUE",
-        help="run as a DVC experiment with another parameter; can be repeated",
+        help="override a parameter in params.yaml; repeatable, the last value of a key wins; undone if the run fails",
     )
     everything.add_argument("targets", nargs="*", help="stages to bring up to date (default: all)")
     return parser

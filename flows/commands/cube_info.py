@@ -1,4 +1,4 @@
-"""What a cube holds, for the person who has to set the parameters."""
+"""Describe a cube and suggest parameters for it."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from hsipipe.formats.lazy import blocks, count_blocks
 from hsipipe.progress import progress
 
 _MOST_LISTED = 8
-# Full scales in use, and the largest value that still speaks for each: a glint is brighter than white.
+# Common scale factors, and the largest value that still indicates each: a glint is brighter than 1.0.
 _SCALES = ((1, 2.0), (100, 150.0), (255, 255.0), (1000, 1500.0), (4095, 4095.0), (10000, 20000.0), (65535, 65535.0))
 
 
 @dataclass
 class _Survey:
-    """Per band; sums over finite values."""
+    """Statistics per band over finite values."""
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -32,9 +32,9 @@ class _Survey:
 
 
 def cube_table(path: Path, *, variable: str | None = None) -> Table:
-    """File, shape, wavelengths in nm, values, what is wrong with them, the position, and what to do next.
+    """Return a table of file, shape, wavelengths in nm, values and their defects, position, and suggestions.
 
-    Values are read piece by piece: the cube may be larger than the memory.
+    Values are read block by block: the cube may be larger than the memory.
     """
     cube = open_cube(path, variable=variable)
     found = _survey(cube)

@@ -1,4 +1,4 @@
-"""Looking at data: datasets, download, info."""
+"""Inspect and download data: datasets, download, info."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="Show all that is known of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show the details of this data set.")] = None,
 ) -> None:
-    """List the data sets that dataset.name may say.
+    """List the data sets for dataset.name.
 
     [bold]Example[/bold]
 
@@ -27,10 +27,10 @@ def datasets(
 
 
 def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe datasets` lists.")]) -> None:
-    """Bring a data set into the cache, checked and unpacked; a broken download is continued.
+    """Download a data set into the cache, verify and unpack it; an interrupted download resumes.
 
-    HSIPIPE_CACHE says where the cache is; HSIPIPE_MIRROR is an address or a folder that is asked first.
-    With HSIPIPE_OFFLINE=1 the network is never used.
+    HSIPIPE_CACHE is the folder of the cache; HSIPIPE_MIRROR is a URL or a folder that is tried first.
+    HSIPIPE_OFFLINE=1 disables the network.
 
     [bold]Example[/bold]
 
@@ -41,9 +41,9 @@ def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe data
 
 def info(
     file: Annotated[Path, typer.Argument(help="A cube: a file, or a folder of PNG bands.")],
-    variable: Annotated[str | None, typer.Option(help="Array to look at, if the file holds several.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Array to inspect, if the file contains several.")] = None,
 ) -> None:
-    """Show what a cube is: shape, wavelengths, values.
+    """Show shape, wavelengths and values of a cube.
 
     [bold]Example[/bold]
 
@@ -55,7 +55,7 @@ def info(
 
 
 def _dataset_table() -> "Table":
-    """Sensor facts, size, presence and licence of every data set; a row has at most 80 characters."""
+    """Return a table of the data sets, at most 80 characters wide."""
     from rich.table import Table
 
     from hsipipe.datasets.catalogue import DATASETS
@@ -79,10 +79,10 @@ def _dataset_table() -> "Table":
 
 
 def _dataset_details(name: str) -> "Table":
-    """All facts of one data set, where it comes from and how its bytes are checked.
+    """Return the details of a data set, with its sources and digests.
 
     Raises:
-        UnknownNameError: The message lists the names.
+        UnknownNameError: Unknown data set; the message lists the names.
     """
     from rich.table import Table
 
@@ -106,7 +106,7 @@ def _dataset_details(name: str) -> "Table":
     }
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
-    table.add_column(overflow="fold")  # addresses are to be copied whole
+    table.add_column(overflow="fold")  # URLs stay whole for copying
     for what, text in rows.items():
         table.add_row(what, text)
     for archive in facts.archives:
@@ -118,11 +118,11 @@ def _dataset_details(name: str) -> "Table":
 
 
 def _download_dataset(name: str) -> str:
-    """Bring a data set into the cache, checked and unpacked; gives a line that says where it is.
+    """Download a data set into the cache; return a line with its location.
 
     Raises:
-        UnknownNameError: The message lists the names.
-        MissingInputError: It cannot be downloaded, or no scene is in what came.
+        UnknownNameError: Unknown data set; the message lists the names.
+        MissingInputError: It cannot be downloaded, or contains no scene.
     """
     from hsipipe.datasets.catalogue import DATASETS
     from hsipipe.datasets.download import cache_folder

@@ -1,4 +1,4 @@
-"""A model of the registry, or of a folder, behind HTTP."""
+"""Serve a model from the registry or a folder over HTTP."""
 
 import logging
 import os
@@ -23,62 +23,62 @@ _SHORT = 12
 
 
 class RegistrySource:
-    """Models of the registry, by an URI that may name an alias."""
+    """Model source: a registry URI, which may contain an alias."""
 
     def __init__(self, root: Path, uri: str, *, device: str) -> None:
         self._root, self._uri, self._device = root, uri, device
 
     def resolve(self) -> Pinned:
-        """The version that the URI means now."""
+        """Resolve the URI to its present version."""
         found = resolve_registered(self._root, self._uri)
         return Pinned(found.name, found.version, found.uri, found.sha256)
 
     def load(self, pinned: Pinned) -> SuperResolver:
-        """Load it, verified."""
+        """Load and verify the model."""
         version = PinnedModel(pinned.name, pinned.version, pinned.sha256)
         return load_pinned(self._root, version, device=self._device)
 
 
 class FolderSource:
-    """The model in a folder; its version is the beginning of its digest."""
+    """Model source: a folder; its version is the start of its digest."""
 
     def __init__(self, folder: Path, *, device: str) -> None:
         self._folder, self._device = folder, device
 
     def resolve(self) -> Pinned:
-        """What lies there now."""
+        """Read name and digest of the folder's present model."""
         name, sha256 = saved_name(self._folder), digest(self._folder)
         return Pinned(name, sha256[:_SHORT], str(self._folder), sha256)
 
     def load(self, pinned: Pinned) -> SuperResolver:
-        """Load it, verified."""
+        """Load and verify the model."""
         return load_model(self._folder, device=self._device, sha256=pinned.sha256)
 
 
 def serve_model(
     model: str, *, host: str, port: int, limits: Limits, device: str = "cpu", follow_s: float | None = None
 ) -> None:
-    """Serve until the process is told to end.
+    """Serve until the process is stopped.
 
     Args:
-        model: Folder, or an URI of the registry.
+        model: Folder or registry URI.
         host: Address to bind to.
-        port: 0: any free one.
-        limits: Of the server.
-        device: Where the model runs, in torch's terms.
-        follow_s: Seconds between two looks for another version.
+        port: Port; 0: any free port.
+        limits: Limits of the server.
+        device: Torch device of the model.
+        follow_s: Seconds between checks for a new version.
 
     Raises:
-        HsipipeError: There is no such model, it does not predict, or the address is taken.
+        HsipipeError: The model is missing or does not predict, or the address is in use.
     """
     token = os.environ.get(TOKEN)
     if token is not None and not token.strip():
         raise ParamsError(f"{TOKEN} is empty; set it to a secret, or unset it.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    # A request has one worker; the threads of Dask would be others' cores.
+    # A request has one worker; Dask's threads would take the cores of other requests.
     dask.config.set(scheduler="synchronous")
-    with bind(host, port) as bound:  # an address that is taken should not cost the loading
+    with bind(host, port) as bound:  # fails before the model is loaded if the address is in use
         if not is_loopback(bound):
             print(
                 f"warning: {url_of(bound)} is open to other machines, without TLS: whoever can listen sees cubes and "

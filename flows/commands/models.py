@@ -1,4 +1,4 @@
-"""Using a model: predict, model-server."""
+"""Use a model: predict, model-server."""
 
 import math
 from pathlib import Path
@@ -8,38 +8,43 @@ import typer
 
 
 def predict(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The low-resolution cube.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: .npy, .nc, .tif or .zarr.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="LR cube.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .npy, .nc, .tif or .zarr.")],
     model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
     overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
     full_scale: Annotated[
-        float, typer.Option(help="Value of the input that means 1.0, e.g. 65535; the result has it too.")
+        float, typer.Option(help="Scale factor: input value that maps to 1.0, e.g. 65535; applies to the result, too.")
     ] = 1.0,
-    variable: Annotated[str | None, typer.Option(help="Array to read, if the file holds several.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Array to read, if the file contains several.")] = None,
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help="Mean of K samples; from 2 on their standard deviation goes to OUT_std.", metavar="K"),
+        typer.Option(
+            min=1, help="Mean of K samples; for K > 1 their standard deviation is written to OUT_std.", metavar="K"
+        ),
     ] = None,
     msi: Annotated[
-        Path | None, typer.Option(help="HR-MSI of the same ground, for a model that fuses.", metavar="FILE")
+        Path | None, typer.Option(help="HR-MSI of the same ground, for a fusion model.", metavar="FILE")
     ] = None,
-    msi_full_scale: Annotated[float, typer.Option(help="Value of the HR-MSI that means 1.0.", metavar="N")] = 1.0,
-    msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file holds several.")] = None,
+    msi_full_scale: Annotated[float, typer.Option(help="Scale factor of the HR-MSI.", metavar="N")] = 1.0,
+    msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file contains several.")] = None,
     estimate_sensors: Annotated[
-        bool, typer.Option("--estimate-sensors", help="Take PSF and SRF from the pair, not from the training.")
+        bool,
+        typer.Option(
+            "--estimate-sensors", help="Estimate PSF and SRF from the pair instead of using those of the training."
+        ),
     ] = False,
 ) -> None:
     """Super-resolve a whole scene.
 
-    With --samples the result is the mean of K samples from independent noise, and high_std.nc beside high.nc holds
-    their standard deviation for each pixel and band, in the units of the result: the uncertainty of the prediction.
+    With --samples the result is the mean of K samples from independent noise. Next to high.nc, high_std.nc contains
+    their standard deviation per pixel and band in the units of the result: the uncertainty of the prediction.
 
-    With --msi a fusion model puts the bands of IN on the pixels of an HR-MSI, whose edges must be those of IN; a note
-    then says how well the result agrees with both. Where the two sensors are not those that the model was trained
-    for, --estimate-sensors finds the PSF and the spectral response from the pair itself.
+    With --msi a fusion model combines the bands of IN with the pixels of an HR-MSI of the same extent, and prints the
+    consistency of the result with both. For sensors that the model was not trained for, --estimate-sensors estimates
+    the PSF and the spectral response from the pair.
 
-    A cube of other bands than the model was trained on needs known wavelengths and a model with gae.window_nm.
+    A cube with other bands than the training data needs known wavelengths and a model with gae.window_nm.
 
     [bold]Examples[/bold]
 
@@ -73,13 +78,13 @@ def predict(
 def model_server(
     model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
     host: Annotated[str, typer.Option(help="Address to bind to; there is no TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one, which is printed.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port, which is printed.")] = 8000,
     follow: Annotated[
-        float | None, typer.Option(help="Look for another version every so many seconds.", metavar="SECONDS")
+        float | None, typer.Option(help="Interval of looking for a new version.", metavar="SECONDS")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1.")] = "cpu",
-    workers: Annotated[int, typer.Option(min=1, help="Predictions at a time.")] = 1,
-    queue: Annotated[int, typer.Option(min=0, help="Predictions that may wait; one more is refused with 503.")] = 16,
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Concurrent predictions.")] = 1,
+    queue: Annotated[int, typer.Option(min=0, help="Waiting predictions; more are refused with 503.")] = 16,
     max_body: Annotated[int, typer.Option(min=1, help="Largest body in MiB, else 413.")] = 256,
     max_uploads: Annotated[int, typer.Option(min=1, help="Largest sum of the bodies on the disk, in MiB.")] = 4096,
     max_values: Annotated[
@@ -89,7 +94,7 @@ def model_server(
     head_timeout: Annotated[float, typer.Option(help="Seconds for the head of a request.")] = 10.0,
     body_timeout: Annotated[float, typer.Option(help="Seconds for the body, else 408.")] = 120.0,
     predict_timeout: Annotated[float, typer.Option(help="Seconds for waiting and predicting, else 504.")] = 300.0,
-    connections: Annotated[int, typer.Option(min=1, help="Connections at a time; one more is refused.")] = 256,
+    connections: Annotated[int, typer.Option(min=1, help="Concurrent connections; more are refused.")] = 256,
 ) -> None:
     """Serve a model over HTTP: POST one LR cube to /predict, get the HR cube in the same form.
 

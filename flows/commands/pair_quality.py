@@ -1,4 +1,4 @@
-"""What a person is told of an LR-HSI and an HR-MSI: the sensors that the pair shows, and what its fusion is worth."""
+"""Estimate the sensors of a pair of LR-HSI and HR-MSI, and the quality of its fusion."""
 
 import sys
 
@@ -10,14 +10,14 @@ from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.methods.fusion.model import FusionModel
 
 _SUSPICIOUS = 1.2
-"""Width of an estimated PSF in LR pixels beyond which the search went on because nothing fitted."""
+"""Width of an estimated PSF in LR pixels above which the estimate has failed."""
 
 
 def for_this_pair(model: FusionModel, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> FusionModel:
-    """The model with both sensors as the pair itself tells them, which is said at the terminal.
+    """Return the model with PSF and spectral response estimated from the pair; print a note.
 
     Args:
-        model: Of the pair's ratio.
+        model: Model of the pair's scale.
         lr: LR-HSI (C, h, w).
         msi: HR-MSI (c, H, W).
     """
@@ -37,14 +37,14 @@ def for_this_pair(model: FusionModel, lr: NDArray[np.float32], msi: NDArray[np.f
 def quality_note(
     sr: NDArray[np.float32], lr: NDArray[np.float32], msi: NDArray[np.float32], *, scale: int, psf: Psf | None
 ) -> str:
-    """What can be said of a fusion without its ground truth, in a sentence.
+    """Describe the quality of a fusion without ground truth in a sentence.
 
     Args:
         sr: Prediction (C, H, W).
         lr: LR-HSI (C, h, w).
         msi: HR-MSI (c, H, W).
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor; None: unknown, and D_s takes a bicubic reduction.
+        psf: PSF of the LR sensor; None: unknown, D_s uses a bicubic reduction.
     """
     from hsipipe.evaluation.fusion_metrics import without_truth
     from hsipipe.evaluation.metrics import consistency_psnr_db  # brings scikit-image with it

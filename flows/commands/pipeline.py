@@ -65,15 +65,17 @@ def sweep(
 
 def serve(
     interval: Annotated[float | None, typer.Option(help="Seconds between two runs.")] = None,
-    cron: Annotated[str | None, typer.Option(help="When to run, as five cron fields.")] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="With inbox, gate and promotion.")] = False,
+    cron: Annotated[str | None, typer.Option(help="Schedule, as five cron fields.")] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Run hsipipe retrain instead: inbox, gate and promotion.")
+    ] = False,
     timeout: Timeout = None,
 ) -> None:
-    """Run the pipeline on a schedule, until interrupted; with --retrain promote what it makes if it is better.
+    """Run the pipeline on a schedule until interrupted; with --retrain, promote better models.
 
-    Every night at 2:00 unless an option says otherwise. A run that falls due while another is going on is skipped.
+    The default schedule is every night at 2:00. A run due while another is running is skipped.
 
-    The Prefect server is that of PREFECT_API_URL, or one that is started on this machine.
+    Uses the Prefect server of PREFECT_API_URL, else starts one on this machine.
 
     [bold]Examples[/bold]
 
@@ -108,10 +110,10 @@ def serve(
 
 
 def reconcile() -> None:
-    """Close what killed processes have left open: runs in Prefect, with the slots that they hold, and in MLflow.
+    """Close the runs of killed processes in Prefect, with their deployment slots, and in MLflow.
 
-    Only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same. A run
-    whose Prefect server does not answer stays for later, and the exit code is then 1.
+    Closes only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same. If a server
+    does not answer, its runs stay open and the exit code is 1.
 
     [bold]Example[/bold]
 

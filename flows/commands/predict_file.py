@@ -1,4 +1,4 @@
-"""A file in, a file out: super-resolve a whole scene."""
+"""Super-resolve a whole scene from file to file."""
 
 import sys
 from dataclasses import replace
@@ -30,38 +30,38 @@ def predict_file(
     msi: MsiFile | None = None,
     estimate_sensors: bool = False,
 ) -> list[Path]:
-    """Read a cube, super-resolve it tile by tile, write the result with its wavelengths and its position.
+    """Super-resolve a cube tile by tile and write the result with its wavelengths and its position.
 
     Args:
         source: LR cube.
-        target: Where the HR cube goes; it appears whole or not at all.
-        model: Folder, or an URI of the registry.
+        target: Output file of the HR cube, written atomically.
+        model: Folder or registry URI.
         tile: Edge of a tile in LR pixels.
         overlap: LR pixels of context on each side of a tile.
-        full_scale: Value of the input that means 1.0.
-        variable: Array to read, if the file holds several.
-        samples: The result is the mean of so many; from two on their standard deviation, in the units of the result,
-            is written beside it (:func:`spread_path`). None: as many as the model was saved with, the mean alone.
-        msi: HR-MSI of the same ground, for a model that fuses; what its fusion is worth is then told on stderr.
-        estimate_sensors: Take PSF and spectral response from the pair itself, not from the model's training.
+        full_scale: Scale factor: input value that maps to 1.0.
+        variable: Array to read, if the file contains several.
+        samples: Number of samples, whose mean is the result; for two or more, their standard deviation in the units of
+            the result is written to :func:`spread_path`. None: the number saved with the model, and the mean alone.
+        msi: HR-MSI of the same ground, for a fusion model; the quality of the fusion is printed to stderr.
+        estimate_sensors: Estimate PSF and spectral response from the pair instead of using those of the training.
 
-    A cube of another sensor is served where its wavelengths are known and the model was trained with spectral windows.
+    A cube of another sensor needs known wavelengths and a model trained with spectral windows.
 
     Returns:
-        What was written, the result first.
+        The written files, the result first.
 
     Raises:
-        ParamsError: `overlap`, `samples` or a full scale does not fit, or an HR-MSI is missing or not wanted.
+        ParamsError: Invalid `overlap`, `samples` or scale factor, or an HR-MSI is missing or not supported.
         FileFormatError: `target` has a suffix that cannot be written.
-        DataError: The values are out of the range that the model was made for, or the HR-MSI lies elsewhere.
-        HsipipeError: A file or model that is missing or does not fit.
+        DataError: Values outside of the model's range, or an HR-MSI of another ground.
+        HsipipeError: A missing or unsuitable file or model.
     """
     check_tiles(tile, overlap)
     if estimate_sensors and msi is None:
         raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     check_full_scale(full_scale)
     _check_samples(samples, target, [source] if msi is None else [source, msi.path])
-    writer(target)  # a name that cannot be written should not cost a prediction
+    writer(target)  # refuses an unknown suffix before the prediction
     resolver = _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands)
@@ -74,7 +74,7 @@ def predict_file(
         print(f"warning: {warning}", file=sys.stderr)
     images = _predict(given, samples=samples, tile=tile, overlap=overlap)
     targets = [target, spread_path(target)][: len(images)]
-    # The spread first: where the result is, what belongs to it is there, too.
+    # The standard deviation first, so that it is never missing next to a result.
     for image, path in reversed(list(zip(images, targets, strict=True))):
         save_cube(given.wrap(image), path)
     if given.msi is not None:
@@ -85,7 +85,7 @@ def predict_file(
 
 
 def spread_path(target: Path) -> Path:
-    """Where the standard deviation goes: ``high_std.nc`` beside ``high.nc``."""
+    """Return the file of the standard deviation: ``high_std.nc`` for ``high.nc``."""
     return target.with_name(f"{target.stem}_std{target.suffix}")
 
 
@@ -102,7 +102,7 @@ def _check_samples(samples: int | None, target: Path, inputs: list[Path]) -> Non
 
 
 def _predict(given: Inputs, *, samples: int | None, tile: int, overlap: int) -> list[np.ndarray]:
-    """The prediction or, where samples are asked for, their mean and, of two or more, their standard deviation."""
+    """Return the prediction, or the mean of samples and, for two or more, their standard deviation."""
     model, lr, msi = given.model, given.lr, given.msi
     sampler = model.with_samples(samples) if samples is not None and isinstance(model, SpreadResolver) else None
     if samples is None or samples == 1:

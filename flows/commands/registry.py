@@ -1,4 +1,4 @@
-"""Retraining and the registry: retrain, rollback, promote, models."""
+"""Retrain and manage the registry: retrain, rollback, promote, models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _SHORT = 8
-"""Digits of a digest that fit a terminal."""
-Name = Annotated[str | None, typer.Option(help="Registered model; left out: the one that params.yaml names.")]
+"""Shown digits of a digest."""
+Name = Annotated[str | None, typer.Option(help="Registered model; default: the one of params.yaml.")]
 
 
 def retrain(timeout: Timeout = None) -> None:
-    """Take in new scenes, run what is stale, and promote the model if it is better than the champion.
+    """Ingest new scenes, run stale stages, and promote the model if it is better than the champion.
 
-    New cubes of the data set `folder` wait in inbox.path of params.yaml. Fit ones go to dataset.root and into DVC,
-    others to the subfolder `quarantine`, each with its reason.
+    New cubes of the data set `folder` wait in inbox.path of params.yaml. Fit cubes are moved to dataset.root and
+    versioned with DVC; the others are moved to the subfolder `quarantine`, each with its reason.
 
-    The gate (group gate of params.yaml) holds the new model, the alias challenger, against the alias champion on test
-    scenes that neither was trained on. Nothing is promoted on a failed or partial run, or with uncommitted changes.
+    The gate (group gate of params.yaml) compares the new model, alias challenger, with the alias champion on test
+    scenes that neither was trained on. A failed or partial run, or uncommitted changes, prevent the promotion.
 
-    HSIPIPE_WEBHOOK_URL names an address that is told how it ended (a secret, as HSIPIPE_WEBHOOK_TOKEN is).
+    HSIPIPE_WEBHOOK_URL holds Apprise URLs that get a notification of the outcome; they are secrets.
 
     [bold]Examples[/bold]
 
@@ -35,13 +35,13 @@ def retrain(timeout: Timeout = None) -> None:
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
     from tasks.retraining.new_scenes import check_retraining
-    from tasks.retraining.notifications import notifiers
+    from tasks.retraining.notifications import check_notifications
     from tasks.running.project import find_root
 
     check_timeout(timeout)
     root = find_root()
-    check_retraining(root)  # what a person can mend should not cost the start of Prefect
-    notifiers()
+    check_retraining(root)  # fails before Prefect starts, which takes seconds
+    check_notifications()
     prepare(root)
     require_server()
     close_and_tell(root)
@@ -51,14 +51,16 @@ def retrain(timeout: Timeout = None) -> None:
 
 
 def rollback(
-    reason: Annotated[str, typer.Option(help="For the history.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="Reason for the history.")] = "by hand",
     name: Name = None,
-    to: Annotated[int | None, typer.Option(help="Version that becomes the champion; left out: the one before.")] = None,
+    to: Annotated[
+        int | None, typer.Option(help="Version to make the champion; default: the previous champion.")
+    ] = None,
 ) -> None:
-    """Make the champion before this one the champion again.
+    """Make the previous champion the champion again.
 
-    The version that is rolled back is marked, and the gate does not promote it again. Servers that were started with
-    models:/NAME@champion take the other version when they are told to (hsipipe model-server --help).
+    The gate does not promote the rolled-back version again. Servers started with models:/NAME@champion change the
+    version on SIGHUP, POST /model/refresh or by --follow (hsipipe model-server --help).
 
     [bold]Examples[/bold]
 
@@ -76,11 +78,11 @@ def rollback(
 
 
 def promote(
-    version: Annotated[int, typer.Argument(help="The version that becomes the champion.")],
-    reason: Annotated[str, typer.Option(help="For the history.")] = "by hand",
+    version: Annotated[int, typer.Argument(help="Version to make the champion.")],
+    reason: Annotated[str, typer.Option(help="Reason for the history.")] = "by hand",
     name: Name = None,
 ) -> None:
-    """Make a version the champion by hand, without the gate; its bytes are checked all the same.
+    """Make a version the champion by hand, without the gate; its bytes are still verified.
 
     [bold]Example[/bold]
 
@@ -97,9 +99,9 @@ def promote(
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show versions and history of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show versions and history of this model.")] = None,
 ) -> None:
-    """List the registered models, or the versions of one and how the champion moved.
+    """List the registered models, or the versions of one model and the history of its champion.
 
     [bold]Examples[/bold]
 
@@ -118,7 +120,7 @@ def models(
 
 
 def _models_table(root: Path) -> "Table":
-    """Every registered model with its champion and its challenger."""
+    """Return a table of the registered models with champion and challenger."""
     from rich.table import Table
 
     from tasks.tracking import registered_names, standing
@@ -131,7 +133,7 @@ def _models_table(root: Path) -> "Table":
 
 
 def _versions_table(root: Path, name: str) -> "Table":
-    """The versions of a model, newest first; scores are those of its own test scenes."""
+    """Return a table of the versions of a model, newest first, with the scores on its test scenes."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -153,7 +155,7 @@ def _versions_table(root: Path, name: str) -> "Table":
 
 
 def _history_table(root: Path, name: str) -> "Table":
-    """How the champion of a model moved, newest first."""
+    """Return the history of the champion, newest first."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Settings and results: preset, protocol, compare."""
+"""Print settings and compare results: preset, protocol, compare."""
 
 import json
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ _COMPARED = ("mpsnr_db", "mssim", "sam_deg", "ergas")
 
 
 def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
-    """Print a named configuration as options for `dvc exp run`.
+    """Print a named configuration as options for `hsipipe pipeline`.
 
     [bold]Example[/bold]
 
-      dvc exp run $(hsipipe preset dmgasr-paper)
+      hsipipe pipeline $(hsipipe preset dmgasr-paper)
     """
     typer.echo(" ".join(f"-S {override}" for override in preset_overrides(name)))
 
 
 def protocol(
-    name: Annotated[str | None, typer.Argument(help="For example sspsr; left out: list them.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Where it is defined on several.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Ratio of the pixel sizes.")] = None,
+    name: Annotated[str | None, typer.Argument(help="For example sspsr; without it: list the protocols.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set, for a protocol defined on several.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Scale: ratio of the pixel sizes.")] = None,
 ) -> None:
-    """List the protocols, or print what one fixes as options for `dvc exp run`.
+    """List the protocols, or print the settings that one fixes as options for `hsipipe pipeline`.
 
     [bold]Example[/bold]
 
-      dvc exp run $(hsipipe protocol sspsr --dataset chikusei --scale 4)
+      hsipipe pipeline $(hsipipe protocol sspsr --dataset chikusei --scale 4)
     """
     if name is None:
         show(_protocol_table())
@@ -45,10 +45,10 @@ def protocol(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A metrics.json.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="First metrics.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Second metrics.json.")],
 ) -> None:
-    """Show two results side by side; results of different protocols are refused.
+    """Show two results side by side; refuse results of different protocols.
 
     [bold]Example[/bold]
 
@@ -58,14 +58,14 @@ def compare(
 
 
 def _protocol_table() -> "Table":
-    """Name, data sets, scales and title of every protocol."""
+    """Return a table of the protocols with data sets, scales and title."""
     from rich.table import Table
 
     from hsipipe.protocols import PROTOCOLS
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "dataset", "scales", "what it is"):
-        table.add_column(heading, no_wrap=heading != "what it is")
+    for heading in ("name", "dataset", "scales", "title"):
+        table.add_column(heading, no_wrap=heading != "title")
     for name, protocol in PROTOCOLS.items():
         scales = {dataset: ",".join(map(str, setup.scales)) for dataset, setup in protocol.setups.items()}
         scales = scales or {"any": "any"}
@@ -74,16 +74,16 @@ def _protocol_table() -> "Table":
 
 
 def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) -> list[str]:
-    """Overrides that a published protocol fixes.
+    """Return the overrides that a protocol fixes.
 
     Args:
-        name: A name of the registry.
-        dataset: Which data set; None: the protocol's first.
-        scale: Which ratio; None: the one nearest to 4.
+        name: Name of the protocol.
+        dataset: Data set; None: the first one of the protocol.
+        scale: Ratio of the pixel sizes; None: the one nearest to 4.
 
     Raises:
-        UnknownNameError: No protocol has this name.
-        ParamsError: It is not defined on the data set or scale.
+        UnknownNameError: Unknown protocol.
+        ParamsError: The protocol is not defined on the data set or scale.
     """
     from hsipipe.protocols import PROTOCOLS, setup_of
     from tasks.running.overrides import as_overrides
@@ -100,16 +100,16 @@ def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) ->
 
 
 def _comparison_table(first: Path, second: Path) -> "Table":
-    """Means of the rows that both files have, and the second's difference from the first.
+    """Compare the means of the rows that both files contain.
 
     Args:
-        first: A ``metrics.json``.
-        second: Another one.
+        first: First ``metrics.json``.
+        second: Second ``metrics.json``.
 
     Raises:
         MissingInputError: A file is missing.
-        FileFormatError: A file is no metrics.json.
-        DataError: They follow different protocols; the message names what differs.
+        FileFormatError: A file is not a metrics.json.
+        DataError: Different protocols; the message names the differences.
     """
     from rich import box
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""What Prefect finds in the environment when it is imported; whatever the user has set stays."""
+"""Set Prefect's environment variables before its import; keep those set by the user."""
 
 import logging
 import os
@@ -14,33 +14,33 @@ def prepare(root: Path) -> None:
     """Set Prefect's defaults for this project; call it before anything imports prefect.
 
     Args:
-        root: The project; Prefect's database lies in it, so that runs are the project's.
+        root: The project, which contains Prefect's database.
     """
     defaults = {
         "PREFECT_HOME": str(root / ".hsipipe" / "prefect"),
         # The first start migrates an empty database, which takes longer than Prefect waits by default.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # A server that is killed must not forget who holds a deployment's slot: nobody would ever give it back.
+        # A killed server must not lose the leases of deployment slots: they would never be released.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
     if (api := os.environ.get("PREFECT_API_URL")) and without_credentials(api) != api:
-        # Prefect says where a run can be looked at, and would take the address with its password for that.
+        # Prefect prints the address of a run, which would contain the password of the API's address.
         defaults["PREFECT_UI_URL"] = public(api).rstrip("/").removesuffix("/api")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    # Prefect makes the folder itself but not the one that it lies in, which a fresh clone does not have.
+    # Prefect creates the folder but not its parent, which a fresh clone lacks.
     Path(os.environ["PREFECT_HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ENGINE_LOGGERS:
         logging.getLogger(name).addFilter(without_traceback)
 
 
 def require_server() -> None:
-    """Check that the server of ``PREFECT_API_URL`` answers; a temporary one is made to end with this process.
+    """Check that the server of ``PREFECT_API_URL`` answers; without one, tie the temporary server to this process.
 
     Raises:
-        HsipipeError: It does not.
+        HsipipeError: The server does not answer.
     """
     api = os.environ.get("PREFECT_API_URL")
     if not api:
@@ -60,7 +60,7 @@ def require_server() -> None:
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Keep Prefect from printing a traceback for an error that a person can mend; the message stays."""
+    """Log filter: drop the traceback of an error that the user can fix; keep its message."""
     if record.exc_info and isinstance(record.exc_info[1], HsipipeError):
         record.exc_info = None
     return True

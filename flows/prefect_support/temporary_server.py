@@ -1,6 +1,6 @@
-"""Prefect's temporary server, made to end with the command that started it.
+"""Tie Prefect's temporary server to the command that started it.
 
-Prefect stops it at exit, which a killed process never reaches: the server would stay, and work on the same database.
+Prefect stops it at exit, which a killed process never reaches: the server would keep running on the same database.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ _OPTIONS = ("--factory", "--host", "127.0.0.1", "--lifespan", "on", "--log-level
 
 
 def end_with_us() -> None:
-    """Have the temporary server of this process end when this process does, even by SIGKILL."""
+    """End the temporary server with this process, even after SIGKILL."""
     import prefect
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings.context import get_current_settings
 
     def run(self: SubprocessASGIServer) -> Any:
-        # As Prefect starts it, but through a process that asks the kernel for a signal at its parent's death.
+        # Prefect's own command, started by a process that asks the kernel for a signal at its parent's death.
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         options = ("--app-dir", str(Path(prefect.__file__).parents[1]), "--port", str(self.port), *_OPTIONS)
         env = {**settings, **_VARIABLES}

@@ -1,7 +1,7 @@
-"""Which flow runs this checkout has open, so that one whose process was killed does not stay RUNNING for ever.
+"""Track the open flow runs of this checkout and close those whose process was killed.
 
-Prefect learns of the end of a run from the run itself; a killed one says nothing, and keeps the slot of its deployment.
-So each run notes itself with the process that it runs in, and whoever starts next closes those whose process is gone.
+Prefect learns of the end of a run from the run itself. A killed run stays RUNNING and keeps the slot of its deployment.
+Each run therefore writes a note with its process, and the next start closes the runs whose process is gone.
 """
 
 import json
@@ -30,21 +30,21 @@ logger = logging.getLogger(__name__)
 
 KILLED = "Its process is gone: it was killed, or the machine went down."
 _BATCH = 200
-"""Most runs that a Prefect server gives in one answer."""
+"""Largest number of runs in one response of a Prefect server."""
 _PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Note:
-    """An open flow run.
+    """Note of an open flow run.
 
     Attributes:
-        id: Prefect's id of the run, which no other server uses.
-        name: Name of the run, for people.
-        host: Machine that it runs on.
-        pid: Its process, see :class:`tasks.running.process.Owner`.
-        created: The start of that process.
-        api: Address of its server without user and password; None: the temporary one of the checkout.
+        id: Prefect's id of the run, unique across servers.
+        name: Readable name of the run.
+        host: Machine of the run.
+        pid: Process id, see :class:`tasks.running.process.Owner`.
+        created: Start of that process.
+        api: Address of its server without credentials; None: temporary server of the checkout.
     """
 
     id: str
@@ -55,12 +55,12 @@ class Note:
     api: str | None
 
     def is_dead(self) -> bool:
-        """Whether it ran on this machine and its process is gone."""
+        """Return whether it ran on this machine and its process is gone."""
         return self.host == socket.gethostname() and not Owner(self.pid, self.created).is_alive()
 
 
 def note_run(root: Path) -> None:
-    """Note the flow run that this is called in; the first thing that a flow does.
+    """Write the note of the current flow run; a flow calls it first.
 
     Args:
         root: The project.
@@ -74,20 +74,20 @@ def note_run(root: Path) -> None:
 
 
 def forget_run(flow: Any, flow_run: Any, state: Any) -> None:
-    """Remove the note of a run that has ended; for a flow's hooks, which come after Prefect knows of the end."""
+    """Remove the note of a finished run; a hook of the flow, called after Prefect has recorded the end."""
     _path(find_root(), str(flow_run.id)).unlink(missing_ok=True)
 
 
 def close_dead_runs(root: Path) -> tuple[list[str], list[str]]:
-    """Set the runs whose process is gone to Crashed, with their tasks; a slot that they held is free then.
+    """Set runs whose process is gone to Crashed, with their tasks, which frees their deployment slots.
 
-    Runs of other machines and of living processes stay as they are, and so do those whose server does not answer now.
+    Runs on other machines, of living processes, or of a server that does not answer stay open.
 
     Args:
         root: The project; :func:`flows.prefect_support.environment.prepare` was called for it.
 
     Returns:
-        A sentence for each run that was closed, and one for each that could not be closed now.
+        A sentence for each closed run, and one for each run that cannot be closed now.
     """
     waiting = [note for note in _notes(root) if note.is_dead()]
     if not waiting:
@@ -107,7 +107,7 @@ def close_dead_runs(root: Path) -> tuple[list[str], list[str]]:
 
 
 def close_and_tell(root: Path) -> None:
-    """:func:`close_dead_runs` for a command that is about to do something else."""
+    """Call :func:`close_dead_runs` at the start of another command; log the result."""
     closed, left = close_dead_runs(root)
     for sentence in (*closed, *left):
         logger.warning(sentence)
@@ -118,10 +118,10 @@ def reconcile_all(root: Path, *, say: Callable[[str], object]) -> None:
 
     Args:
         root: The project; :func:`flows.prefect_support.environment.prepare` was called for it.
-        say: Gets a sentence for each run that was closed, or one that says that there was none.
+        say: Called with a sentence for each closed run, or one if there was none.
 
     Raises:
-        HsipipeError: A store or server does not answer; what it has open stays for later.
+        HsipipeError: A store or server does not answer; its runs stay open.
     """
     said: list[str] = []
     left: list[str] = []
@@ -142,7 +142,7 @@ def reconcile_all(root: Path, *, say: Callable[[str], object]) -> None:
 def _close(
     root: Path, notes: Sequence[Note], client: "SyncPrefectClient", said: list[str], *, at: str | None
 ) -> list[Note]:
-    """Close those that the server knows; the others."""
+    """Close the runs known to the server; return the others."""
     from httpx import HTTPError
     from prefect.exceptions import ObjectNotFound
 
@@ -162,7 +162,7 @@ def _close(
 
 
 def _crash(client: "SyncPrefectClient", run_id: UUID) -> bool:
-    """Close a run and its tasks; whether there was anything to close."""
+    """Close a run and its tasks; return whether the run was open."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
@@ -182,7 +182,7 @@ def _crash(client: "SyncPrefectClient", run_id: UUID) -> bool:
 
 
 def _answers(api: str | None) -> bool:
-    """Whether there is a server; Prefect's client would go on asking for half a minute. None: one is started."""
+    """Return whether the server answers; Prefect's client would retry for 30 s. None: a temporary one starts."""
     import httpx
 
     try:
@@ -193,14 +193,14 @@ def _answers(api: str | None) -> bool:
 
 @contextmanager
 def _client(api: str | None = None) -> Iterator["SyncPrefectClient"]:
-    """A client of the server at `api` without credentials, or with them of the one that this process talks to."""
+    """Open a client of the server at `api` without credentials, or of this process's server with its credentials."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 
     here = os.environ.get("PREFECT_API_URL")
     if api is None:
         settings: dict[Any, Any] = {PREFECT_API_URL: here} if here else {}
-    else:  # what opens one server is none of another's business
+    else:  # credentials belong to one server alone
         settings = {PREFECT_API_URL: api, PREFECT_API_KEY: None, PREFECT_API_AUTH_STRING: None}
     if not here:
         end_with_us()
@@ -221,7 +221,7 @@ def _notes(root: Path) -> list[Note]:
         try:
             found.append(Note(**json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):
-            logger.warning("%s is no note of a flow run and is left out; remove it.", path)
+            logger.warning("Skip %s, which is not a note of a flow run; remove it.", path)
     return found
 
 

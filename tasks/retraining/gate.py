@@ -1,4 +1,4 @@
-"""The gate: is the challenger of this project better than the champion of the registry, on scenes new to both?"""
+"""Gate: compare the project's challenger with the registry's champion on scenes new to both."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +17,14 @@ from tasks.tracking import fetch_pinned, resolve_registered, stage_run, standing
 
 
 def judge(root: Path) -> Verdict:
-    """Compare the model that this project registered last with the champion; promotes nothing.
+    """Compare the model that this project registered last with the champion; promote nothing.
 
     The verdict is kept in ``.hsipipe/gate.json`` and, with the scores of every scene, as a run of MLflow.
 
     Raises:
-        MissingInputError: Nothing is registered, or the test scenes are not there.
-        IntegrityError: The challenger is not what this project has made, or a model's bytes have changed.
-        ModelInputError: The champion does not take these scenes.
+        MissingInputError: Nothing is registered, or the test scenes are missing.
+        IntegrityError: The challenger is not the model of this project, or the bytes of a model have changed.
+        ModelInputError: The champion does not accept these scenes.
     """
     params = load_params(root / PARAMS)
     verdict = _undecided(root, model_name(params))
@@ -41,24 +41,24 @@ def judge(root: Path) -> Verdict:
 
 
 def _undecided(root: Path, name: str) -> Verdict:
-    """Who against whom, and what speaks against the challenger before any comparison."""
+    """Return a verdict before any comparison: both versions, and reasons against the challenger."""
     now, own = standing(root, name), RegisteredModel.in_project(root).path
     if now.challenger is None:
         raise MissingInputError(f"{name} has no challenger; run: dvc repro --force --single-item register")
     sha256 = digest(own)
     if now.sha256.get(now.challenger) != sha256:
         raise IntegrityError(
-            f"The challenger of {name}, version {now.challenger}, is not what {own} holds: another project has "
-            "registered it, or the run is not complete. Run: dvc repro --force --single-item register"
+            f"The challenger of {name}, version {now.challenger}, does not match {own}: another project "
+            "registered it, or the run is incomplete. Run: dvc repro --force --single-item register"
         )
     verdict = Verdict(name, now.challenger, now.champion, sha256, head(root), promote=False)
     if now.challenger == now.champion:
-        return replace(verdict, reasons=("It is the champion already.",))
+        return replace(verdict, reasons=("It is already the champion.",))
     if now.challenger in now.withdrawn:
-        reason = f"Version {now.challenger} was rolled back; promote it by hand if that was wrong (hsipipe promote)."
+        reason = f"Version {now.challenger} was rolled back; promote it by hand if intended (hsipipe promote)."
         return replace(verdict, reasons=(reason,))
     if now.champion is None and now.numbered:
-        reason = f"{name} had a champion and has none now; say which it is: hsipipe promote VERSION."
+        reason = f"{name} has lost its champion alias; set it with: hsipipe promote VERSION"
         return replace(verdict, reasons=(reason,))
     return verdict
 
@@ -98,7 +98,7 @@ def _compare(root: Path, params: Params, verdict: Verdict) -> tuple[Verdict, dic
 
 
 def _load(root: Path, params: Params, pairs: DegradedPairs, uri: str) -> tuple[SuperResolver, set[str]]:
-    """A version, and the test scenes that it was fitted on."""
+    """Load a version; return it with the test scenes that it was fitted on."""
     from hsipipe.methods.catalogue import load_model
     from hsipipe.methods.device import device_for
     from hsipipe.methods.provenance import fitted_ground, seen_scenes
@@ -109,8 +109,8 @@ def _load(root: Path, params: Params, pairs: DegradedPairs, uri: str) -> tuple[S
         ground = fitted_ground(folder)
         if ground is None:
             raise MissingInputError(
-                f"{uri} does not say what it was fitted on, so nobody knows which scenes are new to it; register it "
-                "anew, or promote by hand (hsipipe promote)."
+                f"{uri} has no provenance, so the scenes new to it are unknown; register it again, or promote it by "
+                "hand (hsipipe promote)."
             )
         device = str(device_for(params.hardware.accelerator))
         model = load_model(folder, device=device, sha256=pinned.sha256)

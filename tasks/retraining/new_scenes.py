@@ -1,4 +1,4 @@
-"""New data: from the inbox into dataset.root and DVC, and out of and into the remote storage."""
+"""Ingest new scenes from the inbox into dataset.root and DVC; fetch from and push to the remote storage."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
-from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError
+from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError, one_line
 from hsipipe.params import DatasetParams, Params, load_params
 from hsipipe.storage.publish import write_text
 from tasks.running import dvc
@@ -22,10 +22,10 @@ _OURS = ("data", "models", "reports", ".hsipipe", ".dvc", ".git", "mlartifacts")
 
 
 def check_retraining(root: Path) -> None:
-    """Check, before hours are spent, that params.yaml is fit for data that changes.
+    """Check that params.yaml allows data that changes, before a long run starts.
 
     Raises:
-        ParamsError: An inbox without a data set `folder` in the project, or a split that each new scene would redraw.
+        ParamsError: An inbox without a data set `folder` in the project, or a split that every new scene would change.
     """
     params = load_params(root / PARAMS)
     if params.inbox.path is None:
@@ -39,43 +39,43 @@ def check_retraining(root: Path) -> None:
     place = _absolute(root, dataset.root)
     if not place.is_relative_to(root.resolve()) or place == root.resolve():
         raise ParamsError(
-            f"dataset.root {dataset.root!r} lies outside of {root}, where DVC cannot version it; name a folder in it."
+            f"dataset.root {dataset.root!r} lies outside {root}, where DVC cannot version it; set a folder inside."
         )
     inbox = _absolute(root, params.inbox.path)
     check_apart(inbox, place)
     if place.relative_to(root.resolve()).parts[0] in _OURS:
         raise ParamsError(
-            f"dataset.root {dataset.root!r} lies where the pipeline keeps its own; name another folder of {root}."
+            f"dataset.root {dataset.root!r} is a folder of the pipeline; set it to another folder of {root}."
         )
     if inbox.is_relative_to(root.resolve()) and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
         raise ParamsError(
-            f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so that what waits "
-            "there would count as an uncommitted change; add it to .gitignore, or name a folder elsewhere."
+            f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so waiting files "
+            "would count as uncommitted changes; add it to .gitignore, or set a folder elsewhere."
         )
     if split.by in ("auto", "scene") and not (split.test_scenes and split.val_scenes):
         raise ParamsError(
-            "split.test_scenes and split.val_scenes are drawn among all scenes, so that each new one would redraw them "
-            "and the champion would be judged on scenes that it was trained on; name them, for example the present "
-            f"ones: {_present(root)}."
+            "split.test_scenes and split.val_scenes are drawn among all scenes, so every new scene would change them "
+            "and the champion would be judged on its training scenes; set them, for example to the present ones: "
+            f"{_present(root)}."
         )
 
 
 def receive(root: Path, *, on_line: OnLine) -> list[Arrival]:
-    """Take in what arrived, version it with DVC, and see that the stage download notices any change.
+    """Ingest new scenes, version them with DVC, and run the stage download if the scenes changed.
 
     Returns:
-        What became of each scene of the inbox.
+        The outcome of each scene in the inbox.
 
     Raises:
-        DataError: dataset.root lacks scenes that DVC knows, or a scene in it is not fit.
+        DataError: dataset.root lacks scenes that DVC knows, or contains an unfit scene.
         HsipipeError: DVC or git refuses.
-        StageFailedError: The inbox cannot be looked through; with the reason.
+        StageFailedError: The inbox cannot be processed; carries the reason.
     """
     params = load_params(root / PARAMS)
     arrivals: list[Arrival] = []
     if params.inbox.path is not None:
         _align(root, params, on_line)
-        # In a process of its own, as a stage: it ends with the time limit, and a reader that crashes takes none along.
+        # In a child process, as a stage: it ends with the time limit, and a crash of a reader stays there.
         run_task(root, "inbox", on_line=on_line)
         arrivals = [Arrival(**entry) for entry in json.loads(_arrivals(root).read_text(encoding="utf-8"))]
         _version(root, params, arrivals, on_line)
@@ -86,14 +86,14 @@ def receive(root: Path, *, on_line: OnLine) -> list[Arrival]:
 
 
 def look_through(root: Path) -> list[Arrival]:
-    """Look at what lies in the inbox and move it to where it belongs; the outcome stays in ``.hsipipe/arrivals.json``.
+    """Ingest or quarantine the files in the inbox; write the outcome to ``.hsipipe/arrivals.json``.
 
     Raises:
         HsipipeError: See :func:`hsipipe.datasets.inbox.take_in`.
     """
     params = load_params(root / PARAMS)
     if params.inbox.path is None:
-        raise ParamsError("inbox.path is null; name the folder in which scenes arrive.")
+        raise ParamsError("inbox.path is null; set it to the folder in which scenes arrive.")
     fit = Fit(params.degradation.scale, params.degradation.crop_remainder, params.patches.size)
     inbox = _absolute(root, params.inbox.path)
     arrivals = take_in(inbox, _placed(root, params), fit=fit, quiet_s=params.inbox.quiet_s)
@@ -102,13 +102,13 @@ def look_through(root: Path) -> list[Arrival]:
 
 
 def fetch(root: Path, *, on_line: OnLine) -> bool:
-    """Bring what other machines have made into DVC's cache.
+    """Fetch the results of other machines into DVC's cache.
 
     Returns:
-        Whether there is a remote storage.
+        Whether a remote storage is configured.
 
     Raises:
-        TransferFailedError: It does not answer.
+        TransferFailedError: The storage does not answer.
     """
     if not dvc.has_remote(root):
         return False
@@ -118,7 +118,7 @@ def fetch(root: Path, *, on_line: OnLine) -> bool:
 
 
 def is_stale(root: Path) -> bool:
-    """Whether dataset.root holds other scenes than data/raw, of which DVC knows nothing."""
+    """Return whether the scenes of dataset.root, which DVC does not watch, differ from data/raw."""
     params = load_params(root / PARAMS)
     if params.dataset.name != "folder" or params.dataset.root is None:
         return False
@@ -129,13 +129,13 @@ def is_stale(root: Path) -> bool:
 
 
 def push(root: Path, *, on_line: OnLine) -> bool:
-    """Bring data, outputs and the cache of runs to the remote storage.
+    """Push data, outputs and the run cache to the remote storage.
 
     Returns:
-        Whether there is one.
+        Whether a remote storage is configured.
 
     Raises:
-        TransferFailedError: It does not answer, or refuses.
+        TransferFailedError: The storage does not answer, or refuses.
     """
     if not dvc.has_remote(root):
         return False
@@ -145,7 +145,7 @@ def push(root: Path, *, on_line: OnLine) -> bool:
 
 
 def _align(root: Path, params: Params, on_line: OnLine) -> None:
-    """Bring dataset.root to what its .dvc file says; what DVC does not know, as after a kill, stays."""
+    """Check out dataset.root as in its .dvc file; keep files unknown to DVC, as after a kill."""
     place = _absolute(root, str(params.dataset.root))
     name = place.relative_to(root.resolve()).as_posix()
     if not place.with_name(f"{place.name}.dvc").is_file():
@@ -157,23 +157,23 @@ def _align(root: Path, params: Params, on_line: OnLine) -> None:
     try:
         found = json.loads(next(line for line in reversed(lines) if line.startswith("{")))["uncommitted"]
     except (StopIteration, ValueError, KeyError) as error:
-        raise HsipipeError(f"DVC cannot say what is in {name}: {_last(lines)}") from error
+        raise HsipipeError(f"DVC cannot list {name}: {_last(lines)}") from error
     here = {path.stem for path in place.iterdir()} if place.is_dir() else set()
     lost = [path for path in found.get("deleted", []) if path.startswith(f"{name}/") and _stem(path, name) not in here]
     if lost:
         raise DataError(
-            f"{', '.join(sorted(lost)[:5])} of DVC's {name}.dvc is not in {name}, which holds files that DVC does not "
-            f"know, too; bring it back with dvc checkout --force {name}.dvc, or leave it out with dvc add {name}."
+            f"{', '.join(sorted(lost)[:5])} of DVC's {name}.dvc is not in {name}, which also contains files unknown to "
+            f"DVC; restore it with dvc checkout --force {name}.dvc, or remove it from DVC with dvc add {name}."
         )
 
 
 def _stem(path: str, name: str) -> str:
-    """Of the scene that a file in dataset.root belongs to."""
+    """Return the stem of the scene that a file in dataset.root belongs to."""
     return Path(Path(path).relative_to(name).parts[0]).stem
 
 
 def _version(root: Path, params: Params, arrivals: Sequence[Arrival], on_line: OnLine) -> None:
-    """Each time: a run that was killed may have taken in and not versioned."""
+    """Version dataset.root on every run: a killed run may have ingested without versioning."""
     place = _absolute(root, str(params.dataset.root))
     if not any(place.iterdir()):
         return
@@ -183,7 +183,7 @@ def _version(root: Path, params: Params, arrivals: Sequence[Arrival], on_line: O
     code, lines = dvc.call(root, "add", name, on_line=on_line)
     if code:
         raise HsipipeError(f"DVC cannot version {name}: {_last(lines)}")
-    # What a person has open in it is not ours to commit.
+    # The user's uncommitted changes in it stay uncommitted.
     commit(root, [f"{name}.dvc", *([ignore] if was_clean else [])], _message(arrivals))
 
 
@@ -197,7 +197,7 @@ def _arrivals(root: Path) -> Path:
 
 
 def _placed(root: Path, params: Params) -> DatasetParams:
-    """The data set with an absolute root, wherever this runs."""
+    """Return the data set with an absolute root, independent of the working directory."""
     return params.dataset.model_copy(update={"root": str(_absolute(root, str(params.dataset.root)))})
 
 
@@ -213,7 +213,7 @@ def _present(root: Path) -> str:
 
 
 def _absolute(root: Path, path: str) -> Path:
-    # Not resolve(): a link stays what a person has called it.
+    # Not resolve(): a link keeps its name.
     return Path(os.path.abspath(root.resolve() / Path(path).expanduser()))
 
 
@@ -224,4 +224,4 @@ def _check(code: int, lines: Sequence[str], direction: str) -> None:
 
 def _last(lines: Sequence[str]) -> str:
     said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if line.strip()][-3:]
-    return " ".join(" ".join(said).split()) or "DVC gave no reason"
+    return one_line(" ".join(said) or "DVC gave no reason")

@@ -1,4 +1,4 @@
-"""From a verdict to a champion: only of a whole run of committed code."""
+"""Promote a challenger, only from a complete run of committed code."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,33 +13,32 @@ from tasks.tracking import promote, standing
 
 
 def unfit(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
-    """Why nothing may be promoted, whatever the gate says; empty if nothing speaks against it.
+    """Return the reasons against any promotion, independent of the gate; empty if there are none.
 
-    A run is fit if every output is what committed code and parameters make of the data.
+    A run is fit if every output follows from the data by committed code and parameters.
     """
     differences = changed(root)
     if differences is None or head(root) is None:
-        return [f"git cannot say from which commit {root} is, so nobody could say from which code the model came."]
+        return [f"git cannot determine the commit of {root}, so the code of the model is unknown."]
     said = []
     if differences:
         files = ", ".join(line.strip().split(maxsplit=1)[-1] for line in differences.splitlines()[:5])
         said.append(f"There are uncommitted changes ({files}); commit or undo them.")
     if stale := dvc.stale(root, on_line=on_line):
-        said.append(f"The run is not complete, these stages are not up to date: {', '.join(stale)}; run: dvc repro")
+        said.append(f"The run is incomplete, these stages are stale: {', '.join(stale)}; run: dvc repro")
     if is_stale(root):
-        said.append("The scenes in data/raw are not those of dataset.root; run: dvc repro --force -s download")
+        said.append("The scenes in data/raw differ from dataset.root; run: dvc repro --force -s download")
     return said
 
 
 def promote_challenger(root: Path, verdict: Verdict, *, on_line: Callable[[str], object]) -> str:
-    """Make the challenger the champion if the verdict is so; the state of the data is committed first.
+    """Make the challenger the champion if the verdict allows it; commit dvc.lock first.
 
     Returns:
-        What happened, in a sentence.
+        The outcome in a sentence.
 
     Raises:
-        HsipipeError: The registry or the checkout moved in the meantime, or the challenger's bytes have changed; no
-            alias moved.
+        HsipipeError: The registry, the checkout or the challenger's bytes have changed since the gate; no alias moved.
     """
     if not verdict.promote:
         return f"Version {verdict.challenger} of {verdict.name} is not promoted: {' '.join(verdict.reasons)}"
@@ -48,9 +47,9 @@ def promote_challenger(root: Path, verdict: Verdict, *, on_line: Callable[[str],
         return f"Version {verdict.challenger} of {verdict.name} is the champion."
     judged = (verdict.champion, verdict.sha256, verdict.commit)
     if judged != (now.champion, now.sha256.get(verdict.challenger), head(root)):
-        raise HsipipeError("The checkout or the registry is not what the gate has judged; start again.")
+        raise HsipipeError("The checkout or the registry is not what the gate has judged; run the retraining again.")
     if reasons := unfit(root, on_line=on_line):
-        raise HsipipeError(f"Something has changed since the gate: {' '.join(reasons)}")
+        raise HsipipeError(f"The run has changed since the gate: {' '.join(reasons)}")
     commit(root, list(DVC_LOCKS), f"chore: state of the data behind version {verdict.challenger} of {verdict.name}")
     before = "none" if verdict.champion is None else f"version {verdict.champion}"
     reason = next((str(check["text"]) for check in verdict.checks if check["metric"] == "mpsnr_db"), "by the gate")

@@ -1,4 +1,4 @@
-"""What the gate said, for the flow, for people and for the registry."""
+"""Verdict of the gate."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,25 +13,25 @@ from tasks.running.project import own_model_name
 from tasks.tracking import standing
 
 VERDICT = "gate.json"
-"""Its file in ``.hsipipe``, and with its run in MLflow."""
+"""Name of its file in ``.hsipipe`` and among the artifacts of its MLflow run."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate said.
+    """Verdict of the gate on one challenger.
 
     Attributes:
         name: The registered model.
-        challenger: Its version that was judged.
-        champion: The version that it was held against; None: interpolation, there is no champion.
+        challenger: Judged version.
+        champion: Version it was compared with; None: no champion, compared with interpolation.
         sha256: Digest of the challenger.
-        commit: What was checked out when the stages were found to be up to date.
+        commit: Commit of HEAD when all stages were up to date.
         promote: Whether it may become the champion.
-        hash: Names scenes, degradation and metrics of the comparison; empty if there was none.
-        scenes: The scenes that were compared.
-        left_out: Test scenes that one of the two was fitted on.
-        checks: Each condition in a sentence.
-        reasons: Why it may not; empty if it may.
+        hash: Identifies scenes, degradation and metrics of the comparison; empty without one.
+        scenes: Scenes of the comparison.
+        left_out: Skipped test scenes, on which one of the two was fitted.
+        checks: Result of each condition.
+        reasons: Reasons against the promotion; empty if it may be promoted.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Verdict:
 
     @classmethod
     def without_comparison(cls, root: Path, reasons: Sequence[str]) -> "Verdict":
-        """Against the challenger, whatever its scores are."""
+        """Return a verdict against the challenger, independent of its scores."""
         name = own_model_name(root)
         now = standing(root, name)
         sha256 = now.sha256.get(now.challenger, "") if now.challenger is not None else ""
         return cls(name, now.challenger or 0, now.champion, sha256, head(root), promote=False, reasons=tuple(reasons))
 
     def sentences(self) -> list[str]:
-        """For people: who against whom, each condition, and what follows."""
+        """Describe the comparison, each condition and the decision."""
         rival = f"version {self.champion}" if self.champion else "interpolation, since there is no champion"
         said = [f"{self.name}: version {self.challenger} against {rival}"]
         if self.scenes:
@@ -68,12 +68,12 @@ class Verdict:
         return [*said, "It may be promoted." if self.promote else "It is not promoted."]
 
     def numbers(self) -> dict[str, float]:
-        """Every number of every condition, for the run in MLflow."""
+        """Return the numbers of all conditions, for the MLflow run."""
         keys = ("champion", "challenger", "difference", "bound")
         return {f"{c['metric']}.{key}": c[key] for c in self.checks for key in keys if c[key] is not None}
 
     def evidence(self) -> dict[str, object]:
-        """Tags of the version."""
+        """Return the tags for the registered version."""
         tags: dict[str, object] = {"gate.hash": self.hash, "gate.scenes": len(self.scenes)}
         tags["gate.champion"] = "interpolation" if self.champion is None else self.champion
         for check in self.checks:
@@ -82,17 +82,17 @@ class Verdict:
 
 
 def keep_verdict(root: Path, verdict: Verdict, scores: Mapping[str, Any]) -> Path:
-    """Write a verdict, with the scores of every scene, where :func:`last_verdict` finds it."""
+    """Write a verdict with the scores of every scene to ``.hsipipe``; return its path."""
     path = root / ".hsipipe" / VERDICT
     write_text(path, json.dumps({**asdict(verdict), "scores": scores}, indent=1, allow_nan=False) + "\n")
     return path
 
 
 def last_verdict(root: Path) -> Verdict:
-    """What the gate said last.
+    """Read the verdict of the last gate.
 
     Raises:
-        MissingInputError: Nothing was judged.
+        MissingInputError: No verdict was written.
     """
     path = root / ".hsipipe" / VERDICT
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The curve of a training: rows of metrics by step, as a table for DVC."""
+"""Training curve: metrics by step, as a table for DVC."""
 
 import csv
 import io
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 
 class Curve:
-    """Metrics by step. A step that was seen before replaces its row and drops what came after it.
+    """Metrics by step. A repeated step replaces its row and drops all later rows.
 
-    That happens when a training goes on from a resume point that is older than its last row.
+    This happens when a training resumes from a point older than its last row.
     """
 
     def __init__(self) -> None:
@@ -18,13 +18,13 @@ class Curve:
         return bool(self._rows)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of a step; several calls for one step make one row."""
+        """Add the metrics of a step; several calls for one step fill one row."""
         if self._rows and step < max(self._rows):
             self._rows = {known: row for known, row in self._rows.items() if known < step}
         self._rows.setdefault(step, {}).update(metrics)
 
     def csv(self) -> str:
-        """The table: ``step`` and one column a metric; a metric that a step lacks is empty."""
+        """Return the table as CSV: ``step`` and one column per metric, empty where a step lacks it."""
         columns = list(dict.fromkeys(name for row in self._rows.values() for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, ["step", *columns], lineterminator="\n")

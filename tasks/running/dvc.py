@@ -1,4 +1,4 @@
-"""The only caller of DVC, which alone decides what is stale.
+"""Call DVC, which alone decides what is stale. No other module calls it.
 
 DVC runs in a child process of the session (:mod:`tasks.running.pipeline_run`).
 """
@@ -7,25 +7,28 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError, one_line
 from hsipipe.params import Params, load_params, parse_params
 from tasks.catalogue import NAMES, address, items
 from tasks.running import dvc_cache
-from tasks.running.check_names import check_names, check_settings
-from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
+from tasks.running.check_names import check_names
+from tasks.running.params_file import replaced, with_values
+from tasks.running.pipeline_run import Session, own_message, pipeline_session, run_module, was_unreachable
 from tasks.running.project import PARAMS
 
 logger = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
-    """What a reproduction came to."""
+    """Result of reproducing a stage."""
 
     RAN = "ran"
     UP_TO_DATE = "up to date"
@@ -38,12 +41,12 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
     Args:
         root: The project.
         stage: Name of the stage.
-        on_line: Gets each line of the output as it comes.
-        force: Run it in any case: what it reads changed where DVC does not look.
+        on_line: Called with each line of the output.
+        force: Run the stage even if DVC sees no change, because it reads something DVC does not watch.
 
     Raises:
-        StageUnreachableError: An address that the stage needs did not answer.
-        StageFailedError: With the stage's own message.
+        StageUnreachableError: An address needed by the stage did not answer.
+        StageFailedError: Carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
     lines, keep = _keeping(on_line)
@@ -61,27 +64,24 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
 
     Args:
         root: The project.
-        targets: Names of stages; none: all.
-        overrides: ``group.key=value``; with any of them it is an experiment of DVC.
+        targets: Names of stages; empty: all.
+        overrides: See :func:`overridden`.
 
     Raises:
-        ParamsError: An override does not fit; nothing was changed.
-        StageFailedError: A stage failed; with its own message.
+        ParamsError: An override does not fit; nothing has changed.
+        StageFailedError: A stage failed; carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
-    changed_params(root, overrides)
-    command = ["exp", "run", *(f"--set-param={item}" for item in overrides)] if overrides else ["repro"]
-    with pipeline_session(root) as current:
-        code = _run_whole(current, *command, *targets, on_line=None)
-    if code:
-        raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
+    with pipeline_session(root) as current, overridden(root, overrides):
+        if _run_whole(current, "repro", *targets, on_line=None):
+            raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
 
 
 def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:
-    """Run another command of DVC, under the session's lock and deadline.
+    """Run any DVC command under the session's lock and deadline.
 
     Returns:
-        Its exit code, and the lines that it printed.
+        Its exit code and the lines it printed.
 
     Raises:
         StageFailedError: The time limit has passed.
@@ -93,7 +93,7 @@ def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple
 
 
 def has_remote(root: Path) -> bool:
-    """Whether a remote storage is configured as the default, for all users of this machine or for this project."""
+    """Return whether DVC has a default remote, in the configuration of the machine, the user or the project."""
     from dvc.config import Config
     from dvc.exceptions import DvcException
 
@@ -104,10 +104,10 @@ def has_remote(root: Path) -> bool:
 
 
 def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
-    """Names of the stages whose outputs are not what their code, parameters and inputs make.
+    """Return the names of the stages whose outputs do not match their code, parameters and inputs.
 
     Raises:
-        StageFailedError: DVC cannot tell.
+        StageFailedError: DVC cannot determine it.
     """
     code, lines = call(root, "status", "--json", on_line=on_line)
     try:
@@ -115,7 +115,7 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise StageFailedError(f"DVC cannot tell what is up to date: {own_message(root, lines)}")
+        raise StageFailedError(f"DVC cannot determine which stages are up to date: {own_message(root, lines)}")
     # DVC also lists the trainings that nothing asks for.
     params = load_params(root / PARAMS)
     wanted = {address(name, item) for name in NAMES for item in items(params, name)}
@@ -123,53 +123,70 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
 
 
 def changed_params(root: Path, overrides: Sequence[str]) -> tuple[Params, str]:
-    """Params with overrides, and the text of params.yaml that says so; writes nothing.
+    """Apply overrides to the content of params.yaml; write nothing.
 
     Args:
         root: The project.
-        overrides: ``group.key=value`` in the syntax of ``dvc exp run --set-param``.
+        overrides: ``group.key=value`` in the grammar of Hydra; the last value of a key wins.
+
+    Returns:
+        The checked parameters, and the text of params.yaml that holds them.
 
     Raises:
         ParamsError: Syntax, an unknown key, or a value that does not fit.
-        UnknownNameError: A data set, SRF or protocol that there is not.
+        UnknownNameError: Unknown data set, SRF or protocol.
     """
-    original = root / PARAMS
-    params = load_params(original)
+    params = load_params(root / PARAMS)
+    text = (root / PARAMS).read_text(encoding="utf-8")
     if not overrides:
-        return params, original.read_text(encoding="utf-8")
+        return params, text
+    tree = _apply(yaml.safe_load(text), overrides)
+    params = parse_params(tree, source=PARAMS)
+    check_names(params)
+    check_settings(params)
+    return params, with_values(text, tree)
+
+
+def _apply(tree: Any, overrides: Sequence[str]) -> Any:
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
 
+    if removals := [item for item in overrides if item.startswith("~")]:
+        raise ParamsError(f"Got {' '.join(removals)!r}, expected group.key=value; a key cannot be removed.")
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / PARAMS
-        shutil.copyfile(original, copy)
+        path = Path(folder) / "params.json"  # JSON keeps types that versions of YAML read in different ways
+        path.write_text(json.dumps(tree), encoding="utf-8")
         try:
-            # "++" adds a key that is not there, so that the check below can name it and the nearest known one.
-            apply_overrides(copy, [item if item[:1] in "+~" else f"++{item}" for item in overrides])
+            # "++" adds an unknown key, so that the check of the params can name it and the nearest known one.
+            apply_overrides(path, [item if item.startswith("+") else f"++{item}" for item in overrides])
         except (DvcException, ValueError, AttributeError) as error:
             cause = error.__cause__ or error
-            raise ParamsError(
-                f"Cannot read {' '.join(overrides)!r}, expected group.key=value: {one_line(cause)}"
-            ) from error
-        text = copy.read_text(encoding="utf-8")
-    params = parse_params(yaml.safe_load(text), source=PARAMS)
-    check_names(params)
-    check_settings(params)
-    return params, text
+            raise ParamsError(f"Got {' '.join(overrides)!r}, expected group.key=value: {one_line(cause)}") from error
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def overridden(root: Path, overrides: Sequence[str]) -> Iterator[Params]:
+    """Write overrides into params.yaml: for good if the body succeeds, else undone (:mod:`tasks.running.params_file`).
+
+    The caller holds the :func:`pipeline_session`.
+
+    Raises:
+        ParamsError: See :func:`changed_params`; params.yaml is unchanged.
+    """
+    params, text = changed_params(root, overrides)
+    with replaced(root, text) if overrides else nullcontext():
+        yield params
 
 
 def set_params(root: Path, overrides: Sequence[str]) -> Params:
-    """Write overrides into params.yaml, comments kept; see :func:`changed_params`.
+    """Write overrides into params.yaml for good.
 
     Raises:
-        ParamsError: As there; params.yaml is untouched then.
+        ParamsError: See :func:`changed_params`; params.yaml is unchanged.
     """
-    from hsipipe.storage.publish import write_text
-
-    params, text = changed_params(root, overrides)
-    if overrides:
-        write_text(root / PARAMS, text)
-    return params
+    with overridden(root, overrides) as params:
+        return params
 
 
 def out_hashes(root: Path) -> dict[str, str]:
@@ -179,7 +196,7 @@ def out_hashes(root: Path) -> dict[str, str]:
 
 
 def _keeping(on_line: Callable[[str], object]) -> tuple[list[str], Callable[[str], None]]:
-    """A list, and what passes lines on and puts them into it."""
+    """Return a list and a callback that appends each line to it and passes the line on."""
     lines: list[str] = []
 
     def keep(line: str) -> None:
@@ -190,7 +207,7 @@ def _keeping(on_line: Callable[[str], object]) -> tuple[list[str], Callable[[str
 
 
 def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
-    """Run dvc; where it has brought back damaged outputs, drop them and run it again, which makes them anew."""
+    """Run dvc; if it restored damaged outputs from its cache, drop them and run it again to regenerate them."""
     before = dvc_cache.marks(current.root)
     code = _run_dvc(current, *arguments, on_line=on_line)
     if not code and _drop_damaged(current, before):
@@ -199,7 +216,7 @@ def _run_whole(current: Session, *arguments: str, on_line: Callable[[str], objec
 
 
 def _drop_damaged(current: Session, before: dvc_cache.Marks) -> list[str]:
-    """Remove outputs that came damaged out of DVC's cache, here and there; their names."""
+    """Remove outputs that DVC restored damaged, from the workspace and its cache; return their names."""
     root = current.root
     names = dvc_cache.damaged(root, before)
     if not names:
@@ -207,7 +224,7 @@ def _drop_damaged(current: Session, before: dvc_cache.Marks) -> list[str]:
     said: list[str] = []
     _run_dvc(current, "cache", "dir", on_line=said.append)
     for name in names:
-        logger.warning("%s came damaged out of DVC's cache; it is removed there and made again.", name)
+        logger.warning("%s in DVC's cache is damaged; remove it there and run its stage again.", name)
         dvc_cache.drop(root, name, cache=Path(said[-1]) if said else root / ".dvc" / "cache")
         shutil.rmtree(root / name)
     return names

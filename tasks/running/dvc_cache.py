@@ -1,6 +1,6 @@
-"""Outputs that DVC has taken out of its cache rather than had made: whether they are what was once put in.
+"""Check outputs that DVC restored from its cache against their manifest.
 
-DVC takes a file of its cache for whole as long as it is write-protected, so damage on the disk comes back as a result.
+DVC trusts every write-protected file of its cache, so damage on the disk would come back as a result.
 """
 
 import hashlib
@@ -16,20 +16,20 @@ from hsipipe.storage.manifest import MANIFEST, verify
 from tasks.running.project import DVC_LOCKS, locks
 
 Marks = dict[str, tuple[int, int]]
-"""Output -> when its manifest and the lock of its stage were last written, in ns; 0: never."""
+"""Output -> time of the last write of its manifest and of its stage's lock, in ns; 0: never."""
 
 
 def marks(root: Path) -> Marks:
-    """What :func:`damaged` compares with; to be taken before DVC runs."""
+    """Take the state that :func:`damaged` compares with; call it before DVC runs."""
     return {out: _marks(root, stage, out) for out, stage in _folders(root).items()}
 
 
 def damaged(root: Path, before: Marks) -> list[str]:
-    """Outputs that came back since `before` without a run of their stage, and are not what their manifest says.
+    """Return outputs restored since `before` without a run of their stage that do not match their manifest.
 
     Args:
         root: The project.
-        before: Of :func:`marks`.
+        before: Result of :func:`marks`.
     """
     found = []
     for out, stage in _folders(root).items():
@@ -45,7 +45,7 @@ def damaged(root: Path, before: Marks) -> list[str]:
 
 
 def drop(root: Path, out: str, *, cache: Path) -> int:
-    """Remove from DVC's cache those files of an output that are not what their name says; how many.
+    """Remove the files of an output whose content does not match their hash from DVC's cache; return their number.
 
     Args:
         root: The project.

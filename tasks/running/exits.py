@@ -1,4 +1,4 @@
-"""How a command ends: one clear line for what a person can mend, a traceback for what is a bug."""
+"""End a command: one line for an error that the user can fix, a traceback for a bug."""
 
 import errno
 import os
@@ -10,39 +10,38 @@ from collections.abc import Callable
 from types import TracebackType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import AlreadyRunningError, HsipipeError
+from hsipipe.errors import AlreadyRunningError, HsipipeError, one_line
 
 ALREADY_RUNNING = 75
-"""Exit code when another process does the same; EX_TEMPFAIL of sysexits.h: try again later."""
-
+"""Exit code while another process holds the lock; EX_TEMPFAIL of sysexits.h."""
 
 _FULL = re.compile(r"no space left on device|disk is full|disk quota exceeded|os error 28\b", re.IGNORECASE)
 _READ_ONLY = re.compile(r"read-only file ?system|readonly database|os error 30\b", re.IGNORECASE)
 
 
 def machine_trouble(error: BaseException) -> str | None:
-    """What to do about a disk that is full or may not be written; None where the error is another one.
+    """Explain an error of a full or write-protected disk and how to fix it; return None for any other error.
 
-    Libraries that write wrap the system's error in one of their own, so the whole chain is looked at.
+    Libraries wrap the system's error in their own, so the whole chain is searched.
     """
     seen: BaseException | None = error
     while seen is not None:
         number = seen.errno if isinstance(seen, OSError) else None
-        said = " ".join(str(seen).split())
+        said = one_line(seen)
         if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said):
-            return f"The disk is full: {said}. Nothing was published; make room, then give the same command again."
+            return f"The disk is full: {said}. Nothing was published; free some space, then run the same command again."
         if number == errno.EROFS or _READ_ONLY.search(said):
-            return f"A file cannot be written: {said}. Make its folder writable, then give the same command again."
+            return f"A file cannot be written: {said}. Make its folder writable, then run the same command again."
         if number in (errno.EACCES, errno.EPERM):
-            return f"A file may not be used: {said}. Give this user the right to it, then give the same command again."
+            return f"Access to a file is denied: {said}. Grant it to this user, then run the same command again."
         seen = seen.__cause__ or seen.__context__
     return None
 
 
 def guarded(body: Callable[[], object]) -> int:
-    """Run a command and give its exit code.
+    """Run a command and return its exit code.
 
-    ``HSIPIPE_DEBUG=1`` shows the traceback of such an error too.
+    With ``HSIPIPE_DEBUG=1`` every error has its traceback.
     """
     try:
         body()
@@ -50,7 +49,7 @@ def guarded(body: Callable[[], object]) -> int:
         if os.environ.get("HSIPIPE_DEBUG") == "1":
             sys.excepthook = show
             raise
-        print(f"error: {without_credentials(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"error: {without_credentials(one_line(error))}", file=sys.stderr)
         return ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else 1
     except Exception as error:
         trouble = machine_trouble(error)
@@ -66,5 +65,5 @@ def guarded(body: Callable[[], object]) -> int:
 
 
 def show(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-    """Print a traceback as Python does, without the credentials of addresses in it."""
+    """Print a traceback as Python does, with the credentials of addresses removed."""
     print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)

@@ -1,16 +1,16 @@
-"""Git, asked in a child process; a checkout without git is no error."""
+"""Call git in a child process; a checkout without git is not an error."""
 
 import subprocess
 from pathlib import Path
 
-from hsipipe.errors import HsipipeError
+from hsipipe.errors import HsipipeError, one_line
 from tasks.running.project import DVC_LOCKS
 
 _PATIENCE_S = 60
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What ``git <arguments>`` prints in `folder`; None if it fails, or there is no git."""
+    """Return the output of ``git <arguments>`` in `folder`; None if it fails or git is missing."""
     try:
         done = _run(folder, *arguments)
     except (OSError, subprocess.TimeoutExpired):
@@ -19,27 +19,27 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 
 def head(root: Path) -> str | None:
-    """The commit that is checked out; None: no repository, none yet, or git refuses."""
+    """Return the commit of HEAD; None without a repository or commit, or if git refuses."""
     return git(root, "rev-parse", "HEAD")
 
 
 def changed(root: Path) -> str | None:
-    """Uncommitted changes below `root`; None: git cannot tell.
+    """Return uncommitted changes below `root`; None if git fails.
 
     DVC's lock files do not count: every stage of a run changes them.
     """
-    # Whatever a person has configured: a new module counts.
+    # Overrides the user's configuration: a new module counts.
     excluded = [f":(exclude){name}" for name in DVC_LOCKS]
     return git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", *excluded)
 
 
 def commit(root: Path, paths: list[str], message: str) -> None:
-    """Commit the given files alone to the branch that is checked out; nothing happens where they have not changed.
+    """Commit the given files alone to the current branch; do nothing if they are unchanged.
 
-    No hooks run, nothing is signed, and where nobody has told git who commits, the project does.
+    No hooks run and nothing is signed. Without a configured user, the author is ``hsipipe``.
 
     Raises:
-        HsipipeError: Git refuses; the message is its own.
+        HsipipeError: Git refuses; carries its message.
     """
     if git(root, "rev-parse", "--git-dir") is None:
         return
@@ -57,7 +57,9 @@ def commit(root: Path, paths: list[str], message: str) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise HsipipeError(f"git cannot commit {', '.join(present)}: {error}") from error
         if done.returncode:
-            raise HsipipeError(f"git cannot commit {', '.join(present)}: {' '.join(done.stderr.split())}")
+            raise HsipipeError(
+                f"git cannot commit {', '.join(present)}: {one_line(done.stderr or 'it gave no reason')}"
+            )
 
 
 def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

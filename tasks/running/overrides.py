@@ -1,4 +1,4 @@
-"""Trees of parameters as the overrides that ``dvc exp run --set-param`` takes."""
+"""Trees of parameters as overrides ``group.key=value``."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested groups as dotted names."""
+    """Flatten nested groups to dotted names."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -17,12 +17,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_overrides(tree: Mapping[str, Any]) -> list[str]:
-    """One ``group.key=value`` a leaf, without blanks inside, so that a shell may split them."""
+    """Return one ``group.key=value`` per leaf, without blanks inside, so that a shell can split them."""
     return [f"{key}={_text(value)}" for key, value in flatten(tree).items()]
 
 
 def _text(value: Any) -> str:
-    """In the grammar of Hydra, whose keys have no quotes, unlike those of JSON."""
+    """Format a value in the grammar of Hydra, whose keys have no quotes, unlike those of JSON."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_text(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):

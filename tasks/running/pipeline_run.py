@@ -1,10 +1,9 @@
-"""A run of the pipeline: who holds the checkout, until when, and the children that work for it.
+"""Run the pipeline under a lock and a deadline, in child processes.
 
-A child has a process group of its own that ends with us, so that no stage outlives its pipeline. One pipeline at a time
-runs in a checkout, behind a lock of ours; DVC's own would let a second one in while a stage runs.
+Each child has its own process group, which ends with this process, so that no stage outlives its pipeline. One pipeline
+at a time runs in a checkout, under a lock: DVC's lock would admit a second one while a stage runs.
 """
 
-import re
 import threading
 import time
 import uuid
@@ -13,28 +12,28 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import StageFailedError
+from hsipipe.errors import StageFailedError, one_line
+from tasks.running import params_file
 from tasks.running.locks import hold
 from tasks.running.process import end_group, start
 from tasks.running.project import locks
 
 PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
-"""Environment variable that tells the stages to which pipeline run they belong."""
+"""Environment variable with the key of the pipeline run that a stage belongs to."""
 UNREACHABLE = "unreachable"
-"""Second line of a stage's message: the same again may do."""
+"""Second line of a stage's message: a retry may succeed."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A run of the pipeline that holds the lock.
+    """Pipeline run that holds the lock.
 
     Attributes:
         root: The project.
-        key: Names the run; the MLflow runs of its stages hang under one parent.
-        deadline: Value of :func:`time.monotonic` at which it is over; None: never.
+        key: Identifies the run; the MLflow runs of its stages share one parent.
+        deadline: Value of :func:`time.monotonic` at which the run ends; None: never.
     """
 
     root: Path
@@ -42,7 +41,7 @@ class Session:
     deadline: float | None
 
     def is_over(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
@@ -51,9 +50,9 @@ _session: ContextVar[Session | None] = ContextVar("session", default=None)
 
 @contextmanager
 def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[Session]:
-    """Hold the checkout for one run of the pipeline.
+    """Hold the checkout for one run of the pipeline, and undo overrides that a killed run has left in params.yaml.
 
-    Within a session that goes on, as of a flow inside another, it is that one with its own deadline.
+    Inside a running session, as in a flow within a flow, give that session with its own deadline.
 
     Raises:
         AlreadyRunningError: Another pipeline runs in this checkout.
@@ -63,6 +62,7 @@ def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[
         yield running
         return
     with hold(locks(root) / "pipeline.lock", what=f"A pipeline in {root}"):
+        params_file.restore(root)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         mine = Session(root, f"run-{uuid.uuid4().hex}", deadline)
         token = _session.set(mine)
@@ -73,10 +73,10 @@ def pipeline_session(root: Path, *, timeout_s: float | None = None) -> Iterator[
 
 
 def run_task(root: Path, name: str, *, on_line: Callable[[str], object]) -> None:
-    """Run ``python -m tasks <name>``, which is no stage, in a child of its own as a stage is.
+    """Run ``python -m tasks <name>``, which is no stage, in a child process as a stage.
 
     Raises:
-        StageFailedError: With its own message.
+        StageFailedError: Carries its own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
     with pipeline_session(root) as current:
@@ -91,13 +91,13 @@ def run_module(
     *arguments: str,
     on_line: Callable[[str], object] | None,
 ) -> int:
-    """Run ``python -m module`` to its end; on an exception, a signal or the deadline its whole process group is ended.
+    """Run ``python -m module``; on an exception, a signal or the deadline, end its whole process group.
 
     Args:
-        current: The session that it belongs to.
-        module: What to run.
+        current: Session of the run.
+        module: Module to run.
         arguments: Its command line.
-        on_line: Gets each line of the output as it comes; None: it goes where ours goes.
+        on_line: Called with each line of the output; None: inherit stdout and stderr.
 
     Returns:
         Its exit code.
@@ -133,17 +133,17 @@ def run_module(
         if child.stdout is not None:
             child.stdout.close()
     if overdue.is_set():
-        raise StageFailedError(f"{module} {' '.join(arguments)} was ended: the pipeline's time limit has passed.")
+        raise StageFailedError(f"{module} {' '.join(arguments)} was stopped: the pipeline's time limit has passed.")
     return code
 
 
 def error_path(root: Path) -> Path:
-    """Where a failing stage leaves its message for whoever started DVC; :data:`UNREACHABLE` may stand below it."""
+    """File in which a failing stage leaves its message for the caller of DVC; :data:`UNREACHABLE` may follow it."""
     return root / ".hsipipe" / "last_error.txt"
 
 
 def was_unreachable(root: Path) -> bool:
-    """Whether the stage that failed last said that an address did not answer."""
+    """Return whether the last failed stage reported an unreachable address."""
     try:
         return UNREACHABLE in error_path(root).read_text(encoding="utf-8").splitlines()[1:]
     except FileNotFoundError:
@@ -151,15 +151,10 @@ def was_unreachable(root: Path) -> bool:
 
 
 def own_message(root: Path, lines: Sequence[str]) -> str:
-    """The stage's message if it left one, else DVC's, else the end of what was said."""
+    """Return the stage's message if it left one, else DVC's, else the last lines of the output."""
     try:
         return error_path(root).read_text(encoding="utf-8").strip().splitlines()[0]
     except (FileNotFoundError, IndexError):
         said = [line.removeprefix("ERROR:") for line in lines if line.startswith("ERROR:")]
         said = said or [line for line in lines[-5:] if line.strip()]
-        return one_line(" ".join(said)) or "dvc gave up; its message stands above."
-
-
-def one_line(error: Any) -> str:
-    """The text of an error without line breaks."""
-    return re.sub(r"\s+", " ", str(error)).strip()
+        return one_line(" ".join(said) or "dvc failed; its message is above.")

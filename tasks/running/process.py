@@ -1,8 +1,7 @@
-"""Children that end with their parent, and who is who among processes.
+"""Start children that end with their parent, and identify processes.
 
-``python -m tasks.running.process <module> [arguments]`` runs a module so that it ends when its parent dies, even by
-SIGKILL. DVC alone leaves its stage running when it is killed, and the next run would write the same output
-beside it.
+``python -m tasks.running.process <module> [arguments]`` runs a module that ends when its parent dies, even by SIGKILL.
+A killed DVC leaves its stage running, and the next run would write the same output at the same time.
 """
 
 import os
@@ -20,7 +19,7 @@ import psutil
 from hsipipe.processes import end_with_parent
 
 GRACE_S = 15.0
-"""How long a child may take to end in good order: a stage closes its MLflow run."""
+"""Time for a child to shut down, in which a stage closes its MLflow run."""
 POLL_S = 0.5
 # Field 22 of /proc/<pid>/stat (man 5 proc), counted from the one after the name.
 _START_TICKS = 19
@@ -28,12 +27,12 @@ _START_TICKS = 19
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that cannot be mistaken for a later one with the same number.
+    """Identity of a process, distinct from a later one with the same number.
 
     Attributes:
         pid: Process number.
-        created: Its start, as text: what the kernel counts since the machine's own start, which no setting of the clock
-            changes, and which start of the machine that was. Elsewhere than on Linux, seconds since the epoch.
+        created: Start time as text: the kernel's ticks since boot, which setting the clock does not change, and the
+            boot id. On systems other than Linux, seconds since the epoch.
     """
 
     pid: int
@@ -46,11 +45,11 @@ class Owner:
 
     @classmethod
     def me(cls) -> "Owner":
-        """This process."""
+        """Identify this process."""
         return cls.of(psutil.Process())
 
     def is_alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Return whether this process still runs."""
         try:
             process = psutil.Process(self.pid)
             return Owner.of(process) == self and process.status() != psutil.STATUS_ZOMBIE
@@ -59,7 +58,7 @@ class Owner:
 
 
 def _begun(process: psutil.Process) -> str:
-    # psutil adds the time of the machine's start, which moves when the clock is set: a living owner would look dead.
+    # psutil adds the boot time, which moves when the clock is set: a living owner would look dead.
     try:
         # The second field is a name in brackets, which may hold spaces and brackets.
         fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
@@ -70,7 +69,7 @@ def _begun(process: psutil.Process) -> str:
 
 
 def dvc_ancestor() -> Owner | None:
-    """The dvc process that this one descends from, if any."""
+    """Return the dvc process that is an ancestor of this one, if any."""
     for process in psutil.Process().parents():
         try:
             words = process.cmdline()[:3]
@@ -83,9 +82,9 @@ def dvc_ancestor() -> Owner | None:
 
 
 def die_with(owner: Owner) -> None:
-    """End this process by SIGTERM when `owner` is gone; for an ancestor with a shell in between.
+    """End this process by SIGTERM when `owner` is gone.
 
-    Where the kernel does not tell a child that its parent died, this is what remains.
+    For an ancestor with a shell in between, whose death the kernel does not signal to this process.
     """
 
     def watch() -> None:
@@ -103,16 +102,16 @@ def start(
     env: Mapping[str, str] | None = None,
     capture: bool = True,
 ) -> "subprocess.Popen[str]":
-    """Start ``python -m module`` in a session of its own, so that the whole of it can be ended at once.
+    """Start ``python -m module`` in a new process session, which can be stopped as a whole.
 
     Args:
         module: Module to run.
         arguments: Its command line.
-        cwd: Where it runs.
-        env: Variables on top of this process's own.
-        capture: Give its output (stdout and stderr together) as lines; otherwise it goes where ours goes.
+        cwd: Working directory.
+        env: Variables in addition to those of this process.
+        capture: Pipe its output (stdout and stderr together); otherwise inherit ours.
     """
-    # Stages are called as `python ...`: that must be this interpreter, activated or not.
+    # Stages are called as `python ...`, which must be this interpreter, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "tasks.running.process", module, *arguments],
@@ -129,7 +128,7 @@ def start(
 
 
 def end_group(child: "subprocess.Popen[str]", *, grace_s: float = GRACE_S) -> None:
-    """End a child of :func:`start` and everything it started: SIGTERM, and SIGKILL for what is still there."""
+    """End a child of :func:`start` and all its descendants by SIGTERM, then by SIGKILL."""
     group = child.pid
     _signal_group(group, signal.SIGTERM)
     deadline = time.monotonic() + grace_s

@@ -1,4 +1,4 @@
-"""Where the project is, and what the stages may put where."""
+"""Paths and names of the project."""
 
 import os
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ PARAMS = "params.yaml"
 DVC_LOCKS = ("dvc.lock", "tasks/dvc.lock")
 """Where DVC keeps what the outputs were made from."""
 METRICS = "reports/metrics.json"
-"""The numbers of the evaluation, for people, DVC and the report."""
+"""Metrics of the evaluation, read by DVC and the report."""
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The folder of the pipeline: ``DVC_ROOT``, or the nearest one upwards that holds a dvc.yaml.
+    """Return the folder of the pipeline: ``DVC_ROOT``, or the nearest parent with a dvc.yaml.
 
     Raises:
-        MissingInputError: There is none.
+        MissingInputError: No such folder.
     """
     if start is None and (given := os.environ.get("DVC_ROOT")):
         return Path(given).resolve()
@@ -33,12 +33,12 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def locks(root: Path) -> Path:
-    """The folder of the lock files."""
+    """Return the folder of the lock files."""
     return root / ".hsipipe" / "locks"
 
 
 def summary_path(stage: str) -> str:
-    """Where a stage writes its numbers, relative to the root; DVC shows them as metrics."""
+    """Return the metrics file of a stage, relative to the root; DVC shows it."""
     return f"reports/stages/{stage}.json"
 
 
@@ -56,17 +56,17 @@ def curves(root: Path, methods: Sequence[str]) -> dict[str, Path]:
 
 
 def model_name(params: Params) -> str:
-    """Name of the registered model and of the MLflow experiment."""
+    """Return the name of the registered model and of the MLflow experiment."""
     degradation = params.degradation
     name = f"hsipipe-{params.dataset.name}-{TASKS[degradation.task].model.format(scale=degradation.scale)}"
-    # Another name: a consumer of a single-image model has no HR-MSI to give.
+    # A separate name: a consumer of single-image models has no HR-MSI.
     return f"{name}-fusion" if any(entry(method).fuses for method in candidates(params)) else name
 
 
 def own_model_name(root: Path) -> str:
-    """Name of the model that this project registers.
+    """Return the name of the model that this project registers.
 
     Raises:
-        ParamsError: params.yaml does not say.
+        ParamsError: params.yaml is invalid.
     """
     return model_name(load_params(root / PARAMS))

@@ -1,4 +1,4 @@
-"""How often and how fast what failed for want of a network is tried again."""
+"""Number and delay of retries after network failures."""
 
 import math
 import os
@@ -10,10 +10,10 @@ _VARIABLE = "HSIPIPE_RETRY_S"
 
 
 def retry_delay_s() -> float:
-    """Seconds before the first retry, doubled for each one after it; 10, or what ``HSIPIPE_RETRY_S`` says.
+    """Return the seconds before the first retry, ``HSIPIPE_RETRY_S`` or 10; each further delay doubles.
 
     Raises:
-        ParamsError: It says no number.
+        ParamsError: The variable is not a number.
     """
     text = os.environ.get(_VARIABLE, "10")
     try:

@@ -1,4 +1,4 @@
-"""What happened, recorded in MLflow. This package is the only importer of mlflow.
+"""Record runs and models in MLflow. No other package imports mlflow.
 
 One parent run for each run of the pipeline, one nested run for each stage that had work to do. Importing mlflow takes
 seconds, so the functions import it.

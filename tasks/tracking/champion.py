@@ -1,8 +1,8 @@
-"""Who is the champion: moving the alias, moving it back, and the history of both.
+"""Move the alias `champion`, move it back, and keep the history.
 
-Each move is a tag of the registered model, ``champion.0001`` and so on, written before the alias moves: the alias is
-last. A move whose alias did not follow has not happened, though its tag stays. One machine moves the champion of a
-model at a time: the lock is that of a checkout, and a registry knows none.
+Each move is a tag of the registered model, ``champion.0001`` and so on, written before the alias moves. A move whose
+alias did not follow does not count, though its tag stays. One machine at a time may move the champion of a model: the
+lock is that of a checkout, since a registry has none.
 """
 
 import json
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 _REASON_LENGTH = 2000
-"""Longest reason that is kept: tags of MLflow end at 5000 characters."""
+"""Longest reason, in characters: MLflow limits tags to 5000."""
 _MOVE = re.compile(rf"{CHAMPION}\.(\d+)")
 
 
 @dataclass(frozen=True)
 class Move:
-    """The alias `champion` went to a version.
+    """Move of the alias `champion`.
 
     Attributes:
-        version: Where it went.
-        previous: Where it was; None: nowhere.
-        kind: By the gate or by hand, or back to an earlier one.
-        reason: Why, in a sentence.
-        at: When, UTC.
-        by_hand: Whether a person said so, without the gate.
+        version: New champion.
+        previous: Champion before; None: no champion.
+        kind: Promotion, by the gate or by hand, or rollback to an earlier version.
+        reason: Reason in a sentence.
+        at: Time, UTC.
+        by_hand: True for a user's decision without the gate.
     """
 
     version: int
@@ -53,14 +53,14 @@ class Move:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the registry says of a model at one moment.
+    """State of a registered model at one moment.
 
     Attributes:
-        champion: Version of the alias; None: there is none.
-        challenger: Version of the alias; None: there is none.
-        versions: Version to its tags.
+        champion: Version of the alias; None: no such alias.
+        challenger: Version of the alias; None: no such alias.
+        versions: Tags of each version.
         moves: All moves of the champion, oldest first.
-        numbered: Tags of moves there are, those included that did not come to their end.
+        numbered: Number of move tags, including moves that did not complete.
     """
 
     champion: int | None
@@ -71,12 +71,12 @@ class Standing:
 
     @property
     def sha256(self) -> dict[int, str]:
-        """Digest of each version that has one."""
+        """Return the digest of each version that has one."""
         return {number: tags[SHA256] for number, tags in self.versions.items() if SHA256 in tags}
 
     @property
     def withdrawn(self) -> list[int]:
-        """Versions that were rolled back, and that nobody has made the champion since: no gate promotes them."""
+        """Return versions rolled back and not made champion since; the gate does not promote them."""
         found: set[int] = set()
         for move in self.moves:
             if move.kind == "rollback" and move.previous is not None:
@@ -86,15 +86,15 @@ class Standing:
 
 
 def registered_names(root: Path) -> list[str]:
-    """Names of all registered models, sorted."""
+    """Return the names of all registered models, sorted."""
     return sorted(model.name for model in connect(root).search_registered_models())
 
 
 def standing(root: Path, name: str) -> Standing:
-    """What the registry says of the model called `name`.
+    """Read the state of a registered model.
 
     Raises:
-        MissingInputError: There is no such model.
+        MissingInputError: No such model.
         HsipipeError: The store cannot be reached.
     """
     client = connect(root)
@@ -117,38 +117,40 @@ def promote(
     Args:
         root: The project.
         name: The registered model.
-        version: Which of it.
-        expected: What the registry said when this was decided.
-        reason: For the history.
-        evidence: Tags of the version that say why.
-        by_hand: A person has decided it: a version that was rolled back may be promoted.
+        version: Version to promote.
+        expected: State of the registry at the decision.
+        reason: Reason for the history.
+        evidence: Tags of the version with the evidence.
+        by_hand: Decided by a user, who may also promote a version that was rolled back.
 
     Raises:
-        MissingInputError: There is no such version.
-        IntegrityError: Its bytes are not those that were registered; nothing moved.
+        MissingInputError: No such version.
+        IntegrityError: Its bytes differ from the registered ones; nothing moved.
         HsipipeError: The champion has moved since, or the version was rolled back; nothing moved.
     """
     if version in expected.withdrawn and not by_hand:
-        raise HsipipeError(f"Version {version} of {name} was rolled back; only a person may promote it again.")
+        raise HsipipeError(
+            f"Version {version} of {name} was rolled back; promote it by hand to use it again (hsipipe promote)."
+        )
     return _move(
         root, name, version, kind="promotion", reason=reason, evidence=evidence, expected=expected, by_hand=by_hand
     )
 
 
 def rollback(root: Path, name: str, *, to: int | None = None, reason: str) -> Move:
-    """Make the champion before this one the champion again, and see that the gate does not promote this one anew.
+    """Make the previous champion the champion again, and exclude the present one from the gate.
 
-    Rolled back twice it goes back by two.
+    A second rollback goes back one more version.
 
     Args:
         root: The project.
         name: The registered model.
-        to: Another version that is to be the champion.
-        reason: For the history.
+        to: Version to make the champion instead.
+        reason: Reason for the history.
 
     Raises:
-        MissingInputError: There is no champion, or none before it, or no such version.
-        IntegrityError: Its bytes are not those that were registered; nothing moved.
+        MissingInputError: No champion, no previous champion, or no such version.
+        IntegrityError: Its bytes differ from the registered ones; nothing moved.
     """
     now = standing(root, name)
     if now.champion is None:
@@ -159,7 +161,7 @@ def rollback(root: Path, name: str, *, to: int | None = None, reason: str) -> Mo
             f"Version {now.champion} is the first champion of {name}; name another version with --to."
         )
     if target == now.champion:
-        raise HsipipeError(f"Version {target} of {name} is the champion already.")
+        raise HsipipeError(f"Version {target} of {name} is already the champion.")
     return _move(root, name, target, kind="rollback", reason=reason, evidence={}, expected=now, by_hand=True)
 
 
@@ -181,8 +183,8 @@ def _move(
         now = _standing(client, name)
         if (now.champion, now.moves) != (expected.champion, expected.moves):
             raise HsipipeError(
-                f"The champion of {name} is version {now.champion} by now and was {expected.champion} when this began; "
-                "look at it (hsipipe models), and start again."
+                f"The champion of {name} is version {now.champion} now and was {expected.champion} at the start; look "
+                "at it (hsipipe models), then try again."
             )
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         move = Move(version, now.champion, kind, reason[:_REASON_LENGTH], at, by_hand)
@@ -212,18 +214,18 @@ def _standing(client: "MlflowClient", name: str) -> Standing:
 
 
 def _happened(moves: Sequence[Move], champion: int | None) -> list[Move]:
-    """The moves whose alias followed: the next one began where it had ended, and the last one where the alias is."""
+    """Select the completed moves: the next move starts from their version, and the alias is at the last one."""
     ends = [*(move.previous for move in moves[1:]), champion][: len(moves)]
     return [
         move
         for move, end in zip(moves, ends, strict=True)
-        # Where another tool has moved the alias since, the last move is one that happened, too.
+        # If another tool has moved the alias since, the last move was completed, too.
         if move.version == end or end not in (move.version, move.previous)
     ]
 
 
 def _before(now: Standing) -> int | None:
-    """The champion before the present one, which rollbacks have not taken away."""
+    """Return the previous champion that was not rolled back."""
     line = [move.previous for move in now.moves[:1] if move.previous is not None]
     for move in now.moves:
         if move.kind == "rollback" and move.version in line:

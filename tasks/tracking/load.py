@@ -1,4 +1,4 @@
-"""Out of the model registry: what is loaded is what was registered, byte for byte."""
+"""Load models from the registry, verified byte for byte against their registration."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class PinnedModel(NamedTuple):
-    """A version of the registry, which no alias moves any more.
+    """Fixed version of a registered model, independent of aliases.
 
     Attributes:
-        name: Of the registered model.
-        version: Its number.
-        sha256: Digest of the folder that was registered.
+        name: Name of the registered model.
+        version: Number of the version.
+        sha256: Digest of the registered folder.
     """
 
     name: str
@@ -35,15 +35,15 @@ class PinnedModel(NamedTuple):
 
 
 def resolve_registered(root: Path, uri: str) -> PinnedModel:
-    """The version that an URI means now.
+    """Resolve a model URI to a version.
 
     Args:
         root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
         uri: ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
 
     Raises:
-        MissingInputError: The registry has no such model, alias or version.
-        IntegrityError: The version carries no digest.
+        MissingInputError: No such model, alias or version in the registry.
+        IntegrityError: The version has no digest.
     """
     from mlflow.exceptions import MlflowException
 
@@ -54,38 +54,38 @@ def resolve_registered(root: Path, uri: str) -> PinnedModel:
         raise _missing(client, uri, error) from error
     expected = version.tags.get(SHA256)
     if expected is None:
-        raise IntegrityError(f"{uri} carries no digest; only models that the stage register made are loaded.")
+        raise IntegrityError(f"{uri} has no digest; only models registered by the stage register can be loaded.")
     return PinnedModel(str(version.name), str(version.version), expected)
 
 
 def load_pinned(root: Path, pinned: PinnedModel, *, device: str = "cpu") -> SuperResolver:
-    """Load a version after comparing its bytes with the digest that it was tagged with.
+    """Load a version after comparing its bytes with its digest.
 
     Args:
         root: The project; its store is used unless ``MLFLOW_TRACKING_URI`` is set.
         pinned: The version.
-        device: Where the model runs, in torch's terms.
+        device: Torch device of the model.
 
     Raises:
-        MissingInputError: The files of the version cannot be had.
-        IntegrityError: The bytes are not those that were registered.
+        MissingInputError: The files of the version are not available.
+        IntegrityError: The bytes differ from the registered ones.
     """
     from hsipipe.methods.catalogue import load_model
 
-    # A copy of its own: what is verified is what is loaded, and nothing of it stays.
+    # A temporary copy: the verified bytes are the loaded ones, and nothing is left behind.
     with TemporaryDirectory(prefix="hsipipe-model-") as place:
         return load_model(fetch_pinned(root, pinned, Path(place)), device=device, sha256=pinned.sha256)
 
 
 def fetch_pinned(root: Path, pinned: PinnedModel, place: Path) -> Path:
-    """Bring the folder of a version into `place`, after comparing its bytes with the digest that it was tagged with.
+    """Download the folder of a version into `place` and compare its bytes with its digest.
 
     Returns:
         The folder, in `place`.
 
     Raises:
-        MissingInputError: The files of the version cannot be had.
-        IntegrityError: The bytes are not those that were registered.
+        MissingInputError: The files of the version are not available.
+        IntegrityError: The bytes differ from the registered ones.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -98,14 +98,14 @@ def fetch_pinned(root: Path, pinned: PinnedModel, place: Path) -> Path:
     folder = Path(local)
     if (got := digest(folder)) != pinned.sha256:
         raise IntegrityError(
-            f"{pinned.uri} has the digest {got}, registered was {pinned.sha256}; run: dvc repro --force -s register"
+            f"{pinned.uri} has the digest {got}, expected {pinned.sha256}; run: dvc repro --force -s register"
         )
     verify(folder)
     return folder
 
 
 def load_registered(root: Path, uri: str) -> SuperResolver:
-    """Load a model of the registry; arguments and errors as in :func:`resolve_registered` and :func:`load_pinned`."""
+    """Load a model from the registry; arguments and errors as in :func:`resolve_registered` and :func:`load_pinned`."""
     return load_pinned(root, resolve_registered(root, uri))
 
 

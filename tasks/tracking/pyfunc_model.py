@@ -1,6 +1,6 @@
-"""The registered model, as code that MLflow copies beside the weights and runs when it loads them.
+"""Code of the registered model, which MLflow copies next to the weights and runs when it loads them.
 
-It stands alone: it imports the library and nothing of tasks.
+It imports the library and nothing of tasks.
 """
 
 from pathlib import Path
@@ -22,12 +22,12 @@ class SuperResolverModel(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the folder that was registered, after comparing every byte with what was recorded."""
+        """Load the registered folder after comparing its bytes with the recorded digest."""
         folder = Path(context.artifacts["superresolver"])
         expected = context.model_config["sha256"]
         if (got := digest(folder)) != expected:
             raise IntegrityError(
-                f"The model in {folder} has the digest {got}, registered was {expected}; register it again."
+                f"The model in {folder} has the digest {got}, expected {expected} as registered; register it again."
             )
         verify(folder)
         self._model = load_model(folder)
@@ -38,7 +38,7 @@ class SuperResolverModel(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
-        """Super-resolve a batch; NaN, a wrong band count or type is refused with a clear error."""
+        """Super-resolve a batch; refuse NaN, a wrong band count or a wrong type."""
         given: Any = model_input  # a dict in fusion; MLflow has no type that says so and warns of those that try
         if self._model.msi_bands == 0:
             return self._model.predict(given)

@@ -1,4 +1,4 @@
-"""Into the model registry: the same content is registered once."""
+"""Register models; the same content is registered once."""
 
 from collections.abc import Mapping
 from importlib.metadata import version as installed
@@ -24,7 +24,7 @@ SHA256 = "sha256"
 FOLDER = "superresolver"
 """Name of the model's folder among the artifacts."""
 EXAMPLE = 8
-"""Pixels of the edge of the example input that stands beside the model, and its bands where a model takes any."""
+"""Edge of the example input in pixels, and its band count where a model accepts any."""
 REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")
 
 
@@ -40,13 +40,13 @@ def register_model(
 
     Args:
         root: The project.
-        folder: The model with its manifest; called ``superresolver``.
-        tracker: The run that made it.
-        model: The same, loaded: its bands and its scale make the signature.
-        tags: What people want to know of the version: its scores, its protocol.
+        folder: Folder ``superresolver`` with the model and its manifest.
+        tracker: Run of the stage register.
+        model: The loaded model; its bands and scale determine the signature.
+        tags: Tags of the version, such as scores and protocol.
 
     Returns:
-        The version: a new one, or the one that holds the same bytes already.
+        The version, new or existing with the same bytes.
     """
     client, name, sha256 = tracker.client, tracker.experiment, digest(folder)
     with wait_for(locks(root) / "registry.lock"):
@@ -61,11 +61,11 @@ def register_model(
 
 
 class ModelInputs(NamedTuple):
-    """What a model is given, in MLflow's terms.
+    """Inputs of a model, for MLflow.
 
     Attributes:
         bands: C of the LR-HSI; None: any.
-        msi_bands: c of the HR-MSI; 0: there is none; None: any.
+        msi_bands: c of the HR-MSI; 0: no HR-MSI; None: any.
         scale: Ratio of the pixel sizes, s.
     """
 
@@ -74,7 +74,7 @@ class ModelInputs(NamedTuple):
     scale: int
 
     def signature(self) -> "ModelSignature":
-        """One tensor (B, C, h, w) without a name or, in fusion, two: ``lr`` and ``msi``."""
+        """Return the signature: one unnamed tensor (B, C, h, w), or in fusion the two tensors ``lr`` and ``msi``."""
         from mlflow.models import ModelSignature
         from mlflow.types import Schema
 
@@ -85,7 +85,7 @@ class ModelInputs(NamedTuple):
         return ModelSignature(inputs=pair, outputs=cubes)
 
     def example(self) -> "NDArray[np.float32] | dict[str, NDArray[np.float32]]":
-        """A small input of grey."""
+        """Return a small gray input."""
         lr = _grey(self.bands, EXAMPLE)
         return lr if self.msi_bands == 0 else {"lr": lr, "msi": _grey(self.msi_bands, EXAMPLE * self.scale)}
 
@@ -104,7 +104,7 @@ def _grey(bands: int | None, edge: int) -> "NDArray[np.float32]":
 
 
 def registered_uri(root: Path, name: str) -> str | None:
-    """The URI of the challenger called `name`; None if the registry has none."""
+    """Return the URI of the challenger of a registered model; None without one."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -134,6 +134,6 @@ def _log(root: Path, folder: Path, *, tracker: StageTracker, inputs: ModelInputs
             pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
             registered_model_name=tracker.experiment,
         )
-    # The run goes on; leaving the block has marked it as finished.
+    # Leaving the block has marked the run as finished, but it continues.
     tracker.client.update_run(tracker.run_id, status="RUNNING")
     return str(info.registered_model_version)

@@ -1,4 +1,4 @@
-"""One parent run a pipeline run, one nested run a stage, and none that stays RUNNING after a kill."""
+"""Record one parent run per pipeline run and one nested run per stage; close runs of killed processes."""
 
 import json
 import logging
@@ -42,8 +42,7 @@ DIGEST_LENGTH = 36
 class StageTracker:
     """The MLflow run of one stage.
 
-    Once the run exists, a failing MLflow costs the record and not the result: it is reported once and the
-    stage goes on.
+    Once the run exists, a failure of MLflow is logged once and the stage continues without recording.
     """
 
     def __init__(self, client: "MlflowClient", run_id: str, *, parent_id: str, experiment: str, dataset: str) -> None:
@@ -55,7 +54,7 @@ class StageTracker:
         self._broken = False
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record metrics of a step; sent every few seconds."""
+        """Record metrics of a step; they are sent every few seconds."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -64,7 +63,7 @@ class StageTracker:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is waiting."""
+        """Send the pending metrics."""
         pending, self._pending = self._pending, []
         for start in range(0, len(pending), BATCH):
             self.attempt(self.client.log_batch, self.run_id, metrics=pending[start : start + BATCH])
@@ -85,7 +84,7 @@ class StageTracker:
             self.attempt(self.client.log_metric, self.parent_id, name, value)
 
     def datasets(self, folders: Mapping[Path, str]) -> None:
-        """Record what the run works on: folder -> sha256 of its manifest."""
+        """Record the inputs of the run: folder -> sha256 of its manifest."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = [
@@ -105,7 +104,7 @@ class StageTracker:
             self._has_dataset = True
 
     def finish(self, output: Path, summary: Mapping[str, float | int | str]) -> None:
-        """Record the stage's numbers and the digest of what it published."""
+        """Record the stage's numbers and the digest of its output."""
         numbers = {name: value for name, value in summary.items() if not isinstance(value, str)}
         self.log(0, numbers)
         self.flush()
@@ -113,18 +112,18 @@ class StageTracker:
             if isinstance(value, str):
                 self.tag(name, value)
         self.tag("output.sha256", digest(output))
-        if not self._has_dataset:  # the first stage: its output is what everything comes from
+        if not self._has_dataset:  # the first stage has no inputs: record its output
             self.datasets({output: digest(output)})
 
     def attempt(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call MLflow and survive its failure."""
+        """Call MLflow; log a failure instead of raising it."""
         if self._broken:
             return
         try:
             call(*args, **kwargs)
         except Exception as error:
             self._broken = True
-            logger.warning("MLflow stopped answering (%s); going on without it.", first_line(error))
+            logger.warning("MLflow stopped answering (%s); continue without recording.", first_line(error))
 
 
 @contextmanager
@@ -141,9 +140,9 @@ def stage_run(
 
     Args:
         root: The project.
-        stage: Its name.
-        params: Everything; names the experiment and is recorded on the parent.
-        visible: The groups that the stage reads, recorded on its run.
+        stage: Name of the stage.
+        params: All parameters; they name the experiment and are recorded on the parent.
+        visible: Groups that the stage reads, recorded on its run.
         digests: Folder relative to the root -> sha256 of its manifest, for each input.
         system_metrics: Record the use of CPU, memory and GPU.
 
@@ -181,7 +180,7 @@ def stage_run(
 
 
 def pipeline_key() -> str:
-    """Names the pipeline run of this process: given by the flow, else the dvc process above, else itself."""
+    """Return the key of the pipeline run: from the environment, else the dvc ancestor, else this process."""
     if given := os.environ.get(PIPELINE_RUN):
         return given
     owner = dvc_ancestor() or Owner.me()
@@ -229,7 +228,7 @@ def reconcile(client: "MlflowClient") -> list[str]:
     """Close the runs of this machine whose process is gone.
 
     Returns:
-        The name of each run that was closed.
+        The names of the closed runs.
     """
     closed = []
     everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -244,10 +243,10 @@ def reconcile(client: "MlflowClient") -> list[str]:
 
 
 def close_dead_runs(root: Path) -> list[str]:
-    """:func:`reconcile` for the store of the project; the name of each run that was closed.
+    """Call :func:`reconcile` on the store of the project; return the names of the closed runs.
 
     Raises:
-        HsipipeError: The store cannot be reached.
+        HsipipeError: The store is unreachable.
     """
     client = connect(root)
     with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
@@ -255,7 +254,7 @@ def close_dead_runs(root: Path) -> list[str]:
 
 
 def owner_tags() -> dict[str, str]:
-    """Who runs it: what :func:`reconcile` tells a living run from a dead one by."""
+    """Return the tags that identify the owner process, for :func:`reconcile`."""
     me = Owner.me()
     return {
         "hsipipe.host": socket.gethostname(),
@@ -265,7 +264,7 @@ def owner_tags() -> dict[str, str]:
 
 
 def common_tags(root: Path) -> dict[str, str]:
-    """Tags of every run: who runs it and from which code."""
+    """Return the tags of every run: owner process and code."""
     return {**owner_tags(), **_git_tags(root)}
 
 
@@ -293,7 +292,7 @@ def _device(params: Params) -> str:
 
 
 def _git_tags(root: Path) -> dict[str, str]:
-    """Commit and whether the working tree differs from it; nothing outside a git repository."""
+    """Return the commit and the state of the working tree as tags; empty outside a git repository."""
     commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         return {}

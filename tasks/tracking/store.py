@@ -1,4 +1,4 @@
-"""Where the runs are kept, and opening it."""
+"""Locate and open the MLflow store."""
 
 import logging
 import os
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 NOISY = ("mlflow", "alembic")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-"""What MLflow's clients can use without a server between."""
+"""Databases that MLflow's clients use without a server."""
 CREATION_LOCK = 7_145_201_905
 """Key of the advisory lock in PostgreSQL; any number that nothing else in the database uses."""
 CREATION_S = 120
 BUSY_S = 60
-"""How long a write waits for another process that holds the SQLite file; the five seconds of Python are soon over."""
+"""Timeout in seconds for a write to a locked SQLite file; Python's default is 5 s."""
 
 
 def tracking_uri(root: Path) -> str:
-    """``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file of the project; with patience where it is SQLite."""
+    """Return ``MLFLOW_TRACKING_URI``, else the project's SQLite file; SQLite gets a longer lock timeout."""
     uri = _address(root)
     return f"{uri}?timeout={BUSY_S}" if uri.startswith("sqlite:") and "?" not in uri else uri
 
@@ -37,10 +37,10 @@ def _address(root: Path) -> str:
 
 @contextmanager
 def usable(root: Path) -> Iterator[None]:
-    """Say of any failure of MLflow's in the body where the store is and what to do.
+    """Turn any MLflow failure in the body into an error that names the store and the fix.
 
     Raises:
-        HsipipeError: The store cannot be reached, is busy or is not one of MLflow's.
+        HsipipeError: The store is unreachable, busy or not an MLflow store.
     """
     try:
         yield
@@ -54,13 +54,13 @@ def usable(root: Path) -> Iterator[None]:
 
 
 def connect(root: Path) -> "MlflowClient":
-    """Open the store; the first one to come creates it.
+    """Open the store; create it if it does not exist.
 
     Raises:
-        HsipipeError: The store cannot be reached or is not one of MLflow's.
+        HsipipeError: The store is unreachable or not an MLflow store.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # A server that is down should be noticed in seconds, not after MLflow's minutes of retries.
+    # MLflow's default retries take minutes when a server is down.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # At the end of a run MLflow prints its address with the credentials in it.
@@ -79,18 +79,18 @@ def connect(root: Path) -> "MlflowClient":
 
 
 def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
-    """The experiment called `name`, made if there is none."""
+    """Return the id of an experiment; create it if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     with wait_for(locks(root) / "mlflow.lock"):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            # A server decides by itself where files go; a bare database would use the current folder.
+            # A server has its own artifact location; a bare database would use the current folder.
             local = tracking_uri(root).startswith(DATABASES)
             location = str(root / "mlartifacts") if local else None
             try:
                 return str(client.create_experiment(name, artifact_location=location))
-            except MlflowException:  # another machine was faster
+            except MlflowException:  # another machine has created it meanwhile
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:
                     raise
@@ -101,9 +101,9 @@ def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
 
 @contextmanager
 def _one_creator(uri: str) -> Iterator[None]:
-    """Keep processes of other checkouts and machines from making the tables of an empty PostgreSQL at once.
+    """Prevent other checkouts and machines from creating the tables of an empty PostgreSQL at the same time.
 
-    MLflow locks nothing there: the slower one fails, or migrates what the faster one is migrating.
+    MLflow takes no lock there: the second process fails, or migrates the same tables.
     """
     if not uri.startswith("postgresql"):
         yield
@@ -114,13 +114,13 @@ def _one_creator(uri: str) -> Iterator[None]:
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"SET lock_timeout = '{CREATION_S}s'"))
         connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({CREATION_LOCK})"))
-        # The lock ends with the connection, so one whose owner was killed is free.
+        # The lock ends with the connection, also when its owner is killed.
         yield
 
 
 @contextmanager
 def global_store(root: Path) -> Iterator[None]:
-    """Make it the store of MLflow's global functions while the body runs."""
+    """Use the project's store in MLflow's global functions while the body runs."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -135,6 +135,6 @@ def global_store(root: Path) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The message of an error without its tail and without credentials."""
+    """Return the first line of an error's message without credentials."""
     lines = without_credentials(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

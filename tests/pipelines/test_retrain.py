@@ -97,7 +97,7 @@ def webhook():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}/secret-path", heard
+        yield f"json://127.0.0.1:{httpd.server_port}/secret-path?+Authorization=Bearer%20swordfish", heard
         httpd.shutdown()
         thread.join()
 
@@ -120,27 +120,27 @@ def predictions(project, lr):
 
 def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run, servers, webhook, scenes, tmp_path):
     project, (address, heard) = retraining, webhook
-    env = {**servers, "HSIPIPE_WEBHOOK_URL": address, "HSIPIPE_WEBHOOK_TOKEN": "swordfish", "HSIPIPE_RETRY_S": "0"}
+    env = {**servers, "HSIPIPE_WEBHOOK_URL": address, "HSIPIPE_RETRY_S": "0"}
     lr = np.random.default_rng(0).random((1, 8, 8, 8), dtype=np.float32)
 
     def retrain(*, code=0):
         done = run("-m", "flows", "retrain", "--timeout", "20", cwd=project, env=env, timeout=1200)
         said = done.stdout + done.stderr
         assert done.returncode == code, said
-        token, news = heard[-1]
+        token, notification = heard[-1]
         assert token == "Bearer swordfish"
         assert "swordfish" not in said
         assert "secret-path" not in said
-        return news
+        return notification
 
     # Middling training scenes and a broken file: the first champion, held against interpolation.
     training = [name for name in scenes if name not in PINNED]
     arrive(project, {name: noisy(scenes[name], seed=1, std=0.1) for name in training})
     arrive(project, {name: scenes[name] for name in PINNED})
     (project / "inbox" / "broken.nc").write_bytes((project / "inbox" / "scene_9.nc").read_bytes()[:2000])
-    news = retrain()
-    assert (news["outcome"], news["flow"]) == ("promoted", "retrain"), news
-    assert any(line.startswith("broken: quarantined") for line in news["details"])
+    notification = retrain()
+    assert notification["title"] == f"{project.name}: retrain promoted", notification
+    assert any(line.startswith("broken: quarantined") for line in notification["message"].splitlines())
     (aside,) = (project / "inbox" / "quarantine").iterdir()
     assert sorted(path.name for path in aside.iterdir()) == ["broken.nc", "reason.json"]
     now = standing(project, NAME)
@@ -157,8 +157,8 @@ def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run
     # The same scenes under heavy noise, and another test scene: the champion is judged anew, and stays.
     arrive(project, {name: noisy(scenes[name], seed=2, std=0.3) for name in training})
     arrive(project, {"scene_2": scenes["scene_2"] * np.float32(0.9)})
-    news = retrain()
-    assert news["outcome"] == "kept", news
+    notification = retrain()
+    assert notification["title"].endswith("kept"), notification
     verdict = json.loads((project / ".hsipipe" / "gate.json").read_text(encoding="utf-8"))
     assert verdict["hash"] != judged
     assert verdict["scores"]["champion"].keys() == {"scene_0", "scene_1", "scene_2"}
@@ -170,9 +170,9 @@ def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run
     arrive(project, {name: scenes[name] for name in training})
     (tmp_path / "remote").rename(tmp_path / "away")
     (tmp_path / "remote").write_text("no folder", encoding="utf-8")
-    news = retrain(code=1)
-    assert news["outcome"] == "failed"
-    assert "Data did not get to the remote storage" in news["text"]
+    notification = retrain(code=1)
+    assert notification["title"].endswith("failed")
+    assert "Data did not get to the remote storage" in notification["message"]
     assert standing(project, NAME).champion == 1
 
     # Uncommitted changes: nor does a dirty one, whatever the gate would say.
@@ -181,15 +181,15 @@ def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run
     path = project / "params.yaml"
     committed = path.read_text(encoding="utf-8")
     path.write_text(committed + "# another thought\n", encoding="utf-8")
-    news = retrain()
-    assert news["outcome"] == "kept", news
-    assert "uncommitted changes (params.yaml)" in news["text"]
+    notification = retrain()
+    assert notification["title"].endswith("kept"), notification
+    assert "uncommitted changes (params.yaml)" in notification["message"]
     assert standing(project, NAME).champion == 1
 
     # All in order: promoted, with the evidence.
     path.write_text(committed, encoding="utf-8")
-    news = retrain()
-    assert news["outcome"] == "promoted", news
+    notification = retrain()
+    assert notification["title"].endswith("promoted"), notification
     now = standing(project, NAME)
     assert (now.champion, now.challenger) == (3, 3)
     assert now.versions[3]["gate.champion"] == "1"
@@ -200,9 +200,9 @@ def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run
     assert back.returncode == 0, back.stderr
     assert "Version 1 of hsipipe-folder-x4 is the champion; before it was version 3." in back.stdout
     assert np.array_equal(predictions(project, lr), first)
-    news = retrain()
-    assert news["outcome"] == "kept"
-    assert "rolled back" in news["text"]
+    notification = retrain()
+    assert notification["title"].endswith("kept")
+    assert "rolled back" in notification["message"]
     now = standing(project, NAME)
     assert now.champion == 1
     assert [(move.kind, move.version) for move in now.moves] == [("promotion", 1), ("promotion", 3), ("rollback", 1)]

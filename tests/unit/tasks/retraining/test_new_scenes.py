@@ -42,11 +42,11 @@ def test_a_pinned_split_and_a_root_in_the_project_are_fit(project):
     ("override", "message"),
     [
         ("dataset.name=synthetic", "set dataset.name to folder"),
-        ("dataset.root=../elsewhere", "lies outside of"),
-        ("dataset.root=.", "lies outside of"),
+        ("dataset.root=../elsewhere", "lies outside "),
+        ("dataset.root=.", "lies outside "),
         ("dataset.root=inbox", "one folder, or one lies in the other"),
-        ("dataset.root=data/mine", "keeps its own"),
-        ("split.val_scenes=[]", "would redraw them"),
+        ("dataset.root=data/mine", "is a folder of the pipeline"),
+        ("split.val_scenes=[]", "would change them"),
         ("inbox.path=arrivals", r"add it to \.gitignore"),
     ],
 )

@@ -41,9 +41,7 @@ def test_a_whole_run_of_committed_code_is_fit(checkout):
 def test_a_partial_run_is_not(checkout):
     (checkout / "make.py").write_text("open('made.txt', 'w').write('more')", encoding="utf-8")
     commit_all(checkout)
-    assert unfit(checkout, on_line=print) == [
-        "The run is not complete, these stages are not up to date: make; run: dvc repro"
-    ]
+    assert unfit(checkout, on_line=print) == ["The run is incomplete, these stages are stale: make; run: dvc repro"]
 
 
 @pytest.mark.parametrize("name", ["make.py", "new_module.py"])
@@ -56,7 +54,7 @@ def test_a_dirty_one_is_not(checkout, name):
 
 def test_outside_of_git_nothing_is_fit(root, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
-    assert "git cannot say" in unfit(root, on_line=print)[0]
+    assert "git cannot determine" in unfit(root, on_line=print)[0]
 
 
 def test_a_verdict_of_another_state_is_void(checkout, monkeypatch):
@@ -71,7 +69,7 @@ def test_a_verdict_of_another_state_is_void(checkout, monkeypatch):
             promote_challenger(checkout, verdict, on_line=print)
     stand()
     (checkout / "make.py").write_text("# other", encoding="utf-8")
-    with pytest.raises(HsipipeError, match="Something has changed since the gate"):
+    with pytest.raises(HsipipeError, match="The run has changed since the gate"):
         promote_challenger(checkout, verdict, on_line=print)
     commit_all(checkout)
     with pytest.raises(HsipipeError, match="not what the gate has judged"):

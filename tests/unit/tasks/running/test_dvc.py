@@ -1,6 +1,10 @@
 """Calls of a real DVC, with stages that do next to nothing."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -98,7 +102,7 @@ def test_what_is_stale_is_named(root):
     dvc.repro(root, "make", on_line=print)
     assert dvc.stale(root, on_line=print) == []
     (root / "dvc.yaml").write_text("stages: [", encoding="utf-8")
-    with pytest.raises(StageFailedError, match="cannot tell what is up to date"):
+    with pytest.raises(StageFailedError, match="cannot determine which stages are up to date"):
         dvc.stale(root, on_line=print)
 
 
@@ -191,13 +195,61 @@ def test_an_interrupt_ends_the_stage_itself(root):
     assert_hung_stage_is_gone(lines)
 
 
-def test_overrides_keep_the_comments(root):
+def test_overrides_change_their_values_and_no_other_byte(root):
     before = (root / "params.yaml").read_text(encoding="utf-8")
-    params = dvc.set_params(root, ["degradation.scale=2", "dataset.root=../elsewhere"])
-    after = (root / "params.yaml").read_text(encoding="utf-8")
+    params = dvc.set_params(root, ["degradation.scale=8", "degradation.scale=2", "dataset.root=../elsewhere"])
     assert (params.degradation.scale, params.dataset.root) == (2, "../elsewhere")
-    comments = [line.partition("#")[2] for line in before.splitlines() if "#" in line]
-    assert [line.partition("#")[2] for line in after.splitlines() if "#" in line] == comments
+    expected = before.replace("scale: 4", "scale: 2").replace("root: null ", "root: ../elsewhere ")
+    assert (root / "params.yaml").read_text(encoding="utf-8") == expected
+
+
+def git(root, *arguments):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    return subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def committed(root):
+    """The project in a git repository that DVC knows, with an uncommitted change."""
+    text = (root / ".dvc/config").read_text(encoding="utf-8").replace("    no_scm = true\n", "")
+    (root / ".dvc/config").write_text(text, encoding="utf-8")
+    (root / ".gitignore").write_text(
+        "/.hsipipe\n/made.txt\n/never.txt\n/hung.txt\n/.dvc/tmp\n/.dvc/cache\n", encoding="utf-8"
+    )
+    (root / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
+        git(root, *command)
+    (root / "hang.py").write_text(HANG + "# mine\n", encoding="utf-8")
+    return root
+
+
+def test_a_run_with_overrides_is_a_plain_repro_and_stages_nothing(committed):
+    dvc.run(committed, ["make"], overrides=["sampling.steps=3", "sampling.seed=1", "sampling.steps=5"])
+    assert "steps: 5\n" in (committed / "made.txt").read_text(encoding="utf-8")
+    assert git(committed, "status", "--porcelain").splitlines() == [" M hang.py", " M params.yaml", "?? dvc.lock"]
+    assert git(committed, "branch", "--show-current") != ""
+    assert git(committed, "for-each-ref", "refs/exps") == git(committed, "stash", "list") == ""
+
+
+def test_after_a_failed_run_params_are_as_before(committed):
+    before = (committed / "params.yaml").read_bytes()
+    with pytest.raises(StageFailedError, match="band 7 is dead"):
+        dvc.run(committed, ["fail"], overrides=["sampling.steps=3"])
+    assert (committed / "params.yaml").read_bytes() == before
+    assert git(committed, "status", "--porcelain").splitlines() == [" M hang.py"]
+
+
+def test_after_sigterm_params_are_as_before_and_the_stage_is_gone(committed, repository):
+    before = (committed / "params.yaml").read_bytes()
+    command = [sys.executable, "-m", "tasks", "repro", "-S", "sampling.steps=3", "hang"]
+    env = {**os.environ, "PYTHONPATH": str(repository)}
+    with subprocess.Popen(command, cwd=committed, env=env, stdout=subprocess.PIPE, text=True) as child:
+        hanging = next(line for line in child.stdout if line.startswith("hanging"))
+        assert (committed / "params.yaml").read_bytes() != before
+        child.terminate()
+        assert child.wait(60) == 128 + signal.SIGTERM
+    assert_hung_stage_is_gone([hanging])
+    assert (committed / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -208,6 +260,7 @@ def test_overrides_keep_the_comments(root):
         ("patches.size=63", r"patches.size \(63\) must be a multiple"),
         ("nonsense", "expected group.key=value"),
         ("gae.n_subs=[1", "expected group.key=value"),
+        ("~gae.n_subs", "expected group.key=value; a key cannot be removed"),
     ],
 )
 def test_a_wrong_override_changes_nothing(root, override, message):

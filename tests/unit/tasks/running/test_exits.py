@@ -42,7 +42,7 @@ def wrapped(error):
         (RuntimeError("I/O error: No space left on device (os error 28)"), "error: The disk is full: I/O error"),
         (RuntimeError("database or disk is full"), "error: The disk is full: database"),
         (OSError(errno.EROFS, "Read-only file system", "a/b"), "error: A file cannot be written: [Errno 30]"),
-        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "error: A file may not be used: [Errno 13]"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "error: Access to a file is denied: [Errno 13]"),
     ],
 )
 def test_a_disk_that_cannot_be_written_is_one_line_too(capsys, error, begins):

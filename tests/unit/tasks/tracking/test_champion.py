@@ -79,7 +79,7 @@ def test_a_rollback_by_name_and_a_promotion_by_hand_of_what_was_withdrawn(regist
         move(registry, version)
     assert rollback(registry, NAME, to=1, reason="spring").version == 1
     assert standing(registry, NAME).withdrawn == [3]
-    with pytest.raises(HsipipeError, match="only a person"):
+    with pytest.raises(HsipipeError, match="promote it by hand"):
         move(registry, 3)
     promote(registry, NAME, 3, expected=standing(registry, NAME), reason="sure", evidence={}, by_hand=True)
     assert (standing(registry, NAME).champion, standing(registry, NAME).withdrawn) == (3, [])
@@ -96,13 +96,13 @@ def test_without_a_champion_there_is_nothing_to_roll_back(registry):
 def test_who_comes_late_moves_nothing(registry):
     early = standing(registry, NAME)
     move(registry, 1)
-    with pytest.raises(HsipipeError, match="is version 1 by now and was None"):
+    with pytest.raises(HsipipeError, match="is version 1 now and was None"):
         promote(registry, NAME, 2, expected=early, reason="better", evidence={})
     # There and back again: the champion is the same, and what was decided before is void all the same.
     judged = standing(registry, NAME)
     move(registry, 3)
     rollback(registry, NAME, reason="stripes")
-    with pytest.raises(HsipipeError, match="by now"):
+    with pytest.raises(HsipipeError, match="at the start"):
         promote(registry, NAME, 3, expected=judged, reason="better", evidence={})
     assert standing(registry, NAME).champion == 1
 

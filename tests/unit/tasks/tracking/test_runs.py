@@ -117,7 +117,7 @@ def test_a_store_that_breaks_later_costs_the_record_and_not_the_stage(root, monk
         done.append(True)
     assert done
     assert [record.message for record in caplog.records if "MLflow" in record.message] == [
-        "MLflow stopped answering (database is gone); going on without it."
+        "MLflow stopped answering (database is gone); continue without recording."
     ]
 
 
