@@ -14,11 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
 from hsipipe.params import Params, load_params, parse_params
 from tasks.running import dvc_cache, saved_checkout
 from tasks.running.check_names import check_names
-from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, was_unreachable
+from tasks.running.pipeline_run import Session, one_line, own_message, pipeline_session, run_module, stage_error
 from tasks.running.project import PARAMS
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
 
     Raises:
         StageUnreachableError: An address that the stage needs did not answer.
+        StagePausedError: The training of the stage reached its time limit.
         StageFailedError: With the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
@@ -51,8 +52,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
         forced = ["--force"] if force else []
         code = _run_whole(current, "repro", *forced, "--single-item", stage, on_line=keep)
     if code:
-        kind = StageUnreachableError if was_unreachable(root) else StageFailedError
-        raise kind(f"Stage {stage} failed: {own_message(root, lines)}")
+        raise stage_error(root)(f"Stage {stage} failed: {own_message(root, lines)}")
     return _outcome(stage, lines)
 
 
@@ -66,6 +66,7 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
 
     Raises:
         ParamsError: An override does not fit; nothing was changed.
+        StagePausedError: A training reached its time limit.
         StageFailedError: A stage failed; with its own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
@@ -74,7 +75,7 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
     with pipeline_session(root) as current:
         code = _run_whole(current, *command, *targets, on_line=None)
     if code:
-        raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
+        raise stage_error(root)(f"The pipeline stopped: {own_message(root, [])}")
 
 
 def experiment(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import StageFailedError
+from hsipipe.errors import StageFailedError, StagePausedError, StageUnreachableError
 from tasks.running import saved_checkout
 from tasks.running.locks import hold
 from tasks.running.process import end_group, start
@@ -29,7 +29,9 @@ SWEEP_RUN = "HSIPIPE_SWEEP_RUN"
 """Environment variable with the MLflow run of the sweep that this pipeline run is a point of."""
 
 UNREACHABLE = "unreachable"
-"""Second line of a stage's message: the same again may do."""
+"""Second line of a stage's message: an address did not answer, and may answer later."""
+PAUSED = "paused"
+"""Second line of a stage's message: its training reached the time limit."""
 
 logger = logging.getLogger(__name__)
 
@@ -150,16 +152,18 @@ def run_module(
 
 
 def error_path(root: Path) -> Path:
-    """Where a failing stage leaves its message for whoever started DVC; :data:`UNREACHABLE` may stand below it."""
+    """Where a failing stage leaves its message for the command above DVC; a second line may name its kind."""
     return root / ".hsipipe" / "last_error.txt"
 
 
-def was_unreachable(root: Path) -> bool:
-    """Whether the stage that failed last said that an address did not answer."""
+def stage_error(root: Path) -> type[StageFailedError]:
+    """The class of error that the stage that failed last ended with."""
+    kinds = {UNREACHABLE: StageUnreachableError, PAUSED: StagePausedError}
     try:
-        return UNREACHABLE in error_path(root).read_text(encoding="utf-8").splitlines()[1:]
-    except FileNotFoundError:
-        return False
+        kind = error_path(root).read_text(encoding="utf-8").splitlines()[1]
+    except (FileNotFoundError, IndexError):
+        return StageFailedError
+    return kinds.get(kind, StageFailedError)
 
 
 def own_message(root: Path, lines: Sequence[str]) -> str:
