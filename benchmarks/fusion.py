@@ -7,7 +7,7 @@ that need no training; a model of a single image (pca-residual); and for each se
 regression, the plain control residual-fusion, ddpmfus and hsrdiff in the sizes of params.yaml. Every training gets the
 same time (--seconds), by as many steps as a short trial says, with its own full schedule. Trainings and predictions
 run in two processes of one thread each. What --work holds is not done again, and a training that was cut off goes on.
-On a GPU: --processes 1; see benchmarks/gpu/README.md for scenes in few bytes and a machine without a network.
+On a GPU: --processes 1.
 """
 
 import argparse
@@ -24,12 +24,10 @@ from record import CORES, ROOT, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
-from gpu.packing import SUFFIX, unpack
 from prepared import prepare
 
 import hsipipe
 from hsipipe.artifacts import DegradedPairs, PatchStore
-from hsipipe.datasets.cave import CAVE
 from hsipipe.degradation.pairs import Pair, pair_names, pair_response, read_pair
 from hsipipe.degradation.psf import make_psf
 from hsipipe.evaluation.fusion_rows import UNTRAINED
@@ -64,7 +62,7 @@ def group_of(model: str) -> str:
 
 def params_for(options: argparse.Namespace, scale: int) -> Params:
     tree = load_params(ROOT / "params.yaml").model_dump()
-    tree["dataset"] |= dataset(options)
+    tree["dataset"] |= {"name": "cave", "root": str(options.root.absolute())}
     tree["split"] |= {"test_scenes": TEST, "val_scenes": VAL}
     psf = {"kind": "gaussian", "sigma": scale / 2.35482}
     tree["degradation"]["psf"] |= psf
@@ -73,18 +71,6 @@ def params_for(options: argparse.Namespace, scale: int) -> Params:
     small, whole = tree["hsrdiff"]["progressive"]
     small["size"], whole["size"] = PATCH // 2, PATCH
     return parse_params(tree)
-
-
-def dataset(options: argparse.Namespace) -> dict[str, object]:
-    """CAVE in its published layout, or its scenes packed for a machine without a network."""
-    if not any(options.root.glob(f"*{SUFFIX}")):
-        return {"name": "cave", "root": str(options.root.absolute())}
-    scenes = options.work / "scenes"
-    if not scenes.exists():
-        with publish(scenes) as out:
-            unpack(options.root, out)
-    facts = {"full_scale": 65535.0, "wavelength_nm": list(CAVE.wavelength_nm), "variable": None, "drop_bands": []}
-    return {"name": "folder", "root": str(scenes.absolute()), "folder": facts}
 
 
 def with_steps(params: Params, model: str, *, steps: int, seed: int) -> Params:
