@@ -1,7 +1,7 @@
 """Shards written and read row by row: one uncompressed chunk a row, a checksum behind each, an index at the end.
 
 The layout is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs ``bytes`` and ``crc32c``. Zarr can read
-it, too, but takes some ten times as long for a row as the operating system for its bytes (benchmarks/data.py).
+it, too, but takes some ten times as long for a row as the operating system for its bytes (benchmarks/patch_reading.py).
 """
 
 import os
