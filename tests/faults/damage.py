@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from scipy.io import savemat
 
-from tasks.ledger import set_params
+from tasks.running.dvc import set_params
 
 from .harness import GROUP, OUT, REPRO, STAGE, wait_until
 

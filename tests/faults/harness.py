@@ -137,7 +137,7 @@ class Checkout:
     def dvc_process(self):
         for process in self.processes():
             try:
-                # As tasks.process recognises it; the process that execs it has its module's name first.
+                # As tasks.running.process recognises it; the process that execs it has its module's name first.
                 if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
                     return process
             except psutil.Error:
