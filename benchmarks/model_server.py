@@ -236,10 +236,10 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, action="append", help="default: both")
     options = parser.parse_args()
     params = load_params(record.ROOT / "params.yaml")
-    found = record.read_record(RESULT)
+    found = record.read_record(options.json)
     about = record.environment("torch", "numpy", "uvicorn", "h11", "fastapi")
-    for kind in arguments.kind or KINDS:
-        measured = measure(kind, params, arguments.seconds)
+    for kind in options.kind or KINDS:
+        measured = measure(kind, params, options.seconds)
         record.show(measured)
         found[kind] = {"seconds": options.seconds, "clients": CLIENTS, **about, "rows": measured}
     record.write_record(options.json, found)
