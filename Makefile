@@ -37,7 +37,7 @@ test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 faults: $(STAMP)  ## put faults into running pipelines, all of them: about an hour on two cores
-	$(BIN)/python benchmarks/faults.py $(ARGS)
+	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -1,15 +1,15 @@
-"""What fusion-fast has before any training, part by part: docs/adr/0013-fusion-from-a-consistent-start.md.
+"""Measure fusion-fast before any training, part by part: docs/adr/0013-fusion-from-a-consistent-start.md.
 
     python benchmarks/fusion_start.py CAVE_FOLDER SRF_TABLE --json benchmarks/results/fusion_start.json
 
-All scenes of the folder at each scale, with a Gaussian PSF of sigma = s / 2.35482 HR pixels: interpolation; its
-projection onto what both sensors saw; the guided interpolation by itself; and that, projected, which is the start.
+All scenes of the folder at each scale, with a Gaussian PSF of sigma = s / 2.35482 HR pixels: interpolation;
+interpolation projected onto both observations; the guided interpolation; and the start, which is the guided
+interpolation projected onto both observations.
 """
 
-import argparse
 from pathlib import Path
 
-from record import environment, write_record  # isort: skip
+from record import arguments, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
@@ -47,11 +47,10 @@ def parts(lr: np.ndarray, msi: np.ndarray, matrix: np.ndarray, psf: Psf, scale: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("root", type=Path, help="folder with <scene>_ms folders")
     parser.add_argument("srf", type=Path, help="table of the MSI's spectral response")
     parser.add_argument("--scales", type=int, nargs="+", default=[4, 8, 32])
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     where = environment("torch", "numpy")
     torch.set_num_threads(2)
@@ -69,8 +68,7 @@ def main() -> None:
             print(f"x{scale} {name:24}", *(f"{db:6.2f} {sam:5.2f} |" for db, sam in table[f"x{scale}"][name].values()))
         means = np.mean([list(rows.values()) for rows in table[f"x{scale}"].values()], axis=0)
         print(f"x{scale} {'mean':24}", *(f"{db:6.2f} {sam:5.2f} |" for db, sam in means), flush=True)
-    if options.json:
-        write_record(options.json, {"environment": where, "columns": ["mpsnr_db", "sam_deg"], "scales": table})
+    write_record(options.json, {"environment": where, "columns": ["mpsnr_db", "sam_deg"], "scales": table})
 
 
 if __name__ == "__main__":

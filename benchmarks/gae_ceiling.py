@@ -1,14 +1,14 @@
-"""What different latents lose at least, on real scenes: the figures of docs/adr/0001-residual-decoding.md.
+"""Measure the least loss of different latents on real scenes: docs/adr/0001-residual-decoding.md.
 
     python benchmarks/gae_ceiling.py CAVE_FOLDER --json benchmarks/results/gae_ceiling.json
 
-Rows: bicubic; PCA with as many components as all groups have channels; the groups' PCA (the linear path's start),
-centred and not; the same with residual decoding. The components are fitted on all scenes but the last three.
+Rows: bicubic; PCA with as many components as all groups have channels; PCA of each group (the start of the linear
+path), centred and not; the same with residual decoding. The components are fitted on all scenes but the last three.
 """
 
-import argparse
-import json
 from pathlib import Path
+
+from record import arguments, environment, write_record  # isort: skip
 
 import numpy as np
 
@@ -46,9 +46,8 @@ def whole(cube: np.ndarray, spectra: np.ndarray, k: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("root", type=Path, help="folder with <scene>_ms folders")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     cubes = {p.name: hsipipe.open_cube(p).values.astype(np.float64) for p in sorted(options.root.glob("*_ms"))}
     names = list(cubes)
@@ -78,9 +77,8 @@ def main() -> None:
     print(f"mean of {', '.join(names[-3:])}, x{SCALE}; {CHANNELS} channels for each {N_SUBS} bands")
     for row, means in table.items():
         print(f"| {row:44} | {means['mpsnr_db']:6.2f} | {means['sam_deg']:5.2f} |")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"scenes": names[-3:], "scale": SCALE, "rows": table}, indent=2) + "\n")
+    record = {"environment": environment("numpy"), "scenes": names[-3:], "scale": SCALE, "rows": table}
+    write_record(options.json, record)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ same time one client sends garbage and one stalls in the middle of its requests.
 the same time as trained ones.
 """
 
-import argparse
 import http.client
 import io
 import os
@@ -42,7 +41,6 @@ from hsipipe.storage.publish import publish
 
 BANDS, EDGE, SCALE = 31, 32, 4
 CLIENTS, CUBES, WARM_UP_S = 8, 8, 10.0
-RESULT = record.ROOT / "benchmarks/results/model_server.json"
 KINDS = ("pca-residual", "dmgasr")
 GARBAGE_S = 0.05
 FLAT = 0.02
@@ -52,17 +50,9 @@ FLAT = 0.02
 def make(kind: str, params: Params, folder: Path) -> None:
     torch.manual_seed(0)
     if kind == "dmgasr":
-        diffusion = params.diffusion
-        net = LatentNet(
-            Unet(params.gae.latent_channels, diffusion.unet, patch=params.patches.size),
-            objective="diffusion",
-            schedule=diffusion.schedule,
-            steps=diffusion.steps,
-            space=diffusion.space,
-            target=diffusion.target,
-            scale_input=diffusion.scale_input,
-            scale=SCALE,
-        )
+        how = params.diffusion.model_dump(include={"schedule", "steps", "space", "target", "scale_input"})
+        unet = Unet(params.gae.latent_channels, params.diffusion.unet, patch=params.patches.size)
+        net = LatentNet(unet, objective="diffusion", scale=SCALE, **how)
         model = Dmgasr(GroupAutoencoder(BANDS, params.gae), net, sampling=params.sampling)
     else:
         sizes = {name: getattr(params.control, name) for name in ("components", "width", "blocks")}
@@ -241,18 +231,18 @@ def rows(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.arguments(__doc__, result="model_server")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each model, after the warm-up")
     parser.add_argument("--kind", choices=KINDS, action="append", help="default: both")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     params = load_params(record.ROOT / "params.yaml")
-    found = record.read_record(RESULT)
+    found = record.read_record(options.json)
     about = record.environment("torch", "numpy", "uvicorn", "h11", "fastapi")
-    for kind in arguments.kind or KINDS:
-        measured = measure(kind, params, arguments.seconds)
+    for kind in options.kind or KINDS:
+        measured = measure(kind, params, options.seconds)
         record.show(measured)
-        found[kind] = {"seconds": arguments.seconds, "clients": CLIENTS, **about, "rows": measured}
-    record.write_record(RESULT, found)
+        found[kind] = {"seconds": options.seconds, "clients": CLIENTS, **about, "rows": measured}
+    record.write_record(options.json, found)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
-"""Real pairs of EO-1 (Hyperion, ALI) in reduced and in full resolution: docs/fusion.md.
+"""Fuse real pairs of EO-1 (Hyperion, ALI) in reduced and in full resolution: docs/fusion.md.
 
     python benchmarks/real_pair.py PARIS_FOLDER CAVE_FOLDER SRF_TABLE --json benchmarks/results/real_pair.json
 
 Reduced resolution (Wald): Hyperion and ALI's nine bands lie on one grid of 30 m; Hyperion is degraded by 3 with a known
-PSF, and itself the truth. Full resolution: Hyperion at 30 m and ALI's panchromatic band at 10 m; there is no truth, so
-D_lambda, D_s and QNR judge, and the PSF is estimated as well. The spectral responses are estimated from each pair,
-whichever method works with them. fusion-fast comes from CAVE (31 bands, three MSI bands, x3), and has seen nothing of
-these sensors.
+PSF, and is itself the truth. Full resolution: Hyperion at 30 m and ALI's panchromatic band at 10 m; without a truth,
+scored by D_lambda, D_s and QNR, and the PSF is estimated as well. The spectral responses are estimated from each pair
+for every method that needs them. fusion-fast is trained on CAVE (31 bands, three MSI bands, x3), without these sensors.
 """
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from record import ROOT, environment, write_record  # isort: skip
+from record import ROOT, arguments, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
-from prepared import once, prepare
+from prepared import changed, once, prepare
 
 import hsipipe
 from hsipipe.artifacts import FusionCheckpoint, PatchStore
@@ -32,7 +30,7 @@ from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel
-from hsipipe.params import Params, load_params, parse_params
+from hsipipe.params import Params, load_params
 from hsipipe.training.fusion import train_fusion
 from hsipipe.training.fusion_recipes import RECIPES
 
@@ -42,16 +40,18 @@ SCALE_HSI, SCALE_MSI = 1.3, 1.5  # as of the data set paris_eo1
 
 
 def params_for(cave: Path, srf: Path, steps: int) -> Params:
-    tree = load_params(ROOT / "params.yaml").model_dump()
-    tree["model"]["name"] = "fusion-fast"
-    tree["dataset"] |= {"name": "cave", "root": str(cave.absolute())}
-    tree["degradation"]["psf"] |= {"kind": "gaussian", "mtf": MTF}
-    tree["degradation"] |= {"scale": SCALE, "srf": str(srf.absolute()), "crop_remainder": True}
-    tree["patches"] |= {"size": 96, "stride": 96}
-    optimizer = tree["fusion_fast"]["optimizer"]
-    optimizer |= {"steps": steps, "validate_every": max(1, steps // 4), "save_every": max(1, steps // 4)}
-    optimizer["warmup"] = min(optimizer["warmup"], steps // 10)
-    return parse_params(tree)
+    params = load_params(ROOT / "params.yaml")
+    every, warmup = max(1, steps // 4), min(params.fusion_fast.optimizer.warmup, steps // 10)
+    psf = {"kind": "gaussian", "mtf": MTF}
+    optimizer = {"steps": steps, "validate_every": every, "save_every": every, "warmup": warmup}
+    changes = {
+        "model": {"name": "fusion-fast"},
+        "dataset": {"name": "cave", "root": str(cave.absolute())},
+        "degradation": {"scale": SCALE, "srf": str(srf.absolute()), "crop_remainder": True, "psf": psf},
+        "patches": {"size": 96, "stride": 96},
+        "fusion_fast": {"optimizer": optimizer},
+    }
+    return changed(params, changes)
 
 
 def train(params: Params, root: Path) -> FusionModel:
@@ -69,7 +69,7 @@ def train(params: Params, root: Path) -> FusionModel:
 
 
 def cubes(path: Path, msi: str, *, crop: int) -> tuple[np.ndarray, np.ndarray]:
-    """HSI and MSI (band, y, x) in units of the full scale; rows and columns that do not fill an LR pixel go."""
+    """HSI and MSI (band, y, x) in units of the full scale, cropped to whole LR pixels."""
     hsi, fine = (
         np.ascontiguousarray(hsipipe.open_cube(path, variable=name).to_numpy() / scale, dtype=np.float32)
         for name, scale in (("HSim", SCALE_HSI), (msi, SCALE_MSI))
@@ -135,13 +135,12 @@ def show(title: str, table: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("paris", type=Path, help="folder with paris_hyperion_ali_hs_ms.mat and ..._hs_pan.mat")
     parser.add_argument("cave", type=Path, help="folder with <scene>_ms folders, for the training")
     parser.add_argument("srf", type=Path, help="table of the training's spectral response")
     parser.add_argument("--steps", type=int, default=600, help="of the training")
-    parser.add_argument("--work", type=Path, help="keep data and training here")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--work", type=Path, help="keep data and training in this folder")
     options = parser.parse_args()
     where = environment("torch", "numpy", "scipy")
     torch.set_num_threads(2)
@@ -153,8 +152,7 @@ def main() -> None:
         }
     for title, table in tables.items():
         show(title, table)
-    if options.json:
-        write_record(options.json, {"environment": where, "scale": SCALE, "steps": options.steps, "tables": tables})
+    write_record(options.json, {"environment": where, "scale": SCALE, "steps": options.steps, "tables": tables})
 
 
 def find(folder: Path, pattern: str) -> Path:

@@ -1,8 +1,9 @@
-"""What all benchmarks share: two cores, rows with targets, rounds in turn, and where a figure was measured.
+"""Shared by all benchmarks: command line, two cores, rows with targets, timed rounds, machine and versions.
 
 Import it before the libraries that count cores.
 """
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -11,16 +12,28 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = 2
-# Before this process adds to it.
+# Read before this process adds to it.
 LOAD = os.getloadavg()[0]
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
 
 Row = dict[str, float | str | bool | None]
+
+
+def arguments(doc: str, *, result: str | None = None) -> argparse.ArgumentParser:
+    """A parser with the option ``--json``.
+
+    Args:
+        doc: The docstring of the script.
+        result: Name of its record in benchmarks/results, the default of ``--json``; None: no default.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = None if result is None else ROOT / "benchmarks" / "results" / f"{result}.json"
+    parser.add_argument("--json", type=Path, default=default, help="write the figures to this file")
+    return parser
 
 
 def row(name: str, value: float, unit: str, *, target: str = "", met: bool | None = None) -> Row:
@@ -34,9 +47,9 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def in_turn(functions: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each function in each round; one after another in a round, so that all have the same neighbours.
+    """Seconds of each function in each round; the functions alternate, so that all meet the same load.
 
-    A round before the first is not counted: torch and the allocator settle in it.
+    A first round is not counted: caches and allocators fill in it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(rounds + 1):
@@ -48,18 +61,13 @@ def in_turn(functions: Mapping[str, Callable[[], object]], *, rounds: int) -> di
     return seconds
 
 
-def median_ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
-    """Median over rounds of how many times longer `slow` took than `fast` in the same round."""
-    return median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
-
-
 def environment(*packages: str) -> dict[str, object]:
-    """Machine, versions and commit of a measurement; packages that are not installed are left out.
+    """Machine, versions and commit of a measurement; packages that are not installed are skipped.
 
-    Says so where others use the cores: threads then wait for each other, which slows many small calls most.
+    Print a warning on a busy machine: threads then wait for each other, which slows many small calls most.
     """
     if LOAD > 1:
-        print(f"Others use this machine (load {LOAD:.1f}): figures on more than one thread are not to be trusted.")
+        print(f"Other processes use this machine (load {LOAD:.1f}): do not trust figures on more than one thread.")
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
@@ -78,11 +86,13 @@ def environment(*packages: str) -> dict[str, object]:
 
 
 def read_record(path: Path) -> dict[str, object]:
-    """What earlier runs left there; a part that is not measured again stays."""
+    """Read the record of earlier runs; parts that are not measured again are kept."""
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def write_record(path: Path, record: Mapping[str, object]) -> None:
+def write_record(path: Path | None, record: Mapping[str, object]) -> None:
+    if path is None:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n")
 

@@ -1,17 +1,16 @@
-"""What the switches of sampling do to denoising and deblurring, on validation scenes.
+"""Measure the switches of sampling in denoising and deblurring, on validation scenes: docs/tasks.md.
 
     hsipipe pipeline $(hsipipe preset denoise)         # or deblur; then
     python benchmarks/restoration.py --root PROJECT
 
-MPSNR of the trained model with residual decoding on and off and with more and more back-projection, and of
-back-projection of the input alone, without any model. With --snr-db the input is given noise of its own: what a model
-that was trained without it makes of that. The test scenes are left alone: what is chosen is chosen on validation.
+MPSNR of the trained model with residual decoding on and off and with more and more iterations of back-projection, and
+of back-projection of the input without a model. With --snr-db noise is added to the input, to test a model that was
+trained without it. Test scenes are not read: settings are chosen on validation.
 """
 
-import argparse
 from pathlib import Path
 
-from record import ROOT, environment, read_record, write_record  # isort: skip
+from record import arguments, environment, read_record, write_record  # isort: skip
 
 import numpy as np
 import torch
@@ -55,7 +54,7 @@ def measure(root: Path, *, iterations: list[int], snr_db: float | None) -> dict[
 
 
 def seen(pair: Pair, snr_db: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Input and truth of a scene, the input with more noise where that is asked for."""
+    """Input and truth of a scene; with `snr_db` noise is added to the input."""
     if snr_db is None:
         return pair.lr, pair.hr
     power = band_power(pair.lr) / pair.lr[0].size
@@ -67,11 +66,10 @@ def quality(sr: np.ndarray, hr: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, result="restoration")
     parser.add_argument("--root", type=Path, default=Path(), help="the project whose trained model is measured")
     parser.add_argument("--iterations", type=int, nargs="+", default=[0, 2, 5, 20, 100], help="of back-projection")
     parser.add_argument("--snr-db", type=float, help="of noise that is added to the input")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/restoration.json")
     options = parser.parse_args()
     task = load_params(options.root / "params.yaml").degradation.task
     key = task if options.snr_db is None else f"{task}, noise of {options.snr_db:g} dB added"

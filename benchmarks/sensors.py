@@ -1,37 +1,29 @@
-"""What a model with spectral windows gives for sensors that it was not trained on: docs/adr/0009-wavelength-windows.md.
+"""Predict with spectral windows for sensors that were not in the training: docs/adr/0009-wavelength-windows.md.
 
     python benchmarks/sensors.py CAVE_FOLDER --json benchmarks/results/sensors.json
 
-Trains on the CAVE scenes in the folder (31 bands at 10 nm) with params.yaml and gae.window_nm, and predicts the test
-scenes as other sensors see them. Rows of each sensor: bicubic; the model bound to the sensor; and, as a bound that no
-user of that sensor has, the same model on all 31 bands and its output brought to the sensor's bands. With --plain the
-model of params.yaml as it is (groups by band number, global decoder) is trained, too. One thread, some minutes.
+Train on the CAVE scenes in the folder (31 bands at 10 nm) with params.yaml and gae.window_nm, and predict the test
+scenes as other sensors see them. Rows of each sensor: bicubic; the model bound to the sensor; and, as an upper bound,
+the same model on all 31 bands with its output brought to the sensor's bands. With --plain also train the model of
+params.yaml (groups by band number, global decoder). One thread, some minutes.
 """
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from record import ROOT, environment, write_record  # isort: skip
+from record import ROOT, arguments, environment, write_record  # isort: skip
 
 import numpy as np
 import torch
-from prepared import once, prepare
+from prepared import changed, once, prepare
 
 import hsipipe
-from hsipipe.artifacts import (
-    DegradedPairs,
-    DiffusionCheckpoint,
-    GaeCheckpoint,
-    LatentStore,
-    Pair,
-    PatchStore,
-)
+from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, LatentStore, PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.dmgasr.method import Dmgasr
-from hsipipe.params import Params, load_params, parse_params
+from hsipipe.params import Params, load_params
 from hsipipe.training.diffusion import train_diffusion
 from hsipipe.training.gae import train_gae
 from hsipipe.training.latents import encode_latents
@@ -66,7 +58,7 @@ def centres(pairs: list[Pair]) -> np.ndarray:
 
 
 def gaussians(middles: np.ndarray, nm: np.ndarray) -> np.ndarray:
-    """Responses as wide as the bands lie apart, at least those of CAVE."""
+    """Gaussian responses (C, 31) whose FWHM is the band spacing, at least that of CAVE."""
     fwhm = np.maximum(np.gradient(middles), 10.0)[:, None]
     weights = np.exp(-0.5 * ((nm - middles[:, None]) * FWHM_PER_SIGMA / fwhm) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)
@@ -116,27 +108,19 @@ def means(scores: list[dict[str, float]]) -> dict[str, float]:
     return {key: round(float(np.mean([score[key] for score in scores])), 4) for key in KEYS}
 
 
-def changed(params: Params, **groups: Mapping[str, object]) -> Params:
-    tree = params.model_dump()
-    for name, changes in groups.items():
-        tree[name] |= changes
-    return parse_params(tree)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("root", type=Path, help="folder with <scene>_ms folders")
     parser.add_argument("--steps", type=int, help="of the diffusion; default: as in params.yaml")
     parser.add_argument("--plain", action="store_true", help="also train without windows, for the trained sensor")
-    parser.add_argument("--work", type=Path, help="keep data and trainings here, and go on with what is there")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--work", type=Path, help="keep data and trainings in this folder, and reuse them")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    params = changed(load_params(ROOT / "params.yaml"), dataset={"name": "cave", "root": str(options.root.absolute())})
+    dataset = {"name": "cave", "root": str(options.root.absolute())}
+    params = changed(load_params(ROOT / "params.yaml"), {"dataset": dataset})
     if options.steps:
-        optimizer = params.diffusion.optimizer.model_dump() | {"steps": options.steps}
-        params = changed(params, diffusion={"optimizer": optimizer})
-    windows = changed(params, gae={"window_nm": WINDOW_NM, "global_decoder": False})
+        params = changed(params, {"diffusion": {"optimizer": {"steps": options.steps}}})
+    windows = changed(params, {"gae": {"window_nm": WINDOW_NM, "global_decoder": False}})
     tiles = {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
     with tempfile.TemporaryDirectory() as folder:
         root = options.work or Path(folder)
@@ -155,17 +139,16 @@ def main() -> None:
     for sensor, rows in table.items():
         for row, values in rows.items():
             print(f"| {sensor:34} | {row:36} | {values['mpsnr_db']:6.2f} | {values['sam_deg']:5.2f} |")
-    if options.json:
-        record = {
-            "environment": environment("torch", "numpy"),
-            "threads": 1,
-            "scenes": names,
-            "scale": params.degradation.scale,
-            "window_nm": WINDOW_NM,
-            "diffusion_steps": params.diffusion.optimizer.steps,
-            "rows": table,
-        }
-        write_record(options.json, record)
+    record = {
+        "environment": environment("torch", "numpy"),
+        "threads": 1,
+        "scenes": names,
+        "scale": params.degradation.scale,
+        "window_nm": WINDOW_NM,
+        "diffusion_steps": params.diffusion.optimizer.steps,
+        "rows": table,
+    }
+    write_record(options.json, record)
 
 
 if __name__ == "__main__":

@@ -74,5 +74,13 @@ class TrainingError(HsipipeError, RuntimeError):
     """Training cannot go on, for example because the loss is NaN."""
 
 
+class TrainingPausedError(HsipipeError, RuntimeError):
+    """Training reached its time limit; its resume point is saved and nothing is published."""
+
+
+class StagePausedError(StageFailedError, TrainingPausedError):
+    """A stage of the pipeline ended with a :class:`TrainingPausedError`."""
+
+
 class ModelInputError(HsipipeError, ValueError):
     """A model was given a cube that it was not made for."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import FrameType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import HsipipeError, UnreachableError, one_line
+from hsipipe.errors import HsipipeError, TrainingPausedError, UnreachableError, one_line
 from hsipipe.processes import end_with_parent
+from hsipipe.training.deadline import limit_command, positive_minutes
 from tasks.catalogue import EACH, NAMES, STAGES, as_target
 from tasks.running.exits import guarded, machine_trouble
 from tasks.running.project import METRICS, find_root, model_name
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("hsipipe").setLevel(logging.INFO)
+    if getattr(options, "stop_after", None) is not None:
+        limit_command(options.stop_after)
     if options.command == "repro":
         return guarded(lambda: repro(options.targets, options.set_param))
     return guarded(lambda: run_stage(options.command, getattr(options, "item", "")))
@@ -34,7 +37,7 @@ def run_stage(name: str, item: str = "") -> None:
 
     It ends when whoever started it ends, and leaves its error behind for the process that called DVC.
     """
-    from tasks.running.pipeline_run import UNREACHABLE, error_path
+    from tasks.running.pipeline_run import PAUSED, UNREACHABLE, error_path
     from tasks.running.process import die_with, dvc_ancestor
 
     work = CHORES[name][0] if name in CHORES else partial(STAGES[name].execute, item)
@@ -47,8 +50,9 @@ def run_stage(name: str, item: str = "") -> None:
     except Exception as error:
         other = machine_trouble(error) or f"{type(error).__name__}: {error}"
         own = error if isinstance(error, HsipipeError) else other
-        kind = f"\n{UNREACHABLE}" if isinstance(error, UnreachableError) else ""
-        _leave(error_path(find_root()), without_credentials(one_line(own)) + kind)
+        kinds = {UnreachableError: UNREACHABLE, TrainingPausedError: PAUSED}
+        lines = [one_line(own), *(kind for of, kind in kinds.items() if isinstance(error, of))]
+        _leave(error_path(find_root()), without_credentials("\n".join(lines)))
         raise
 
 
@@ -112,14 +116,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tasks", description="Run a stage of the pipeline, or all that are stale."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    limit = argparse.ArgumentParser(add_help=False)
+    limit.add_argument(
+        "--stop-after",
+        type=positive_minutes,
+        metavar="MINUTES",
+        help="then save the training's resume point and stop with exit code 85; the same command resumes",
+    )
     for name in NAMES:
-        command = commands.add_parser(name, help=f"run the stage {name} in this process, stale or not")
+        title = f"run the stage {name} in this process, stale or not"
+        command = commands.add_parser(name, parents=[limit], help=title)
         if name in EACH:
             command.add_argument("item", metavar=EACH[name], help=f"{EACH[name].lower()} to run it for")
     for name, (_, title) in CHORES.items():
         commands.add_parser(name, help=title)
     everything = commands.add_parser(
         "repro",
+        parents=[limit],
         help="run what is stale, then print the result table",
         description="Run what is stale, then print the result table and where report and model are.",
         epilog="Example: python -m tasks repro -S degradation.scale=2",

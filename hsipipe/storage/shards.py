@@ -1,7 +1,7 @@
 """Write and read shards row by row: one uncompressed chunk per row, each with a checksum, and an index at the end.
 
 The layout is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs ``bytes`` and ``crc32c``. Zarr reads it
-too, about ten times slower per row than a memory-mapped file (benchmarks/data.py).
+too, about ten times slower per row than a memory-mapped file (benchmarks/patch_reading.py).
 """
 
 import os

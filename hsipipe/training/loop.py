@@ -24,6 +24,7 @@ from hsipipe.errors import TrainingError
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.patches.draws import generator_for
 from hsipipe.progress import progress
+from hsipipe.training.deadline import Deadline
 from hsipipe.training.parallel import Audience, check_devices, run
 from hsipipe.training.state import Progress, load_resume, restore_optimizer, save_resume
 
@@ -109,6 +110,7 @@ def fit(
     work: Path,
     log: Log,
     description: str,
+    deadline: Deadline | None = None,
 ) -> Fit:
     """Train `module` on `task` and return the weights of the best validation.
 
@@ -120,13 +122,16 @@ def fit(
         work: Folder of the resume point; a resume point in it is continued.
         log: Gets the metrics of each logged step, in this process and as they come.
         description: Shown on the progress bar.
+        deadline: Time limit; None: that of the environment, if it sets one.
 
     Raises:
         TrainingError: The loss is not finite, or no validation is, or a process died.
+        TrainingPausedError: The time limit has passed; the resume point of the last step is saved.
         ParamsError: The accelerator is not there, or the batch cannot be shared by the processes.
     """
     check_devices(hardware, batch=params.batch)
-    job = partial(_train, module=module, task=task, params=params, hardware=hardware, work=work)
+    deadline = deadline or Deadline.from_environment()
+    job = partial(_train, module=module, task=task, params=params, hardware=hardware, work=work, deadline=deadline)
     with progress(description, params.steps) as advance:
         audience = Audience(log, advance, lambda line: logger.info("%s: %s", description, line))
         fitted = run(job, hardware=hardware, audience=audience)
@@ -144,10 +149,11 @@ def _train(
     params: OptimizerParams,
     hardware: HardwareParams,
     work: Path,
+    deadline: Deadline | None,
 ) -> Fit:
     training = _Training(fabric, audience, module=module, task=task, params=params, compiled=hardware.compile)
     resumed_at = training.go_on_from(work)
-    training.go(work)
+    training.go(work, deadline)
     state = training.state
     return Fit(state.step, state.seconds, training.best, state.best_step, state.best_value or 0.0, resumed_at)
 
@@ -195,8 +201,12 @@ class _Training(Generic[M]):
         self._audience.say(f"going on at step {self.state.step} of {self._params.steps}")
         return self.state.step
 
-    def go(self, work: Path) -> None:
-        """Train to the last step, or until validations have had no new best for too long."""
+    def go(self, work: Path, deadline: Deadline | None = None) -> None:
+        """Train to the last step, or until validations have had no new best for too long.
+
+        Raises:
+            TrainingPausedError: The deadline passed before that.
+        """
         state, params = self.state, self._params
         begun = time.perf_counter() - state.seconds
         self._audience.advance(state.step, "")
@@ -210,10 +220,14 @@ class _Training(Generic[M]):
                 self._judge({"loss": loss})
                 over = self._is_over()
             state.seconds = time.perf_counter() - begun
-            if state.step % params.save_every == 0 and self._fabric.is_global_zero:
-                parts = {"model": self._module.state_dict(), "ema": self._ema.state_dict(), "best": self.best}
-                save_resume(work, progress=state, tensors=parts, opt=self._optimizer)
+            paused = state.step < params.steps and not over and self._is_late(deadline)
+            if paused or state.step % params.save_every == 0:
+                self._save(work)
             self._audience.advance(1, self._note(loss))
+            if paused and deadline is not None:
+                # The first process to fail ends the others: none may fail before the resume point is written.
+                self._fabric.barrier()
+                raise deadline.paused(state.step, params.steps)
         if state.step < params.steps:
             self._audience.say(
                 f"stopped at step {state.step} of {params.steps}, {params.patience} validations after the best one"
@@ -222,6 +236,15 @@ class _Training(Generic[M]):
     def _is_over(self) -> bool:
         """Whether patience has ended; the first process alone validates and knows."""
         return bool(self._fabric.broadcast(0 < self._params.patience <= self.state.stale()))
+
+    def _save(self, work: Path) -> None:
+        if self._fabric.is_global_zero:
+            parts = {"model": self._module.state_dict(), "ema": self._ema.state_dict(), "best": self.best}
+            save_resume(work, progress=self.state, tensors=parts, opt=self._optimizer)
+
+    def _is_late(self, deadline: Deadline | None) -> bool:
+        """Whether the deadline has passed; the first process decides for all."""
+        return deadline is not None and bool(self._fabric.broadcast(deadline.has_passed()))
 
     def _judge(self, measured: Mapping[str, float]) -> None:
         """Validate, keep the weights if they are the best so far, and tell the metrics."""

@@ -15,13 +15,13 @@ from typing import Any
 
 import yaml
 
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, StageUnreachableError, one_line
+from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, one_line
 from hsipipe.params import Params, load_params, parse_params
 from tasks.catalogue import NAMES, address, items
 from tasks.running import dvc_cache
-from tasks.running.check_names import check_names
+from tasks.running.check_names import check_names, check_settings
 from tasks.running.params_file import replaced, with_values
-from tasks.running.pipeline_run import Session, own_message, pipeline_session, run_module, was_unreachable
+from tasks.running.pipeline_run import Session, own_message, pipeline_session, run_module, stage_error
 from tasks.running.project import PARAMS
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
 
     Raises:
         StageUnreachableError: An address needed by the stage did not answer.
+        StagePausedError: The training of the stage reached its time limit.
         StageFailedError: Carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
@@ -54,8 +55,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
         forced = ["--force"] if force else []
         code = _run_whole(current, "repro", *forced, "--single-item", stage, on_line=keep)
     if code:
-        kind = StageUnreachableError if was_unreachable(root) else StageFailedError
-        raise kind(f"Stage {stage} failed: {own_message(root, lines)}")
+        raise stage_error(root)(f"Stage {stage} failed: {own_message(root, lines)}")
     return _outcome(stage, lines)
 
 
@@ -69,12 +69,13 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
 
     Raises:
         ParamsError: An override does not fit; nothing has changed.
+        StagePausedError: A training reached its time limit.
         StageFailedError: A stage failed; carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
     with pipeline_session(root) as current, overridden(root, overrides):
         if _run_whole(current, "repro", *targets, on_line=None):
-            raise StageFailedError(f"The pipeline stopped: {own_message(root, [])}")
+            raise stage_error(root)(f"The pipeline stopped: {own_message(root, [])}")
 
 
 def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple[int, list[str]]:

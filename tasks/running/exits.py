@@ -10,10 +10,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import AlreadyRunningError, HsipipeError, one_line
+from hsipipe.errors import AlreadyRunningError, HsipipeError, TrainingPausedError, one_line
 
 ALREADY_RUNNING = 75
 """Exit code while another process holds the lock; EX_TEMPFAIL of sysexits.h."""
+PAUSED = 85
+"""Exit code when the time limit has passed and the same command resumes; HTCondor's convention for a checkpoint."""
 
 _FULL = re.compile(r"no space left on device|disk is full|disk quota exceeded|os error 28\b", re.IGNORECASE)
 _READ_ONLY = re.compile(r"read-only file ?system|readonly database|os error 30\b", re.IGNORECASE)
@@ -49,8 +51,10 @@ def guarded(body: Callable[[], object]) -> int:
         if os.environ.get("HSIPIPE_DEBUG") == "1":
             sys.excepthook = show
             raise
-        print(f"error: {without_credentials(one_line(error))}", file=sys.stderr)
-        return ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else 1
+        paused = isinstance(error, TrainingPausedError)
+        line = without_credentials(one_line(error))
+        print(line if paused else f"error: {line}", file=sys.stderr)
+        return PAUSED if paused else ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else 1
     except Exception as error:
         trouble = machine_trouble(error)
         if trouble is None or os.environ.get("HSIPIPE_DEBUG") == "1":

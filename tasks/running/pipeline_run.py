@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import StageFailedError, one_line
+from hsipipe.errors import StageFailedError, StagePausedError, StageUnreachableError, one_line
 from tasks.running import params_file
 from tasks.running.locks import hold
 from tasks.running.process import end_group, start
@@ -24,6 +24,8 @@ PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
 """Environment variable with the key of the pipeline run that a stage belongs to."""
 UNREACHABLE = "unreachable"
 """Second line of a stage's message: a retry may succeed."""
+PAUSED = "paused"
+"""Second line of a stage's message: its training reached the time limit."""
 
 
 @dataclass(frozen=True)
@@ -138,16 +140,18 @@ def run_module(
 
 
 def error_path(root: Path) -> Path:
-    """File in which a failing stage leaves its message for the caller of DVC; :data:`UNREACHABLE` may follow it."""
+    """File in which a failing stage leaves its message for the caller of DVC; a second line may name its kind."""
     return root / ".hsipipe" / "last_error.txt"
 
 
-def was_unreachable(root: Path) -> bool:
-    """Return whether the last failed stage reported an unreachable address."""
+def stage_error(root: Path) -> type[StageFailedError]:
+    """Return the class of error of the stage that failed last."""
+    kinds = {UNREACHABLE: StageUnreachableError, PAUSED: StagePausedError}
     try:
-        return UNREACHABLE in error_path(root).read_text(encoding="utf-8").splitlines()[1:]
-    except FileNotFoundError:
-        return False
+        kind = error_path(root).read_text(encoding="utf-8").splitlines()[1]
+    except (FileNotFoundError, IndexError):
+        return StageFailedError
+    return kinds.get(kind, StageFailedError)
 
 
 def own_message(root: Path, lines: Sequence[str]) -> str:

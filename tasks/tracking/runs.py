@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsipipe.credentials import without_credentials
+from hsipipe.errors import TrainingPausedError
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
@@ -164,7 +165,7 @@ def stage_run(
     try:
         yield tracker
     except Exception as error:
-        status = "FAILED"
+        status = "KILLED" if isinstance(error, TrainingPausedError) else "FAILED"
         tracker.tag("error", without_credentials(f"{type(error).__name__}: {error}")[:TAG_LENGTH])
         raise
     except BaseException:  # SIGTERM, SIGINT

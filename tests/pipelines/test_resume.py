@@ -58,6 +58,18 @@ def test_kill_9_in_training_and_the_same_command_again(own_project, run, environ
     assert weights(own_project) == resumed
 
 
+def test_a_time_limit_publishes_nothing_and_the_same_command_resumes(own_project, run):
+    set_params(own_project, LONGER)
+    done = run("-m", "tasks", "repro", STAGE, "--stop-after", "0.0001", cwd=own_project)
+    said = done.stdout + done.stderr
+    assert done.returncode == 85, said
+    assert "The pipeline stopped: stopped after 0.0001 minutes at step 1 of 60; give the same command again" in said
+    assert not (own_project / "models/diffusion").exists()
+    again = run("-m", "tasks", "repro", STAGE, "--stop-after", "30", cwd=own_project)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "going on at step 1 of 60" in again.stdout + again.stderr
+
+
 def test_the_work_of_a_finished_training_is_cleared_away(project):
     assert not list((project / ".hsipipe/work").glob("*/*/resume.safetensors"))
 

@@ -147,7 +147,7 @@ class GroupAutoencoder(nn.Module):
 
     def encode(self, cube: Tensor) -> Tensor:
         """Whitened latents (B, G, k, H, W) of a cube (B, C, H, W)."""
-        # In this order of memory a CPU's narrow convolutions need no copies around them (benchmarks/gae_groups.py).
+        # In this order of memory a CPU's narrow convolutions need no copies around them.
         groups = self._split(cube).contiguous(memory_format=torch.channels_last)
         latent = self.encoder(groups)
         if self.linear_encoder is not None:

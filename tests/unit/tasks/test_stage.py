@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
-from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError
+from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError, TrainingPausedError
 from hsipipe.storage.manifest import verify
 from tasks.running.dvc import set_params
 from tasks.running.locks import hold
@@ -85,7 +85,12 @@ def failing(error):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(DataError("band 7 is dead"), "FAILED"), (SystemExit(143), "KILLED"), (KeyboardInterrupt(), "KILLED")],
+    [
+        (DataError("band 7 is dead"), "FAILED"),
+        (TrainingPausedError("stopped"), "KILLED"),
+        (SystemExit(143), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+    ],
 )
 def test_a_stage_that_fails_publishes_nothing_and_keeps_its_work(root, error, status):
     with pytest.raises(type(error)):

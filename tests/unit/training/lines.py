@@ -54,7 +54,16 @@ def hardware(devices: int = 1, *, compiled: bool = False) -> HardwareParams:
     return HardwareParams(accelerator="cpu", precision="32-true", compile=compiled, devices=devices)
 
 
-def train(work: Path, task: Line, *, devices: int, log=lambda step, metrics: None, params=PARAMS, compiled=False):
+def train(
+    work: Path,
+    task: Line,
+    *,
+    devices: int,
+    log=lambda step, metrics: None,
+    params=PARAMS,
+    compiled=False,
+    deadline=None,
+):
     return fit(
         network(),
         task,
@@ -63,4 +72,5 @@ def train(work: Path, task: Line, *, devices: int, log=lambda step, metrics: Non
         work=work,
         log=log,
         description="line",
+        deadline=deadline,
     )

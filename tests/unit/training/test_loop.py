@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from hsipipe.errors import ParamsError, TrainingError
+from hsipipe.errors import ParamsError, TrainingError, TrainingPausedError
 from hsipipe.params import HardwareParams, OptimizerParams
+from hsipipe.training.deadline import STOP_AFTER, Deadline
 from hsipipe.training.loop import fit, generator_for, learning_rate
 from hsipipe.training.state import RESUME
 
@@ -60,8 +61,11 @@ def still_network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 4))
 
 
-def train(work: Path, task: Line, log=lambda step, metrics: None, *, params=PARAMS, hardware=HARDWARE, module=None):
-    return fit(module or network(), task, params=params, hardware=hardware, work=work, log=log, description="line")
+def train(
+    work: Path, task: Line, log=lambda step, metrics: None, *, params=PARAMS, hardware=HARDWARE, module=None, **more
+):
+    how = {"params": params, "hardware": hardware, "work": work, "log": log, "description": "line", **more}
+    return fit(module or network(), task, **how)
 
 
 def test_killed_training_ends_with_the_same_bits(tmp_path):
@@ -80,6 +84,41 @@ def test_killed_training_ends_with_the_same_bits(tmp_path):
     assert resumed.resumed_at == 8
     assert (resumed.best_step, resumed.best_value) == (expected.best_step, expected.best_value)
     assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in expected.weights.items())
+
+
+def test_a_training_stopped_at_its_time_limit_ends_with_the_same_bits(tmp_path, monkeypatch):
+    whole, pieces = tmp_path / "a", tmp_path / "b"
+    whole.mkdir()
+    pieces.mkdir()
+    expected = train(whole, Line())
+    past = Deadline(minutes=30, at=0)
+    for step in (1, 2):  # between two regular resume points and before the first validation
+        with pytest.raises(
+            TrainingPausedError, match=rf"^stopped after 30 minutes at step {step} of 12; give the same"
+        ):
+            train(pieces, Line(), deadline=past)
+    monkeypatch.setenv(STOP_AFTER, "1e-9")
+    with pytest.raises(TrainingPausedError, match="stopped after 1e-09 minutes at step 3 of 12"):
+        train(pieces, Line())
+    monkeypatch.setenv(STOP_AFTER, "30")
+    resumed = train(pieces, Line())
+    assert (resumed.resumed_at, resumed.steps) == (3, 12)
+    assert (resumed.best_step, resumed.best_value) == (expected.best_step, expected.best_value)
+    assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in expected.weights.items())
+
+
+def test_a_training_in_its_last_step_is_complete_whatever_the_time(tmp_path):
+    with pytest.raises(TrainingPausedError):
+        train(tmp_path, Line(), params=PARAMS.model_copy(update={"steps": 2}), deadline=Deadline(minutes=1, at=0))
+    result = train(tmp_path, Line(), params=PARAMS.model_copy(update={"steps": 2}), deadline=Deadline(minutes=1, at=0))
+    assert result.steps == 2
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "soon", "inf", "nan"])
+def test_a_time_limit_that_is_no_positive_number_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.setenv(STOP_AFTER, text)
+    with pytest.raises(ParamsError, match=f"The time limit is '{text}' minutes, expected a positive number"):
+        train(tmp_path, Line())
 
 
 def test_history_is_told_again_after_a_resume(tmp_path):

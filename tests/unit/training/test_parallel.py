@@ -10,7 +10,8 @@ import psutil
 import pytest
 import torch
 
-from hsipipe.errors import DataError, ParamsError, TrainingError
+from hsipipe.errors import DataError, ParamsError, TrainingError, TrainingPausedError
+from hsipipe.training.deadline import Deadline
 from hsipipe.training.state import RESUME
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -38,6 +39,14 @@ def undisturbed(lines, tmp_path_factory):
         log=lambda step, metrics: rows.append((step, metrics)),
     )
     return fit, rows
+
+
+def test_two_processes_stop_at_their_time_limit_together_and_resume(lines, undisturbed, tmp_path):
+    with pytest.raises(TrainingPausedError, match="stopped after 30 minutes at step 1 of 12"):
+        lines.train(tmp_path, lines.Line(), devices=2, deadline=Deadline(minutes=30, at=0))
+    resumed = lines.train(tmp_path, lines.Line(), devices=2)
+    assert resumed.resumed_at == 1
+    assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in undisturbed[0].weights.items())
 
 
 def test_two_processes_make_the_steps_of_one_and_tell_their_parent(lines, undisturbed, tmp_path):

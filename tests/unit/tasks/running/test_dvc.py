@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError, StageUnreachableError
+from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError, StagePausedError, StageUnreachableError
 from tasks.running import dvc
 from tasks.running.dvc import Outcome
 from tasks.running.pipeline_run import pipeline_session
@@ -84,10 +84,11 @@ def test_a_failing_stage_is_reported_in_its_own_words(root):
         dvc.repro(root, "fail", on_line=print)
 
 
-def test_a_stage_whose_server_did_not_answer_is_told_from_one_that_is_wrong(root):
-    text = FAIL.replace("band 7 is dead", "Cannot download a.zip").replace("\\n", "\\nunreachable\\n")
+@pytest.mark.parametrize(("kind", "error"), [("unreachable", StageUnreachableError), ("paused", StagePausedError)])
+def test_a_stage_that_may_end_well_later_is_told_from_one_that_is_wrong(root, kind, error):
+    text = FAIL.replace("band 7 is dead", "Cannot download a.zip").replace("\\n", f"\\n{kind}\\n")
     (root / "fail.py").write_text(text, encoding="utf-8")
-    with pytest.raises(StageUnreachableError, match=r"^Stage fail failed: Cannot download a\.zip$"):
+    with pytest.raises(error, match=r"^Stage fail failed: Cannot download a\.zip$"):
         dvc.repro(root, "fail", on_line=print)
 
 

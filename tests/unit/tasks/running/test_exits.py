@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from hsipipe.errors import AlreadyRunningError, DataError
+from hsipipe.errors import AlreadyRunningError, DataError, StagePausedError, TrainingPausedError
 from tasks.running.exits import guarded
 
 
@@ -18,6 +18,8 @@ def raiser(error):
     [
         (DataError("band 7\n  is dead"), 1, "error: band 7 is dead\n"),
         (AlreadyRunningError("busy"), 75, "error: busy\n"),
+        (TrainingPausedError("stopped after 30 minutes"), 85, "stopped after 30 minutes\n"),
+        (StagePausedError("stopped after 30 minutes"), 85, "stopped after 30 minutes\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],
 )

@@ -1,8 +1,19 @@
-"""The ways of reading random patches that data.py compares: each takes patch numbers and gives hr and lr."""
+"""Measure random reads of patches against numpy.memmap: docs/adr/0007-plain-patches.md.
 
+    python benchmarks/patch_reading.py
+
+Batches of 16 random patches through the DataLoader, and through the alternatives that were not chosen (zarrs and
+tensorstore where they are installed: pip install zarrs tensorstore).
+"""
+
+import tempfile
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
+
+from record import Row, arguments, environment, row, show, write_record  # isort: skip
 
 import numpy as np
 import zarr
@@ -15,11 +26,11 @@ from hsipipe.storage.stores import ArraySpec, create_store, get_array, open_stor
 NAMES = ("hr", "lr")
 BANDS, SIZE, LOW, SHARD, BATCH = 102, 64, 16, 64, 16
 Reader = Callable[[int], object]
-"""Reads the batch of a step."""
+"""Reads the batch of a step: hr and lr by name."""
 
 
 def write_patches(folder: Path, count: int) -> None:
-    """The same patches as files for numpy.memmap, and as stores with and without compression."""
+    """Write the same patches as files for numpy.memmap, and as stores with and without compression."""
     shapes = {"hr": (count, BANDS, SIZE, SIZE), "lr": (count, BANDS, LOW, LOW)}
     stores = {}
     for compressed in (False, True):
@@ -35,7 +46,7 @@ def write_patches(folder: Path, count: int) -> None:
         flat = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
         for start in range(0, count, SHARD):
             part = slice(start, min(start + SHARD, count))
-            # As 16-bit sensor counts that were scaled to [0, 1]: they compress about as well as real scenes.
+            # 16-bit sensor counts scaled to [0, 1] compress about as well as real scenes.
             flat[part] = (rng.normal(9000, 1500, size=flat[part].shape).clip(0, 65535) // 1 / 65535).astype(np.float32)
             for group in stores.values():
                 get_array(group, name)[part] = flat[part]
@@ -43,7 +54,7 @@ def write_patches(folder: Path, count: int) -> None:
 
 
 def make_readers(folder: Path) -> tuple[dict[str, Reader], dict[str, str]]:
-    """The readers by name, the reference first; and those that are left out, with the reason."""
+    """The readers by name, the reference first; and the skipped ones, with the reason."""
     plain, zstd = folder / "plain.zarr", folder / "zstd.zarr"
     flat = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES}
     count = len(flat["hr"])
@@ -130,3 +141,45 @@ def _add_tensorstore(readers, drawn, paths) -> None:
             return {name: np.stack([future.result() for future in asked]) for name, asked in futures.items()}
 
         readers[f"tensorstore, {kind}"] = read
+
+
+def measure(scratch: Path, *, count: int = 512, rounds: int = 9, seconds: float = 0.4) -> list[Row]:
+    write_patches(scratch, count)
+    readers, missing = make_readers(scratch)
+    step = dict.fromkeys(readers, 0)
+    rates: dict[str, list[float]] = {name: [] for name in readers}
+    for number in range(rounds + 1):
+        for name, read in readers.items():  # alternating, so that all meet the same load
+            first, start = step[name], time.perf_counter()
+            while step[name] == first or time.perf_counter() - start < seconds:
+                read(step[name])
+                step[name] += 1
+            if number:  # the first round fills the page cache and starts the workers
+                rates[name].append(BATCH * (step[name] - first) / (time.perf_counter() - start))
+    reference = median(rates["numpy.memmap"])
+    rows = []
+    for name, measured in rates.items():
+        ratio = median(measured) / reference
+        rows.append(row(name, median(measured), "patches/s"))
+        # The reference only reads: a target for readers that also turn the patches would be unfair.
+        target = {"target": ">= 0.5", "met": ratio >= 0.5} if name == "DataLoader" else {}
+        rows.append(row(f"{name}, of numpy.memmap", ratio, "x", **target))
+    for kind in ("plain", "zstd"):
+        size = sum(file.stat().st_size for file in (scratch / f"{kind}.zarr").rglob("*") if file.is_file())
+        rows.append(row(f"size of the store, {kind}", size / 1e6, "MB"))
+    return rows + [row(f"{package}: {reason}", 0, "") for package, reason in missing.items()]
+
+
+def main() -> None:
+    parser = arguments(__doc__, result="patch_reading")
+    parser.add_argument("--scratch", type=Path, help="folder for temporary files (default: the system's)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hsipipe-read-", dir=options.scratch) as scratch:
+        rows = measure(Path(scratch))
+    where = environment("numpy", "zarr", "torch", "zarrs", "tensorstore")
+    show(rows)
+    write_record(options.json, {"read": {**where, "rows": rows}})
+
+
+if __name__ == "__main__":
+    main()
