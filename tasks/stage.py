@@ -34,6 +34,8 @@ R = TypeVar("R", bound=Artifact)
 A = TypeVar("A", bound=Artifact)
 Each = Literal["method", "autoencoder"]
 Summary = Mapping[str, float | int | str]
+_CHECKED = {"dataset", "degradation", "protocol", "split"}
+"""Groups whose names are checked by the stages that read them; the check imports what other stages do not need."""
 
 
 class ParamsView:
@@ -150,7 +152,8 @@ class Stage(Generic[R]):
 
         root = find_root()
         params = load_params(root / PARAMS)
-        check_names(params)
+        if _CHECKED & set(self.reads):
+            check_names(params)
         view, label = ParamsView(params, reads=self.reads, stage=self.name), self.label(item)
         with ExitStack() as stack:
             stack.enter_context(hold(locks(root) / f"{label}.lock", what=f"Stage {label}"))

@@ -1,9 +1,13 @@
 """Map the name of each data set to its definition."""
 
-from hsipipe.datasets.base import Dataset
+from typing import TYPE_CHECKING
+
 from hsipipe.registry import Registry
 
-DATASETS: Registry[Dataset] = Registry(
+if TYPE_CHECKING:
+    from hsipipe.datasets.base import Dataset
+
+DATASETS: "Registry[Dataset]" = Registry(
     "dataset",
     {
         "cave": "hsipipe.datasets.cave:CAVE",

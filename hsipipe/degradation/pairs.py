@@ -25,13 +25,11 @@ from hsipipe.degradation.simulate import Scene, Sensors, simulate
 from hsipipe.degradation.srf import response, srf_identity
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import DegradationParams, SplitParams
+from hsipipe.params.data import MEASURED
 from hsipipe.progress import progress
 from hsipipe.storage.stores import get_array, open_store, read, rows_per_chunk
 
 logger = logging.getLogger(__name__)
-
-MEASURED = "measured"
-"""The degradation.srf of a data set that has an MSI of its own."""
 
 
 def make_pairs(

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from hsipipe.params.base import Fraction, Group, NonNegative, Positive
 from hsipipe.restoration import TASKS
 
+MEASURED = "measured"
+"""Value of `degradation.srf`: the HR-MSI is the data set's own."""
+
 
 class SyntheticParams(Group):
     """The scenes that the `synthetic` dataset makes."""

@@ -1,4 +1,4 @@
-"""The training loop on Lightning Fabric: exact resume, EMA, best checkpoint on validation, early stop.
+"""The training loop: exact resume, EMA, best checkpoint on validation, early stop.
 
 Whatever happens in step k is a function of the state before it and of (seed, k): batches, augmentation
 and noise come from generators that are seeded by both. So a training that was killed and started again
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from hsipipe.errors import TrainingError
@@ -25,7 +24,7 @@ from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.patches.draws import generator_for
 from hsipipe.progress import progress
 from hsipipe.training.deadline import Deadline
-from hsipipe.training.parallel import Audience, check_devices, run
+from hsipipe.training.parallel import Audience, Launcher, check_devices, run
 from hsipipe.training.state import Progress, load_resume, restore_optimizer, save_resume
 
 logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ def fit(
 
 
 def _train(
-    fabric: Fabric,
+    fabric: Launcher,
     audience: Audience,
     *,
     module: M,
@@ -163,7 +162,7 @@ class _Training(Generic[M]):
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Launcher,
         audience: Audience,
         *,
         module: M,

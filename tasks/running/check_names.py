@@ -15,12 +15,12 @@ def check_names(params: Params) -> None:
         MissingInputError: degradation.srf names a table that is not there.
     """
     from hsipipe.datasets.catalogue import DATASETS
-    from hsipipe.degradation.pairs import MEASURED
     from hsipipe.degradation.psf import make_psf
     from hsipipe.degradation.srf import srf_identity
+    from hsipipe.params.data import MEASURED
     from hsipipe.protocols import check_pins
 
-    DATASETS[params.dataset.name]
+    DATASETS.check(params.dataset.name)
     make_psf(params.degradation.psf).check(params.degradation.scale)
     if params.degradation.srf not in (None, MEASURED):
         srf_identity(params.degradation.srf)
