@@ -194,7 +194,7 @@ class Method(ABC):
 
     def named(self, label: str | None) -> Self:
         """The same method under the name of another entry of the catalogue."""
-        self.label = label
+        object.__setattr__(self, "label", label)  # some methods are frozen dataclasses
         return self
 
 

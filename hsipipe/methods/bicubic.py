@@ -10,7 +10,7 @@ from hsipipe.methods.base import Method, TrainingData
 from hsipipe.methods.super_resolver import Batch, check_input, refuse_msi
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bicubic(Method):
     """MATLAB's imresize, cubic kernel with a = -0.5 (Keys, 10.1109/TASSP.1981.1163711).
 

@@ -42,11 +42,6 @@ class WholeSceneFusion(Method):
         """The same method, with the response estimated from each pair where `sampling` says so."""
         return replace(self, response=None) if sampling.response == "estimated" else self
 
-    def named(self, label: str | None) -> Self:
-        """The same method under the name of another entry of the catalogue."""
-        object.__setattr__(self, "label", label)
-        return self
-
     def config(self) -> dict[str, Any]:
         """The fields as plain values."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
