@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,8 @@ def run_stage(name: str, item: str = "") -> None:
     from tasks.running.process import die_with, dvc_ancestor
 
     work = CHORES[name][0] if name in CHORES else partial(STAGES[name].execute, item)
+    # OpenMP threads spin at barriers by default, which burns the cores that other jobs share (benchmarks/busy.py).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     signal.signal(signal.SIGTERM, _terminate)
     end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
