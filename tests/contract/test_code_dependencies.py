@@ -5,8 +5,9 @@ from pathlib import Path
 
 import grimp
 import pytest
-import yaml
+from graph import described
 
+from hsipipe.methods.catalogue import entries
 from tasks.catalogue import NAMES, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,10 @@ NEUTRAL = {
     "hsipipe.processes",
     "hsipipe.progress",
     "hsipipe.registry",
+    "hsipipe.restoration",
+    # It names the methods and their inputs; a method's own line says which code it is.
+    "hsipipe.methods",
+    "hsipipe.methods.catalogue",
 }
 
 
@@ -49,7 +54,11 @@ def registry_entries(module):
 def library_modules(graph, stage):
     """Every module of hsipipe that the stage's own file reaches, and those that read its inputs."""
     start = {m for m in graph.find_modules_directly_imported_by(f"tasks.{stage}") if m.startswith("hsipipe")}
-    start |= {kind.__module__ for kind in STAGES[stage].inputs.values()}
+    start |= {given.kind.__module__ for given in STAGES[stage].inputs.values()}
+    return reached(graph, start)
+
+
+def reached(graph, start):
     found, waiting = set(), sorted(start)
     while waiting:
         module = waiting.pop()
@@ -63,25 +72,36 @@ def library_modules(graph, stage):
     return found
 
 
+def uncovered(modules, deps):
+    """Files of the modules that no dependency holds."""
+    files = [path_of(module) for module in sorted(modules)]
+    texts = [file.relative_to(ROOT).as_posix() for file in files if file.name != "__init__.py" or _says_something(file)]
+    return [text for text in texts if not any(text == dep or text.startswith(f"{dep}/") for dep in deps)]
+
+
 @pytest.mark.parametrize("stage", NAMES)
 def test_code_dependencies_cover_the_imports(graph, stage):
-    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
+    deps = described()[stage].deps
     assert f"tasks/{stage}.py" in deps
-    missing = []
-    for module in sorted(library_modules(graph, stage)):
-        path = path_of(module).relative_to(ROOT).as_posix()
-        if path.endswith("__init__.py") and not _says_something(path_of(module)):
-            continue
-        if not any(path == dep or path.startswith(f"{dep}/") for dep in deps):
-            missing.append(path)
-    assert missing == [], f"add to the deps of {stage} in dvc.yaml"
+    assert uncovered(library_modules(graph, stage), deps) == [], f"add to the deps of {stage}"
+
+
+@pytest.mark.parametrize("name", sorted({entry.name: None for entry in entries().values()}))
+def test_a_method_goes_stale_with_its_own_code(graph, name):
+    entry = entries()[name]
+    deps = {entry.code, *described()["train"].deps}
+    module = entry.where.partition(":")[0]
+    assert path_of(module).relative_to(ROOT).as_posix().startswith(entry.code.removesuffix(".py"))
+    assert uncovered(reached(graph, {module}), deps) == [], f"the training of {name} runs this code"
 
 
 @pytest.mark.parametrize("stage", NAMES)
 def test_dependencies_exist_and_are_needed(graph, stage):
-    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
-    used = {path_of(module).relative_to(ROOT).as_posix() for module in library_modules(graph, stage)}
-    for dep in deps:
+    modules = library_modules(graph, stage)
+    if stage == "train":
+        modules |= reached(graph, {entry.where.partition(":")[0] for entry in entries().values()})
+    used = {path_of(module).relative_to(ROOT).as_posix() for module in modules}
+    for dep in described()[stage].deps:
         if dep.startswith("hsipipe/"):
             assert (ROOT / dep).exists(), dep
             assert any(path == dep or path.startswith(f"{dep}/") for path in used), f"{stage} never uses {dep}"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hsipipe.params import GaeLossParams
-from hsipipe.training.losses import gae_loss, gradient_difference, spectral_angle
+from hsipipe.methods.losses import cube_loss, gradient_difference, spectral_angle
 
 
 def test_spectral_angle_is_the_arccos_over_pi():
@@ -31,4 +31,4 @@ def test_the_terms_add_up():
     x, y = torch.rand(2, 1, 6, 5, 5)
     weights = GaeLossParams(l1=1.0, sam=0.3, gradient=0.1, perceptual=0.0)
     expected = (x - y).abs().mean() + 0.3 * spectral_angle(x, y) + 0.1 * gradient_difference(x, y)
-    torch.testing.assert_close(gae_loss(x, y, weights), expected)
+    torch.testing.assert_close(cube_loss(x, y, weights), expected)
