@@ -6,32 +6,22 @@ from typing import Any
 
 import pytest
 
-from hsipipe.artifacts import (
-    Artifact,
-    ControlCheckpoint,
-    DegradedPairs,
-    DiffusionCheckpoint,
-    GaeCheckpoint,
-    LatentStore,
-    PatchStore,
-    RawScenes,
-    RegressionCheckpoint,
-)
+from hsipipe.artifacts import DegradedPairs, GaeCheckpoint, LatentStore, PatchStore, RawScenes, TrainedMethod
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs
-from hsipipe.evaluation.evaluate import evaluate
-from hsipipe.evaluation.rows import single_image_rows
-from hsipipe.methods.trained import single_image_models
+from hsipipe.evaluation.comparison import RowScores, compare_scores
+from hsipipe.evaluation.score_method import score_method
+from hsipipe.methods.catalogue import gae_settings, load_model, method_settings
 from hsipipe.params import Params, load_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.protocols import make_protocol
 from hsipipe.storage.publish import publish
-from hsipipe.training.diffusion import train_diffusion
-from hsipipe.training.gae import train_gae
 from hsipipe.training.latents import encode_latents
-from hsipipe.training.pca_residual import train_pca_residual
+from hsipipe.training.train import train_method
+from hsipipe.training.train_gae import train_gae
 
 BANDS, SIZE, SCALE, GUARD = 12, 80, 4, 8
+METHODS = ("bicubic", "pca-residual", "dmgasr", "dmgasr-regression")
 
 
 @dataclass(frozen=True)
@@ -53,11 +43,12 @@ def params(repository) -> Params:
     tree["split"] |= {"by": "region", "val": 0.25, "test": 0.25, "guard": GUARD}
     tree["degradation"]["scale"] = SCALE
     tree["patches"] |= {"size": 16, "stride": 8, "shard": 16}
-    tree["gae"] |= {"n_subs": 6, "n_ovls": 2, "width": 8, "global_width": 8}
-    tree["diffusion"]["unet"]["width"] = 8
-    tree["control"] |= {"width": 8, "blocks": 1}
-    for group in ("gae", "diffusion", "control"):
-        tree[group]["optimizer"] |= quick
+    gae, methods = tree["gae"]["standard"], tree["methods"]
+    gae |= {"n_subs": 6, "n_ovls": 2, "width": 8, "global_width": 8}
+    methods["dmgasr"]["unet"]["width"] = 8
+    methods["pca-residual"] |= {"width": 8, "blocks": 1}
+    for group in (gae, methods["dmgasr"], methods["pca-residual"]):
+        group["optimizer"] |= quick
     tree["sampling"] |= {"steps": 4, "tile": 8, "overlap": 2}
     tree["hardware"]["accelerator"] = "cpu"
     return Params.model_validate(tree)
@@ -90,23 +81,20 @@ def patches(params, pairs, tmp_path_factory) -> PatchStore:
 
 @pytest.fixture(scope="session")
 def train(params, tmp_path_factory):
-    """A function that trains one part of the experiment on patches (and latents)."""
+    """A function that trains the autoencoder ("gae") or a method on patches (and latents)."""
 
-    def run(kind: type[Artifact], patches: PatchStore, gae: Any = None, latents: Any = None) -> Training:
-        root = tmp_path_factory.mktemp(kind.__name__)
+    def run(name: str, patches: PatchStore, gae: Any = None, latents: Any = None) -> Training:
+        root = tmp_path_factory.mktemp(name)
         work, curve = root / "work", []
         work.mkdir()
         how = {"hardware": params.hardware, "work": work, "log": lambda step, row: curve.append((step, dict(row)))}
         with publish(root / "checkpoint") as out:
-            if kind is GaeCheckpoint:
-                summary = train_gae(patches, out, gae=params.gae, **how)
-            elif kind is ControlCheckpoint:
-                summary = train_pca_residual(patches, out, control=params.control, **how)
+            if name == "gae":
+                summary = train_gae(patches, out, gae=gae_settings(params, "standard"), **how)
             else:
-                one_step = kind is RegressionCheckpoint
-                summary = train_diffusion(
-                    patches, gae, latents, out, diffusion=params.diffusion, regression=one_step, **how
-                )
+                given = (latents, gae) if name.startswith("dmgasr") else None
+                summary = train_method(name, method_settings(params, name), patches, out, latents=given, **how)
+        kind = GaeCheckpoint if name == "gae" else TrainedMethod
         return Training(kind(root / "checkpoint"), summary, curve, work)
 
     return run
@@ -122,7 +110,7 @@ def latents(params, patches, gae, tmp_path_factory) -> LatentStore:
 
 @pytest.fixture(scope="session")
 def gae_training(train, patches) -> Training:
-    return train(GaeCheckpoint, patches)
+    return train("gae", patches)
 
 
 @pytest.fixture(scope="session")
@@ -131,21 +119,15 @@ def gae(gae_training) -> GaeCheckpoint:
 
 
 @pytest.fixture(scope="session")
-def trainings(train, patches, gae_training, gae, latents) -> dict[type[Artifact], Training]:
-    """Every training of the pipeline, by what it makes."""
-    return {
-        GaeCheckpoint: gae_training,
-        ControlCheckpoint: train(ControlCheckpoint, patches),
-        **{kind: train(kind, patches, gae, latents) for kind in (DiffusionCheckpoint, RegressionCheckpoint)},
-    }
+def trainings(train, patches, gae_training, gae, latents) -> dict[str, Training]:
+    """Every training of the pipeline, by what it trains."""
+    return {"gae": gae_training, **{name: train(name, patches, gae, latents) for name in METHODS}}
 
 
 @pytest.fixture(scope="session")
-def rows(params, pairs, gae, trainings):
-    """The table that the pipeline makes."""
-    nets = (trainings[kind].checkpoint for kind in (DiffusionCheckpoint, RegressionCheckpoint, ControlCheckpoint))
-    trained = single_image_models(gae, *nets, sampling=params.sampling)
-    return single_image_rows(pairs, trained, sampling=params.sampling)
+def methods(params, trainings):
+    """The methods of the table, as they predict."""
+    return {name: load_model(trainings[name].checkpoint.path).prepared(params.sampling.of(name)) for name in METHODS}
 
 
 @pytest.fixture(scope="session")
@@ -156,9 +138,23 @@ def protocol(params, pairs):
 
 
 @pytest.fixture(scope="session")
-def metrics(pairs, rows, protocol, tmp_path_factory):
-    """What metrics.json would hold."""
-    return evaluate(pairs, rows, tmp_path_factory.mktemp("evaluation"), protocol=protocol)
+def evaluate(params):
+    """A function that scores one method."""
+
+    def run(name, method, pairs, out, *, protocol):
+        return score_method(method, pairs, out, row=name, sha256="0", protocol=protocol, sampling=params.sampling)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def metrics(pairs, methods, protocol, evaluate, tmp_path_factory):
+    """The content of metrics.json."""
+    rows = []
+    for name, method in methods.items():
+        scores = evaluate(name, method, pairs, tmp_path_factory.mktemp("scores"), protocol=protocol)
+        rows.append(RowScores(name, [scores]))
+    return compare_scores(rows)
 
 
 @pytest.fixture(scope="session")

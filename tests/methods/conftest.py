@@ -1,0 +1,123 @@
+"""One tiny data set with an HR-MSI, its patches and latents, and every method of the catalogue in a tiny size."""
+
+import numpy as np
+import pytest
+
+from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, RawScenes
+from hsipipe.artifacts.pairs import DegradedPairs
+from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.degradation.pairs import make_pairs
+from hsipipe.methods.base import TrainingData
+from hsipipe.methods.catalogue import entry, gae_settings, method_settings, methods
+from hsipipe.params import HardwareParams, Params, load_params
+from hsipipe.patches.extract import extract_patches
+from hsipipe.storage.publish import publish
+from hsipipe.training.latents import encode_latents
+from hsipipe.training.train_gae import train_gae
+
+BANDS, SCALE, PATCH = 12, 4, 24
+QUICK = {"steps": 6, "batch": 2, "warmup": 1, "validate_every": 3, "save_every": 2, "lr": 0.002, "ema": 0.0}
+TINY = {
+    "width": 8,
+    "blocks": 1,
+    "components": 4,
+    "unet": {"width": 8, "multipliers": [1], "attention": [], "unshuffle": 2, "blocks": 1},
+    "net": {"width": 8, "levels": 2, "layers": 1, "window": 4, "heads": 2, "checkpoint": False},
+    "progressive": [{"until": 1.0, "size": 16, "batch": 2, "trains": "all"}],
+    "validation_steps": 2,
+    "optimizer": QUICK,
+}
+SMALL_GROUPS = {
+    "n_subs": 6,
+    "n_ovls": 2,
+    "width": 8,
+    "global_width": 8,
+    "loss": {"perceptual": 0.0},
+    "optimizer": QUICK,
+}
+HARDWARE = HardwareParams(accelerator="cpu", precision="32-true", compile=False, devices=1)
+
+
+def shrunk(tree, changes):
+    """A tree with those changes whose keys it has, at any depth."""
+    kept = {key: value for key, value in changes.items() if key in tree}
+    out = {**tree, **{key: value for key, value in kept.items() if not isinstance(value, dict)}}
+    for key, value in out.items():
+        if isinstance(value, dict):
+            out[key] = shrunk(value, kept.get(key, {}) or {k: v for k, v in changes.items() if k == "validation_steps"})
+    return out
+
+
+@pytest.fixture(scope="session")
+def params(repository) -> Params:
+    tree = load_params(repository / "params.yaml").model_dump()
+    tree["dataset"]["synthetic"] |= {"scenes": 3, "size": 48, "bands": BANDS}
+    tree["degradation"]["scale"] = SCALE
+    tree["patches"] |= {"size": PATCH, "stride": PATCH, "shard": 4}
+    tree["methods"] = {name: shrunk(value, TINY) for name, value in tree["methods"].items()}
+    groups = {name: shrunk({**tree["gae"]["standard"], **value}, SMALL_GROUPS) for name, value in tree["gae"].items()}
+    tree["gae"] = {name: {**value, **_own(tree["gae"][name])} for name, value in groups.items()}
+    return Params.model_validate(tree)
+
+
+def _own(value):
+    """What an ablation of the autoencoder is about; its numbers of bands fit 12."""
+    own = {key: value[key] for key in ("encoder", "global_decoder", "linear_path", "latent_channels") if key in value}
+    if ("n_subs" in value and value.get("encoder") == "identity") or value.get("n_subs") == "all":
+        own |= {"n_subs": value["n_subs"], "n_ovls": value["n_ovls"]}
+    return own
+
+
+@pytest.fixture(scope="session")
+def store(params, tmp_path_factory) -> PatchStore:
+    root = tmp_path_factory.mktemp("tiny")
+    scenes, pairs, patches = RawScenes(root / "raw"), DegradedPairs(root / "pairs"), PatchStore(root / "patches")
+    with publish(scenes.path) as out:
+        prepare_scenes(params.dataset, out)
+    with publish(pairs.path) as out:
+        make_pairs(scenes, out, split=params.split, degradation=params.degradation)
+    with publish(patches.path) as out:
+        extract_patches(pairs, out, patches=params.patches)
+    return patches
+
+
+@pytest.fixture(scope="session")
+def latents(params, store, tmp_path_factory):
+    """A function that gives the latents of an autoencoder and the autoencoder, made once."""
+    made = {}
+
+    def give(name):
+        if name not in made:
+            root = tmp_path_factory.mktemp("latents")
+            gae, encoded = GaeCheckpoint(root / "gae"), LatentStore(root / "latents")
+            (root / "work").mkdir()
+            with publish(gae.path) as out:
+                how = {"hardware": HARDWARE, "work": root / "work", "log": lambda step, row: None}
+                train_gae(store, out, gae=gae_settings(params, name), **how)
+            with publish(encoded.path) as out:
+                encode_latents(store, gae, out, hardware=HARDWARE)
+            made[name] = (encoded, gae)
+        return made[name]
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def untrained(params, store, latents):
+    """A function that makes a method of the catalogue before its first training step."""
+
+    def make(name):
+        kind, autoencoder = methods()[name], entry(name).autoencoder
+        folders = (None, None) if autoencoder is None else (latents(autoencoder)[0].path, latents(autoencoder)[1].path)
+        arrays = getattr(kind, "ARRAYS", ("hr", "lr"))
+        data = TrainingData(store.open("train", arrays), store.open("val", arrays), *folders)
+        return kind.untrained(method_settings(params, name), data).named(name), data
+
+    return make
+
+
+@pytest.fixture
+def images():
+    """LR-HSI (2, C, 8, 8) and the HR-MSI (2, 3, 32, 32) of the same places."""
+    rng = np.random.default_rng(0)
+    return rng.random((2, BANDS, 8, 8), dtype=np.float32), rng.random((2, 3, 32, 32), dtype=np.float32)
