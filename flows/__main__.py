@@ -25,6 +25,7 @@ for command in (
     registry.rollback,
     registry.promote,
     pipeline.reconcile,
+    settings.methods,
     data.datasets,
     data.download,
     data.info,

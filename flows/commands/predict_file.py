@@ -111,8 +111,7 @@ def _predict(given: Inputs, *, samples: int | None, tile: int, overlap: int) -> 
         return list(predict_scene_with_spread(sampler, lr, tile=tile, overlap=overlap, msi=msi))
     print(
         f"note: {model.name} gives the same prediction every time, so {samples} samples have no spread and the "
-        "standard deviation is zero everywhere; a diffusion model varies that was saved with more than one step "
-        f"({'sampling.steps' if msi is None else 'fusion.steps'}).",
+        "standard deviation is zero everywhere; only a diffusion with more than one step (sampling.steps) varies.",
         file=sys.stderr,
     )
     mean = predict_scene(model, lr, tile=tile, overlap=overlap, msi=msi)

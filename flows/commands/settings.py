@@ -1,4 +1,4 @@
-"""Print settings and compare results: preset, protocol, compare."""
+"""Print settings and compare results: methods, preset, protocol, compare."""
 
 import json
 from collections.abc import Mapping
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COMPARED = ("mpsnr_db", "mssim", "sam_deg", "ergas")
+
+
+def methods() -> None:
+    """List the methods: names for compare of params.yaml.
+
+    [bold]Example[/bold]
+
+      hsipipe methods
+    """
+    from tasks.running.project import PARAMS, find_root
+
+    show(_method_table(find_root() / PARAMS))
 
 
 def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
@@ -55,6 +67,32 @@ def compare(
       hsipipe compare last-week.json reports/metrics.json
     """
     show(_comparison_table(first, second))
+
+
+def _method_table(params: Path) -> "Table":
+    """Return a table of the methods with their input, training and autoencoder, at most 80 characters wide.
+
+    Args:
+        params: A params.yaml; it tells which methods are trained and compared.
+    """
+    from rich.table import Table
+
+    from hsipipe.methods.catalogue import entries, is_trained
+    from hsipipe.params import load_params
+
+    settings = load_params(params)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "input", "trained", "autoencoder", "compared"):
+        table.add_column(heading, no_wrap=True)
+    for name, entry in entries().items():
+        table.add_row(
+            name,
+            "LR-HSI, HR-MSI" if entry.fuses else "LR-HSI",
+            "yes" if is_trained(settings, name) else "no",
+            entry.autoencoder or "-",
+            "yes" if name in settings.compare else "no",
+        )
+    return table
 
 
 def _protocol_table() -> "Table":

@@ -42,6 +42,7 @@ def cube(tmp_path):
         [],
         ["pipeline"],
         ["serve"],
+        ["methods"],
         ["datasets"],
         ["download"],
         ["info"],

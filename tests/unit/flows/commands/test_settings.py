@@ -1,4 +1,4 @@
-"""`hsipipe protocol` and `hsipipe compare`."""
+"""`hsipipe methods`, `hsipipe protocol` and `hsipipe compare`."""
 
 import json
 
@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
+from hsipipe.methods.catalogue import entries
 from hsipipe.protocols import PROTOCOLS, setup_of
 from tasks.running.dvc import changed_params
 
@@ -24,6 +25,17 @@ def invoke(monkeypatch):
         return result.output
 
     return invoke
+
+
+def test_the_methods_are_listed_with_input_training_and_autoencoder(invoke, monkeypatch, repository):
+    monkeypatch.chdir(repository)
+    lines = invoke("methods").splitlines()
+    rows = [line.split() for line in lines]
+    assert [row[0] for row in rows[1:]] == list(entries())
+    assert "bicubic LR-HSI no - yes".split() in rows
+    assert "dmgasr LR-HSI yes standard yes".split() in rows
+    assert "hysure LR-HSI, HR-MSI no - no".split() in rows
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_list_fits_a_terminal(invoke):
