@@ -1,18 +1,19 @@
-"""A stage must go stale when code changes that it runs: dvc.yaml's code deps cover what the stage imports."""
+"""A stage must go stale when code changes that it runs: its code deps cover what it imports."""
 
 import ast
 from pathlib import Path
 
 import grimp
 import pytest
-import yaml
 
-from tasks.catalogue import NAMES, STAGES
+from hsipipe.methods.catalogue import entries
+from hsipipe.params import load_params
+from tasks.catalogue import NAMES, STAGES, address, items
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Modules that say no result by themselves: params.yaml is complete, so hsipipe.params holds no value; the
-# others name, report, import and end.
+# Modules that say no result by themselves: params.yaml is complete, so hsipipe.params holds no value; the catalogue
+# names classes, whose own code is a dependency of the training; the others name, report, import and end.
 NEUTRAL = {
     "hsipipe",
     "hsipipe.artifacts",
@@ -20,16 +21,25 @@ NEUTRAL = {
     "hsipipe.bands",
     "hsipipe.credentials",
     "hsipipe.errors",
+    "hsipipe.methods.catalogue",
     "hsipipe.params",
     "hsipipe.processes",
     "hsipipe.progress",
     "hsipipe.registry",
+    "hsipipe.restoration",
 }
+PREDICTS = ("train", "evaluate")
+"""Stages that run the code of a method."""
 
 
 @pytest.fixture(scope="module")
-def graph():
+def imports():
     return grimp.build_graph("hsipipe", "tasks", exclude_type_checking_imports=True, cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def params(project):
+    return load_params(project / "params.yaml")
 
 
 def path_of(module):
@@ -46,47 +56,79 @@ def registry_entries(module):
                 yield target
 
 
-def library_modules(graph, stage):
-    """Every module of hsipipe that the stage's own file reaches, and those that read its inputs."""
-    start = {m for m in graph.find_modules_directly_imported_by(f"tasks.{stage}") if m.startswith("hsipipe")}
-    start |= {kind.__module__ for kind in STAGES[stage].inputs.values()}
-    found, waiting = set(), sorted(start)
-    while waiting:
-        module = waiting.pop()
-        if module in found or module in NEUTRAL or module.startswith("hsipipe.params."):
-            continue
-        found.add(module)
-        waiting += [m for m in graph.find_modules_directly_imported_by(module) if m.startswith("hsipipe")]
-        waiting += list(registry_entries(module))
-        # Importing a.b.c runs a and a.b too.
-        waiting += [module.rpartition(".")[0]]
-    return found
+@pytest.fixture(scope="module")
+def closure(imports):
+    """Every module of hsipipe that some modules reach."""
+
+    def closure(start):
+        found, waiting = set(), sorted(start)
+        while waiting:
+            module = waiting.pop()
+            if module in found or module in NEUTRAL or module.startswith("hsipipe.params."):
+                continue
+            found.add(module)
+            waiting += [m for m in imports.find_modules_directly_imported_by(module) if m.startswith("hsipipe")]
+            waiting += list(registry_entries(module))
+            # Importing a.b.c runs a and a.b too.
+            waiting += [module.rpartition(".")[0]]
+        return found
+
+    return closure
 
 
-@pytest.mark.parametrize("stage", NAMES)
-def test_code_dependencies_cover_the_imports(graph, stage):
-    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
-    assert f"tasks/{stage}.py" in deps
-    missing = []
-    for module in sorted(library_modules(graph, stage)):
-        path = path_of(module).relative_to(ROOT).as_posix()
-        if path.endswith("__init__.py") and not _says_something(path_of(module)):
-            continue
-        if not any(path == dep or path.startswith(f"{dep}/") for dep in deps):
-            missing.append(path)
-    assert missing == [], f"add to the deps of {stage} in dvc.yaml"
+@pytest.fixture(scope="module")
+def code(imports, closure):
+    """Files of hsipipe that a stage runs for an item: its own, those that read its inputs, and the method's."""
+
+    def code(name, item):
+        start = {m for m in imports.find_modules_directly_imported_by(f"tasks.{name}") if m.startswith("hsipipe")}
+        start |= {given.kind.__module__ for given in STAGES[name].inputs.values()}
+        if name in PREDICTS:
+            start |= {entries()[item].where.partition(":")[0]}
+        paths = {path_of(module) for module in closure(start)}
+        return {path.relative_to(ROOT).as_posix() for path in paths if _says_something(path)}
+
+    return code
 
 
-@pytest.mark.parametrize("stage", NAMES)
-def test_dependencies_exist_and_are_needed(graph, stage):
-    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
-    used = {path_of(module).relative_to(ROOT).as_posix() for module in library_modules(graph, stage)}
-    for dep in deps:
-        if dep.startswith("hsipipe/"):
+def once(params, name):
+    """The items of a stage without further seeds and steps, whose dependencies stand for the code."""
+    return [item for item in items(params, name) if "@" not in item]
+
+
+def covered(path, deps):
+    return any(path == dep or path.startswith(f"{dep}/") for dep in deps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_dependencies_cover_the_imports(graph, params, code, name):
+    for item in once(params, name):
+        deps = graph[address(name, item)].deps
+        assert f"tasks/{name}.py" in deps
+        # The folder of a training holds the digests of the method's own code.
+        source = {entries()[item].code} if name == "evaluate" else set()
+        missing = sorted(path for path in code(name, item) if not covered(path, deps | source))
+        assert missing == [], f"add to the deps of {address(name, item)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dependencies_exist_and_are_needed(graph, params, code, name):
+    every = [(graph[address(name, item)].deps, code(name, item)) for item in once(params, name)]
+    used = set().union(*(paths for _, paths in every))
+    for dep in set().union(*(deps for deps, _ in every)):
+        if dep.startswith(("hsipipe/", "tasks/")):
             assert (ROOT / dep).exists(), dep
-            assert any(path == dep or path.startswith(f"{dep}/") for path in used), f"{stage} never uses {dep}"
+        if dep.startswith("hsipipe/"):
+            assert any(covered(path, [dep]) for path in used), f"{name} never uses {dep}"
 
 
-def _says_something(init):
+def test_the_code_of_a_method_makes_no_other_one_stale(graph):
+    for name, entry in entries().items():
+        for other, its in entries().items():
+            if its.code != entry.code:
+                assert entry.code not in graph[f"tasks/dvc.yaml:train@{other}"].deps, (name, other)
+
+
+def _says_something(path):
     """Whether a package's __init__ holds more than a docstring."""
-    return len(ast.parse(init.read_text(encoding="utf-8")).body) > 1
+    return path.name != "__init__.py" or len(ast.parse(path.read_text(encoding="utf-8")).body) > 1
