@@ -12,22 +12,25 @@ from tasks.catalogue import NAMES, STAGES, address, items
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Modules that say no result by themselves: params.yaml is complete, so hsipipe.params holds no value; the catalogue
-# names classes, whose own code is a dependency of the training; the others name, report, import and end.
+# Modules that hold no value that reaches a result: params.yaml is complete; the others name, report and end.
 NEUTRAL = {
     "hsipipe",
-    "hsipipe.artifacts",
-    "hsipipe.artifacts.base",
     "hsipipe.bands",
     "hsipipe.credentials",
     "hsipipe.errors",
-    "hsipipe.methods.catalogue",
     "hsipipe.params",
     "hsipipe.processes",
     "hsipipe.progress",
     "hsipipe.registry",
     "hsipipe.restoration",
 }
+PASSAGE = {"hsipipe.methods.catalogue"}
+"""It names classes, whose own code is a dependency of their training, and loads what they saved."""
+DOORS = {"hsipipe.artifacts"}
+"""It lists the types of all stages; each stage follows those of its inputs."""
+OF_SCORES = {"hsipipe.evaluation.metrics", "hsipipe.protocols", "hsipipe.protocols.metrics"}
+"""Described by them is what has computed the scores, which a stage that reads scores does not compute again."""
+READ_SCORES = ("compare", "report")
 PREDICTS = ("train", "evaluate")
 """Stages that run the code of a method."""
 
@@ -60,18 +63,20 @@ def registry_entries(module):
 def closure(imports):
     """Every module of hsipipe that some modules reach."""
 
-    def closure(start):
+    def closure(start, doors):
         found, waiting = set(), sorted(start)
         while waiting:
             module = waiting.pop()
             if module in found or module in NEUTRAL or module.startswith("hsipipe.params."):
                 continue
             found.add(module)
+            if module in doors:
+                continue
             waiting += [m for m in imports.find_modules_directly_imported_by(module) if m.startswith("hsipipe")]
             waiting += list(registry_entries(module))
             # Importing a.b.c runs a and a.b too.
             waiting += [module.rpartition(".")[0]]
-        return found
+        return found - PASSAGE
 
     return closure
 
@@ -82,10 +87,10 @@ def code(imports, closure):
 
     def code(name, item):
         start = {m for m in imports.find_modules_directly_imported_by(f"tasks.{name}") if m.startswith("hsipipe")}
-        start |= {given.kind.__module__ for given in STAGES[name].inputs.values()}
+        start |= {given.kind.__module__ for given in STAGES[name].inputs.values()} | {"hsipipe.artifacts.base"}
         if name in PREDICTS:
             start |= {entries()[item].where.partition(":")[0]}
-        paths = {path_of(module) for module in closure(start)}
+        paths = {path_of(module) for module in closure(start, DOORS | (OF_SCORES if name in READ_SCORES else set()))}
         return {path.relative_to(ROOT).as_posix() for path in paths if _says_something(path)}
 
     return code
