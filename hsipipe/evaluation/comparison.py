@@ -81,8 +81,10 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     for row in rows:
         for name, kind in row.first["kinds"].items():
             key = row.name if kind == "method" else name
-            if key in kinds:  # two rows of one autoencoder have the same ceilings
-                continue
+            if kind == "ceiling" and key in kinds:
+                if _same_ceiling(row.first, name, scenes):  # of the same autoencoder
+                    continue
+                key = f"{name} ({row.name})"
             kinds[key] = kind
             for scene, values in scenes.items():
                 values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
@@ -147,6 +149,10 @@ def with_spread(column: Any, row: Mapping[str, Any], deviation: Mapping[str, Any
 
 def _key(run: Mapping[str, Any], name: str, kind: str) -> str:
     return str(run["name"]) if kind == "method" else name
+
+
+def _same_ceiling(run: Mapping[str, Any], name: str, scenes: Mapping[str, Mapping[str, Values]]) -> bool:
+    return all(run["scenes"][scene][name]["mpsnr_db"] == rows[name]["mpsnr_db"] for scene, rows in scenes.items())
 
 
 def _of_scenes(run: Mapping[str, Any], name: str) -> list[Values]:

@@ -8,7 +8,7 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +19,9 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
-from hsipipe.evaluation.evidence import SceneEvidence
+
+if TYPE_CHECKING:
+    from hsipipe.evaluation.evidence import SceneEvidence
 
 # Okabe and Ito's colours, apart for colour-blind readers as well (jfly.uni-koeln.de/color). Grey is the first row, from
 # which gains are measured.
@@ -36,7 +38,7 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
 
 
-def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
+def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
     """False-colour images of input, rows and truth; below each the same detail, enlarged.
 
     Args:
@@ -68,7 +70,7 @@ def image_strip(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping
     return figure
 
 
-def error_maps(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
+def error_maps(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
     """Mean absolute error per pixel of each row, on one colour scale that ends at the 99.5 percentile."""
     maps = scene.error[list(rows.values())].astype(np.float32)
     top = float(np.percentile(maps, 99.5)) or 1e-6
@@ -85,7 +87,7 @@ def error_maps(scene: SceneEvidence, rows: Mapping[str, int], captions: Mapping[
     return figure
 
 
-def spectra(scene: SceneEvidence, rows: Mapping[str, int], kinds: Sequence[str]) -> Figure:
+def spectra(scene: "SceneEvidence", rows: Mapping[str, int], kinds: Sequence[str]) -> Figure:
     """Spectra of the chosen pixels, and where these pixels are."""
     figure = new_figure(WIDTH, 5.2)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75), squeeze=False)[0]

@@ -242,7 +242,7 @@ def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and meaning of the rows."""
-    known = {name: _CEILINGS.get(_PCA.sub("pca-k-ceiling", name)) for name in metrics["models"]}
+    known = {name: _CEILINGS.get(_PCA.sub("pca-k-ceiling", name.partition(" (")[0])) for name in metrics["models"]}
     texts = [(name, metrics["descriptions"].get(name) or text) for name, text in known.items()]
     return [(name, text) for name, text in texts if text]
 

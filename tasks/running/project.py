@@ -27,7 +27,7 @@ def find_root(start: Path | None = None) -> Path:
         return Path(given).resolve()
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file():
+        if (folder / "dvc.yaml").is_file() and (folder / PARAMS).is_file():
             return folder
     raise MissingInputError(f"No dvc.yaml in {here} or above it; run this inside the project's folder.")
 

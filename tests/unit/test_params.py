@@ -1,6 +1,7 @@
 """What params.yaml may say, and how a mistake in it is told."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from hsipipe import params as module
-from hsipipe.errors import MissingInputError, ParamsError
-from hsipipe.params import Group, Params, load_params, parse_params
+from hsipipe.errors import MissingInputError, ParamsError, UnknownNameError
+from hsipipe.methods.catalogue import autoencoders, entries, gae_settings, method_settings
+from hsipipe.params import Group, Params, inherited, load_params, parse_params
 
 FILE = Path(__file__).resolve().parents[2] / "params.yaml"
 
@@ -51,7 +53,7 @@ def test_params_cannot_be_changed():
     ("key", "nearest"),
     [
         ("degradation.scal", "did you mean 'scale'?"),
-        ("gae.optimizer.step", "did you mean 'steps'?"),
+        ("sampling.step", "did you mean 'steps'?"),
         ("samplng", "did you mean 'sampling'?"),
         ("hardware.colour", "known here: accelerator, compile, devices, precision"),
     ],
@@ -62,8 +64,8 @@ def test_an_unknown_key_names_the_nearest(tree, key, nearest):
 
 
 def test_a_missing_key_is_named(tree):
-    del tree["diffusion"]["unet"]["width"]
-    assert refusal(tree) == "params.yaml: missing key 'diffusion.unet.width'."
+    del tree["dataset"]["synthetic"]["bands"]
+    assert refusal(tree) == "params.yaml: missing key 'dataset.synthetic.bands'."
 
 
 def test_every_mistake_is_told_at_once(tree):
@@ -81,11 +83,13 @@ def test_every_mistake_is_told_at_once(tree):
         ("degradation.scale", 0),
         ("degradation.task", "denoising"),
         ("degradation.scale", 2.5),
-        ("gae.optimizer.lr", float("nan")),
-        ("gae.optimizer.lr", float("inf")),
+        ("gate.max_latency_ratio", float("nan")),
+        ("gate.max_latency_ratio", float("inf")),
         ("split.by", "pixel"),
         ("split.test_scenes", "balloons"),
-        ("diffusion.unet.multipliers", []),
+        ("compare", []),
+        ("compare", "edsr"),
+        ("methods", ["edsr"]),
         ("hardware.precision", None),
         ("sampling", 3),
         ("sampling.samples", 0),
@@ -109,17 +113,6 @@ def test_patches_are_multiples_of_the_scale(tree, name, value):
 @pytest.mark.parametrize(
     ("group", "values", "says"),
     [
-        ("gae", {"n_subs": 4, "n_ovls": 4}, "gae: n_ovls (4) must be smaller than n_subs (4)"),
-        ("gae", {"window_nm": 80.0, "global_decoder": True}, "gae: window_nm (80) needs global_decoder: false"),
-        ("gae", {"n_subs": "all", "n_ovls": 2}, "gae: n_ovls (2) must be 0 with n_subs: all"),
-        (
-            "gae",
-            {"encoder": "identity", "n_subs": 4, "global_decoder": False, "linear_path": False},
-            "latent_channels (3) must be n_subs (4) or all",
-        ),
-        ("gae", {"encoder": "identity", "latent_channels": "all"}, "set global_decoder and linear_path to false"),
-        ("gae", {"n_subs": "al"}, "gae.n_subs: expected a positive number or the word all, got 'al'"),
-        ("gae", {"latent_channels": 0}, "gae.latent_channels: expected a positive number or the word all, got 0"),
         ("sampling", {"tile": 16, "overlap": 8}, "sampling: overlap (8) must be less than half of tile (16)"),
         ("split", {"val": 0.5, "test": 0.5}, "split: val (0.5) and test (0.5) together must be less than 1"),
         ("patches", {"size": 24, "stride": 32}, "patches: stride (32) must not exceed size (24)"),
@@ -128,6 +121,107 @@ def test_patches_are_multiples_of_the_scale(tree, name, value):
 def test_values_that_contradict_each_other(tree, group, values, says):
     tree[group] |= values
     assert says in refusal(tree)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"n_subs": 4, "n_ovls": 4}, ": n_ovls (4) must be smaller than n_subs (4)"),
+        ({"window_nm": 80.0, "global_decoder": True}, ": window_nm (80) needs global_decoder: false"),
+        ({"n_subs": "all", "n_ovls": 2}, ": n_ovls (2) must be 0 with n_subs: all"),
+        (
+            {"encoder": "identity", "n_subs": 4, "global_decoder": False, "linear_path": False},
+            ": encoder: identity keeps every band of a group, so latent_channels (3) must be n_subs (4) or all",
+        ),
+        (
+            {"encoder": "identity", "latent_channels": "all"},
+            ": encoder: identity has no decoder: set global_decoder and linear_path to false",
+        ),
+        ({"n_subs": "al"}, ".n_subs: expected a positive number or the word all, got 'al'"),
+        ({"latent_channels": 0}, ".latent_channels: expected a positive number or the word all, got 0"),
+        ({"loss": {"ssam": 1.0}}, ".loss.ssam', did you mean 'sam'?"),
+        ({"widht": 8}, ".widht', did you mean 'width'?"),
+    ],
+)
+def test_the_settings_of_an_autoencoder_are_checked_with_those_that_it_inherits(tree, values, says):
+    """The same text names the entry that a person has written."""
+    tree["gae"]["pixels-3"] = values
+    params = parse_params(tree)
+    with pytest.raises(ParamsError) as caught:
+        gae_settings(params, "pixels-3")
+    assert f"gae.pixels-3{says}" in str(caught.value)
+    assert gae_settings(params, "standard").n_subs == 8
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("components", 0, "methods.pca-residual.components: Input should be greater than 0, got 0"),
+        ("component", 3, "unknown key 'methods.pca-residual.component', did you mean 'components'?"),
+        ("optimizer.step", 3, "unknown key 'methods.pca-residual.optimizer.step', did you mean 'steps'?"),
+        ("optimizer.lr", "nan", "methods.pca-residual.optimizer.lr: "),
+    ],
+)
+def test_the_settings_of_a_method_are_checked(tree, key, value, says):
+    change(tree["methods"]["pca-residual"], key, value)
+    with pytest.raises(ParamsError, match=re.escape(says)):
+        method_settings(parse_params(tree), "pca-residual")
+
+
+def test_a_missing_setting_of_a_method_is_named(tree):
+    del tree["methods"]["pca-residual"]["optimizer"]["ema"]
+    with pytest.raises(ParamsError, match=r"missing key 'methods\.pca-residual\.optimizer\.ema'"):
+        method_settings(parse_params(tree), "pca-residual")
+
+
+def test_a_seed_takes_the_place_of_the_one_in_the_settings_where_there_is_one(tree):
+    params = parse_params(tree)
+    assert method_settings(params, "pca-residual", seed=7).seed == 7
+    assert method_settings(params, "bicubic", seed=7).model_dump() == {}
+
+
+def test_an_entry_starts_from_the_one_that_it_is_like():
+    entries = {"a": {"width": 8, "net": {"depth": 1, "heads": [1, 2]}}, "b": {"net": {"heads": [4]}}}
+    assert inherited(entries, "b", "a") == {"width": 8, "net": {"depth": 1, "heads": [4]}}
+    assert inherited(entries, "a", "a") == entries["a"]
+    assert entries["b"] == {"net": {"heads": [4]}}
+
+
+@pytest.mark.parametrize(("name", "like"), [("b", "a"), ("a", "b")])
+def test_an_entry_that_is_not_there_is_named(name, like):
+    with pytest.raises(ParamsError, match="no settings for 'b'; known: a"):
+        inherited({"a": {}}, name, like)
+
+
+def test_every_entry_of_the_catalogue_has_settings_that_fit(tree):
+    params = parse_params(tree)
+    assert set(tree["methods"]) == set(entries())
+    assert set(tree["gae"]) == set(autoencoders())
+    for name in entries():
+        method_settings(params, name)
+    for name in autoencoders():
+        gae_settings(params, name)
+
+
+def test_an_unknown_method_names_the_closest(tree):
+    with pytest.raises(UnknownNameError, match="Did you mean 'edsr'"):
+        method_settings(parse_params(tree), "edrs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"compare": ["edsr", "bicubic", "edsr"]}, "compare lists edsr more than once"),
+        ({"seeds": [1, 2, 1]}, "seeds lists 1 more than once"),
+        ({"steps": {"methods": ["dmgasr"], "values": [4, 4]}}, "steps lists 4 more than once"),
+        ({"steps": {"methods": ["hsrdiff"], "values": [4]}}, "steps.methods lists hsrdiff, which compare does not"),
+        ({"seeds": [-1]}, "seeds.0: Input should be greater than or equal to 0, got -1"),
+        ({"steps": {"methods": ["dmgasr"], "values": [0]}}, "steps.values.0: Input should be greater than 0, got 0"),
+        ({"gae": {"standard": 3}}, "gae.standard: Input should be a valid dictionary, got 3"),
+    ],
+)
+def test_rows_can_be_told_apart(tree, changes, says):
+    assert says in refusal(tree | changes)
 
 
 DENOISE = {"task": "denoise", "scale": 1, "psf.kind": "none", "snr_db.lr": 20.0}

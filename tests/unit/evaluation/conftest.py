@@ -1,6 +1,7 @@
-"""Two small test scenes, and rows that stand for trained models."""
+"""Two small test scenes, methods that stand for trained ones, and their scores."""
 
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,10 +10,62 @@ from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.pairs import make_pairs
-from hsipipe.evaluation.rows import CeilingRow, Row, baseline_row
+from hsipipe.evaluation.comparison import RowScores, compare_scores
+from hsipipe.evaluation.score_method import score_method
+from hsipipe.methods.base import Trainable
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.protocols import make_protocol
 
 SCALE, BANDS = 4, 13
+
+
+@dataclass(frozen=True)
+class Net(Bicubic, Trainable):
+    """A sharper interpolation with an offset, in the place of a trained network."""
+
+    WHOLE_SCENE: ClassVar[bool] = False
+    offset: float = 0.0
+    evaluations: int = 1
+    bounds: bool = False
+    samples: int = 1
+
+    @property
+    def nfe(self):
+        return self.evaluations
+
+    @property
+    def components(self):
+        return 3 if self.bounds else None
+
+    def ceilings(self):
+        return {"ae-ceiling": lambda lr, msi, hr: hr} if self.bounds else {}
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        up = super().predict(lr, msi=msi, origin=origin)
+        low = np.stack([downsample(image, self.scale) for image in up])
+        return up + super().predict((lr - low).astype(np.float32)) + np.float32(self.offset)
+
+    def with_samples(self, samples):
+        return Net(self.scale, self.offset, self.evaluations, self.bounds, samples)
+
+    def predict_with_spread(self, lr, *, msi=None, origin=(0, 0)):
+        """The spread is how rough the prediction is."""
+        sr = self.predict(lr, msi=msi)
+        return sr, np.abs(sr - upsample(lr, self.scale)) + np.float32(1e-4)
+
+    def loss(self, network, batch, draws):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pair(Net):
+    """The same of a pair, without a use for the HR-MSI."""
+
+    FUSES: ClassVar[bool] = True
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        assert msi.shape[2:] == tuple(self.scale * size for size in lr.shape[2:])
+        return super().predict(lr)
 
 
 @pytest.fixture(scope="session")
@@ -45,35 +98,62 @@ def pair(pairs, names):
     return pairs.read("test", names[0])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def protocol(pairs, frame):
     index = pairs.index()
     return make_protocol("default", plan=index["splits"], srf=index["srf"], **frame)
 
 
+@pytest.fixture(scope="session")
+def sampling(make_params):
+    return make_params("sampling")
+
+
+@pytest.fixture(scope="session")
+def net():
+    """A method that counts as trained: ``net(offset=0.01)``; with ``fuses=True`` one of a pair."""
+
+    def net(*, fuses=False, **values):
+        return (Pair if fuses else Net)(SCALE, **values)
+
+    return net
+
+
+@pytest.fixture(scope="session")
+def methods(net):
+    """Rows by their name."""
+    return {
+        "bicubic": Bicubic(SCALE),
+        "pca-residual": net(offset=-0.01),
+        "dmgasr": net(evaluations=4, bounds=True),
+        "dmgasr-regression": net(offset=0.01, bounds=True),
+    }
+
+
+@pytest.fixture(scope="session")
+def scored(pairs, protocol, sampling, tmp_path_factory):
+    """Scores a method: the folder, and the tree of its scores.json."""
+
+    def scored(method, row="dmgasr", *, of=pairs, frame=protocol):
+        folder = tmp_path_factory.mktemp("scores")
+        return folder, score_method(method, of, folder, row=row, sha256="0" * 64, protocol=frame, sampling=sampling)
+
+    return scored
+
+
+@pytest.fixture(scope="session")
+def all_scores(methods, scored):
+    """The scores of all rows, made once."""
+    return {name: scored(method, name) for name, method in methods.items()}
+
+
 @pytest.fixture
-def rows():
-    def sharper(seen):
-        up = upsample(seen.lr, SCALE)
-        return up + upsample(seen.lr - downsample(up, SCALE), SCALE)
-
-    return [
-        baseline_row(SCALE),
-        CeilingRow("pca-3-ceiling", lambda pair: pair.hr + np.float32(1e-3)),
-        CeilingRow("ae-ceiling", lambda pair: pair.hr),
-        Row("regression", "control", lambda seen: sharper(seen) + 0.01, 1),
-        Row("pca-residual", "control", lambda seen: sharper(seen) - 0.01, 1),
-        Row("dmgasr", "model", sharper, 4),
-    ]
+def folders(all_scores):
+    """Folder of the scores of each row."""
+    return {name: folder for name, (folder, _) in all_scores.items()}
 
 
 @pytest.fixture
-def sampled_rows(rows):
-    """The same rows, with a model whose prediction is the mean of four samples that spread by how rough they are."""
-    *others, model = rows
-
-    def spread(seen):
-        sr = model.predict(seen)
-        return sr, np.abs(sr - upsample(seen.lr, SCALE)) + np.float32(1e-4)
-
-    return [*others, replace(model, samples=4, spread=spread)]
+def metrics(all_scores):
+    """The tree of metrics.json of all rows."""
+    return compare_scores([RowScores(name, [tree]) for name, (_, tree) in all_scores.items()])

@@ -1,5 +1,4 @@
 import math
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,11 +13,9 @@ from hsipipe.evaluation.calibration import (
     sentence,
     summary,
 )
-from hsipipe.evaluation.evaluate import evaluate
+from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.evidence import SceneEvidence
-from hsipipe.evaluation.rows import apply, apply_with_spread, model_row
 from hsipipe.evaluation.spread_figures import calibration, spread_maps
-from hsipipe.methods.bicubic import Bicubic
 from hsipipe.protocols import Protocol
 
 SHAPE = (5, 60, 70)
@@ -99,60 +96,37 @@ def test_the_ratio_in_words(ratio, says):
     assert says in sentence({"spread_ratio": ratio})
 
 
-def test_numbers_of_rows_with_samples_are_recorded(pairs, sampled_rows, protocol, names, tmp_path):
-    metrics = evaluate(pairs, sampled_rows, tmp_path, protocol=protocol)
-    assert list(metrics["uncertainty"]) == ["dmgasr"]
-    scenes = [SceneEvidence.load(tmp_path / f"{name}.npz") for name in names]
-    assert all(scene.spread_rows.tolist() == [len(sampled_rows) - 3] for scene in scenes)
+def test_the_uncertainty_of_a_method_with_samples_is_recorded(scored, net, names):
+    folder, tree = scored(net(samples=4))
+    scenes = [SceneEvidence.load(folder / f"{name}.npz") for name in names]
+    assert all(scene.spread_rows.tolist() == [0] for scene in scenes)
     assert scenes[0].spread.shape == (1, 48, 48)
     pooled = sum(scene.calibration[0] for scene in scenes)
-    assert metrics["uncertainty"]["dmgasr"] == summary(pooled, samples=4)
+    assert tree["uncertainty"] == summary(pooled, samples=4)
     assert pooled[0].sum() == 2 * 13 * 48 * 48
 
 
-@dataclass(frozen=True)
-class Sampler(Bicubic):
-    """Bicubic interpolation whose samples differ by a tenth."""
-
-    samples: int = 1
-
-    def with_samples(self, samples):
-        return replace(self, samples=samples)
-
-    def predict_with_spread(self, lr, *, origin=(0, 0)):
-        sr = self.predict(lr)
-        return sr, np.full_like(sr, 0.1)
+def test_the_uncertainty_is_taken_into_the_table(scored, net, all_scores):
+    rows = [RowScores("bicubic", [all_scores["bicubic"][1]]), RowScores("dmgasr", [scored(net(samples=4))[1]])]
+    assert list(compare_scores(rows)["uncertainty"]) == ["dmgasr"]
 
 
-def test_a_model_of_several_samples_is_a_row_with_a_spread(pair):
-    row = model_row(Sampler(4, samples=3), "model", tile=8, overlap=2)
-    prediction, std = apply_with_spread(row, pair)
-    assert row.samples == 3
-    np.testing.assert_allclose(std, 0.1, rtol=1e-5)
-    np.testing.assert_array_equal(prediction, apply(row, pair))
-
-
-@pytest.mark.parametrize("model", [Bicubic(4), Sampler(4)])
-def test_a_model_of_one_sample_is_a_row_without(pair, model):
-    row = model_row(model, "model", tile=8, overlap=2)
-    assert (row.samples, row.spread) == (1, None)
-    assert apply_with_spread(row, pair)[1] is None
-
-
-def test_rows_without_samples_leave_no_trace(pairs, rows, protocol, names, tmp_path):
-    assert "uncertainty" not in evaluate(pairs, rows, tmp_path, protocol=protocol)
-    scene = SceneEvidence.load(tmp_path / f"{names[0]}.npz")
+def test_a_method_of_one_sample_leaves_no_trace(all_scores, names):
+    folder, tree = all_scores["dmgasr"]
+    assert "uncertainty" not in tree
+    scene = SceneEvidence.load(folder / f"{names[0]}.npz")
     assert scene.spread.shape == (0, 48, 48)
     assert scene.calibration.shape == (0, *SUMS_SHAPE)
 
 
-def test_a_spread_does_not_change_the_numbers(pairs, rows, sampled_rows, protocol, tmp_path):
-    def numbers(rows, folder):
-        (tmp_path / folder).mkdir()
-        models = evaluate(pairs, rows, tmp_path / folder, protocol=protocol)["models"]
-        return {name: {**row, "seconds_per_image": 0} for name, row in models.items()}
+def test_a_spread_does_not_change_the_numbers(scored, net):
+    def numbers(method):
+        scenes = scored(method)[1]["scenes"]
+        return {name: {**rows["dmgasr"], "seconds_per_image": 0} for name, rows in scenes.items()}
 
-    assert numbers(rows, "a") == numbers(sampled_rows, "b")
+    plain, sampled = numbers(net()), numbers(net(samples=4))
+    for name, values in plain.items():
+        assert sampled[name] == pytest.approx(values, rel=1e-5)
 
 
 def test_uncertainty_is_no_part_of_the_protocol(protocol: Protocol):
@@ -175,10 +149,11 @@ def test_values_without_spread_beside_others_are_drawn_without_a_warning(sigma):
     calibration(sums, {"a": sums}).canvas.draw()
 
 
-def test_a_spread_of_nothing_is_drawn_without_a_warning(tmp_path, pairs, sampled_rows, protocol, names):
-    *others, model = sampled_rows
-    silent = replace(model, spread=lambda seen: (model.predict(seen), np.zeros((13, 48, 48), np.float32)))
-    evaluate(pairs, [*others, silent], tmp_path, protocol=protocol)
-    scene = SceneEvidence.load(tmp_path / f"{names[0]}.npz")
+def test_a_spread_of_nothing_is_drawn_without_a_warning(scored, net, names, monkeypatch):
+    monkeypatch.setattr(
+        type(net()), "predict_with_spread", lambda self, lr, **_: (self.predict(lr), np.zeros_like(self.predict(lr)))
+    )
+    folder, _ = scored(net(samples=4))
+    scene = SceneEvidence.load(folder / f"{names[0]}.npz")
     for figure in (spread_maps(scene, 0), calibration(scene.calibration[0], {"a": scene.calibration[0]})):
         figure.canvas.draw()

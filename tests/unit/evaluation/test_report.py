@@ -1,31 +1,25 @@
 import re
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
-from hsipipe.artifacts import DegradedPairs, Evaluation, Pair, RawScenes
+from hsipipe.artifacts import DegradedPairs, Pair, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.bicubic import downsample
 from hsipipe.degradation.pairs import make_pairs
-from hsipipe.errors import DataError, FileFormatError, MissingInputError
+from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
-from hsipipe.evaluation.evaluate import evaluate
+from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.evidence import SceneEvidence
-from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, save, spectra, training_curves
-from hsipipe.evaluation.report import choose_scenes, write_report
-from hsipipe.evaluation.rows import Row, apply, baseline_row
+from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, method_dots, save, spectra, training_curves
+from hsipipe.evaluation.report import choose_rows, choose_scenes, write_report
+from hsipipe.methods.base import Trainable
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.protocols import make_protocol
 from hsipipe.protocols.metrics import METRIC
-
-
-@pytest.fixture
-def evaluation(pairs, rows, protocol, tmp_path):
-    folder = tmp_path / "evaluation"
-    folder.mkdir()
-    return Evaluation(folder), evaluate(pairs, rows, folder, protocol=protocol)
 
 
 @pytest.fixture
@@ -41,16 +35,15 @@ def one_scene(monkeypatch):
     monkeypatch.setattr("hsipipe.evaluation.report.choose_scenes", lambda metrics, names: names[:1])
 
 
-def test_the_page_holds_everything_and_needs_nothing(evaluation, out, tmp_path, names):
-    curve = tmp_path / "train_gae.csv"
+def test_the_page_holds_everything_and_needs_nothing(folders, metrics, out, tmp_path, names):
+    curve = tmp_path / "dmgasr.csv"
     curve.write_text("step,loss,val_mpsnr_db\n1,0.5,\n2,0.25,30.5\n")
-    summary = write_report(*evaluation, out, curves=[curve])
+    summary = write_report(folders, metrics, out, curves={"autoencoder standard": curve})
     page = (out / "index.html").read_text()
-    metrics = evaluation[1]
     figures = sorted(path.name for path in (out / "figures").iterdir())
-    assert "train gae" in page
+    assert "autoencoder standard" in page
     assert figures == sorted(
-        ["gain.png", "band-psnr.png", "curve-train_gae.png"]
+        ["gain.png", "band-psnr.png", "methods.png", "curve-autoencoder standard.png"]
         + [f"{scene}-{kind}.png" for scene in names for kind in ("images", "errors", "spectra")]
     )
     assert summary["figures"] == len(figures) == page.count('src="data:image/png;base64,')
@@ -61,34 +54,34 @@ def test_the_page_holds_everything_and_needs_nothing(evaluation, out, tmp_path, 
     for text in (
         metrics["protocol"]["hash"],
         "ae-ceiling",
-        "Data set synthetic at scale 4",
+        "synthetic",
         "split.guard",
         metrics["test_set"][0]["sha256"],
     ):
         assert text in page
     assert f"{metrics['models']['dmgasr']['mpsnr_db']:.2f}" in page
-    assert f"{metrics['scenes'][names[1]]['regression']['rmse']:.4f}" in page
+    assert f"{metrics['scenes'][names[1]]['dmgasr-regression']['rmse']:.4f}" in page
 
 
-def test_figures_are_pictures_of_a_sensible_size(evaluation, out, one_scene):
-    write_report(*evaluation, out)
+def test_figures_are_pictures_of_a_sensible_size(folders, metrics, out, one_scene):
+    write_report(folders, metrics, out)
     for path in (out / "figures").iterdir():
         with Image.open(path) as picture:
             assert 400 < picture.width <= 1300
             assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_the_same_numbers_give_the_same_page(evaluation, out, tmp_path, one_scene):
-    write_report(*evaluation, out)
+def test_the_same_numbers_give_the_same_page(folders, metrics, out, tmp_path, one_scene):
+    write_report(folders, metrics, out)
     (tmp_path / "again").mkdir()
-    write_report(*evaluation, tmp_path / "again")
+    write_report(folders, metrics, tmp_path / "again")
     assert (tmp_path / "again" / "index.html").read_bytes() == (out / "index.html").read_bytes()
 
 
-def test_the_spread_of_samples_stands_beside_the_error(pairs, sampled_rows, protocol, tmp_path, out, names):
-    (tmp_path / "evaluation").mkdir()
-    metrics = evaluate(pairs, sampled_rows, tmp_path / "evaluation", protocol=protocol)
-    summary = write_report(Evaluation(tmp_path / "evaluation"), metrics, out)
+def test_the_spread_of_samples_stands_with_the_error(all_scores, scored, net, out, names):
+    rows = {"bicubic": all_scores["bicubic"], "dmgasr": scored(net(samples=4))}
+    metrics = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
+    summary = write_report({name: folder for name, (folder, _) in rows.items()}, metrics, out)
     page = (out / "index.html").read_text()
     figures = {path.name for path in (out / "figures").iterdir()}
     assert {"calibration-dmgasr.png", *(f"{name}-spread-dmgasr.png" for name in names)} <= figures
@@ -97,29 +90,30 @@ def test_the_spread_of_samples_stands_beside_the_error(pairs, sampled_rows, prot
         assert text in page
 
 
-def test_without_samples_the_report_says_nothing_of_uncertainty(evaluation, out):
-    write_report(*evaluation, out)
+def test_without_samples_the_report_says_nothing_of_uncertainty(folders, metrics, out):
+    write_report(folders, metrics, out)
     assert "Uncertainty" not in (out / "index.html").read_text()
 
 
-def test_a_metric_of_fusion_is_defined_where_it_occurs(pairs, rows, protocol, tmp_path, out, one_scene, evaluation):
+def test_a_metric_of_fusion_is_defined_where_it_occurs(
+    all_scores, folders, metrics, scored, net, out, one_scene, tmp_path
+):
     definition = METRIC["msi_consistency_psnr_db"].definition
-    write_report(*evaluation, out)
+    write_report(folders, metrics, out)
     without = (out / "index.html").read_text()
-    folders = [tmp_path / name for name in ("fused", "fused-report")]
-    for folder in folders:
-        folder.mkdir()
-    metrics = evaluate(pairs, rows, folders[0], protocol=protocol, response=pairs.response(), of_pair=True)
-    write_report(Evaluation(folders[0]), metrics, folders[1])
-    page = (folders[1] / "index.html").read_text()
+    rows = {"bicubic": all_scores["bicubic"], "fused": scored(net(fuses=True), "fused")}
+    both = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
+    (again := tmp_path / "again").mkdir()
+    write_report({name: folder for name, (folder, _) in rows.items()}, both, again)
+    page = (again / "index.html").read_text()
     assert (definition in without, definition in page) == (False, True)
-    assert f"{metrics['models']['dmgasr']['msi_consistency_psnr_db']:.2f}" in page
+    assert f"{both['models']['fused']['msi_consistency_psnr_db']:.2f}" in page
     assert all(METRIC[key].definition in page for key in ("d_lambda", "d_s", "qnr"))
 
 
-def test_error_maps_share_one_colour_scale(evaluation, names):
-    scene = SceneEvidence.load(evaluation[0].path / f"{names[0]}.npz")
-    figure = error_maps(scene, {"bicubic": 0, "regression": 1, "dmgasr": 2}, {})
+def test_error_maps_share_one_colour_scale(folders, names):
+    scene = SceneEvidence.together([SceneEvidence.load(folder / f"{names[0]}.npz") for folder in folders.values()])
+    figure = error_maps(scene, {"bicubic": 0, "pca-residual": 1, "dmgasr": 2}, {})
     limits = {axis.images[0].get_clim() for axis in figure.axes if axis.images}
     assert len([axis for axis in figure.axes if axis.images]) == 3
     assert len(limits) == 1
@@ -135,11 +129,10 @@ def test_bands_without_wavelengths_are_counted_from_one(wavelength_nm, label, fi
     assert axis.lines[0].get_xdata()[0] == first
 
 
-def test_names_are_escaped(evaluation, out, monkeypatch):
+def test_names_are_escaped(folders, metrics, out, monkeypatch):
     monkeypatch.setattr("hsipipe.evaluation.figures.save", lambda figure, path: path.write_bytes(b""))
-    folder, metrics = evaluation
-    metrics["protocol"]["name"] = "<script>"
-    write_report(folder, metrics, out)
+    metrics["protocol"] = metrics["protocol"] | {"name": "<script>"}
+    write_report(folders, metrics, out)
     assert "<script>" not in (out / "index.html").read_text()
 
 
@@ -150,7 +143,7 @@ def test_many_scenes_are_sampled_from_the_smallest_gain_to_the_largest():
     names = [f"s{number:02}" for number in range(30)]
     gains = dict(zip(names, np.random.default_rng(0).permutation(30), strict=True))
     metrics = {
-        "models": {"bicubic": {"kind": "baseline"}, "dmgasr": {"kind": "model"}},
+        "models": {"bicubic": {"kind": "method", "mpsnr_db": 30.0}, "dmgasr": {"kind": "method", "mpsnr_db": 31.0}},
         "scenes": {name: scene(float(gain)) for name, gain in gains.items()},
     }
     chosen = choose_scenes(metrics, names)
@@ -158,33 +151,40 @@ def test_many_scenes_are_sampled_from_the_smallest_gain_to_the_largest():
     assert choose_scenes(metrics, names[:3]) == names[:3]
 
 
-def test_many_scenes_are_said_to_be_a_choice(evaluation, out, monkeypatch, one_scene):
+def test_many_scenes_are_said_to_be_a_choice(folders, metrics, out, monkeypatch, one_scene):
     monkeypatch.setattr("hsipipe.evaluation.figures.save", lambda figure, path: path.write_bytes(b""))
-    write_report(*evaluation, out)
+    write_report(folders, metrics, out)
     assert "1 of 2 scenes, chosen in even steps" in (out / "index.html").read_text()
 
 
-def test_numbers_of_another_evaluation_are_refused(evaluation, out, names):
-    folder, metrics = evaluation
-    metrics["scenes"]["another"] = metrics["scenes"].pop(names[0])
-    with pytest.raises(DataError, match="different evaluations; run the stage evaluate"):
-        write_report(folder, metrics, out)
-
-
-def test_numbers_of_another_protocol_are_refused(evaluation, out, protocol):
-    folder, metrics = evaluation
-    metrics["protocol"] = replace(protocol, scale=2).as_json()
-    with pytest.raises(DataError, match=r"different protocols .*scale: 4 against 2"):
-        write_report(folder, metrics, out)
-
-
-def test_a_missing_or_damaged_evaluation_says_what_to_run(evaluation, out, names, tmp_path):
-    folder, metrics = evaluation
+def test_missing_or_damaged_scores_name_what_to_run(folders, metrics, out, names, tmp_path):
     with pytest.raises(MissingInputError, match="run the stage evaluate"):
-        write_report(Evaluation(tmp_path), metrics, out)
-    (folder.path / f"{names[0]}.npz").write_bytes(b"PK nonsense")
+        write_report(folders | {"dmgasr": tmp_path}, metrics, out)
+    (tmp_path / f"{names[0]}.npz").write_bytes(b"PK nonsense")
+    (tmp_path / "again").mkdir()
     with pytest.raises(FileFormatError, match="no scene evidence"):
-        write_report(folder, metrics, out)
+        write_report(folders | {"dmgasr": tmp_path}, metrics, tmp_path / "again")
+
+
+def test_of_many_rows_the_first_and_the_best_are_pictured():
+    rows = {f"m{number}": {"kind": "method", "mpsnr_db": value} for number, value in enumerate([30, 35, None, 33, 34])}
+    tree = {"models": {**rows, "ae-ceiling": {"kind": "ceiling", "mpsnr_db": 99}}}
+    assert choose_rows(tree, 3) == ["m0", "m1", "m4"]
+    assert choose_rows(tree) == list(rows)
+
+
+def test_every_method_is_a_dot_with_whiskers_over_seeds(metrics):
+    metrics["spread"] = {"dmgasr": {"mpsnr_db": 0.2, "sam_deg": None}}
+    metrics["models"]["pca-residual"]["mpsnr_db"] = None
+    left, right = method_dots(metrics).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        "bicubic",
+        "pca-residual",
+        "dmgasr",
+        "dmgasr-regression",
+    ]
+    assert (len(left.containers), len(right.containers)) == (3, 4)
+    assert [container.has_xerr for container in left.containers] == [False, True, False]
 
 
 @pytest.mark.parametrize("text", ["", "step\n1\n", "step,loss\n1,\n", "step,loss\n"])
@@ -202,11 +202,11 @@ def test_curves_that_are_no_numbers_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(160, 16), (16, 160), (8, 8)])
-def test_odd_extents_make_figures_without_a_warning(size, pair, rows, tmp_path):
+def test_odd_extents_make_figures_without_a_warning(size, pair, methods, tmp_path):
     hr = np.resize(pair.hr, (13, *size))
     odd = Pair("odd", hr, downsample(hr, 4), hr[:3], np.full(13, np.nan))
-    scene = SceneEvidence.of(odd, [apply(row, odd) for row in rows if row.kind != "ceiling"])
-    shown = {"bicubic": 0, "regression": 1, "dmgasr": 2}
+    scene = SceneEvidence.of(odd, [method.predict(odd.lr[None])[0] for method in methods.values()])
+    shown = {"bicubic": 0, "pca-residual": 1, "dmgasr": 2}
     kinds = ("bright", "median", "dark", "textured")
     for name, figure in {
         "images": image_strip(scene, shown, {}),
@@ -218,33 +218,43 @@ def test_odd_extents_make_figures_without_a_warning(size, pair, rows, tmp_path):
             assert max(picture.size) <= 1600
 
 
-def test_a_row_without_finite_gain_does_not_stop_the_report(evaluation, out, names, one_scene):
-    folder, metrics = evaluation
+def test_a_row_without_finite_gain_does_not_stop_the_report(folders, metrics, out, names, one_scene):
     metrics["scenes"][names[0]]["dmgasr"]["mpsnr_db"] = None
     metrics["models"]["dmgasr"]["mpsnr_db"] = None
-    write_report(folder, metrics, out)
+    write_report(folders, metrics, out)
     assert "cannot be compared" in (out / "index.html").read_text()
 
 
-def test_a_report_on_denoising_calls_the_baseline_the_input(frame, make_params, tmp_path, out, one_scene):
+@dataclass(frozen=True)
+class Smooth(Bicubic, Trainable):
+    """A mean over three bands."""
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        return uniform_filter(lr, (0, 3, 1, 1))
+
+    def loss(self, network, batch, draws):
+        raise NotImplementedError
+
+
+def test_a_report_on_denoising(frame, make_params, scored, tmp_path, out, one_scene):
     noisy = {"task": "denoise", "scale": 1, "psf": {"kind": "none"}, "snr_db": {"lr": 5.0}}
     groups = frame | {"degradation": make_params("degradation", **noisy)}
-    raw, pairs, folder = RawScenes(tmp_path / "raw"), DegradedPairs(tmp_path / "pairs"), tmp_path / "evaluation"
-    for path in (raw.path, pairs.path, folder):
+    raw, pairs = RawScenes(tmp_path / "raw"), DegradedPairs(tmp_path / "pairs")
+    for path in (raw.path, pairs.path):
         path.mkdir()
     prepare_scenes(groups["dataset"], raw.path)
     make_pairs(raw, pairs.path, split=groups["split"], degradation=groups["degradation"])
     index = pairs.index()
     protocol = make_protocol("default", plan=index["splits"], srf=index["srf"], **groups)
-    model = Row("dmgasr", "model", lambda seen: uniform_filter(seen.lr, (3, 1, 1)), 4)
-    metrics = evaluate(pairs, [baseline_row(1), model], folder, protocol=protocol)
-    assert set(metrics["models"]) == {"input", "dmgasr"}
+    methods = {"bicubic": Bicubic(1), "dmgasr": Smooth(1)}
+    rows = {name: scored(method, name, of=pairs, frame=protocol) for name, method in methods.items()}
+    metrics = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
     assert metrics["gain_db"]["dmgasr"] > 1
     assert {row["consistency_psnr_db"] for row in metrics["models"].values()} == {None}
-    assert "above the input" in metrics["verdicts"][0]
-    write_report(Evaluation(folder), metrics, out)
+    assert "above bicubic" in metrics["verdicts"][0]
+    write_report({name: folder for name, (folder, _) in rows.items()}, metrics, out)
     page = (out / "index.html").read_text()
-    assert "<h1>Hyperspectral denoising: what was reached</h1>" in page
-    assert "MPSNR gain over input" in page
+    assert "<title>Denoising report" in page
+    assert "MPSNR gain over bicubic" in page
+    assert "at scale 1 the input itself" in page
     assert "not defined: noise alone degrades the input" in page
-    assert "bicubic" not in page

@@ -25,10 +25,10 @@ def row(kind, mpsnr, **change):
 
 METRICS = {
     "models": {
-        "bicubic": row("baseline", 32.0, sam_deg=4.0),
+        "bicubic": row("method", 32.0, sam_deg=4.0),
         "pca-15-ceiling": row("ceiling", 50.0, sam_deg=1.0),
-        "pca-residual": row("control", 33.0),
-        "dmgasr": row("model", 34.5, sam_deg=5.0, ergas=None),
+        "pca-residual": row("method", 33.0),
+        "dmgasr": row("method", 34.5, sam_deg=5.0, ergas=None),
     },
     "scenes": {},
     "protocol": {"name": "default", "hash": "0123456789abcdef"},
@@ -86,6 +86,14 @@ def test_ceilings_stand_last_and_cannot_be_the_best():
     best = best_rows(METRICS["models"])
     assert best["mpsnr_db"] == "dmgasr"
     assert best["sam_deg"] == "bicubic"
+
+
+def test_deviations_over_seeds_stand_behind_the_mean():
+    spread = {"dmgasr": {"mpsnr_db": 0.083, "seconds_per_image": 1.0}}
+    shown = text(width=120, metrics={**METRICS, "spread": spread})
+    line = next(line for line in shown.splitlines() if "dmgasr" in line)
+    assert "34.50±0.08" in line
+    assert line.count("±") == 1
 
 
 def test_what_is_not_finite_is_marked():
