@@ -70,21 +70,15 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
         DataError: Two rows follow different protocols, or were scored on different scenes.
     """
     frame = rows[0].first
-    for row in rows:
-        for run in row.runs:
-            require_same(run["protocol"], frame["protocol"])
-            if run["test_set"] != frame["test_set"]:
-                raise DataError(f"{row.name} and {rows[0].name} were scored on different scenes; evaluate both again.")
+    _require_one_frame(rows)
     scenes: dict[str, dict[str, Values]] = {scene: {} for scene in frame["scenes"]}
     kinds: dict[str, str] = {}
     spread: dict[str, Values] = {}
     for row in rows:
         for name, kind in row.first["kinds"].items():
             key = row.name if kind == "method" else name
-            if kind == "ceiling" and key in kinds:
-                if _same_ceiling(row.first, name, scenes):  # of the same autoencoder
-                    continue
-                key = f"{name} ({row.name})"
+            if key in kinds:  # two rows of one autoencoder have the same ceilings
+                continue
             kinds[key] = kind
             for scene, values in scenes.items():
                 values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
@@ -112,6 +106,15 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     tree |= {"uncertainty": uncertainty} if uncertainty else {}
     tree["verdicts"] = [verdict.text for verdict in judge(tree)]
     return tree
+
+
+def _require_one_frame(rows: Sequence[RowScores]) -> None:
+    frame = rows[0].first
+    for row in rows:
+        for run in row.runs:
+            require_same(run["protocol"], frame["protocol"])
+            if run["test_set"] != frame["test_set"]:
+                raise DataError(f"{row.name} and {rows[0].name} were scored on different scenes; evaluate both again.")
 
 
 def as_markdown(metrics: Mapping[str, Any]) -> str:

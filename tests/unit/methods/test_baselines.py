@@ -3,9 +3,9 @@ import pytest
 
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.errors import DataError, ModelInputError
-from hsipipe.methods.super_resolver import SuperResolver, check_input
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.pca_ceiling import PcaCeiling
+from hsipipe.methods.super_resolver import SuperResolver, check_input
 
 
 def cube(rank=3, bands=8, size=16, seed=0):

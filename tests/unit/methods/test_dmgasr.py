@@ -8,12 +8,12 @@ import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError, ParamsError
-from hsipipe.methods.super_resolver import SensorResolver, SpreadResolver, SuperResolver
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.methods.dmgasr.windows import plan_windows
 from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.super_resolver import SensorResolver, SpreadResolver, SuperResolver
 from hsipipe.storage.manifest import MANIFEST, write_manifest
 
 BANDS, SCALE = 12, 4

@@ -8,12 +8,12 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
 from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
-from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.cnmf import Cnmf
 from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.hysure import HySure
 from hsipipe.methods.sfim import Sfim
+from hsipipe.methods.super_resolver import SuperResolver
 
 CAVE = Path(__file__).resolve().parents[4].parent / "shared" / "data" / "cave"
 ALL = [Sfim, Gsa, Cnmf, HySure]

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from hsipipe.training.fusion_recipes import RECIPES
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
 from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db, psnr_db
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.methods.super_resolver import SceneResolver, SpreadResolver, SuperResolver
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.setup import Pairing
+from hsipipe.methods.super_resolver import SceneResolver, SpreadResolver, SuperResolver
 from hsipipe.storage.manifest import write_manifest
-from hsipipe.training.fusion_recipes import RECIPES
 
 SCALE, BANDS, PSF = 4, 7, Psf("gaussian", sigma=1.7)
 NAMES = ("fusion-fast", "ddpmfus", "hsrdiff", "residual-fusion")

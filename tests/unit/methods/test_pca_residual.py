@@ -9,8 +9,8 @@ from hsipipe.artifacts import ControlCheckpoint
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import IntegrityError, ModelInputError
-from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.storage.manifest import write_manifest
 
 BANDS, SCALE = 12, 4

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Pinned
 from hsipipe.serving.server import bind, make_server

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from hsipipe.params import GaeLossParams
 from hsipipe.methods.losses import cube_loss, gradient_difference, spectral_angle
+from hsipipe.params import GaeLossParams
 
 
 def test_spectral_angle_is_the_arccos_over_pi():

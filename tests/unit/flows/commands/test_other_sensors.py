@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hsipipe.training.diffusion import train_diffusion
+from hsipipe.training.gae import train_gae
 
 import hsipipe
 from flows.commands.predict_file import predict_file
@@ -17,8 +19,6 @@ from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.params import Params, load_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
-from hsipipe.training.diffusion import train_diffusion
-from hsipipe.training.gae import train_gae
 from hsipipe.training.latents import encode_latents
 
 CENTRES = np.linspace(400.0, 1000.0, 21)

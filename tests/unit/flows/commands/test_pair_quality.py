@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
+from hsipipe.training.fusion_recipes import RECIPES
 from typer.testing import CliRunner
 
 import flows.commands.predict_file
@@ -20,12 +21,11 @@ from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.inference.pair import MsiFile, check_positions, pair_notes
-from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.fusion.setup import Pairing
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
-from hsipipe.training.fusion_recipes import RECIPES
 from tasks.running.exits import guarded
 
 SCALE, BANDS, MSI_BANDS = 2, 4, 2

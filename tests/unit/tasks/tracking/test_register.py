@@ -8,10 +8,10 @@ import pytest
 
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
-from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.method import Dmgasr, LatentNet
 from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
