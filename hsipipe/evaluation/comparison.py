@@ -76,8 +76,8 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     spread: dict[str, Values] = {}
     for row in rows:
         for name, kind in row.first["kinds"].items():
-            key = row.name if kind == "method" else name
-            if key in kinds:  # two rows of one autoencoder have the same ceilings
+            key = row.name if kind == "method" else _ceiling_key(row, name, scenes if name in kinds else {})
+            if key in kinds:
                 continue
             kinds[key] = kind
             for scene, values in scenes.items():
@@ -154,8 +154,11 @@ def _key(run: Mapping[str, Any], name: str, kind: str) -> str:
     return str(run["name"]) if kind == "method" else name
 
 
-def _same_ceiling(run: Mapping[str, Any], name: str, scenes: Mapping[str, Mapping[str, Values]]) -> bool:
-    return all(run["scenes"][scene][name]["mpsnr_db"] == rows[name]["mpsnr_db"] for scene, rows in scenes.items())
+def _ceiling_key(row: RowScores, name: str, known: Mapping[str, Mapping[str, Values]]) -> str:
+    """The ceiling's name; with the row's where `known` scenes hold another autoencoder's under it."""
+    scenes = row.first["scenes"]
+    same = all(scenes[scene][name]["mpsnr_db"] == values[name]["mpsnr_db"] for scene, values in known.items())
+    return name if same else f"{name} ({row.name})"
 
 
 def _of_scenes(run: Mapping[str, Any], name: str) -> list[Values]:
