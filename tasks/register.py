@@ -4,6 +4,7 @@ import json
 import shutil
 
 from hsipipe.artifacts import Comparison, DegradedPairs, RegisteredModel, TrainedMethod
+from hsipipe.errors import ParamsError
 from tasks.running.project import METRICS
 from tasks.stage import StageRun, stage
 
@@ -19,7 +20,10 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
 
     params = run.params
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
-    validated = {name: metrics["validation"][name] for name in candidates(params)}
+    # Not by their settings: those of every method would make this stage stale.
+    validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
+    if not validated:
+        raise ParamsError("Got no trained method in compare, expected one to register; add one, such as pca-residual.")
     best = max(validated, key=lambda name: validated[name])
     method = load_model(TrainedMethod.in_project(run.root, best).path).prepared(Row(best).sampling(params.sampling))
     with publish(folder := run.work / "superresolver") as fresh:

@@ -70,3 +70,27 @@ def fresh_store(tmp_path_factory):
     root = tmp_path_factory.mktemp("store")
     connect(root)
     return root / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """A function that makes a small pca-residual of eight bands and scale 4; another seed is another content."""
+    import torch
+
+    from hsipipe.methods.base import Frame
+    from hsipipe.methods.catalogue import method_settings
+    from hsipipe.methods.pca_residual import PcaResidual
+    from hsipipe.params import load_params
+
+    settings = method_settings(load_params(ROOT / "params.yaml"), "pca-residual")
+    settings = settings.model_copy(update={"components": 5, "width": 8, "blocks": 1})
+
+    def make(seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = PcaResidual(Frame(8, 4), settings)
+            model.set_components(torch.rand(100, 8), 0.1 * torch.randn(100, 8))
+            torch.nn.init.normal_(model.tail.weight, std=0.1)
+        return model.eval().requires_grad_(False)
+
+    return make

@@ -1,7 +1,7 @@
 """The methods by name, their settings, and loading one from its folder; ``catalogue.yaml`` has a line for each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -110,14 +110,18 @@ def gae_settings(params: Params, name: str) -> GaeParams:
     return parse_group(GaeParams, tree, source="params.yaml", prefix=f"gae.{name}.")
 
 
-def candidates(params: Params) -> list[str]:
+def candidates(params: Params, trained: Collection[str] | None = None) -> list[str]:
     """The methods that may be registered, in the order of ``registry.candidates``.
+
+    Args:
+        params: All of params.yaml; with `trained`, the groups compare and registry.
+        trained: Names of the methods that were trained; None: those whose settings name an optimizer.
 
     Raises:
         ParamsError: One is not in ``compare``, needs no training, or they are partly of one image and partly of a pair.
     """
     wanted = params.registry.candidates
-    trained = [name for name in params.compare if is_trained(params, name)]
+    trained = [name for name in params.compare if (is_trained(params, name) if trained is None else name in trained)]
     if wanted == "all":
         # A consumer has the HR-MSI, where methods are compared that need it.
         of_pair = [name for name in trained if entry(name).fuses]

@@ -14,6 +14,7 @@ from flows.schedule import server
 from tasks.running.dvc import set_params
 from tasks.running.locks import wait_for
 
+QUICK = ("steps=4", "batch=2", "warmup=1", "validate_every=2", "save_every=2")
 TINY = (
     "dataset.synthetic.scenes=5",
     "dataset.synthetic.size=32",
@@ -21,30 +22,19 @@ TINY = (
     "patches.size=16",
     "patches.stride=16",
     "patches.shard=8",
-    "gae.n_subs=4",
-    "gae.n_ovls=1",
-    "gae.latent_channels=2",
-    "gae.width=8",
-    "gae.global_width=8",
-    "gae.optimizer.steps=4",
-    "gae.optimizer.batch=2",
-    "gae.optimizer.warmup=1",
-    "gae.optimizer.validate_every=2",
-    "gae.optimizer.save_every=2",
-    "diffusion.unet.width=8",
-    "diffusion.optimizer.steps=4",
-    "diffusion.optimizer.batch=2",
-    "diffusion.optimizer.warmup=1",
-    "diffusion.optimizer.validate_every=2",
-    "diffusion.optimizer.save_every=2",
-    "diffusion.validation_steps=1",
-    "control.width=8",
-    "control.blocks=1",
-    "control.optimizer.steps=4",
-    "control.optimizer.batch=2",
-    "control.optimizer.warmup=1",
-    "control.optimizer.validate_every=2",
-    "control.optimizer.save_every=2",
+    "gae.standard.n_subs=4",
+    "gae.standard.n_ovls=1",
+    "gae.standard.latent_channels=2",
+    "gae.standard.width=8",
+    "gae.standard.global_width=8",
+    "methods.dmgasr.unet.width=8",
+    "methods.pca-residual.width=8",
+    "methods.pca-residual.blocks=1",
+    *(
+        f"{group}.optimizer.{item}"
+        for group in ("gae.standard", "methods.dmgasr", "methods.pca-residual")
+        for item in QUICK
+    ),
     "sampling.steps=2",
     "hardware.accelerator=cpu",
 )

@@ -16,12 +16,10 @@ from contextlib import closing, contextmanager
 import dask
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from flows.__main__ import app
 from hsipipe.errors import HsipipeError
-from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import register_model
@@ -38,14 +36,6 @@ pytestmark = [
 NAME, BANDS, DEADLINE_S = "hsipipe-synthetic-x4", 8, 120
 
 
-def build(seed):
-    torch.manual_seed(seed)
-    model = PcaResidual(BANDS, components=5, width=16, blocks=2, scale=4)
-    model.set_components(torch.rand(100, BANDS), 0.1 * torch.randn(100, BANDS))
-    torch.nn.init.normal_(model.tail.weight, std=0.1)
-    return model.eval().requires_grad_(False)
-
-
 @pytest.fixture
 def root(tmp_path, repository, fresh_store):
     for name in ("params.yaml", "dvc.yaml"):
@@ -54,9 +44,9 @@ def root(tmp_path, repository, fresh_store):
     return tmp_path
 
 
-def register(root, seed):
+def register(root, model, seed):
     """Register a model, and return its version."""
-    folder, model = root / str(seed) / "superresolver", build(seed)
+    folder = root / str(seed) / "superresolver"
     with publish(folder) as out:
         model.save(out)
     params = load_params(root / "params.yaml")
@@ -122,8 +112,8 @@ def client(server, models, cubes, answers, enough):
             answers.append(version if right else f"{status}: {body[:200]!r}")
 
 
-def test_an_alias_moves_under_load_and_no_request_fails(root, environment_here):
-    models = {register(root, seed): build(seed) for seed in (1, 2)}
+def test_an_alias_moves_under_load_and_no_request_fails(root, environment_here, small_model):
+    models = {register(root, small_model(seed), seed): small_model(seed) for seed in (1, 2)}
     assert sorted(models) == ["1", "2"]
     promote(root, "1")
     cubes = np.random.default_rng(0).random((3, BANDS, 16, 16), dtype=np.float32)

@@ -12,7 +12,6 @@ import pytest
 from server_fixtures import ROLE, mlflow_on, s3_on
 
 from hsipipe import load_model
-from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import load_registered, register_model
@@ -61,9 +60,9 @@ def shell(blocks, environment):
 
 
 @pytest.fixture
-def small_model(tmp_path):
+def saved_model(small_model, tmp_path):
     """A model that was never trained, in its folder."""
-    model = PcaResidual(8, components=5, width=8, blocks=1, scale=4).eval().requires_grad_(False)
+    model = small_model()
     with publish(tmp_path / "superresolver") as out:
         model.save(out)
     return model, tmp_path / "superresolver"
@@ -99,8 +98,8 @@ def with_postgres_of(postgres, env_file):
     return name, address.replace("127.0.0.1", "") + f"?host={postgres.folder}"
 
 
-def test_databases_are_made_saved_restored_and_upgraded(postgres, shell, root, small_model, prefect_home, monkeypatch):
-    model, folder = small_model
+def test_databases_are_made_saved_restored_and_upgraded(postgres, shell, root, saved_model, prefect_home, monkeypatch):
+    model, folder = saved_model
     superuser = {"PGHOST": str(postgres.folder), "PGUSER": ROLE, "PGPASSWORD": postgres.password}
     superuser["PATH"] = os.pathsep.join([str(postgres.binaries), os.path.dirname(sys.executable), os.environ["PATH"]])
     shell("databases", root, env=superuser, replace={"/etc/hsipipe": str(root)})
@@ -126,10 +125,10 @@ def prefect_home(tmp_path):
     return tmp_path / "prefect"
 
 
-def test_sqlite_is_saved_with_what_it_refers_to(shell, root, small_model, monkeypatch):
+def test_sqlite_is_saved_with_what_it_refers_to(shell, root, saved_model, monkeypatch):
     if shutil.which("sqlite3") is None:
         pytest.skip("sqlite3 is not installed")
-    model, folder = small_model
+    model, folder = saved_model
     register(root, folder)
     shell("sqlite", root)
     (root / "mlflow.db").unlink()
@@ -140,7 +139,7 @@ def test_sqlite_is_saved_with_what_it_refers_to(shell, root, small_model, monkey
 
 
 def test_data_and_models_go_through_storage_that_speaks_s3(
-    shell, own_project, root, small_model, tmp_path, monkeypatch
+    shell, own_project, root, saved_model, tmp_path, monkeypatch
 ):
     with s3_on(tmp_path, "hsipipe-dvc", "hsipipe-mlflow", keys=KEYS) as address:
         identity = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -154,7 +153,7 @@ def test_data_and_models_go_through_storage_that_speaks_s3(
         shell("pull", own_project, env=env)
         assert (own_project / "models/superresolver/model.safetensors").read_bytes() == before
 
-        model, folder = small_model
+        model, folder = saved_model
         store, env = f"sqlite:///{tmp_path / 'mlflow.db'}", {**KEYS, "MLFLOW_S3_ENDPOINT_URL": address}
         with mlflow_on(store, "s3://hsipipe-mlflow", folder=tmp_path, env=env) as tracking:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)

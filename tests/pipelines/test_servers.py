@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from hsipipe.errors import MissingInputError
-from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
@@ -44,10 +43,10 @@ def make_root(folder, repository, monkeypatch):
 
 
 def test_a_run_is_recorded_and_a_model_registered_and_loaded_through_a_server(
-    root, mlflow_server, tmp_path, monkeypatch
+    root, mlflow_server, small_model, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    model = PcaResidual(8, components=5, width=8, blocks=1, scale=4).eval().requires_grad_(False)
+    model = small_model()
     with publish(tmp_path / "superresolver") as out:
         model.save(out)
     params = load_params(root / "params.yaml")

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-from hsipipe.artifacts import DegradedPairs, RawScenes
+from hsipipe.artifacts import DegradedPairs, LatentStore, RawScenes, Scores, TrainedMethod
 from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError, TrainingPausedError
 from hsipipe.storage.manifest import verify
+from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
 from tasks.running.locks import hold
 from tasks.running.project import locks
-from tasks.stage import StageRun, stage
+from tasks.stage import Input, StageRun, stage
 from tasks.tracking.store import connect
 
 
@@ -22,14 +23,31 @@ def make(run: StageRun) -> RawScenes:
     return run.finish(RawScenes, {"scenes": 1, "kind": "text"})
 
 
-@stage(reads=("degradation",), trains=True)
-def use(run: StageRun, scenes: RawScenes) -> DegradedPairs:
+@stage(reads=("degradation",), each="method", trains=True)
+def use(run: StageRun, scenes: RawScenes, latents: LatentStore | None) -> TrainedMethod:
     text = (scenes.path / "scene.txt").read_text(encoding="utf-8")
-    (run.out / "pair.txt").write_text(text * run.params.degradation.scale, encoding="utf-8")
+    (run.out / "weights.txt").write_text(text * run.params.degradation.scale, encoding="utf-8")
+    (run.out / "latents.txt").write_text(latents.path.name if latents else "none", encoding="utf-8")
     for step in (10, 20):
         run.log(step, {"loss": 1 / step, "val_psnr_db": float(step)})
     run.publish_text("reports/extra.json", "{}\n")
-    return run.finish(DegradedPairs, {"pairs": 1})
+    return run.finish(TrainedMethod, {"pairs": 1})
+
+
+@stage(reads=(), each="method")
+def score(run: StageRun, method: TrainedMethod) -> Scores:
+    (run.out / "of.txt").write_text(method.path.name, encoding="utf-8")
+    return run.finish(Scores, {})
+
+
+@stage(reads=("compare",))
+def gather(run: StageRun, scores: list[Scores]) -> DegradedPairs:
+    (run.out / "rows.txt").write_text(" ".join(score.path.name for score in scores), encoding="utf-8")
+    return run.finish(DegradedPairs, {})
+
+
+def published(root, path):
+    return (root / path).read_text(encoding="utf-8")
 
 
 def runs(root):
@@ -51,17 +69,51 @@ def test_a_stage_publishes_its_output_and_its_numbers(root):
 
 def test_the_next_stage_gets_the_output_of_the_one_before(root):
     make.execute()
-    use.execute()
-    assert (root / "data/pairs/pair.txt").read_text(encoding="utf-8") == "synthetic" * 4
-    curve = (root / "reports/curves/use.csv").read_text(encoding="utf-8")
+    use.execute("pca-residual@seed-1")
+    assert published(root, "models/pca-residual@seed-1/weights.txt") == "synthetic" * 4
+    assert published(root, "models/pca-residual@seed-1/latents.txt") == "none"
+    curve = published(root, "reports/curves/pca-residual@seed-1.csv")
     assert curve == "step,loss,val_psnr_db\n10,0.1,10\n20,0.05,20\n"
     assert (root / "reports/extra.json").is_file()
+    assert not (root / "reports/stages/use.json").exists()
+    assert runs(root)["use@pca-residual@seed-1"].data.tags["hsipipe.stage"] == "use@pca-residual@seed-1"
 
 
-def test_a_missing_input_names_the_stage_that_makes_it(root):
-    with pytest.raises(MissingInputError, match=r"needs data/raw, which is not there; run: dvc repro download"):
-        use.execute()
-    assert not (root / "data/pairs").exists()
+def test_a_missing_input_names_the_command_that_makes_it(root):
+    with pytest.raises(MissingInputError, match=r"use@bicubic needs data/raw, .* run: python -m tasks repro"):
+        use.execute("bicubic")
+    assert not (root / "models/bicubic").exists()
+
+
+def test_latents_are_an_input_of_latent_methods_alone(root):
+    make.execute()
+    with pytest.raises(MissingInputError, match="use@dmgasr needs data/latents/standard"):
+        use.execute("dmgasr")
+    with publish(root / "data/latents/standard") as out:
+        (out / "x").touch()
+    use.execute("dmgasr")
+    assert published(root, "models/dmgasr/latents.txt") == "standard"
+
+
+def test_a_row_of_other_steps_is_scored_on_the_training_that_it_shares(root):
+    make.execute()
+    trainings = {"bicubic": "bicubic", "bicubic@steps-4": "bicubic", "bicubic@seed-1": "bicubic@seed-1"}
+    for row, trained in trainings.items():
+        use.execute(trained)
+        score.execute(row)
+        assert published(root, f"reports/scores/{row}/of.txt") == trained
+
+
+def test_a_list_of_inputs_holds_all_rows_in_the_order_of_the_table(root):
+    set_params(
+        root, ["compare=[bicubic,pca-residual]", "seeds=[1]", "steps.methods=[pca-residual]", "steps.values=[4]"]
+    )
+    rows = ["bicubic", "bicubic@seed-1", "pca-residual", "pca-residual@seed-1", "pca-residual@steps-4"]
+    for row in rows:
+        with publish(root / "reports/scores" / row):
+            pass
+    gather.execute()
+    assert published(root, "data/pairs/rows.txt").split() == rows
 
 
 def test_params_that_were_not_declared_cannot_be_read(root):
@@ -149,5 +201,7 @@ def test_a_stage_does_not_run_twice_at_once(root):
 
 
 def test_annotations_are_the_edges():
+    one, many = {"many": False, "optional": False}, {"many": True, "optional": False}
     assert (make.inputs, make.output) == ({}, RawScenes)
-    assert (use.inputs, use.output) == ({"scenes": RawScenes}, DegradedPairs)
+    assert use.inputs == {"scenes": Input(RawScenes, **one), "latents": Input(LatentStore, many=False, optional=True)}
+    assert (gather.inputs, gather.output) == ({"scores": Input(Scores, **many)}, DegradedPairs)

@@ -44,7 +44,7 @@ def test_a_pinned_split_and_a_root_in_the_project_are_fit(project):
         ("dataset.name=synthetic", "set dataset.name to folder"),
         ("dataset.root=../elsewhere", "lies outside "),
         ("dataset.root=.", "lies outside "),
-        ("dataset.root=inbox", "one folder, or one lies in the other"),
+        ("dataset.root=inbox", "the same folder, or one lies in the other"),
         ("dataset.root=data/mine", "is a folder of the pipeline"),
         ("split.val_scenes=[]", "would change them"),
         ("inbox.path=arrivals", r"add it to \.gitignore"),

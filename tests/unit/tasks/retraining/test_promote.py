@@ -1,6 +1,7 @@
 """Whether a run is whole and clean enough to promote what it made, and whether a verdict still holds."""
 
 import subprocess
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ from tasks.retraining.verdict import Verdict
 from tasks.running.git import head
 from tasks.tracking import Standing
 
-DVC_YAML = "stages:\n  make:\n    cmd: python make.py\n    deps: [make.py]\n    outs: [made.txt]\n"
+DVC_YAML = "stages:\n  download:\n    cmd: python make.py\n    deps: [make.py]\n    outs: [made.txt]\n"
 
 
 def commit_all(root):
@@ -29,7 +30,7 @@ def checkout(root):
     (root / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
     (root / "make.py").write_text("open('made.txt', 'w').write('made')", encoding="utf-8")
     (root / ".gitignore").write_text("/made.txt\n/mlflow.db\n/.hsipipe/\n/.dvc/cache\n/.dvc/tmp\n", encoding="utf-8")
-    subprocess.run(["python", "-m", "dvc", "repro", "--quiet"], cwd=root, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=root, check=True)
     commit_all(root)
     return root
 
@@ -41,7 +42,7 @@ def test_a_whole_run_of_committed_code_is_fit(checkout):
 def test_a_partial_run_is_not(checkout):
     (checkout / "make.py").write_text("open('made.txt', 'w').write('more')", encoding="utf-8")
     commit_all(checkout)
-    assert unfit(checkout, on_line=print) == ["The run is incomplete, these stages are stale: make; run: dvc repro"]
+    assert unfit(checkout, on_line=print) == ["The run is incomplete, these stages are stale: download; run: dvc repro"]
 
 
 @pytest.mark.parametrize("name", ["make.py", "new_module.py"])

@@ -75,6 +75,29 @@ def test_what_its_stage_has_made_or_nobody_has_touched_is_not_read(root):
     assert dvc_cache.damaged(root, before) == []
 
 
+@pytest.mark.parametrize(
+    ("file", "stage", "label"),
+    [
+        ("dvc.lock", "evaluate@bicubic", "evaluate@bicubic"),
+        ("dvc.lock", "train_seed@pca-residual-1", "train@pca-residual@seed-1"),
+        ("dvc.lock", "evaluate_steps@dmgasr-20", "evaluate@dmgasr@steps-20"),
+        ("tasks/dvc.lock", "train@pca-residual", "train@pca-residual"),
+    ],
+)
+def test_an_output_that_its_stage_has_made_is_known_by_the_lock_that_the_stage_holds(root, file, stage, label):
+    text = (root / "dvc.lock").read_text(encoding="utf-8").replace("train_gae", stage)
+    (root / "dvc.lock").unlink()
+    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).write_text(text, encoding="utf-8")
+    before = dvc_cache.marks(root)
+    come_back(root, b"baad")
+    assert dvc_cache.damaged(root, before) == ["models/gae"]
+    lock = root / f".hsipipe/locks/{label}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("1", encoding="utf-8")
+    assert dvc_cache.damaged(root, before) == []
+
+
 def test_only_damaged_files_are_dropped_from_the_cache(root):
     cache = root / ".dvc/cache"
     assert dvc_cache.drop(root, "models/gae", cache=cache) == 0

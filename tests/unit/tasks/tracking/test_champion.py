@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 
 from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError
-from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import load_registered, promote, register_model, rollback, standing
@@ -17,24 +15,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as A
 BANDS, NAME = 8, "hsipipe-synthetic-x4"
 
 
-def make_control(seed):
-    """A small model; another seed is another content."""
-    torch.manual_seed(seed)
-    model = PcaResidual(BANDS, components=4, width=4, blocks=1, scale=4)
-    model.set_components(torch.rand(50, BANDS), 0.1 * torch.randn(50, BANDS))
-    torch.nn.init.normal_(model.tail.weight, std=0.1)
-    return model.eval().requires_grad_(False)
-
-
 @pytest.fixture
-def registry(root, tmp_path):
+def registry(root, tmp_path, small_model):
     """A project with three versions in its registry, the last one the challenger."""
     params = load_params(root / "params.yaml")
     for seed in (1, 2, 3):
         folder = tmp_path / str(seed) / "superresolver"
         with publish(folder) as out:
-            make_control(seed).save(out)
-        model = make_control(seed)
+            small_model(seed).save(out)
+        model = small_model(seed)
         with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
             assert register_model(root, folder, tracker=tracker, model=model, tags={}) == seed
     return root
@@ -58,14 +47,14 @@ def test_a_promotion_moves_the_alias_and_keeps_the_evidence(registry):
     assert moves(registry) == [("promotion", None, 1), ("promotion", 1, 3)]
 
 
-def test_a_rollback_goes_back_one_by_one_and_withdraws(registry):
+def test_a_rollback_goes_back_one_by_one_and_withdraws(registry, small_model):
     lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
     for version in (1, 2, 3):
         move(registry, version)
     assert rollback(registry, NAME, reason="stripes").version == 2
     assert rollback(registry, NAME, reason="still").version == 1
     champion = load_registered(registry, f"models:/{NAME}@champion").predict(lr)
-    np.testing.assert_array_equal(champion, make_control(1).predict(lr))
+    np.testing.assert_array_equal(champion, small_model(1).predict(lr))
     now = standing(registry, NAME)
     assert now.withdrawn == [2, 3]
     assert "stripes" in now.moves[-2].reason

@@ -8,14 +8,11 @@ import pytest
 
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
-from hsipipe.methods.dmgasr.gae import GroupAutoencoder
-from hsipipe.methods.dmgasr.method import Dmgasr, LatentNet
-from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
-from tasks.running.dvc import set_params
 from tasks.tracking import load_pinned, load_registered, register_model, registered_uri, resolve_registered
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, global_store
@@ -25,30 +22,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as A
 
 BANDS = 8
 NAME = "hsipipe-synthetic-x4"
-SMALL = ("gae.n_subs=4", "gae.n_ovls=1", "gae.width=8", "gae.global_width=8", "diffusion.unet.width=8")
 
 
-def make_model(root, folder, *, steps):
-    """A model in `folder`; another number of sampling steps is another content."""
-    params = set_params(root, [*SMALL, f"sampling.steps={steps}"])
-    diffusion = params.diffusion
-    net = LatentNet(
-        Unet(params.gae.latent_channels, diffusion.unet, patch=16),
-        objective="diffusion",
-        schedule=diffusion.schedule,
-        steps=diffusion.steps,
-        space=diffusion.space,
-        target=diffusion.target,
-        scale_input=diffusion.scale_input,
-        scale=4,
-    )
-    with publish(folder) as out:
-        Dmgasr(GroupAutoencoder(BANDS, params.gae), net, sampling=params.sampling).save(out)
-    return folder
+@pytest.fixture
+def make_model(small_model):
+    """A function that saves a model in a folder; another seed is another content."""
+
+    def make_model(folder, seed=1):
+        with publish(folder) as out:
+            small_model(seed).save(out)
+        return folder
+
+    return make_model
 
 
 def register(root, folder, model=None):
-    model = model or Dmgasr.load(folder)
+    model = model or PcaResidual.load(folder)
     params = load_params(root / "params.yaml")
     with stage_run(root, "register", params=params, visible={}, digests={}) as tracker:
         version = register_model(root, folder, tracker=tracker, model=model, tags={"mpsnr_db": 30.0})
@@ -57,8 +46,8 @@ def register(root, folder, model=None):
 
 
 @pytest.fixture
-def registered(root, tmp_path):
-    folder = make_model(root, tmp_path / "superresolver", steps=1)
+def registered(root, tmp_path, make_model):
+    folder = make_model(tmp_path / "superresolver")
     return folder, register(root, folder)
 
 
@@ -67,15 +56,15 @@ def test_what_was_registered_is_loaded(root, registered):
     assert version == 1
     assert registered_uri(root, NAME) == f"models:/{NAME}@challenger"
     lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
-    expected = Dmgasr.load(folder).predict(lr)
+    expected = PcaResidual.load(folder).predict(lr)
     for uri in (f"models:/{NAME}@challenger", f"models:/{NAME}/1"):
         np.testing.assert_array_equal(load_registered(root, uri).predict(lr), expected)
 
 
-def test_the_same_content_is_registered_once_and_other_content_moves_the_alias(root, registered, tmp_path):
+def test_the_same_content_is_registered_once_and_other_content_moves_the_alias(root, registered, tmp_path, make_model):
     folder, first = registered
     assert register(root, folder) == first
-    assert register(root, make_model(root, tmp_path / "b" / "superresolver", steps=2)) == 2
+    assert register(root, make_model(tmp_path / "b" / "superresolver", seed=2)) == 2
     client = connect(root)
     assert int(client.get_model_version_by_alias(NAME, "challenger").version) == 2
     assert register(root, folder) == first
@@ -100,13 +89,13 @@ def test_what_mlflow_loads_is_verified_too(root, registered):
         load_challenger(root)
 
 
-def test_a_pinned_version_stays_when_the_alias_moves(root, registered, tmp_path):
+def test_a_pinned_version_stays_when_the_alias_moves(root, registered, tmp_path, make_model):
     folder, _ = registered
     pinned = resolve_registered(root, f"models:/{NAME}@challenger")
-    register(root, make_model(root, tmp_path / "b" / "superresolver", steps=2))
+    register(root, make_model(tmp_path / "b" / "superresolver", seed=2))
     assert (pinned.uri, pinned.sha256) == (f"models:/{NAME}/1", digest(folder))
     lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
-    np.testing.assert_array_equal(load_pinned(root, pinned).predict(lr), Dmgasr.load(folder).predict(lr))
+    np.testing.assert_array_equal(load_pinned(root, pinned).predict(lr), PcaResidual.load(folder).predict(lr))
     assert resolve_registered(root, f"models:/{NAME}@challenger").version == "2"
 
 
@@ -215,7 +204,7 @@ def test_a_single_image_model_takes_one_tensor_without_a_name(root, registered):
     assert described(loaded.metadata.signature.inputs) == [(None, (-1, BANDS, -1, -1), np.dtype("float32"))]
     assert np.shape(loaded.input_example) == (1, BANDS, 8, 8)
     lr = pair()["lr"]
-    np.testing.assert_array_equal(loaded.predict(lr), Dmgasr.load(registered[0]).predict(lr))
+    np.testing.assert_array_equal(loaded.predict(lr), PcaResidual.load(registered[0]).predict(lr))
     with pytest.raises(ModelInputError, match="Got a dict, expected a numpy array"):
         loaded.unwrap_python_model().predict(None, {"lr": lr})
 
