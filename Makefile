@@ -13,10 +13,10 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test faults lint audit clean
+.PHONY: help install repro test test-all faults lint audit clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,7 +33,10 @@ install: $(STAMP)  ## make .venv and install the project into it
 repro: $(STAMP)  ## run what is stale, then print the result table and where report and model are
 	$(BIN)/python -m tasks repro $(ARGS)
 
-test: $(STAMP)  ## the whole test suite
+test: $(STAMP)  ## the tests that need no whole pipeline, in minutes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS) tests/contract tests/golden tests/methods tests/unit
+
+test-all: $(STAMP)  ## the whole test suite, with pipelines, servers and one fault of each kind
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 faults: $(STAMP)  ## put faults into running pipelines, all of them: about an hour on two cores
