@@ -68,6 +68,7 @@ class Dmgasr(nn.Module, Trainable):
         super().__init__()
         self.gae, self.net, self.sampling, self.scale = gae, net, sampling, net.scale
         self.settings: DmgasrSettings | None = None
+        self.label = None if net.objective == "diffusion" else "dmgasr-regression"
         self.eval().requires_grad_(False)
 
     @property

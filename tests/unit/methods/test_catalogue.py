@@ -6,16 +6,21 @@ import torch
 
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.methods.base import Frame
+from hsipipe.methods.catalogue import method_settings
 from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, repository):
     torch.manual_seed(0)
+    sizes = {"components": 3, "width": 4, "blocks": 1}
+    settings = method_settings(load_params(repository / "params.yaml"), "pca-residual").model_copy(update=sizes)
     with publish(tmp_path / "model") as out:
-        PcaResidual(5, components=3, width=4, blocks=1, scale=2).save(out)
+        PcaResidual(Frame(5, 2), settings).save(out)
     return tmp_path / "model"
 
 

@@ -157,7 +157,7 @@ def test_the_number_of_samples_is_positive(params):
 
 def test_regression_takes_one_evaluation(params, lr):
     model = build(params, objective="regression", steps=4)
-    assert (model.name, model.nfe) == ("regression", 1)
+    assert (model.name, model.nfe) == ("dmgasr-regression", 1)
     assert model.predict(lr).shape == (3, BANDS, 24, 20)
 
 
