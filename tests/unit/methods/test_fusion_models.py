@@ -78,22 +78,6 @@ def test_one_protocol_and_consistency_with_both_images(make, name):
     np.testing.assert_array_equal(sr, model.predict(np.stack([lr, lr]), msi=np.stack([msi, msi]))[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_saved_model_predicts_the_same(make, name, tmp_path):
-    model = make(name, stir=0.05, samples=2)
-    _, lr, msi, _ = scene()
-    model.save(tmp_path)
-    write_manifest(tmp_path)
-    loaded = load_model(tmp_path)
-    assert (loaded.name, loaded.samples, loaded.nfe) == (model.name, model.samples, model.nfe)
-    for got, expected in zip(
-        loaded.predict_with_spread(lr[None], msi=msi[None]),
-        model.predict_with_spread(lr[None], msi=msi[None]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(got, expected)
-
-
 @pytest.mark.parametrize("name", ["fusion-fast", "ddpmfus", "hsrdiff"])
 def test_samples_differ_and_their_mean_has_a_spread(make, name):
     model = make(name, stir=0.05, consistency=0)
@@ -109,9 +93,8 @@ def test_samples_differ_and_their_mean_has_a_spread(make, name):
         model.with_samples(0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_does_not_fit_is_refused_with_advice(make, name):
-    model = make(name)
+def test_what_does_not_fit_is_refused_with_advice(make):
+    model = make("hsrdiff")
     _, lr, msi, _ = scene()
     with pytest.raises(ModelInputError, match=r"no HR-MSI.*give it as msi="):
         model.predict(lr[None])
@@ -125,9 +108,8 @@ def test_what_does_not_fit_is_refused_with_advice(make, name):
         model.predict(lr[None], msi=bad[None])
     with pytest.raises(ModelInputError, match="2 HR-MSI for 1 LR-HSI"):
         model.predict(lr[None], msi=np.stack([msi, msi]))
-    if name != "fusion-fast":
-        with pytest.raises(ModelInputError, match="HR-MSI of 2 bands, expected 3"):
-            model.predict(lr[None], msi=msi[None, :2])
+    with pytest.raises(ModelInputError, match="HR-MSI of 2 bands, expected 3"):
+        model.predict(lr[None], msi=msi[None, :2])
 
 
 @pytest.mark.parametrize(("objective", "name"), [("diffusion", "hsrdiff"), ("regression", "regression")])
