@@ -1,5 +1,8 @@
 """One tiny data set with an HR-MSI, its patches and latents, and every method of the catalogue in a tiny size."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,10 +12,11 @@ from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs
 from hsipipe.methods.base import TrainingData
 from hsipipe.methods.catalogue import entry, gae_settings, method_settings, methods
-from hsipipe.params import HardwareParams, Params, load_params
+from hsipipe.params import HardwareParams, Params, inherited, load_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
 from hsipipe.training.latents import encode_latents
+from hsipipe.training.train import train_method
 from hsipipe.training.train_gae import train_gae
 
 BANDS, SCALE, PATCH = 12, 4, 24
@@ -49,6 +53,12 @@ def shrunk(tree, changes):
 
 
 @pytest.fixture(scope="session")
+def hardware():
+    """A function that gives this machine's hardware with another number of processes."""
+    return lambda devices: HARDWARE.model_copy(update={"devices": devices})
+
+
+@pytest.fixture(scope="session")
 def params(repository) -> Params:
     tree = load_params(repository / "params.yaml").model_dump()
     tree["dataset"]["synthetic"] |= {"scenes": 3, "size": 48, "bands": BANDS}
@@ -69,31 +79,55 @@ def _own(value):
 
 
 @pytest.fixture(scope="session")
-def store(params, tmp_path_factory) -> PatchStore:
-    root = tmp_path_factory.mktemp("tiny")
-    scenes, pairs, patches = RawScenes(root / "raw"), DegradedPairs(root / "pairs"), PatchStore(root / "patches")
-    with publish(scenes.path) as out:
-        prepare_scenes(params.dataset, out)
-    with publish(pairs.path) as out:
-        make_pairs(scenes, out, split=params.split, degradation=params.degradation)
-    with publish(patches.path) as out:
-        extract_patches(pairs, out, patches=params.patches)
-    return patches
+def make_store(params):
+    """A function that makes the patches of tiny scenes, with changes of groups of params.yaml."""
+
+    def make(root, **changes) -> PatchStore:
+        tree = params.model_dump()
+        for group, values in changes.items():
+            tree[group] = {**tree[group], **values}
+        own = Params.model_validate(tree)
+        scenes, pairs, patches = RawScenes(root / "raw"), DegradedPairs(root / "pairs"), PatchStore(root / "patches")
+        with publish(scenes.path) as out:
+            prepare_scenes(own.dataset, out)
+        with publish(pairs.path) as out:
+            make_pairs(scenes, out, split=own.split, degradation=own.degradation)
+        with publish(patches.path) as out:
+            extract_patches(pairs, out, patches=own.patches)
+        return patches
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def latents(params, store, tmp_path_factory):
+def store(make_store, tmp_path_factory) -> PatchStore:
+    return make_store(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def make_gae(params, store):
+    """A function that trains an autoencoder, with changes of its settings."""
+
+    def make(folder, name="standard", *, patches=store, hardware=HARDWARE, **changes):
+        (folder / "work").mkdir(parents=True)
+        settings, log = gae_settings(params, name), lambda step, row: None
+        gae = settings.model_validate(settings.model_dump() | changes)
+        with publish(folder / "gae") as out:
+            summary = train_gae(patches, out, gae=gae, hardware=hardware, work=folder / "work", log=log)
+        return GaeCheckpoint(folder / "gae"), summary
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def latents(store, make_gae, tmp_path_factory):
     """A function that gives the latents of an autoencoder and the autoencoder, made once."""
     made = {}
 
     def give(name):
         if name not in made:
             root = tmp_path_factory.mktemp("latents")
-            gae, encoded = GaeCheckpoint(root / "gae"), LatentStore(root / "latents")
-            (root / "work").mkdir()
-            with publish(gae.path) as out:
-                how = {"hardware": HARDWARE, "work": root / "work", "log": lambda step, row: None}
-                train_gae(store, out, gae=gae_settings(params, name), **how)
+            gae, encoded = make_gae(root, name)[0], LatentStore(root / "latents")
             with publish(encoded.path) as out:
                 encode_latents(store, gae, out, hardware=HARDWARE)
             made[name] = (encoded, gae)
@@ -114,6 +148,43 @@ def untrained(params, store, latents):
         return kind.untrained(method_settings(params, name), data).named(name), data
 
     return make
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained method, and what its training logged."""
+
+    folder: Path
+    summary: dict[str, float]
+    curve: list[tuple[int, dict[str, float]]]
+
+    def weights(self) -> bytes:
+        return (self.folder / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def train(params, store, latents):
+    """A function that trains a method of the catalogue in a folder, where it continues what was interrupted."""
+
+    def run(name, folder, *, patches=store, encoded=None, log=None, hardware=HARDWARE, **changes) -> Trained:
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        autoencoder, curve = entry(name).autoencoder, []
+        tree = method_settings(params, name).model_dump()
+        settings = methods()[name].Settings.model_validate(inherited({"its": tree, "own": changes}, "own", "its"))
+        with publish(folder / "out") as out:
+            summary = train_method(
+                name,
+                settings,
+                patches,
+                out,
+                latents=encoded or (latents(autoencoder) if autoencoder else None),
+                hardware=hardware,
+                work=folder / "work",
+                log=log or (lambda step, metrics: curve.append((step, dict(metrics)))),
+            )
+        return Trained(folder / "out", summary, curve)
+
+    return run
 
 
 @pytest.fixture

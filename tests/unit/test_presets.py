@@ -9,7 +9,9 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.errors import UnknownNameError
 from hsipipe.methods.catalogue import method_settings, methods
 from hsipipe.methods.fusion.setup import Pairing
+from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.presets import load_preset, preset_names
+from hsipipe.params import load_params
 from tasks.running.dvc import changed_params
 from tasks.running.overrides import as_overrides, flatten
 
@@ -40,6 +42,13 @@ def test_the_papers_fusion_networks_have_their_size(name, millions, within, proj
         method = methods()[name].made_for(pairing, method_settings(params, name), response, patch=params.patches.size)
     count = sum(parameter.numel() for parameter in method.parameters())
     assert abs(count / 1e6 / millions - 1) < within
+
+
+def test_the_papers_latent_network_has_about_98_million_parameters(repository):
+    settings = method_settings(load_params(repository / "params.yaml"), "dmgasr-paper")
+    with torch.device("meta"):
+        unet = Unet(3, settings.unet, patch=128)
+    assert abs(sum(parameter.numel() for parameter in unet.parameters()) / 98e6 - 1) < 0.02
 
 
 def test_unknown_preset_names_the_closest():

@@ -1,4 +1,4 @@
-"""Loading a model without MLflow: nothing is built from bytes that were not verified."""
+"""The catalogue, and loading a model without MLflow: nothing is built from bytes that were not verified."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,16 @@ import torch
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.methods.base import Frame
-from hsipipe.methods.catalogue import method_settings
+from hsipipe.methods.catalogue import autoencoders, entries, gae_settings, method_settings, methods
 from hsipipe.methods.pca_residual import PcaResidual
-from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
 
 
 @pytest.fixture
-def folder(tmp_path, repository):
+def folder(settings_of, tmp_path):
     torch.manual_seed(0)
-    sizes = {"components": 3, "width": 4, "blocks": 1}
-    settings = method_settings(load_params(repository / "params.yaml"), "pca-residual").model_copy(update=sizes)
+    settings = settings_of("pca-residual", components=3, width=4, blocks=1)
     with publish(tmp_path / "model") as out:
         PcaResidual(Frame(5, 2), settings).save(out)
     return tmp_path / "model"
@@ -56,3 +54,22 @@ def test_a_folder_without_a_manifest_is_refused(folder):
 def test_another_digest_is_refused(folder):
     with pytest.raises(IntegrityError, match=r"has the digest [0-9a-f]{64}, expected 00"):
         hsipipe.load_model(folder, sha256="00")
+
+
+def test_every_entry_has_settings_a_class_in_its_code_and_an_autoencoder_that_exists(params, repository):
+    for name, entry in entries().items():
+        kind = methods()[name]
+        assert isinstance(method_settings(params, name), kind.Settings)
+        code, module = repository / entry.code, repository / f"{kind.__module__.replace('.', '/')}.py"
+        assert module == code or code in module.parents, name
+        assert (entry.fuses, entries()[kind.KIND].where) == (kind.FUSES, entry.where)
+        assert entry.autoencoder is None or entry.autoencoder in autoencoders()
+    for name in autoencoders():
+        gae_settings(params, name)
+    assert set(params.methods) == set(entries())
+    assert set(params.gae) == set(autoencoders())
+
+
+def test_no_method_takes_the_folder_of_another_artifact():
+    """Models lie in models/<method>, beside models/gae and models/superresolver."""
+    assert not {"gae", "superresolver"} & set(entries())

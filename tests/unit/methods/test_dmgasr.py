@@ -8,6 +8,7 @@ import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.errors import HsipipeError, IntegrityError, MissingInputError, ModelInputError, ParamsError
+from hsipipe.methods.catalogue import gae_settings, method_settings, saved_name
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.method import Dmgasr
@@ -32,11 +33,11 @@ def build(
     torch.manual_seed(0)
     sizes = {"width": 8, "global_width": 8, "window_nm": window_nm, "global_decoder": window_nm is None}
     windows = window_nm and plan_windows(CENTRES, width_nm=window_nm, n_subs=8, n_ovls=2)
-    gae = GroupAutoencoder(BANDS, params.gae.model_copy(update=sizes), windows=windows)
+    gae = GroupAutoencoder(BANDS, gae_settings(params, "standard").model_copy(update=sizes), windows=windows)
     spectra = torch.rand(200, 3) @ torch.rand(3, BANDS)
     gae.start_at_principal_components(spectra)
     net = LatentNet(
-        Unet(3, params.diffusion.unet.model_copy(update={"width": 8}), patch=16),
+        Unet(3, method_settings(params, "dmgasr").unet.model_copy(update={"width": 8}), patch=16),
         objective=objective,
         schedule="cosine",
         steps=1000,
@@ -201,13 +202,19 @@ def test_saved_and_loaded_predicts_the_same_bits(params, lr, tmp_path):
     np.testing.assert_array_equal(hsipipe.load_model(tmp_path).predict(lr), model.predict(lr))
 
 
-def test_a_model_saved_before_samples_were_counted_takes_one(params, tmp_path):
-    build(params, steps=2).save(tmp_path)
+@pytest.mark.parametrize(("objective", "name"), [("diffusion", "dmgasr"), ("regression", "dmgasr-regression")])
+def test_a_model_saved_before_names_and_samples_still_loads(params, lr, tmp_path, objective, name):
+    model = build(params, objective=objective, steps=2)
+    model.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    del config["sampling"]["samples"]
+    del config["name"]
+    for key in ("samples", "steps_of", "response"):
+        del config["sampling"][key]
     (tmp_path / "config.json").write_text(json.dumps(config))
     write_manifest(tmp_path)
-    assert hsipipe.load_model(tmp_path).samples == 1
+    loaded = hsipipe.load_model(tmp_path)
+    assert (loaded.name, saved_name(tmp_path), loaded.samples) == (name, name, 1)
+    np.testing.assert_array_equal(loaded.predict(lr), model.predict(lr))
 
 
 @pytest.mark.parametrize(

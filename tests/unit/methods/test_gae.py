@@ -18,9 +18,9 @@ def spectra():
 
 
 @pytest.fixture
-def gae(params):
+def gae(gae_params):
     torch.manual_seed(0)
-    return GroupAutoencoder(31, params.gae).eval().requires_grad_(False)
+    return GroupAutoencoder(31, gae_params).eval().requires_grad_(False)
 
 
 def test_shapes_of_latents_and_cube(gae):
@@ -77,10 +77,10 @@ def test_overlapping_bands_are_averaged(gae):
 
 
 @pytest.fixture
-def by_window(params, spectra):
+def by_window(gae_params, spectra):
     """Its windows are the groups of the one by number; the whitening differs from group to group."""
     torch.manual_seed(0)
-    sizes = params.gae.model_copy(update={"window_nm": 80.0, "global_decoder": False})
+    sizes = gae_params.model_copy(update={"window_nm": 80.0, "global_decoder": False})
     module = GroupAutoencoder(31, sizes, windows=plan_windows(CAVE, width_nm=80.0, n_subs=8, n_ovls=2))
     module.start_at_principal_components(spectra)
     statistics = torch.rand(3, 5, 3) + 0.5
@@ -88,8 +88,8 @@ def by_window(params, spectra):
     return module.eval().requires_grad_(False)
 
 
-def test_windows_as_wide_as_the_groups_are_the_groups(params, spectra, by_window):
-    by_number = GroupAutoencoder(31, params.gae.model_copy(update={"global_decoder": False})).requires_grad_(False)
+def test_windows_as_wide_as_the_groups_are_the_groups(gae_params, spectra, by_window):
+    by_number = GroupAutoencoder(31, gae_params.model_copy(update={"global_decoder": False})).requires_grad_(False)
     by_number.start_at_principal_components(spectra)
     torch.testing.assert_close(by_window.linear_encoder.weight, by_number.linear_encoder.weight, atol=1e-4, rtol=0)
     by_number.load_state_dict(by_window.state_dict())
@@ -131,8 +131,8 @@ def test_what_is_saved_serves_the_sensor_of_the_training(by_window):
     torch.testing.assert_close(loaded.eval()(cube), by_window(cube), atol=0, rtol=0)
 
 
-def test_the_weights_in_a_checkpoint_do_not_depend_on_the_sensor(by_window, params):
-    by_number = GroupAutoencoder(31, params.gae.model_copy(update={"global_decoder": False}))
+def test_the_weights_in_a_checkpoint_do_not_depend_on_the_sensor(by_window, gae_params):
+    by_number = GroupAutoencoder(31, gae_params.model_copy(update={"global_decoder": False}))
     assert by_window.state_dict().keys() == by_number.state_dict().keys()
 
 
@@ -148,15 +148,15 @@ def test_groups_by_number_serve_no_other_sensor(gae):
 
 
 @pytest.mark.parametrize("width", [None, 80.0])
-def test_windows_are_given_where_they_are_asked_for(params, width):
-    sizes = params.gae.model_copy(update={"window_nm": width, "global_decoder": False})
+def test_windows_are_given_where_they_are_asked_for(gae_params, width):
+    sizes = gae_params.model_copy(update={"window_nm": width, "global_decoder": False})
     windows = plan_windows(CAVE, width_nm=80.0, n_subs=8, n_ovls=2) if width is None else None
     with pytest.raises(ParamsError, match=r"gae.window_nm is"):
         GroupAutoencoder(31, sizes, windows=windows)
 
 
-def test_paper_size_has_about_two_million_parameters(params):
-    paper = params.gae.model_copy(
+def test_paper_size_has_about_two_million_parameters(gae_params):
+    paper = gae_params.model_copy(
         update={"width": 128, "blocks": 3, "global_width": 32, "global_blocks": 2, "linear_path": False}
     )
     count = sum(
@@ -165,16 +165,16 @@ def test_paper_size_has_about_two_million_parameters(params):
     assert 1.8e6 < count < 2.3e6
 
 
-def identity(params, **sizes):
+def identity(gae_params, **sizes):
     plain = {"encoder": "identity", "latent_channels": "all", "global_decoder": False, "linear_path": False}
-    return GroupAutoencoder(31, params.gae.model_copy(update={**plain, **sizes})).eval()
+    return GroupAutoencoder(31, gae_params.model_copy(update={**plain, **sizes})).eval()
 
 
 @pytest.mark.parametrize(
     ("sizes", "groups", "channels"), [({"n_subs": 3, "n_ovls": 0}, 11, 3), ({"n_subs": "all", "n_ovls": 0}, 1, 31)]
 )
-def test_without_networks_the_bands_are_the_latents(params, sizes, groups, channels):
-    module, cube = identity(params, **sizes), torch.rand(2, 31, 6, 5)
+def test_without_networks_the_bands_are_the_latents(gae_params, sizes, groups, channels):
+    module, cube = identity(gae_params, **sizes), torch.rand(2, 31, 6, 5)
     latent = module.encode(cube)
     assert latent.shape == (2, groups, channels, 6, 5)
     assert module.latent_channels == channels
@@ -186,16 +186,16 @@ def test_without_networks_the_bands_are_the_latents(params, sizes, groups, chann
     assert not torch.equal(module.encode(cube), latent)
 
 
-def test_one_group_of_all_bands_keeps_its_latent_channels(params):
-    module = GroupAutoencoder(31, params.gae.model_copy(update={"n_subs": "all", "n_ovls": 0}))
+def test_one_group_of_all_bands_keeps_its_latent_channels(gae_params):
+    module = GroupAutoencoder(31, gae_params.model_copy(update={"n_subs": "all", "n_ovls": 0}))
     cube = torch.rand(1, 31, 4, 4)
     assert module.encode(cube).shape == (1, 1, 3, 4, 4)
     assert module(cube).shape == cube.shape
 
 
-def test_a_linear_path_needs_as_many_bands_as_components(params):
+def test_a_linear_path_needs_as_many_bands_as_components(gae_params):
     with pytest.raises(DataError, match="has 2 bands, too few for the 3 components of a linear path"):
-        GroupAutoencoder(2, params.gae.model_copy(update={"n_subs": "all", "n_ovls": 0}))
+        GroupAutoencoder(2, gae_params.model_copy(update={"n_subs": "all", "n_ovls": 0}))
 
 
 def test_a_checkpoint_without_the_word_encoder_has_networks(gae):
