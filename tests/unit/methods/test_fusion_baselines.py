@@ -15,7 +15,7 @@ from hsipipe.methods.hysure import HySure
 from hsipipe.methods.sfim import Sfim
 from hsipipe.methods.super_resolver import SuperResolver
 
-CAVE = Path(__file__).resolve().parents[4].parent / "shared" / "data" / "cave"
+CAVE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cave"
 ALL = [Sfim, Gsa, Cnmf, HySure]
 every = pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
 
