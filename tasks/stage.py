@@ -60,7 +60,9 @@ class ParamsView:
         tree = self._params.model_dump(mode="json", include=set(self._reads))
         if "methods" in tree:
             row = Row.parse(item)
-            tree["methods"] = {item: inherited(tree["methods"], row.method, entry(row.method).like)}
+            settings = inherited(tree["methods"], row.method, entry(row.method).like)
+            own = {"seed": row.seed} if row.seed is not None and "seed" in settings else {}
+            tree["methods"] = {item: {**settings, **own}}
         if "gae" in tree:
             tree["gae"] = {item: inherited(tree["gae"], item, autoencoders().get(item, item))}
         return tree

@@ -59,7 +59,7 @@ class StageTracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._pending += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        self._pending += [Metric(_key(name), float(value), now, step) for name, value in metrics.items()]
         if time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
@@ -72,7 +72,7 @@ class StageTracker:
 
     def tag(self, key: str, value: object) -> None:
         """Set a tag of the run."""
-        self.attempt(self.client.set_tag, self.run_id, key, value)
+        self.attempt(self.client.set_tag, self.run_id, _key(key), value)
 
     def artifact(self, path: Path, folder: str) -> None:
         """Store a file or a folder with the run."""
@@ -82,7 +82,7 @@ class StageTracker:
     def headline(self, metrics: Mapping[str, float]) -> None:
         """Record metrics on the parent run, where pipeline runs are compared."""
         for name, value in metrics.items():
-            self.attempt(self.client.log_metric, self.parent_id, name, value)
+            self.attempt(self.client.log_metric, self.parent_id, _key(name), value)
 
     def datasets(self, folders: Mapping[Path, str]) -> None:
         """Record the inputs of the run: folder -> sha256 of its manifest."""
@@ -219,8 +219,8 @@ def _record_inputs(
     from mlflow.entities import RunTag
 
     hashes = out_hashes(root)
-    tags = [RunTag(f"dvc.{path}", hashes[path]) for path in digests if path in hashes]
-    tags += [RunTag(f"sha256.{path}", value) for path, value in digests.items()]
+    tags = [RunTag(_key(f"dvc.{path}"), hashes[path]) for path in digests if path in hashes]
+    tags += [RunTag(_key(f"sha256.{path}"), value) for path, value in digests.items()]
     tracker.attempt(tracker.client.log_batch, tracker.run_id, params=_as_params(visible), tags=tags)
     tracker.datasets({root / path: value for path, value in digests.items()})
 
@@ -269,10 +269,15 @@ def common_tags(root: Path) -> dict[str, str]:
     return {**owner_tags(), **_git_tags(root)}
 
 
+def _key(name: str) -> str:
+    """Name a parameter, tag or metric in the letters that MLflow allows: ``edsr:seed-1`` for the row edsr@seed-1."""
+    return name.replace("@", ":")
+
+
 def _as_params(tree: Mapping[str, Any]) -> list[Any]:
     from mlflow.entities import Param
 
-    return [Param(key, without_credentials(str(value))) for key, value in flatten(tree).items()]
+    return [Param(_key(key), without_credentials(str(value))) for key, value in flatten(tree).items()]
 
 
 def _start_monitor(run_id: str, root: Path) -> Any:

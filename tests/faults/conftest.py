@@ -21,17 +21,6 @@ project = _pipelines.project
 own_project = _pipelines.own_project
 prefect_api = _pipelines.prefect_api
 
-FUSION = (
-    "model.name=fusion-fast",
-    *("fusion_fast.components=4", "fusion_fast.windows=[1, 2]", "fusion_fast.width=8", "fusion_fast.blocks=1"),
-    *("residual_fusion.width=8", "residual_fusion.blocks=1"),
-    *(
-        f"{group}.optimizer.{item}"
-        for group in ("fusion_fast", "residual_fusion")
-        for item in ("steps=4", "batch=2", "warmup=1", "validate_every=2", "save_every=2")
-    ),
-)
-
 
 def pytest_addoption(parser):
     parser.addoption("--every-fault", action="store_true", help="all faults, and kills in every stage: about an hour")
@@ -46,7 +35,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def fusion_project(new_project, run, tmp_path_factory):
     """A reproduced project of an image pair. Not to be changed."""
-    root = new_project(tmp_path_factory.mktemp("fusion") / "hsipipe", *FUSION)
+    root = new_project(tmp_path_factory.mktemp("fusion") / "hsipipe", *_pipelines.FUSION)
     done = run("-m", "tasks", "repro", cwd=root, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return root

@@ -6,10 +6,9 @@ import sqlite3
 from contextlib import closing
 
 import numpy as np
-import yaml
 from scipy.io import savemat
 
-from tasks.running.dvc import set_params
+from tasks.running.dvc import out_hashes, set_params
 
 from .harness import GROUP, OUT, REPRO, STAGE, wait_until
 
@@ -34,7 +33,7 @@ def shard(lab):
     """The stage alone names the damage; DVC sees it and makes the store again."""
     checkout = lab.checkout(STAGE)
     _flip(next(path for path in sorted(checkout.root.glob("data/patches/train.zarr/hr/c/**/*")) if path.is_file()))
-    line = checkout.complaint(checkout.run("-m", "tasks", STAGE))
+    line = checkout.complaint(checkout.run("-m", "tasks", *STAGE.split("@")))
     assert not (checkout.root / OUT).exists(), "a model of damaged patches was published"
     checkout.check_recovers()
     return line
@@ -43,8 +42,7 @@ def shard(lab):
 def cache(lab):
     """An entry of DVC's cache is damaged, and the output that it belongs to is gone."""
     checkout = lab.checkout()
-    lock = yaml.safe_load((checkout.root / "dvc.lock").read_text(encoding="utf-8"))
-    (md5,) = [out["md5"] for out in lock["stages"][STAGE]["outs"] if out["path"] == OUT]
+    md5 = out_hashes(checkout.root)[OUT]
     entries = checkout.root / ".dvc" / "cache" / "files" / "md5"
     files = [
         entries / item["md5"][:2] / item["md5"][2:] for item in json.loads((entries / md5[:2] / md5[2:]).read_text())

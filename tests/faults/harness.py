@@ -18,11 +18,13 @@ from pathlib import Path
 import psutil
 import yaml
 
+from hsipipe.artifacts import Scores
 from hsipipe.storage.manifest import MANIFEST, verify
+from tasks.running.project import DVC_LOCKS
 
 REPRO = ("-m", "tasks", "repro")
 PIPELINE = ("-m", "flows", "pipeline")
-STAGE, OUT, GROUP = "train_control", "models/control", "control"
+STAGE, OUT, GROUP = "train@pca-residual", "models/pca-residual", "methods.pca-residual"
 """A training whose output is bit-equal when it runs again, so that no later stage reruns; its output and parameters."""
 PATIENCE_S = 120.0
 ENDING_S = 30.0
@@ -31,7 +33,8 @@ MARK = "HSIPIPE_FAULT"
 """Environment variable that all processes of a checkout carry, so that survivors are found."""
 TIMING_KEYS = frozenset({"seconds_per_image", "train_seconds", "html_bytes"})
 """Measured times, and the size of the page that prints them: excluded from comparisons."""
-TIMED_PAGE = "reports/report"
+TIMED_FILES = ("index.html", "table.csv", "table.md", Scores.FILE)
+"""Files of an output that print measured times."""
 
 
 def wait_until(condition, event, *, patience_s=PATIENCE_S):
@@ -156,7 +159,7 @@ class Checkout:
             wait_until(lambda: not self.processes(), "the end of all processes", patience_s=ENDING_S)
         except AssertionError:
             raise AssertionError(f"left over: {[' '.join(p.cmdline()) for p in self.processes()]}") from None
-        for path in (self.root / name for name in _outs(self.root)):
+        for path in (self.root / name for name in _locked(self.reference)):
             if path.is_dir():
                 assert (path / MANIFEST).is_file(), f"{path} has no manifest"
                 verify(path)
@@ -213,39 +216,36 @@ class Laboratory:
         shutil.copytree(reference, root, symlinks=True, ignore=skipped)
         # The database of the reference records where its files are.
         shutil.copyfile(self.store, root / "mlflow.db")
-        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
-        for name in list(lock["stages"]) if undone == ("all",) else undone:
-            for out in lock["stages"].pop(name)["outs"]:
-                path = root / out["path"]
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
+        for place in (root / name for name in DVC_LOCKS):
+            lock = yaml.safe_load(place.read_text(encoding="utf-8"))
+            for name in [name for name in lock["stages"] if name in undone or undone == ("all",)]:
+                for out in lock["stages"].pop(name)["outs"]:
+                    path = root / out["path"]
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            place.write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
         # Otherwise DVC restores the results of its earlier runs instead of running the stages.
         shutil.rmtree(root / ".dvc" / "cache" / "runs", ignore_errors=True)
         if undone == ("all",):
             shutil.rmtree(root / ".dvc" / "cache")
-            (root / "dvc.lock").unlink()
+            for name in DVC_LOCKS:
+                (root / name).unlink()
         return Checkout(root, self.env, reference)
 
 
 def durations(project):
     """Seconds of each stage that ran in a project, by MLflow, in the order in which they ran."""
     query = "SELECT name, max(end_time - start_time) / 1000.0 FROM runs GROUP BY name ORDER BY min(start_time)"
-    return {name: seconds for name, seconds in _query(project, query) if (project / f"tasks/{name}.py").is_file()}
-
-
-def _outs(root):
-    tree = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-    entries = [
-        entry for stage in tree["stages"].values() for key in ("outs", "metrics") for entry in stage.get(key, [])
-    ]
-    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    return {name: seconds for name, seconds in _query(project, query) if not name.startswith("pipeline ")}
 
 
 def _locked(root):
-    """Output -> (its stage, its hash), by dvc.lock."""
-    path = root / "dvc.lock"
-    lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {out["path"]: (name, out["md5"]) for name, stage in lock.get("stages", {}).items() for out in stage["outs"]}
+    """Output -> (its stage, its hash), by DVC's lock files."""
+    found = {}
+    for path in (root / name for name in DVC_LOCKS):
+        lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for name, stage in lock.get("stages", {}).items():
+            found |= {out["path"]: (name, out["md5"]) for out in stage["outs"]}
+    return found
 
 
 def _query(root, sql):
@@ -258,12 +258,12 @@ def _query(root, sql):
 def _same_but_for_times(mine, theirs):
     if mine.suffix == ".json":
         return _timeless(json.loads(mine.read_text())) == _timeless(json.loads(theirs.read_text()))
-    if mine.as_posix().endswith(TIMED_PAGE):
-        manifests = [json.loads((folder / MANIFEST).read_text())["files"] for folder in (mine, theirs)]
-        for files in manifests:
-            files.pop("index.html")
-        return manifests[0] == manifests[1]
-    return False
+    if not mine.is_dir():
+        return False
+    manifests = [json.loads((folder / MANIFEST).read_text())["files"] for folder in (mine, theirs)]
+    untimed = [{name: file for name, file in files.items() if name not in TIMED_FILES} for files in manifests]
+    scores = Scores.FILE in manifests[0]
+    return untimed[0] == untimed[1] and (not scores or _same_but_for_times(mine / Scores.FILE, theirs / Scores.FILE))
 
 
 def _timeless(tree):

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from . import damage, machine, servers
-from .harness import PIPELINE, REPRO, durations
+from .harness import PIPELINE, REPRO, STAGE, durations
 
 # The time covers the first run of the project, which one of these tests waits for.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -72,16 +72,21 @@ KILLS = [
     ("project", PIPELINE, "stage", None),
 ]
 SHORT_KILLS = [
-    ("project", REPRO, "stage", ("patches", "train_control")),
-    ("project", REPRO, "dvc", ("train_gae",)),
-    ("project", REPRO, "command", ("latents",)),
+    ("project", REPRO, "stage", ("patches", STAGE)),
+    ("project", REPRO, "dvc", ("train_gae@standard",)),
+    ("project", REPRO, "command", ("latents@standard",)),
 ]
+
+
+def _with_servers(name):
+    starts = "server" in name or "flow" in name
+    return pytest.param(name, marks=[pytest.mark.xdist_group("servers")] if starts else [])
 
 
 def pytest_generate_tests(metafunc):
     every = metafunc.config.getoption("--every-fault", default=False)
     if "fault" in metafunc.fixturenames:
-        metafunc.parametrize("fault", FAULTS if every else SHORT)
+        metafunc.parametrize("fault", [_with_servers(name) for name in (FAULTS if every else SHORT)])
     if "kills" in metafunc.fixturenames:
         chosen = list(enumerate(KILLS if every else SHORT_KILLS))
         metafunc.parametrize("kills", chosen, ids=[f"{n}-{kill[0]}-{kill[2]}" for n, kill in chosen])
@@ -92,6 +97,7 @@ def test_the_same_command_again_ends_like_an_undisturbed_run(lab, fault):
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.xdist_group("servers")
 def test_a_pipeline_killed_in_one_stage_after_another_ends_like_an_undisturbed_run(lab, kills, request):
     seed, (reference, command, target, stages) = kills
     reference = request.getfixturevalue(reference)

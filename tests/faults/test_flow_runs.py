@@ -9,7 +9,7 @@ import pytest
 from .harness import Checkout, kill_group, wait_until
 
 # The time covers the first run of the project, which one of these tests waits for.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("servers")]
 
 PATIENCE_S = 180.0
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from flows.schedule import server
+from hsipipe.params import load_params
+from tasks.catalogue import NAMES, STAGES, address, items
 from tasks.running.dvc import set_params
 from tasks.running.locks import wait_for
 
@@ -37,6 +39,11 @@ TINY = (
     ),
     "sampling.steps=2",
     "hardware.accelerator=cpu",
+)
+FUSION = (
+    "compare=[bicubic,fusion-fast,sfim]",
+    *(f"methods.fusion-fast.{item}" for item in ("components=4", "windows=[1,2]", "width=8", "blocks=1")),
+    *(f"methods.fusion-fast.optimizer.{item}" for item in QUICK),
 )
 
 
@@ -84,6 +91,39 @@ def new_project(copy_project):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fusion():
+    """Overrides for a table of methods of an image pair."""
+    return FUSION
+
+
+@pytest.fixture(scope="session")
+def execute_all():
+    """A function that runs every stage of a project, one after another in this process."""
+
+    def execute_all(root):
+        params = load_params(root / "params.yaml")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(root)
+            for name in NAMES:
+                for item in items(params, name):
+                    STAGES[name].execute(item)
+        return root
+
+    return execute_all
+
+
+@pytest.fixture(scope="session")
+def addresses():
+    """A function that gives every stage that params.yaml asks for, as DVC names it."""
+
+    def addresses(root):
+        params = load_params(root / "params.yaml")
+        return {address(name, item) for name in NAMES for item in items(params, name)}
+
+    return addresses
 
 
 @pytest.fixture(scope="session")

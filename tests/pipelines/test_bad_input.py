@@ -37,9 +37,9 @@ def empty_project(new_project, fresh_store, tmp_path):
 def complaint_of(monkeypatch, capfd):
     """Run a stage that must fail, as its command does but in this process; gives its line on stderr."""
 
-    def complaint_of(stage, *, cwd):
+    def complaint_of(stage, item="", *, cwd):
         monkeypatch.chdir(cwd)
-        assert guarded(STAGES[stage].execute) == 1
+        assert guarded(lambda: STAGES[stage].execute(item)) == 1
         return complaint(capfd.readouterr().err)
 
     return complaint_of
@@ -164,16 +164,18 @@ def test_a_download_with_another_sha256_is_not_kept(empty_project, complaint_of,
 
 
 @pytest.mark.parametrize(
-    ("stage", "overrides", "parts"),
+    ("stage", "item", "overrides", "parts"),
     [
-        ("degrade", ["degradation.scale=3", "patches.size=15", "patches.stride=15"], ["32", "3"]),
-        ("train_gae", ["gae.n_subs=9"], ["8 bands", "gae.n_subs"]),
+        ("degrade", "", ["degradation.scale=3", "patches.size=15", "patches.stride=15"], ["32", "3"]),
+        ("train_gae", "standard", ["gae.standard.n_subs=9"], ["8 bands", "n_subs"]),
     ],
 )
-def test_what_does_not_fit_the_data_leaves_the_old_output_alone(own_project, complaint_of, stage, overrides, parts):
+def test_what_does_not_fit_the_data_leaves_the_old_output_alone(
+    own_project, complaint_of, stage, item, overrides, parts
+):
     before = {path: path.stat().st_mtime_ns for path in published(own_project)}
     dvc.set_params(own_project, overrides)
-    message = complaint_of(stage, cwd=own_project)
+    message = complaint_of(stage, item, cwd=own_project)
     for part in parts:
         assert part in message
     assert {path: path.stat().st_mtime_ns for path in published(own_project)} == before
@@ -191,6 +193,7 @@ def test_a_name_that_is_unknown_leaves_params_yaml_alone(empty_project, run):
     assert (empty_project / "params.yaml").read_text(encoding="utf-8") == before
 
 
+@pytest.mark.xdist_group("servers")
 def test_a_failing_stage_fails_the_flow_with_its_own_message(empty_project, run, prefect_api):
     import httpx
 

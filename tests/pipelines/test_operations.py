@@ -20,7 +20,8 @@ from tasks.tracking.runs import stage_run
 # The time covers the start of the servers and the first run of the project, for which these tests may have to wait.
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("servers"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 

@@ -15,7 +15,7 @@ from tasks.running.git import git
 from tasks.tracking import load_registered, standing
 
 # Three runs of the pipeline and four that find nothing to do, on a machine that may be busy.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.xdist_group("servers")]
 
 PINNED = ("scene_0", "scene_1", "scene_2", "scene_3")
 NAME = "hsipipe-folder-x4"
@@ -27,19 +27,14 @@ SMALL = (
     "split.by=scene",
     "split.test_scenes=[scene_0,scene_1,scene_2]",
     "split.val_scenes=[scene_3]",
-    "registry.candidates=[control]",
-    "gae.optimizer.steps=2",
-    "gae.optimizer.validate_every=2",
-    "diffusion.optimizer.steps=2",
+    "compare=[bicubic,pca-residual]",
     "patches.size=32",
     "patches.stride=32",
-    "control.width=24",
-    "control.blocks=2",
-    "control.optimizer.steps=800",
-    "control.optimizer.warmup=5",
-    "control.optimizer.lr=0.002",
-    "control.optimizer.validate_every=50",
-    "control.optimizer.save_every=50",
+    *(f"methods.pca-residual.{item}" for item in ("width=24", "blocks=2")),
+    *(
+        f"methods.pca-residual.optimizer.{item}"
+        for item in ("steps=800", "warmup=5", "lr=0.002", "validate_every=50", "save_every=50")
+    ),
     "gate.min_scenes=3",
     # Seconds of training move the spectral angle, and a busy machine the times.
     "gate.max_sam_rise_deg=0.5",

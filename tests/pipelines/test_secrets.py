@@ -7,7 +7,7 @@ import pytest
 from hsipipe.credentials import HIDDEN
 
 # The time covers the start of the servers and the first run of the project, for which these tests may have to wait.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("servers")]
 
 SECRET = "pa55w0rd-of-the-test"
 
@@ -63,7 +63,7 @@ def test_a_flow_beside_servers_with_passwords_keeps_them_to_itself(
 ):
     (own_project / "models/superresolver/config.json").unlink()
     env = {"MLFLOW_TRACKING_URI": with_password(mlflow_server), "PREFECT_API_URL": with_password(prefect_api)}
-    done = run("-m", "flows", "pipeline", cwd=own_project, env=env)
+    done = run("-m", "flows", "pipeline", cwd=own_project, env=env, timeout=600)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "register: ran" in said

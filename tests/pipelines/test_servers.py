@@ -20,7 +20,8 @@ from tasks.tracking.store import connect
 # The time covers the start of the servers and the first run of the project, for which these tests may have to wait.
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("servers"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 
@@ -117,7 +118,7 @@ def test_stages_of_two_checkouts_that_start_at_once_on_an_empty_database_do_no_h
 def test_the_flow_of_an_up_to_date_project_runs_beside_prefect_on_postgres(own_project, run, prefect_on_postgres):
     import httpx
 
-    done = run("-m", "flows", "pipeline", cwd=own_project, env={"PREFECT_API_URL": prefect_on_postgres})
+    done = run("-m", "flows", "pipeline", cwd=own_project, env={"PREFECT_API_URL": prefect_on_postgres}, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     (flow,) = httpx.post(f"{prefect_on_postgres}/flow_runs/filter", json={}, timeout=30).json()
     assert flow["state_type"] == "COMPLETED"

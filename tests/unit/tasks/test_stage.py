@@ -8,12 +8,13 @@ import pytest
 
 from hsipipe.artifacts import DegradedPairs, LatentStore, RawScenes, Scores, TrainedMethod
 from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError, TrainingPausedError
+from hsipipe.params import load_params
 from hsipipe.storage.manifest import verify
 from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
 from tasks.running.locks import hold
 from tasks.running.project import locks
-from tasks.stage import Input, StageRun, stage
+from tasks.stage import Input, ParamsView, StageRun, stage
 from tasks.tracking.store import connect
 
 
@@ -83,6 +84,14 @@ def test_a_missing_input_names_the_command_that_makes_it(root):
     with pytest.raises(MissingInputError, match=r"use@bicubic needs data/raw, .* run: python -m tasks repro"):
         use.execute("bicubic")
     assert not (root / "models/bicubic").exists()
+
+
+def test_the_settings_that_are_recorded_have_the_seed_of_the_row(root):
+    params = load_params(root / "params.yaml")
+    view = ParamsView(params, reads=("methods",), stage="train")
+    assert view.tree("edsr")["methods"]["edsr"]["seed"] == 0
+    assert view.tree("edsr@seed-1")["methods"]["edsr@seed-1"]["seed"] == 1
+    assert view.tree("bicubic@seed-1")["methods"] == {"bicubic@seed-1": {}}
 
 
 def test_latents_are_an_input_of_latent_methods_alone(root):

@@ -8,10 +8,11 @@ from tasks.running.overrides import as_overrides
 from tasks.running.project import find_root, model_name
 
 
-def test_the_root_is_the_nearest_folder_upwards_with_a_dvc_yaml(tmp_path, monkeypatch):
-    (tmp_path / "dvc.yaml").touch()
-    inner = tmp_path / "a" / "b"
+def test_the_root_is_the_nearest_folder_upwards_with_a_dvc_yaml_and_a_params_yaml(tmp_path, monkeypatch):
+    inner = tmp_path / "tasks" / "b"
     inner.mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", "tasks/dvc.yaml"):
+        (tmp_path / name).touch()
     monkeypatch.chdir(inner)
     assert find_root() == tmp_path.resolve()
 

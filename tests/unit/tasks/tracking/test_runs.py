@@ -67,6 +67,22 @@ def test_a_stage_run_says_where_its_numbers_come_from(root, monkeypatch):
     assert parent.data.params["sampling.steps"] == str(load_params(root / "params.yaml").sampling.steps)
 
 
+def test_the_row_of_another_seed_is_recorded_in_letters_that_mlflow_allows(root, caplog):
+    params, row = load_params(root / "params.yaml"), "edsr@seed-1"
+    given = {"visible": {"methods": {row: {"seed": 1}}}, "digests": {f"models/{row}": SHA}}
+    with stage_run(root, f"evaluate@{row}", params=params, **given) as tracker:
+        tracker.log(1, {f"gain_db.{row}": 0.5})
+        tracker.headline({f"{row}.mpsnr_db": 30.0})
+        tracker.finish(output(root), {})
+    run = tracker.client.get_run(tracker.run_id)
+    assert run.info.run_name == f"evaluate@{row}"
+    assert run.data.params == {"methods.edsr:seed-1.seed": "1"}
+    assert run.data.metrics == {"gain_db.edsr:seed-1": 0.5}
+    assert run.data.tags["sha256.models/edsr:seed-1"] == SHA
+    assert tracker.client.get_run(tracker.parent_id).data.metrics == {"edsr:seed-1.mpsnr_db": 30.0}
+    assert caplog.messages == []
+
+
 def test_stages_of_one_pipeline_share_a_parent_and_leave_it_finished(root, monkeypatch):
     monkeypatch.setenv(PIPELINE_RUN, "run-1")
     with run_of(root) as first:
