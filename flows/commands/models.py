@@ -44,7 +44,7 @@ def predict(
     consistency of the result with both. For sensors that the model was not trained for, --estimate-sensors estimates
     the PSF and the spectral response from the pair.
 
-    A cube with other bands than the training data needs known wavelengths and a model with gae.window_nm.
+    A cube with other bands than the training data needs known wavelengths and a model with gae.standard.window_nm.
 
     [bold]Examples[/bold]
 

@@ -113,19 +113,25 @@ def score_method(
     tree = {
         "name": row,
         "sha256": sha256,
-        "description": method.DESCRIPTION,
-        "trained": isinstance(method, Trainable),
-        "fuses": method.FUSES,
+        **_facts(method),
         "kinds": {each.name: "method" if each.ceiling is None else "ceiling" for each in rows},
         "scenes": scenes,
         "test_set": test_set,
         "protocol": protocol.as_json(),
-        **({"val_mpsnr_db": _validate(method, pairs, sampling)} if isinstance(method, Trainable) else {}),
+        **_validation(method, pairs, sampling),
         **_uncertainty(method, np.sum(calibration, axis=0)),
     }
     tree = finite(tree)
     (out / Scores.FILE).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
     return cast(dict[str, Any], tree)
+
+
+def _facts(method: Method) -> dict[str, Any]:
+    return {
+        "description": method.DESCRIPTION,
+        "trained": isinstance(method, Trainable),
+        "fuses": method.FUSES,
+    }
 
 
 def _ceilings(method: Method, pairs: DegradedPairs) -> dict[str, Ceiling]:
@@ -138,12 +144,14 @@ def _ceilings(method: Method, pairs: DegradedPairs) -> dict[str, Ceiling]:
     return {f"pca-{pca.k}-ceiling": lambda lr, msi, hr: pca.reconstruct(hr), **bounds}
 
 
-def _validate(method: Method, pairs: DegradedPairs, sampling: SamplingParams) -> float:
-    """MPSNR in dB, mean over the whole validation scenes, predicted as whole scenes are in use.
+def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams) -> dict[str, float]:
+    """MPSNR in dB of a trained method, mean over the whole validation scenes, predicted as whole scenes are in use.
 
     The patches of the training's own validation are no substitute: methods differ at a border, which a small patch has
     much of and a scene little.
     """
+    if not isinstance(method, Trainable):
+        return {}
     names = pairs.names("val")
     if not names:
         raise DataError("There is no validation scene, expected at least one; check the group split in params.yaml.")
@@ -152,7 +160,7 @@ def _validate(method: Method, pairs: DegradedPairs, sampling: SamplingParams) ->
         pair = pairs.read("val", name)
         sr, _ = _Row(name, method, sampling).predict(pair)
         values.append(mpsnr_db(band_mse(sr.clip(0, 1), pair.hr)))
-    return float(np.mean(values))
+    return {"val_mpsnr_db": float(np.mean(values))}
 
 
 def _uncertainty(method: Method, calibration: NDArray[np.float64]) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """The base classes of all methods: a method is a row of the result table, trained or not.
 
-A method without training subclasses :class:`Method` and gives ``of_frame`` and ``predict``. A network of a single image
-subclasses :class:`NetworkMethod` and gives its ``Settings``, ``__init__`` and ``forward``; training, prediction,
-back-projection, saving and loading are here. Methods of an image pair: :mod:`hsipipe.methods.fusion`.
+A method without training subclasses :class:`Method`. A network of a single image subclasses
+:class:`hsipipe.methods.network_method.NetworkMethod`; a network of an image pair,
+:class:`hsipipe.methods.fusion.model.FusionModel`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -19,11 +18,9 @@ from torch import Tensor, nn
 
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.psf import BICUBIC, Psf
-from hsipipe.diffusion.consistency import Resampler, back_project
-from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint, save_config
-from hsipipe.methods.losses import cube_loss
-from hsipipe.methods.super_resolver import Batch, check_input, refuse_msi
-from hsipipe.params import Group, HardwareParams, LossParams, SamplingParams, TrainingParams
+from hsipipe.methods.checkpoint import read_config, save_config
+from hsipipe.methods.super_resolver import Batch
+from hsipipe.params import Group, HardwareParams, SamplingParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import spread
 
@@ -242,127 +239,6 @@ class Trainable(Method):
             ParamsError: With what to change.
         """
         del settings, hardware
-
-
-class LossSettings(TrainingParams):
-    """The settings of a network that is trained between cubes."""
-
-    loss: LossParams
-
-
-class NetworkMethod(nn.Module, Trainable):
-    """A network that super-resolves the LR-HSI alone: it predicts what interpolation misses.
-
-    Args:
-        frame: The sensors.
-        settings: An instance of `Settings`.
-    """
-
-    Settings: ClassVar[type[LossSettings]] = LossSettings
-    anchor: Tensor
-
-    def __init__(self, frame: Frame, settings: Any) -> None:
-        super().__init__()
-        self.frame, self.settings, self.scale = frame, settings, frame.scale
-        self.consistency = 0
-        # Networks without parameters of their own still need a device.
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)
-
-    @property
-    def psf(self) -> Psf:
-        """PSF of the LR images that it is trained for."""
-        return self.frame.psf
-
-    @property
-    def bands(self) -> int:
-        """Band count C."""
-        return self.frame.bands
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per image."""
-        return 1
-
-    @classmethod
-    def untrained(cls, settings: Any, data: TrainingData) -> Self:
-        """Build the network with initial weights by the seed, then :meth:`measure` the training patches."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            method = cls(data.frame, settings)
-        method.measure(data)
-        return method
-
-    def measure(self, data: TrainingData) -> None:
-        """Take statistics of the training patches into buffers; none by default."""
-
-    def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
-        """The loss between cubes of ``settings.loss``."""
-        del draws
-        hr, lr = batch["hr"], batch["lr"]
-        # Interpolated outside of the network: in mixed precision its inside has fewer digits than the image.
-        return cube_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
-
-    def resampler(self, lr: Tensor) -> Resampler:
-        """Interpolation to the HR grid and degradation back, for images of this size (B, C, h, w)."""
-        height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
-        return Resampler(height, width, scale=self.scale, like=lr, psf=self.psf)
-
-    def prepared(self, sampling: SamplingParams) -> Self:
-        """The same weights, not copied, with as much back-projection as `sampling` asks for."""
-        other = copy(self)
-        other.consistency = sampling.consistency
-        return other
-
-    def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Super-resolve a batch.
-
-        Args:
-            lr: (B, C, h, w) float32, scaled as in training.
-            msi: Refused.
-            origin: Without effect: there is no noise.
-
-        Returns:
-            (B, C, H, W) float32.
-
-        Raises:
-            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
-        """
-        del origin
-        refuse_msi(msi, name=self.name)
-        check_input(lr, bands=self.bands)
-        with torch.inference_mode():
-            # One by one, so that a prediction does not depend on its neighbours in the batch.
-            return as_batch([self._predict(image) for image in lr])
-
-    def _predict(self, image: np.ndarray) -> Tensor:
-        lr = as_tensor(image, like=self.anchor)
-        resampler = self.resampler(lr)
-        return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
-
-    def config(self) -> dict[str, Any]:
-        """Frame, settings and back-projection as plain values."""
-        frame = {"bands": self.bands, "scale": self.scale, "psf": asdict(self.psf), "patch": self.frame.patch}
-        settings = self.settings.model_dump(mode="json")
-        return {"frame": frame, "settings": settings, "consistency": self.consistency}
-
-    def save(self, folder: Path) -> None:
-        """Write weights and configuration into the existing `folder`."""
-        save_checkpoint(
-            folder, weights=self.state_dict(), config={"kind": self.KIND, "name": self.name, **self.config()}
-        )
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a network without trained weights."""
-        frame = {**config["frame"], "psf": Psf(**config["frame"]["psf"])}
-        method = cls(Frame(**frame), cls.Settings.model_validate(config["settings"]))
-        method.consistency = int(config["consistency"])
-        return method
-
-    @classmethod
-    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
-        return load_module(folder, cls.from_config).to(device).named(read_config(folder).get("name"))
 
 
 def sample_of(patches: PatchArrays, wanted: int) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from hsipipe.methods.base import Frame, LossSettings, NetworkMethod
+from hsipipe.methods.base import Frame
+from hsipipe.methods.network_method import LossSettings, NetworkMethod
 from hsipipe.params import Positive
 
 

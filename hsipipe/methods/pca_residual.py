@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.base import Frame, LossSettings, NetworkMethod, TrainingData, sample_of
+from hsipipe.methods.base import Frame, TrainingData, sample_of
+from hsipipe.methods.network_method import LossSettings, NetworkMethod
 from hsipipe.methods.networks.layers import PlainResidualBlock
 from hsipipe.params import Positive
 from hsipipe.patches.sample import PATCHES, training_pixels

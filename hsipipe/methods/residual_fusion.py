@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsipipe.diffusion.consistency import PairObservation
-from hsipipe.methods.base import LossSettings
 from hsipipe.methods.fusion.losses import projected_loss
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.fusion.setup import Denoising, Estimate, Given, Pairing
 from hsipipe.methods.fusion.subspace import Subspace
+from hsipipe.methods.network_method import LossSettings
 from hsipipe.methods.networks.layers import PlainResidualBlock
 from hsipipe.params import Positive
 

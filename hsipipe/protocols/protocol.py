@@ -186,7 +186,7 @@ def check_pins(name: str, *, dataset: DatasetParams, split: SplitParams, degrada
     if wrong:
         raise ParamsError(
             f"Protocol {name!r} fixes these values on {dataset.name!r}: {'; '.join(wrong)}. Set them all with "
-            f"dvc exp run $(hsipipe protocol {name} --dataset {dataset.name} --scale {degradation.scale})."
+            f"hsipipe pipeline $(hsipipe protocol {name} --dataset {dataset.name} --scale {degradation.scale})."
         )
 
 

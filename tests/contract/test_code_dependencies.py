@@ -86,19 +86,21 @@ def test_code_dependencies_cover_the_imports(graph, stage):
     assert uncovered(library_modules(graph, stage), deps) == [], f"add to the deps of {stage}"
 
 
-@pytest.mark.parametrize("name", sorted({entry.name: None for entry in entries().values()}))
-def test_a_method_goes_stale_with_its_own_code(graph, name):
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+@pytest.mark.parametrize("name", sorted(entries()))
+def test_a_method_goes_stale_with_its_own_code(graph, name, stage):
     entry = entries()[name]
-    deps = {entry.code, *described()["train"].deps}
+    # Its own code changes the folder of the trained method, which the evaluation depends on.
+    deps = {entry.code, *described()[stage].deps}
     module = entry.where.partition(":")[0]
     assert path_of(module).relative_to(ROOT).as_posix().startswith(entry.code.removesuffix(".py"))
-    assert uncovered(reached(graph, {module}), deps) == [], f"the training of {name} runs this code"
+    assert uncovered(reached(graph, {module}), deps) == [], f"{stage}@{name} runs this code"
 
 
 @pytest.mark.parametrize("stage", NAMES)
 def test_dependencies_exist_and_are_needed(graph, stage):
     modules = library_modules(graph, stage)
-    if stage == "train":
+    if stage in {"train", "evaluate"}:
         modules |= reached(graph, {entry.where.partition(":")[0] for entry in entries().values()})
     used = {path_of(module).relative_to(ROOT).as_posix() for module in modules}
     for dep in described()[stage].deps:

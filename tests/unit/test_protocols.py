@@ -253,7 +253,7 @@ def test_another_value_than_the_protocol_s_is_named_with_what_sets_them_all(publ
         published("sspsr", "chikusei", **{"degradation.normalisation": "fixed", "split.guard": 0})
     assert 'degradation.normalisation is "fixed", expected "scene_max"' in str(caught.value)
     assert "split.guard is 0, expected 16" in str(caught.value)
-    assert "dvc exp run $(hsipipe protocol sspsr --dataset chikusei --scale 4)" in str(caught.value)
+    assert "hsipipe pipeline $(hsipipe protocol sspsr --dataset chikusei --scale 4)" in str(caught.value)
 
 
 def test_a_protocol_is_refused_where_it_is_not_defined(published, protocol):

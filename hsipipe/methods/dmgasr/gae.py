@@ -50,7 +50,7 @@ class GroupAutoencoder(nn.Module):
         super().__init__()
         if (windows is None) != (params.window_nm is None):
             raise ParamsError(
-                f"gae.window_nm is {params.window_nm}, and windows were {'not ' if windows is None else ''}given; "
+                f"window_nm is {params.window_nm}, and windows were {'not ' if windows is None else ''}given; "
                 "plan them with plan_windows where it is a number, and leave them out where it is null."
             )
         self.params = params
@@ -130,7 +130,7 @@ class GroupAutoencoder(nn.Module):
         if not isinstance(self.plan, WindowPlan):
             raise ModelInputError(
                 f"This model knows its {self.bands} bands by their number and serves no other sensor; train one with "
-                "gae.window_nm, a width in nm, and gae.global_decoder: false."
+                "gae.standard.window_nm, a width in nm, and gae.standard.global_decoder: false."
             )
         other = copy(self)
         # A table of its own for the two matrices; the tensors of the others are shared.

@@ -79,14 +79,14 @@ def plan_windows(wavelength_nm: Sequence[float], *, width_nm: float, n_subs: int
     Raises:
         DataError: The centres are unknown or do not increase, or a window is narrower than two bands.
     """
-    nm = _checked(wavelength_nm, remedy="set dataset.folder.wavelength_nm or drop_bands, or gae.window_nm: null")
+    nm = _checked(wavelength_nm, remedy="set dataset.folder.wavelength_nm or drop_bands, or window_nm: null")
     low, high = _range(nm)
     if len(nm) < 2:
-        raise DataError(f"gae.window_nm is {width_nm:g}, but there is one band and no spectrum; set it to null.")
+        raise DataError(f"window_nm is {width_nm:g}, but there is one band and no spectrum; set it to null.")
     spacing = float(np.median(np.diff(nm)))
     if width_nm < 2 * spacing - _SAME_NM:
         raise DataError(
-            f"gae.window_nm is {width_nm:g}, but the {len(nm)} bands lie {spacing:g} nm apart, and a window must hold "
+            f"window_nm is {width_nm:g}, but the {len(nm)} bands lie {spacing:g} nm apart, and a window must hold "
             f"two of them; set it to n_subs times their distance, {n_subs * spacing:g}, or to null."
         )
     width = min(width_nm, high - low)

@@ -1,7 +1,7 @@
 """The base of all networks that fuse an LR-HSI with an HR-MSI: training, sampling, consistency, scenes, saving."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,20 +10,18 @@ from typing import Any, ClassVar, Literal, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
-from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_moments, disagreement, spectral_gain
 from hsipipe.diffusion.noise import noise_of_sample
 from hsipipe.diffusion.samplers import SAMPLERS
-from hsipipe.diffusion.schedules import make_schedule
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
 from hsipipe.errors import DataError, ParamsError
-from hsipipe.methods.base import Network, Trainable, TrainingData, as_batch, as_tensor, sample_of
+from hsipipe.methods.base import Network, Trainable, TrainingData, as_batch, sample_of
 from hsipipe.methods.checkpoint import load_module, save_checkpoint
-from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing, Scene
-from hsipipe.methods.fusion.subspace import Subspace, estimate_subspace
+from hsipipe.methods.fusion.pair_network import PairNetwork
+from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing
 from hsipipe.methods.moments import moments
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import SamplingParams
@@ -37,100 +35,24 @@ _NOISE = 2
 _NO_MSI = "The patches have no HR-MSI to fuse; set degradation.srf to a sensor, a table, or measured."
 
 
-class FusionModel(nn.Module, Trainable):
+class FusionModel(PairNetwork, Trainable):
     """A super-resolver of an image pair around a network that denoises; the subclass defines x_0.
 
-    Args:
-        pairing: The sensors.
-        denoising: What the network does.
-        channels: Channels of x_0.
-        response: Spectral response R (c, C) of the training pairs.
-        sampling: How predictions are made.
+    Attributes:
+        sampling: How predictions are made; None: not told yet.
+        settings: Its `Settings` while it is trained; None after loading.
     """
 
     FUSES: ClassVar[bool] = True
     ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr", "msi")
     bounds: ClassVar[tuple[float, float] | None] = None
     """Range of x_0, to which its estimates are clipped while sampling; None: it has none."""
-    directions: int = 1
-    """Directions of the scene's subspace that the model works in."""
+    sampling: SamplingParams | None = None
     settings: Any = None
-    """Its `Settings` while it is trained; None after loading."""
-    response: Tensor
-
-    def __init__(
-        self,
-        pairing: Pairing,
-        denoising: Denoising,
-        *,
-        channels: int,
-        response: NDArray[np.floating[Any]] | None = None,
-        sampling: SamplingParams | None = None,
-    ) -> None:
-        super().__init__()
-        self.pairing, self.denoising, self.channels = pairing, denoising, channels
-        self.scale = pairing.scale
-        self.schedule = make_schedule(denoising.schedule, denoising.steps)
-        self.sampling = sampling
-        self._scene: Scene | None = None
-        start = np.zeros((pairing.msi_bands, pairing.bands)) if response is None else response
-        self.register_buffer("response", torch.from_numpy(np.asarray(start, dtype=np.float32)))
-
-    @abstractmethod
-    def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
-        """What the network is told of a pair."""
-
-    @abstractmethod
-    def clean(self, hr: Tensor, given: Given) -> Tensor:
-        """x_0 (B, channels, H, W) of the truth (B, C, H, W)."""
-
-    @abstractmethod
-    def cube(self, x0: Tensor, given: Given) -> Tensor:
-        """The cube (B, C, H, W) of x_0; inverse of :meth:`clean` within what x_0 can hold."""
-
-    @abstractmethod
-    def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """The network: x_t (B, channels, H, W), condition (B, k, H, W) and sqrt(gamma) (B,) to its target."""
-
-    @abstractmethod
-    def net_config(self) -> dict[str, Any]:
-        """What :meth:`build` needs beside the sensors and the denoising."""
-
-    @classmethod
-    @abstractmethod
-    def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
-        """A model without trained weights; inverse of :meth:`net_config`."""
-
-    @classmethod
-    @abstractmethod
-    def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
-        """A model with initial weights.
-
-        Args:
-            pairing: The sensors.
-            settings: An instance of `Settings`.
-            response: Spectral response (c, C).
-            patch: Edge of a training patch in HR pixels.
-        """
 
     @abstractmethod
     def distance(self, made: Estimate) -> Tensor:
         """The loss of an estimate."""
-
-    @property
-    def bands(self) -> int | None:
-        """Bands C that it was made for; None: any number."""
-        return self.pairing.bands
-
-    @property
-    def msi_bands(self) -> int | None:
-        """Bands c of the HR-MSI that it fuses; None: any number."""
-        return self.pairing.msi_bands
-
-    @property
-    def psf(self) -> Psf:
-        """Of the LR-HSI's sensor."""
-        return self.pairing.psf
 
     @property
     def samples(self) -> int:
@@ -176,47 +98,6 @@ class FusionModel(nn.Module, Trainable):
         mode = self.pairing.response if response is None or self.pairing.response == "estimated" else response
         other.pairing = replace(self.pairing, psf=psf or self.psf, response=mode)
         return other
-
-    def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
-        """The same weights, not copied, bound to a scene: its tiles then share one subspace and one response.
-
-        Args:
-            lr: (C, h, w).
-            msi: (c, H, W).
-        """
-        other = copy(self)
-        other._scene = self._learn(self.tensor(lr), self.tensor(msi))
-        return other
-
-    def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:
-        """The network's raw prediction.
-
-        Args:
-            noisy: x_t (B, channels, H, W).
-            condition: (B, k, H, W).
-            gamma: (B,).
-
-        Returns:
-            (B, channels, H, W).
-        """
-        level = gamma.sqrt()
-        if self.denoising.scale_input:
-            noisy = noisy * level[:, None, None, None]
-        return self.denoise(noisy, condition, level)
-
-    def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network under one condition: x_t and gamma to its raw prediction, for many steps of sampling."""
-
-        def denoise(noisy: Tensor, gamma: Tensor) -> Tensor:
-            return cast(Tensor, self(noisy, condition, gamma))
-
-        return denoise
-
-    def given(self, lr: Tensor, msi: Tensor) -> Given:
-        """What the network is told of a batch of pairs (B, C, h, w) and (B, c, H, W)."""
-        scene = self._scene or self._learn(lr, msi)
-        pair = PairObservation(lr, msi, self._resampler(msi), scene.response, scene.gain)
-        return self.condition(pair, scene.subspace)
 
     def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Super-resolve a batch of pairs: the mean of the samples.
@@ -347,28 +228,6 @@ class FusionModel(nn.Module, Trainable):
         hidden = self.denoising.scale_input and float(self.schedule.gammas[-1]) < _SILENT
         one = len(self.schedule.timesteps(self._sampling.steps)) == 1
         return self.denoising.objective == "diffusion" and not (hidden and one)
-
-    def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
-        response, subspace = self._response_for(lr, msi), estimate_subspace(lr, self.directions)
-        noise = disagreement(lr, msi, resampler=self._resampler(msi), response=response)
-        return Scene(response, spectral_gain(response, detail_moments(lr), noise), subspace)
-
-    def _resampler(self, msi: Tensor) -> Resampler:
-        return Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=msi, psf=self.psf)
-
-    def _response_for(self, lr: Tensor, msi: Tensor) -> Tensor:
-        fits = self.response.shape == (msi.shape[1], lr.shape[1])
-        # As many weights as pixels would explain anything.
-        tells = lr.shape[2] * lr.shape[3] > lr.shape[1]
-        if fits and (self.training or self.pairing.response == "given" or not tells):
-            return self.response
-        low, high = (image[0].double().cpu().numpy() for image in (lr, msi))
-        estimated = estimate_response(low, high, scale=self.scale, psf=self.psf)
-        return torch.from_numpy(estimated).to(lr)
-
-    def tensor(self, image: np.ndarray) -> Tensor:
-        """(C, H, W) as a batch of one, where the model is."""
-        return as_tensor(image, like=self.response)
 
     def _predict(self, lr: Tensor, msi: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
         given = self.given(lr, msi)

@@ -289,7 +289,7 @@ def test_saved_with_windows_it_serves_the_trained_sensor_and_others(params, lr, 
 def test_a_model_of_bands_by_number_says_how_to_get_one_for_any_sensor(params):
     model = build(params)
     assert model.wavelength_nm is None
-    with pytest.raises(ModelInputError, match=r"train one with gae.window_nm, .*gae.global_decoder: false"):
+    with pytest.raises(ModelInputError, match=r"train one with gae.standard.window_nm, .*global_decoder: false"):
         model.for_wavelengths(CENTRES)
 
 

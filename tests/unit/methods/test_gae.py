@@ -143,7 +143,7 @@ def test_one_that_was_saved_before_there_were_windows_has_none(gae):
 
 
 def test_groups_by_number_serve_no_other_sensor(gae):
-    with pytest.raises(ModelInputError, match=r"31 bands by their number.*train one with gae.window_nm"):
+    with pytest.raises(ModelInputError, match=r"31 bands by their number.*train one with gae.standard.window_nm"):
         gae.for_wavelengths(CAVE[::2])
 
 
@@ -151,7 +151,7 @@ def test_groups_by_number_serve_no_other_sensor(gae):
 def test_windows_are_given_where_they_are_asked_for(gae_params, width):
     sizes = gae_params.model_copy(update={"window_nm": width, "global_decoder": False})
     windows = plan_windows(CAVE, width_nm=80.0, n_subs=8, n_ovls=2) if width is None else None
-    with pytest.raises(ParamsError, match=r"gae.window_nm is"):
+    with pytest.raises(ParamsError, match=r"window_nm is"):
         GroupAutoencoder(31, sizes, windows=windows)
 
 

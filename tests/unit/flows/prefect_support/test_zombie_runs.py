@@ -58,7 +58,7 @@ def test_a_file_that_is_no_note_is_named_and_left_out(tmp_path, write, dead, cap
     path = write(dead, host="elsewhere").with_name("broken.json")
     path.write_text("{", encoding="utf-8")
     assert close_dead_runs(tmp_path) == ([], [])
-    assert f"{path} is no note of a flow run" in caplog.text
+    assert f"Skip {path}, which is not a note of a flow run" in caplog.text
 
 
 def test_reconcile_fails_when_something_stays_open_and_says_what(tmp_path, write, dead, monkeypatch):
