@@ -1,78 +1,122 @@
 """Measure the CPU time of a short training alone and beside busy processes.
 
-    python benchmarks/busy.py --json benchmarks/results/busy.json
+    python benchmarks/busy.py
 
 OpenMP threads that wait for each other spin by default: where other processes hold a core, they burn the rest of it. A
-stage's process asks them to sleep (OMP_WAIT_POLICY=passive). Each training runs in its own process, with both policies.
+stage's process asks them to sleep (OMP_WAIT_POLICY=passive, tasks/__main__.py). The training is that of a method of
+params.yaml with fewer steps, each time in a process of its own, with both policies and with one thread; the kinds
+alternate, so that all meet the same load.
 """
 
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from statistics import median
 
-from record import CORES, arguments, environment, row, show, write_record
+from record import CORES, ROOT, arguments, environment, row, show, write_record
 
 TARGET = 1.3
-POLICIES = ("active", "passive")
-TRAINING = """
-import resource, torch
-torch.manual_seed(0)
-torch.set_num_threads({threads})
-layers = [torch.nn.Conv2d(64, 64, 3, padding=1) for _ in range(12)]
-network = torch.nn.Sequential(*layers)
-optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
-images = torch.rand(4, 64, 16, 16)
-started = resource.getrusage(resource.RUSAGE_SELF)
-for _ in range({steps}):
-    optimizer.zero_grad()
-    (network(images) - images).abs().mean().backward()
-    optimizer.step()
-ended = resource.getrusage(resource.RUSAGE_SELF)
-print(ended.ru_utime + ended.ru_stime - started.ru_utime - started.ru_stime)
-"""
+KINDS = {
+    "active, two threads": {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": str(CORES)},
+    "passive, two threads": {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(CORES)},
+    "one thread": {"OMP_NUM_THREADS": "1"},
+}
+JUDGED = "passive, two threads"
 
 
-def train(policy, *, steps):
+def train(root, name, steps):
+    """Train a method here; print the CPU and wall seconds of its steps."""
+    from prepared import changed
+
+    from hsipipe.artifacts import PatchStore
+    from hsipipe.methods.catalogue import method_settings
+    from hsipipe.params import load_params
+    from hsipipe.training.train import train_method
+
+    optimizer = {"steps": steps, "validate_every": steps, "save_every": steps, "warmup": 1}
+    params = changed(load_params(ROOT / "params.yaml"), {"methods": {name: {"optimizer": optimizer}}})
+    with tempfile.TemporaryDirectory() as folder:
+        out, work = Path(folder) / "out", Path(folder) / "work"
+        out.mkdir(), work.mkdir()
+        settings, patches = method_settings(params, name), PatchStore.in_project(root)
+        cpu, wall = time.process_time(), time.perf_counter()
+        train_method(
+            name,
+            settings,
+            patches,
+            out,
+            latents=None,
+            hardware=params.hardware.model_copy(update={"accelerator": "cpu"}),
+            work=work,
+            log=lambda step, metrics: None,
+        )
+        print(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def measure(root, kind, options):
     """CPU seconds and wall seconds of the training in a new process."""
-    text = TRAINING.format(threads=CORES, steps=steps)
-    started = time.perf_counter()
-    variables = {**os.environ, "OMP_WAIT_POLICY": policy}
-    done = subprocess.run([sys.executable, "-c", text], env=variables, capture_output=True, text=True, check=True)
-    return float(done.stdout), time.perf_counter() - started
+    command = [sys.executable, __file__, "--train", root, "--method", options.method, "--steps", options.steps]
+    variables = {**os.environ, **KINDS[kind]}
+    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, check=True)
+    cpu, wall = done.stdout.split()
+    return float(cpu), float(wall)
 
 
-def measure(policy, busy, *, rounds, steps):
+def beside(root, busy, options):
+    """Median CPU and wall seconds of each kind, beside `busy` processes that want a core each."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        cpu, wall = zip(*(train(policy, steps=steps) for _ in range(rounds)), strict=True)
+        rounds = [{kind: measure(root, kind, options) for kind in KINDS} for _ in range(options.rounds)]
     finally:
         for other in others:
             other.kill()
             other.wait()
-    return median(cpu), median(wall)
+    found = {}
+    for kind in KINDS:
+        cpu, wall = zip(*(one[kind] for one in rounds), strict=True)
+        found[kind] = median(cpu), median(wall)
+    return found
+
+
+def table(found):
+    """Rows: seconds alone, and CPU time beside others as a ratio to that alone."""
+    rows = []
+    for kind in KINDS:
+        alone, wall = found[0][kind]
+        rows += [row(f"{kind}: alone, CPU time", alone, "s"), row(f"{kind}: alone, wall time", wall, "s")]
+        for busy in (1, 2):
+            ratio, judged = found[busy][kind][0] / alone, kind == JUDGED
+            target, met = (f"<= {TARGET}", ratio <= TARGET) if judged else ("", None)
+            rows.append(row(f"{kind}: beside {busy} busy, CPU over alone", ratio, "x", target=target, met=met))
+    return rows
 
 
 def main():
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, result="busy")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--method", default="pca-residual")
+    parser.add_argument("--train", type=Path, help="train on the patches in this folder, here and now")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    rows = []
-    for policy in POLICIES:
-        alone, wall = measure(policy, 0, rounds=options.rounds, steps=options.steps)
-        rows += [row(f"{policy}: alone, CPU time", alone, "s"), row(f"{policy}: alone, wall time", wall, "s")]
-        for busy in (1, 2):
-            cpu, _ = measure(policy, busy, rounds=options.rounds, steps=options.steps)
-            ratio, judged = cpu / alone, policy == "passive"
-            name = f"{policy}: beside {busy} busy, CPU time over that alone"
-            met = ratio <= TARGET if judged else None
-            rows.append(row(name, ratio, "x", target=f"<= {TARGET}" if judged else "", met=met))
+    if options.train:
+        train(options.train, options.method, options.steps)
+        return
+    from prepared import prepare
+
+    from hsipipe.params import load_params
+
+    where = environment("torch")
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(load_params(ROOT / "params.yaml"), Path(folder))
+        found = {busy: beside(folder, busy, options) for busy in (0, 1, 2)}
+    rows = table(found)
     show(rows)
-    write_record(options.json, {"environment": environment("torch"), "rows": rows})
+    write_record(options.json, {"environment": where, "method": options.method, "steps": options.steps, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ class RowScores:
         """The scores of the seed of the settings."""
         return self.runs[0]
 
+    @property
+    def seeded(self) -> bool:
+        """Whether its values have a deviation: without a training, every seed gives the same."""
+        return len(self.runs) > 1 and bool(self.first["trained"])
+
 
 def read_scores(folder: Path) -> dict[str, Any]:
     """The scores of a method.
@@ -63,8 +68,8 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
 
     Returns:
         The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
-        last), ``scenes``, ``spread`` (standard deviation over seeds, with K - 1 in its denominator), ``seeds``,
-        ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``test_set``, ``protocol``, ``verdicts``.
+        last), ``scenes``, ``spread`` (standard deviation over the seeds of trained methods, K - 1 in its denominator),
+        ``seeds``, ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``test_set``, ``protocol``, ``verdicts``.
 
     Raises:
         DataError: Two rows follow different protocols, or were scored on different scenes.
@@ -82,7 +87,7 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
             kinds[key] = kind
             for scene, values in scenes.items():
                 values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
-            if kind == "method" and len(row.runs) > 1:
+            if kind == "method" and row.seeded:
                 spread[key] = _deviation([_mean(_of_scenes(run, _key(run, name, kind))) for run in row.runs])
     ordered = sorted(kinds, key=lambda name: kinds[name] == "ceiling")
     models: dict[str, dict[str, Any]] = {}
@@ -94,7 +99,7 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
         "models": models,
         "scenes": scenes,
         "spread": spread,
-        "seeds": {row.name: len(row.runs) for row in rows if len(row.runs) > 1},
+        "seeds": {row.name: len(row.runs) for row in rows if row.seeded},
         "gain_db": _gains(models, rows[0].name),
         "descriptions": {row.name: row.first["description"] for row in rows},
         "trained": [row.name for row in rows if row.first["trained"]],
