@@ -69,7 +69,8 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     Returns:
         The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
         last), ``scenes``, ``spread`` (standard deviation over the seeds of trained methods, K - 1 in its denominator),
-        ``seeds``, ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``test_set``, ``protocol``, ``verdicts``.
+        ``seeds``, ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``test_set``, ``protocol`` and
+        ``verdicts``.
 
     Raises:
         DataError: Two rows follow different protocols, or were scored on different scenes.
