@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from hsipipe.training.deadline import limit_command, positive_minutes
 from tasks.catalogue import EACH, NAMES, STAGES, as_target
 from tasks.running.exits import guarded, machine_trouble
 from tasks.running.project import METRICS, find_root, model_name
+from tasks.running.threads import set_spinning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,9 +41,9 @@ def run_stage(name: str, item: str = "") -> None:
     from tasks.running.pipeline_run import PAUSED, UNREACHABLE, error_path
     from tasks.running.process import die_with, dvc_ancestor
 
+    if name in EACH:  # the stages that run networks
+        set_spinning()
     work = CHORES[name][0] if name in CHORES else partial(STAGES[name].execute, item)
-    # OpenMP threads spin at barriers by default, which burns the cores that other jobs share (benchmarks/busy.py).
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     signal.signal(signal.SIGTERM, _terminate)
     end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
