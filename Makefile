@@ -37,10 +37,10 @@ repro: $(STAMP)  ## run what is stale, then print the result table and where rep
 	$(BIN)/python -m tasks repro $(ARGS)
 
 test: $(STAMP)  ## the tests that need no whole pipeline, in minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS) $(QUICK)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS) $(QUICK)
 
 test-all: $(STAMP)  ## the whole test suite, with pipelines, servers and one fault of each kind
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 faults: $(STAMP)  ## put faults into running pipelines, all of them: about an hour on two cores
 	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)

@@ -1,15 +1,19 @@
-"""Parameters with changes, and the pipeline's scenes, pairs and patches in a folder, each made once."""
+"""Parameters with changes, and the pipeline's scenes, pairs, patches and trained methods, each made once."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hsipipe.artifacts import Artifact, DegradedPairs, PatchStore, RawScenes
+from hsipipe.artifacts import Artifact, DegradedPairs, GaeCheckpoint, LatentStore, PatchStore, RawScenes, TrainedMethod
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs
+from hsipipe.methods.catalogue import entry, gae_settings, load_model, method_settings
 from hsipipe.params import Params, parse_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
+from hsipipe.training.latents import encode_latents
+from hsipipe.training.train import train_method
+from hsipipe.training.train_gae import train_gae
 
 
 def changed(params: Params, changes: Mapping[str, Any]) -> Params:
@@ -37,3 +41,27 @@ def prepare(params: Params, root: Path) -> None:
     once(scenes, lambda out: prepare_scenes(params.dataset, out))
     once(pairs, lambda out: make_pairs(scenes, out, split=params.split, degradation=params.degradation))
     once(PatchStore.in_project(root), lambda out: extract_patches(pairs, out, patches=params.patches))
+
+
+def trained(name: str, params: Params, root: Path, folder: Path) -> Any:
+    """The method, trained on the patches in `root`; `folder` gets it and its autoencoder, and keeps what is begun."""
+    common = {"hardware": params.hardware, "log": lambda step, metrics: None}
+    patches, autoencoder, latents = PatchStore.in_project(root), entry(name).autoencoder, None
+    if autoencoder is not None:
+        gae, encoded, settings = (
+            GaeCheckpoint(folder / "gae"),
+            LatentStore(folder / "latents"),
+            gae_settings(params, autoencoder),
+        )
+        once(gae, lambda out: train_gae(patches, out, gae=settings, work=_folder(folder / "work-gae"), **common))
+        once(encoded, lambda out: encode_latents(patches, gae, out, hardware=params.hardware))
+        latents = encoded, gae
+    own, work = method_settings(params, name), _folder(folder / "work")
+    done = TrainedMethod(folder / name)
+    once(done, lambda out: train_method(name, own, patches, out, latents=latents, work=work, **common))
+    return load_model(done.path)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

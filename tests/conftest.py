@@ -24,6 +24,8 @@ os.environ.update(
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
 )
+# Children import the same modules over and over; compiled once, an import takes half the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in ("DVC_ROOT", "DVC_STAGE", "HSIPIPE_PIPELINE_RUN", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
     os.environ.pop(name, None)
 
@@ -38,6 +40,15 @@ FILES = (
     ".dvc/.gitignore",
     "pyproject.toml",
 )
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file on one worker, and those of a group; start what takes longest first."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
