@@ -48,11 +48,8 @@ def trained(name: str, params: Params, root: Path, folder: Path) -> Any:
     common = {"hardware": params.hardware, "log": lambda step, metrics: None}
     patches, autoencoder, latents = PatchStore.in_project(root), entry(name).autoencoder, None
     if autoencoder is not None:
-        gae, encoded, settings = (
-            GaeCheckpoint(folder / "gae"),
-            LatentStore(folder / "latents"),
-            gae_settings(params, autoencoder),
-        )
+        gae, encoded = GaeCheckpoint(folder / "gae"), LatentStore(folder / "latents")
+        settings = gae_settings(params, autoencoder)
         once(gae, lambda out: train_gae(patches, out, gae=settings, work=_folder(folder / "work-gae"), **common))
         once(encoded, lambda out: encode_latents(patches, gae, out, hardware=params.hardware))
         latents = encoded, gae

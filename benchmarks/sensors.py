@@ -3,9 +3,10 @@
     python benchmarks/sensors.py CAVE_FOLDER --json benchmarks/results/sensors.json
 
 Trains on the CAVE scenes in the folder (31 bands at 10 nm) with params.yaml and gae.standard.window_nm, and predicts
-the test scenes as other sensors see them. Rows of each sensor: bicubic; the model bound to the sensor; and, as a bound that no
-user of that sensor has, the same model on all 31 bands and its output brought to the sensor's bands. With --plain the
-model of params.yaml as it is (groups by band number, global decoder) is trained, too. One thread, some minutes.
+the test scenes as other sensors see them. Rows of each sensor: bicubic; the model bound to the sensor; and, as a bound
+that no user of that sensor has, the same model on all 31 bands and its output brought to the sensor's bands. With
+--plain the model of params.yaml as it is (groups by band number, global decoder) is trained, too. One thread, some
+minutes.
 """
 
 import argparse
