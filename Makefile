@@ -6,9 +6,6 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # test, and where wanted perceptual (VGG19 loss), s3 (remotes) or server (PostgreSQL): make install EXTRAS=test,s3
 EXTRAS ?= test
-# Tests that start no pipeline, no server and no training in processes of its own.
-SLOW   := tests/unit/flows tests/unit/tasks tests/unit/training tests/unit/conftest.py tests/unit/__pycache__
-QUICK  := tests/contract tests/golden tests/methods $(filter-out $(SLOW),$(wildcard tests/unit/*))
 STAMP  := $(VENV)/.installed
 
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -37,7 +34,7 @@ repro: $(STAMP)  ## run what is stale, then print the result table and where rep
 	$(BIN)/python -m tasks repro $(ARGS)
 
 test: $(STAMP)  ## the tests that need no whole pipeline, in minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS) $(QUICK)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not slow" $(ARGS)
 
 test-all: $(STAMP)  ## the whole test suite, with pipelines, servers and one fault of each kind
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
