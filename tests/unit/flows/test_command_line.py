@@ -159,7 +159,7 @@ def test_a_wrong_use_is_a_usage_error(invoke, arguments):
 
 def test_each_sweep_is_listed_on_one_line(invoke):
     lines = invoke("sweep").output.splitlines()
-    assert [line.split()[0] for line in lines] == ["sweep", "seeds", "ablations", "groups", "steps"]
+    assert [line.split()[0] for line in lines] == ["sweep", "seeds", "ablations", "groups", "steps", "long"]
 
 
 @pytest.fixture
