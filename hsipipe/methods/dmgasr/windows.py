@@ -79,7 +79,9 @@ def plan_windows(wavelength_nm: Sequence[float], *, width_nm: float, n_subs: int
     Raises:
         DataError: The centres are unknown or do not increase, or a window is narrower than two bands.
     """
-    nm = _checked(wavelength_nm, remedy="set dataset.folder.wavelength_nm or drop_bands, or gae.standard.window_nm: null")
+    nm = _checked(
+        wavelength_nm, remedy="set dataset.folder.wavelength_nm or drop_bands, or gae.standard.window_nm: null"
+    )
     low, high = _range(nm)
     if len(nm) < 2:
         raise DataError(f"window_nm is {width_nm:g}, but there is one band and no spectrum; set it to null.")
