@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import entry
 from hsipipe.params import Params
 from hsipipe.registry import Registry
@@ -43,6 +44,17 @@ def address(name: str, item: str = "") -> str:
 
 
 def as_target(text: str) -> str:
-    """A stage as a person names it (``train@edsr``, ``download``) in DVC's terms; anything else as it is."""
+    """A stage as a person names it (``train@edsr``, ``download``) in DVC's terms; anything else as it is.
+
+    Raises:
+        ParamsError: It is a stage that runs for each method or autoencoder, and names none.
+    """
     name, _, item = text.partition("@")
-    return address(name, item) if name in NAMES and ":" not in text else text
+    if name not in NAMES or ":" in text:
+        return text
+    if name in EACH and not item:
+        raise ParamsError(
+            f"Got the target {name}, expected {name}@{EACH[name]}: DVC would run it for the whole catalogue. Without a "
+            "target, everything runs that params.yaml asks for."
+        )
+    return address(name, item)

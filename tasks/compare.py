@@ -1,10 +1,9 @@
 """Stage: one table of all methods."""
 
 import json
-import shutil
 
 from hsipipe.artifacts import Comparison, Scores
-from tasks.running.project import METRICS
+from tasks.running.project import METRICS, drop_other_rows
 from tasks.stage import StageRun, stage
 
 
@@ -16,10 +15,7 @@ def compare(run: StageRun, scores: list[Scores]) -> Comparison:
     from tasks.running.rows import table_rows
 
     of_row = {score.path.name: score for score in scores}
-    for stale in Scores.in_project(run.root).path.iterdir():
-        # DVC leaves the outputs of a stage that is no more; the folder is an input of this stage.
-        if stale.name not in of_row:
-            shutil.rmtree(stale)
+    drop_other_rows(run.root, list(of_row))
     rows = [
         RowScores(name, [read_scores(of_row[row.name].path) for row in group])
         for name, group in table_rows(run.params).items()

@@ -1,6 +1,7 @@
 """Stage: put the method that validated best into one folder and into the model registry."""
 
 import json
+import math
 import shutil
 
 from hsipipe.artifacts import Comparison, DegradedPairs, RegisteredModel, TrainedMethod
@@ -9,7 +10,7 @@ from tasks.running.project import METRICS
 from tasks.stage import StageRun, stage
 
 
-@stage(reads=("compare", "dataset", "degradation", "hardware", "registry", "sampling"))
+@stage(reads=("compare", "dataset", "degradation", "registry", "sampling"))
 def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> RegisteredModel:
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
     from hsipipe.methods.catalogue import candidates, load_model
@@ -24,7 +25,8 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
     if not validated:
         raise ParamsError("Got no trained method in compare, expected one to register; add one, such as pca-residual.")
-    best = max(validated, key=lambda name: validated[name])
+    # None stands for an infinite value: a perfect prediction.
+    best = max(validated, key=lambda name: math.inf if validated[name] is None else validated[name])
     method = load_model(TrainedMethod.in_project(run.root, best).path).prepared(Row(best).sampling(params.sampling))
     with publish(folder := run.work / "superresolver") as fresh:
         method.save(fresh)
@@ -33,6 +35,6 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     tags = {key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")} | {"model": best}
     tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
     number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=method)
-    scores = {f"val_mpsnr_db.{name}": value for name, value in validated.items()}
+    scores = {f"val_mpsnr_db.{name}": value for name, value in validated.items() if value is not None}
     version = {} if number is None else {"version": number}
     return run.finish(RegisteredModel, {**version, **scores, "name": run.tracker.experiment, "model": best})

@@ -12,9 +12,10 @@ def train(run: StageRun, store: PatchStore, gae: GaeCheckpoint | None, latents: 
     from tasks.running.rows import Row
 
     row = Row.parse(run.item)
+    settings = method_settings(run.params, row.method, seed=row.seed)
     summary = train_method(
         row.method,
-        method_settings(run.params, row.method, seed=row.seed),
+        settings,
         store,
         run.out,
         latents=None if latents is None or gae is None else (latents, gae),
@@ -22,5 +23,5 @@ def train(run: StageRun, store: PatchStore, gae: GaeCheckpoint | None, latents: 
         work=run.work,
         log=run.log,
     )
-    write_source(run.root, row.method, run.out)
+    write_source(run.root, row.method, settings, run.out)
     return run.finish(TrainedMethod, summary)

@@ -43,7 +43,9 @@ def sweep(
 ) -> None:
     """Run the pipeline with a named set of overrides, then print the result table.
 
-    The same as `hsipipe pipeline -S ...` with the overrides of the sweep; -S adds to them and takes precedence.
+    The same as `hsipipe pipeline -S ...` with the overrides of the sweep; -S adds to them and takes precedence. All
+    stay in params.yaml after a run that succeeded; `git checkout params.yaml` undoes them.
+
     Stages that an earlier run has made are taken from DVC's cache.
 
     [bold]Examples[/bold]

@@ -80,9 +80,10 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     scenes: dict[str, dict[str, Values]] = {scene: {} for scene in frame["scenes"]}
     kinds: dict[str, str] = {}
     spread: dict[str, Values] = {}
+    ceilings: dict[str, dict[str, list[float | None]]] = {}
     for row in rows:
         for name, kind in row.first["kinds"].items():
-            key = row.name if kind == "method" else _ceiling_key(row, name, scenes if name in kinds else {})
+            key = row.name if kind == "method" else _ceiling_key(row, name, ceilings.setdefault(name, {}))
             if key in kinds:
                 continue
             kinds[key] = kind
@@ -160,11 +161,18 @@ def _key(run: Mapping[str, Any], name: str, kind: str) -> str:
     return str(run["name"]) if kind == "method" else name
 
 
-def _ceiling_key(row: RowScores, name: str, known: Mapping[str, Mapping[str, Values]]) -> str:
-    """The ceiling's name; with the row's where `known` scenes hold another autoencoder's under it."""
-    scenes = row.first["scenes"]
-    same = all(scenes[scene][name]["mpsnr_db"] == values[name]["mpsnr_db"] for scene, values in known.items())
-    return name if same else f"{name} ({row.name})"
+def _ceiling_key(row: RowScores, name: str, known: dict[str, list[float | None]]) -> str:
+    """The key of a ceiling: its name, with the row's where another autoencoder's ceiling of other values has it.
+
+    `known` maps the keys of this name to the values of their first run, and gets the new one.
+    """
+    values = [scene[name]["mpsnr_db"] for scene in row.first["scenes"].values()]
+    for key, others in known.items():
+        if others == values:
+            return key
+    key = f"{name} ({row.name})" if known else name
+    known[key] = values
+    return key
 
 
 def _of_scenes(run: Mapping[str, Any], name: str) -> list[Values]:

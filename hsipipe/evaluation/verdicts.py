@@ -31,7 +31,8 @@ class Verdict:
 def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
     """Compare the best method with the first row and with the next best, and each diffusion with its regression.
 
-    Every method that is below the first row is named, and every diffusion that evaluates its network once.
+    Every method that is below the first row is named, and every diffusion with its regression in the table that
+    evaluates its network once.
 
     Args:
         metrics: The tree of metrics.json; ``models`` with their ``kind``, and ``scenes``.

@@ -143,20 +143,22 @@ def is_trained(params: Params, name: str) -> bool:
     return "optimizer" in inherited(params.methods, name, entry(name).like)
 
 
-def write_source(root: Path, name: str, out: Path) -> None:
-    """Write the digests of a method's own code into the folder of its training.
+def write_source(root: Path, name: str, settings: Group, out: Path) -> None:
+    """Write a method's settings and the digests of its own code into the folder of its training.
 
-    The evaluation depends on that folder, and so on the code that predicts.
+    The evaluation and the trainings from other seeds depend on that folder, and so on both.
 
     Args:
         root: The project.
         name: The method.
+        settings: Its settings.
         out: Existing folder.
     """
     place = root / entry(name).code
     files = [place] if place.is_file() else sorted(place.rglob("*.py"))
     digests = {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
-    (out / "source.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    source = {"code": digests, "settings": settings.model_dump(mode="json")}
+    (out / "source.json").write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
 
 
 def saved_name(folder: Path) -> str:

@@ -79,7 +79,7 @@ def load_module(folder: Path, build: Callable[[dict[str, Any]], M]) -> M:
     config, weights = read_config(folder), read_weights(folder)
     try:
         module = build(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise IntegrityError(f"{folder / CONFIG} does not describe this model ({reason}); make it again.") from error
     try:

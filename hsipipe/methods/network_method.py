@@ -118,9 +118,10 @@ class NetworkMethod(nn.Module, Trainable):
         return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
 
     def config(self) -> dict[str, Any]:
-        """Frame, settings and back-projection as plain values."""
+        """Frame, sizes and back-projection as plain values."""
         frame = {"bands": self.bands, "scale": self.scale, "psf": asdict(self.psf), "patch": self.frame.patch}
-        settings = self.settings.model_dump(mode="json")
+        # A setting of the training that comes later must not keep what was saved earlier from loading.
+        settings = self.settings.model_dump(mode="json", exclude=set(LossSettings.model_fields))
         return {"frame": frame, "settings": settings, "consistency": self.consistency}
 
     def save(self, folder: Path) -> None:
@@ -133,7 +134,7 @@ class NetworkMethod(nn.Module, Trainable):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build a network without trained weights."""
         frame = {**config["frame"], "psf": Psf(**config["frame"]["psf"])}
-        method = cls(Frame(**frame), cls.Settings.model_validate(config["settings"]))
+        method = cls(Frame(**frame), cls.Settings.model_construct(**config["settings"]))
         method.consistency = int(config["consistency"])
         return method
 

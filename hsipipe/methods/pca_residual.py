@@ -99,9 +99,5 @@ class PcaResidual(NetworkMethod):
 def _earlier(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a model that was saved with its sizes side by side, in today's form."""
     frame = {key: config[key] for key in ("bands", "scale", "psf")}
-    training = {"steps": 1, "batch": 1, "lr": 1.0, "warmup": 0, "ema": 0.0}
-    intervals = {"validate_every": 1, "patience": 0, "save_every": 1}
     settings = {key: config[key] for key in ("components", "width", "blocks")}
-    # How it was trained is not in the file, and of no use once it is.
-    settings |= {"loss": {"l1": 1.0, "sam": 0.0, "gradient": 0.0}, "optimizer": {**training, **intervals}, "seed": 0}
     return {"frame": frame, "settings": settings, "consistency": config["consistency"]}

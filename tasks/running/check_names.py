@@ -36,7 +36,12 @@ def check_settings(params: Params) -> None:
         ParamsError: A key is unknown, missing or does not fit; the message names it.
     """
     for name in params.compare:
-        method_settings(params, name)
+        seed = getattr(method_settings(params, name), "seed", None)
+        if seed in params.seeds:
+            raise ParamsError(
+                f"seeds lists {seed}, which methods.{name} has already: it would count twice in mean and deviation; "
+                "list other seeds alone."
+            )
         if (autoencoder := entry(name).autoencoder) is not None:
             gae_settings(params, autoencoder)
 

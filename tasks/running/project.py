@@ -1,6 +1,7 @@
 """Paths and names of the project."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,8 +52,22 @@ def curves(root: Path, methods: Sequence[str]) -> dict[str, Path]:
     """The training curves of methods, and of the autoencoders of the latent ones, by their title."""
     found = [entry(Row.parse(name).method).autoencoder for name in methods]
     used = dict.fromkeys(name for name in found if name is not None)
+    trained = dict.fromkeys(Row.parse(name).trained for name in methods)
     paths = {f"autoencoder {name}": root / curve_path("train_gae", name) for name in used}
-    return paths | {name: root / curve_path("train", Row.parse(name).trained) for name in methods}
+    return paths | {name: root / curve_path("train", name) for name in trained}
+
+
+def drop_other_rows(root: Path, rows: Sequence[str]) -> None:
+    """Remove scores and curves of rows that the table no longer has; DVC keeps them in its cache, but also in place."""
+    trained = [f"{Row.parse(name).trained}.csv" for name in rows]
+    for folder, kept in (("reports/scores", rows), ("reports/curves", trained)):
+        for path in (root / folder).glob("*"):
+            if path.name in kept:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:  # such as the lock of a publication that was killed
+                path.unlink()
 
 
 def model_name(params: Params) -> str:

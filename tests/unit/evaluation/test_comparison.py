@@ -56,6 +56,22 @@ def test_ceilings_of_another_autoencoder_are_rows_of_their_own(trees):
     assert "pca-3-ceiling (dmgasr-regression)" not in models
 
 
+def test_equal_ceilings_of_many_seeds_and_rows_stand_once(trees):
+    """A mean of equal numbers can differ from them in the last digit."""
+    for number, rows in enumerate(trees["dmgasr"]["scenes"].values()):
+        rows["ae-ceiling"]["mpsnr_db"] = 55.123456789012345 + number / 7
+    steps = json.loads(json.dumps(trees["dmgasr"]).replace('"dmgasr"', '"dmgasr@steps-4"'))
+    other = json.loads(json.dumps(steps).replace("dmgasr@steps-4", "dmgasr@steps-8"))
+    for tree in (steps, other):
+        for rows in tree["scenes"].values():
+            rows["ae-ceiling"]["mpsnr_db"] += 1.0
+    seeds = [trees["dmgasr"], again(trees["dmgasr"], 1, 0.1), again(trees["dmgasr"], 2, 0.2)]
+    same = json.loads(json.dumps(trees["dmgasr"]).replace('"dmgasr"', '"dmgasr@steps-2"'))
+    rows = [("dmgasr", seeds), ("dmgasr@steps-2", [same]), ("dmgasr@steps-4", [steps]), ("dmgasr@steps-8", [other])]
+    models = compare_scores([RowScores(name, runs) for name, runs in rows])["models"]
+    assert [name for name in models if name.startswith("ae-")] == ["ae-ceiling", "ae-ceiling (dmgasr@steps-4)"]
+
+
 def test_a_row_is_the_mean_over_scenes(metrics, names):
     per_scene = [metrics["scenes"][scene]["dmgasr"]["sam_deg"] for scene in names]
     assert metrics["models"]["dmgasr"]["sam_deg"] == pytest.approx(np.mean(per_scene))

@@ -182,9 +182,17 @@ def flow_calls(monkeypatch, copy_project, tmp_path):
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("seeds", ["seeds=[1,2]"]),
-        ("steps", ['steps.methods=["dmgasr"]', "steps.values=[2,4,10,20,100]"]),
-        ("groups", ['compare=["bicubic","dmgasr","dmgasr-12-4","dmgasr-16-4","dmgasr-24-6","dmgasr-32-8"]']),
+        ("seeds", ["seeds=[1,2]", "steps.methods=[]"]),
+        ("steps", ["seeds=[]", 'steps.methods=["dmgasr"]', "steps.values=[2,4,10,20,100]"]),
+        (
+            "groups",
+            [
+                'compare=["bicubic","dmgasr","dmgasr-12-4","dmgasr-16-4","dmgasr-24-6","dmgasr-32-8"]',
+                "seeds=[]",
+                "steps.methods=[]",
+                'registry.candidates=["dmgasr"]',
+            ],
+        ),
     ],
 )
 def test_a_sweep_is_the_pipeline_with_overrides_and_those_of_the_user_come_last(invoke, flow_calls, name, overrides):
@@ -196,7 +204,7 @@ def test_a_sweep_is_the_pipeline_with_overrides_and_those_of_the_user_come_last(
 def test_a_sweep_takes_a_preset_first(invoke, flow_calls):
     invoke("sweep", "seeds", "--preset", "dmgasr-paper")
     ((overrides, _),) = flow_calls
-    assert overrides[0] != "seeds=[1,2]" == overrides[-1]
+    assert overrides[0] != "seeds=[1,2]" == overrides[-2]
 
 
 def test_a_sweep_is_checked_before_prefect_is_started(invoke, copy_project, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import pytest
 
+from hsipipe.errors import ParamsError
 from hsipipe.params import load_params
 from tasks.catalogue import EACH, NAMES, STAGES, address, as_target, items
 from tasks.running.dvc import changed_params
@@ -54,3 +55,9 @@ def test_the_address_is_dvc_s(name, item, expected):
 @pytest.mark.parametrize("text", [f"{ON_DEMAND}:train@edsr", "models/edsr", "evaluate_steps@dmgasr-20"])
 def test_a_target_in_dvc_s_terms_stays(text):
     assert as_target(text) == text
+
+
+@pytest.mark.parametrize("name", list(EACH))
+def test_a_target_without_its_item_is_refused_because_dvc_would_run_the_whole_catalogue(name):
+    with pytest.raises(ParamsError, match=rf"expected {name}@"):
+        as_target(name)

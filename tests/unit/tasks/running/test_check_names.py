@@ -1,8 +1,8 @@
 import pytest
 
-from hsipipe.errors import UnknownNameError
+from hsipipe.errors import ParamsError, UnknownNameError
 from hsipipe.params import load_params
-from tasks.running.check_names import check_names
+from tasks.running.check_names import check_names, check_settings
 
 
 @pytest.fixture
@@ -25,3 +25,9 @@ def test_the_names_of_params_yaml_are_known(params):
 def test_a_misspelt_name_is_named_with_the_nearest(params, change, message):
     with pytest.raises(UnknownNameError, match=message):
         check_names(params.model_copy(update=change(params)))
+
+
+def test_a_seed_that_a_method_has_already_would_count_twice(params):
+    check_settings(params.model_copy(update={"seeds": [1, 2]}))
+    with pytest.raises(ParamsError, match=r"seeds lists 0, which methods\.pca-residual has already"):
+        check_settings(params.model_copy(update={"seeds": [0, 1]}))

@@ -5,7 +5,7 @@ from hsipipe.methods.presets import load_preset
 from hsipipe.params import load_params
 from tasks.running.dvc import changed_params
 from tasks.running.overrides import as_overrides
-from tasks.running.project import find_root, model_name
+from tasks.running.project import curves, drop_other_rows, find_root, model_name
 
 
 def test_the_root_is_the_nearest_folder_upwards_with_a_dvc_yaml_and_a_params_yaml(tmp_path, monkeypatch):
@@ -35,3 +35,20 @@ def test_the_model_is_named_after_data_and_scale(repository):
 def test_the_model_of_another_task_is_named_after_it(task, repository):
     params, _ = changed_params(repository, as_overrides(load_preset(task)))
     assert model_name(params) == f"hsipipe-synthetic-{task}"
+
+
+def test_what_a_removed_row_left_is_dropped_even_the_lock_of_a_killed_stage(tmp_path):
+    for name in ("bicubic", "dmgasr@steps-4", "edsr"):
+        (tmp_path / "reports/scores" / name).mkdir(parents=True)
+    (tmp_path / "reports/scores/.edsr.lock").touch()
+    (tmp_path / "reports/curves").mkdir()
+    for name in ("bicubic", "dmgasr", "edsr"):
+        (tmp_path / f"reports/curves/{name}.csv").touch()
+    drop_other_rows(tmp_path, ["bicubic", "dmgasr@steps-4"])
+    assert {path.name for path in (tmp_path / "reports/scores").iterdir()} == {"bicubic", "dmgasr@steps-4"}
+    assert {path.name for path in (tmp_path / "reports/curves").iterdir()} == {"bicubic.csv", "dmgasr.csv"}
+
+
+def test_rows_of_one_training_share_its_curve(tmp_path):
+    found = curves(tmp_path, ["pca-residual", "pca-residual@steps-4", "pca-residual@seed-1"])
+    assert list(found) == ["pca-residual", "pca-residual@seed-1"]
