@@ -1,4 +1,4 @@
-"""Stage: one table of all methods."""
+"""Stage: combine the scores of all methods into one table."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def compare(run: StageRun, scores: list[Scores]) -> Comparison:
 
     of_row = {score.path.name: score for score in scores}
     for stale in Scores.in_project(run.root).path.iterdir():
-        # DVC leaves the outputs of a stage that is no more; the folder is an input of this stage.
+        # DVC does not remove the outputs of a removed stage, and this stage depends on the whole folder.
         if stale.name not in of_row:
             shutil.rmtree(stale)
     rows = [
