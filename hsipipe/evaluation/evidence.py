@@ -116,7 +116,7 @@ class SceneEvidence:
 
     @classmethod
     def load(cls, path: Path) -> "SceneEvidence":
-        """Read what :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises:
             MissingInputError: There is no such file.

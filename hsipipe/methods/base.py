@@ -151,7 +151,7 @@ class Method(ABC):
         """
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """Return the same weights, not copied, with predictions made by `sampling`."""
+        """Return a copy that shares the weights, with predictions made by `sampling`."""
         del sampling
         return self
 

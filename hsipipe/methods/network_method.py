@@ -86,7 +86,7 @@ class NetworkMethod(nn.Module, Trainable):
         return Resampler(height, width, scale=self.scale, like=lr, psf=self.psf)
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """Return the same weights, not copied, with the back-projection of `sampling`."""
+        """Return a copy that shares the weights, with the back-projection of `sampling`."""
         other = copy(self)
         other.consistency = sampling.consistency
         return other

@@ -60,7 +60,7 @@ class SceneResolver(SuperResolver, Protocol):
     """
 
     def for_scene(self, lr: Batch, msi: Batch) -> "SuperResolver":
-        """Return the same weights, not copied, bound to a scene, so that its tiles agree.
+        """Return a copy that shares the weights, bound to a scene, so that its tiles agree.
 
         Args:
             lr: The whole LR-HSI (C, h, w) float32.
@@ -80,7 +80,7 @@ class SpreadResolver(SuperResolver, Protocol):
         """Number K of samples that a prediction averages; 1 if all samples would be equal."""
 
     def with_samples(self, samples: int) -> "SpreadResolver":
-        """Return the same weights with another number of samples."""
+        """Return a copy that shares the weights, with another number of samples."""
 
     def predict_with_spread(
         self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
@@ -110,7 +110,7 @@ class SensorResolver(SuperResolver, Protocol):
         """Band centres (C,) of the sensor that it serves; None: bands are identified by their number only."""
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "SensorResolver":
-        """Return the same weights for a sensor with these band centres (C,).
+        """Return a copy that shares the weights, for a sensor with these band centres (C,).
 
         Raises:
             ModelInputError: The model does not support them; the message says why.

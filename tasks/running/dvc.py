@@ -1,4 +1,4 @@
-"""Call DVC, which alone decides what is stale. No other module calls it.
+"""Call DVC, which alone decides which stages are stale. No other module calls it.
 
 DVC runs in a child process of the session (:mod:`tasks.running.pipeline_run`).
 """
@@ -60,7 +60,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
 
 
 def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = ()) -> None:
-    """Bring everything (or the targets and what they need) up to date, output straight to the terminal.
+    """Bring all stages (or the targets and their dependencies) up to date, with output to the terminal.
 
     Args:
         root: The project.

@@ -1,4 +1,4 @@
-"""Write params.yaml: replace values and nothing else, and undo what a failed run has written."""
+"""Write params.yaml: replace only the changed values, and undo the changes of a failed run."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def with_values(text: str, tree: Mapping[str, Any]) -> str:
 
 @contextmanager
 def replaced(root: Path, text: str) -> Iterator[None]:
-    """Let params.yaml hold `text`: for good if the body succeeds, else until :func:`restore`."""
+    """Write `text` to params.yaml; keep it if the body succeeds, else undo it by :func:`restore`."""
     folder = root / ".hsipipe"
     write_text(folder / BEFORE, (root / PARAMS).read_text(encoding="utf-8"))
     write_text(folder / _DURING, text)

@@ -118,7 +118,7 @@ class GroupAutoencoder(nn.Module):
         return cls(int(config["bands"]), params, windows=windows)
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "GroupAutoencoder":
-        """Return the same weights, not copied, for the cubes of another sensor.
+        """Return a copy that shares the weights, for the cubes of another sensor.
 
         Args:
             wavelength_nm: Band centres (C,), strictly increasing.

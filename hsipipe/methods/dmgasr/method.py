@@ -113,11 +113,11 @@ class Dmgasr(nn.Module, Trainable):
         }
 
     def prepared(self, sampling: SamplingParams) -> "Dmgasr":
-        """Return the same weights, not copied, with predictions made by `sampling`."""
+        """Return a copy that shares the weights, with predictions made by `sampling`."""
         return self._as(self.gae, self.net, sampling)
 
     def with_samples(self, samples: int) -> "Dmgasr":
-        """Return the same weights, not copied, with predictions that average `samples` samples.
+        """Return a copy that shares the weights, with predictions that average `samples` samples.
 
         Raises:
             ParamsError: It is not a positive number.
@@ -127,7 +127,7 @@ class Dmgasr(nn.Module, Trainable):
         return self.prepared(self.sampling.model_copy(update={"samples": samples}))
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "Dmgasr":
-        """Return the same weights, not copied, for the cubes of another sensor; saving keeps the training sensor.
+        """Return a copy that shares the weights, for the cubes of another sensor; saving keeps the training sensor.
 
         Args:
             wavelength_nm: Band centres (C,), strictly increasing.

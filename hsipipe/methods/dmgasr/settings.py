@@ -29,7 +29,7 @@ class DmgasrSettings(TrainingParams):
     steps: Annotated[int, Field(ge=1000)]
     """T, the number of timesteps in training."""
     schedule: Literal["linear", "cosine"]
-    """How gamma falls from 1 to 0."""
+    """Noise schedule: the decrease of gamma from 1 to 0."""
     space: Literal["residual", "latent"]
     """The diffused quantity: HR minus LR latent (starts at the LR latent), or the HR latent."""
     target: Literal["x0", "epsilon", "v"]

@@ -67,7 +67,7 @@ class FusionModel(PairNetwork, Trainable):
         return self.samples * len(self.schedule.timesteps(self._sampling.steps))
 
     def with_samples(self, samples: int) -> Self:
-        """Return the same weights, not copied, with predictions that average `samples` samples.
+        """Return a copy that shares the weights, with predictions that average `samples` samples.
 
         Raises:
             ParamsError: It is not a positive number.
@@ -77,17 +77,17 @@ class FusionModel(PairNetwork, Trainable):
         return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
 
     def with_sampling(self, sampling: SamplingParams) -> Self:
-        """Return the same weights, not copied, with another sampling: steps, samples, consistency."""
+        """Return a copy that shares the weights, with another sampling: steps, samples, consistency."""
         other = copy(self)
         other.sampling = sampling
         return other
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """Return the same weights, not copied, with this sampling and its spectral response, given or estimated."""
+        """Return a copy that shares the weights, with this sampling and its spectral response, given or estimated."""
         return self.with_sampling(sampling).with_sensors(response=sampling.response)
 
     def with_sensors(self, *, psf: Psf | None = None, response: Literal["given", "estimated"] | None = None) -> Self:
-        """Return the same weights, not copied, for a pair of other sensors with the same ratio.
+        """Return a copy that shares the weights, for a pair of other sensors with the same ratio.
 
         Args:
             psf: PSF of the LR-HSI's sensor; None: unchanged.

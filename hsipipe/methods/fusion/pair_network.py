@@ -102,7 +102,7 @@ class PairNetwork(nn.Module, ABC):
         return self.pairing.psf
 
     def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
-        """Return the same weights, not copied, bound to a scene: all its tiles share one subspace and one response.
+        """Return a copy that shares the weights, bound to a scene: all its tiles share one subspace and one response.
 
         Args:
             lr: (C, h, w).

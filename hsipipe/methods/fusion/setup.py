@@ -21,7 +21,7 @@ class FusionDiffusionParams(Group):
     steps: Annotated[int, Field(ge=1000)]
     """T, the number of timesteps in training."""
     schedule: Literal["linear", "cosine"]
-    """How gamma falls from 1 to 0."""
+    """Noise schedule: the decrease of gamma from 1 to 0."""
     terminal_share: Annotated[float, Field(ge=0, lt=1)]
     """Share of the training images at the last timestep, where sampling starts; sampling in few steps needs it."""
     validation_steps: Positive

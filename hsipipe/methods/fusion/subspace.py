@@ -44,7 +44,7 @@ def estimate_subspace(lr: Tensor, components: int) -> Subspace:
     The sign of a principal component is arbitrary, and so is its direction among components of similar variance; two
     scenes would not share them. Therefore use the orthonormal basis of the same subspace nearest to the first cosines
     (DCT-II; orthogonal Procrustes problem, Schoenemann 1966, DOI 10.1007/BF02289451): brightness first, then slope,
-    then curvature, for any number of bands. What a network learns from one scene then applies to others.
+    then curvature, for any number of bands. A network can then transfer from one scene to another.
 
     Args:
         lr: (B, C, h, w).
