@@ -151,7 +151,7 @@ class Method(ABC):
         """
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """Return a copy that shares the weights, with predictions made by `sampling`."""
+        """Return the method with predictions made by `sampling`, sharing the weights; by default unchanged."""
         del sampling
         return self
 

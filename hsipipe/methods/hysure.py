@@ -34,8 +34,8 @@ class HySure(WholeSceneFusion):
     same place in all coefficients. Source: Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, section on the
     formulation. The method was designed for hyperspectral images and needs no extension.
 
-    E are the first singular vectors of the LR-HSI. VTV weights the coefficients by the inverse root of their standard
-    deviations; otherwise the first coefficient alone would determine the edges.
+    E are the first singular vectors of the LR-HSI. VTV weights the coefficients by the inverse root of their RMS
+    values; otherwise the first coefficient alone would determine the edges.
 
     The solver is the ADMM (SALSA) of the paper's appendix, with two changes that do not alter the problem. The two
     data terms share one split variable, whose step has a closed form (Wei, Dobigeon and Tourneret 2015, DOI

@@ -105,7 +105,8 @@ def check_devices(hardware: HardwareParams, *, batch: int) -> None:
     """Check that enough devices are available and that the processes can share a batch evenly.
 
     Raises:
-        ParamsError: Too few devices are available, or the batch is not a multiple of the number of processes.
+        ParamsError: The accelerator is not available or has too few devices, or the batch is not a multiple of the
+            number of processes.
     """
     kind, devices = device_for(hardware.accelerator).type, hardware.devices
     if batch % devices:
