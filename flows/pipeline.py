@@ -1,4 +1,4 @@
-"""The pipeline as a flow of stages. DVC decides which of them have work to do."""
+"""The pipeline as a flow of stages; DVC decides which of them run."""
 
 from prefect import flow
 

@@ -1,4 +1,4 @@
-"""``python -m tasks <stage>`` runs one stage here; ``python -m tasks repro`` brings everything up to date."""
+"""Run one stage: ``python -m tasks <stage>``; bring the pipeline up to date: ``python -m tasks repro``."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from tasks.running.threads import set_spinning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_stage(name: str, item: str = "") -> None:
-    """Run one stage, or a chore of the retraining.
+    """Run one stage, or a task of the retraining that is not a stage.
 
-    It ends when whoever started it ends, and leaves its error behind for the process that called DVC.
+    It ends when its parent or DVC ends, and writes its error message for the process that called DVC.
     """
     from tasks.running.pipeline_run import PAUSED, UNREACHABLE, error_path
     from tasks.running.process import die_with, dvc_ancestor
@@ -68,7 +68,7 @@ def gate() -> None:
 
 
 def inbox() -> None:
-    """Look through the inbox, and print what became of each scene."""
+    """Ingest the scenes in the inbox, and print the outcome for each."""
     from tasks.retraining.new_scenes import check_retraining, look_through
 
     root = find_root()
@@ -84,7 +84,7 @@ CHORES: Mapping[str, tuple[Callable[[], None], str]] = {
 
 
 def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
-    """Bring the pipeline up to date, then show what came out of it."""
+    """Bring the pipeline up to date, then print the results."""
     from rich.console import Console
 
     from hsipipe.artifacts import RegisteredModel, Report
@@ -153,8 +153,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    # Unwinds the stack, so that temporary folders go and the MLflow run is closed as KILLED. The end of a
-    # pipeline can be told twice (by its group and by its parent's death): the second must not cut that short.
+    # Exit by an exception, so that temporary folders are removed and the MLflow run is closed as KILLED. SIGTERM may
+    # arrive twice (from the process group and at the parent's death); the second must not interrupt the cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(128 + signal.SIGTERM)
 
@@ -164,7 +164,7 @@ def _leave(path: Path, message: str) -> None:
 
     try:
         write_text(path, message + "\n")
-    except OSError:  # a full disk: the message still stands on stderr
+    except OSError:  # a full disk: the message is still printed to stderr
         pass
 
 

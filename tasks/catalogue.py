@@ -1,4 +1,4 @@
-"""The stages by name, in the order in which the pipeline runs them, and the items that each runs for."""
+"""The stages by name, in the order of the pipeline, and the items that each runs for."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tasks.stage import Stage
 
 NAMES = ("download", "degrade", "patches", "train_gae", "latents", "train", "evaluate", "compare", "report", "register")
 _ON_DEMAND = "tasks/dvc.yaml"
-"""The file of the stages that run where another one needs their output."""
+"""File of the stages that run only when another stage needs their output."""
 
 EACH = {"train_gae": "AUTOENCODER", "latents": "AUTOENCODER", "train": "METHOD", "evaluate": "METHOD"}
 """The stages that run once for each item."""
@@ -20,7 +20,7 @@ STAGES: Registry[Stage[Any]] = Registry("stage", {name: f"tasks.{name}:{name}" f
 
 
 def items(params: Params, name: str) -> list[str]:
-    """The items of a stage that params.yaml asks for; one empty text for a stage that runs once."""
+    """Return the items of a stage by params.yaml; a single empty string for a stage that runs once."""
     rows = all_rows(params)
     if name in ("train_gae", "latents"):
         found = [entry(row.method).autoencoder for row in rows]
@@ -33,7 +33,7 @@ def items(params: Params, name: str) -> list[str]:
 
 
 def address(name: str, item: str = "") -> str:
-    """The stage in DVC's terms: ``evaluate@edsr``, ``tasks/dvc.yaml:train@edsr``, ``train_seed@edsr-1``."""
+    """Return DVC's name of a stage: ``evaluate@edsr``, ``tasks/dvc.yaml:train@edsr``, ``train_seed@edsr-1``."""
     row = Row.parse(item)
     if row.seed is not None:
         return f"{name}_seed@{row.method}-{row.seed}"
@@ -44,10 +44,10 @@ def address(name: str, item: str = "") -> str:
 
 
 def as_target(text: str) -> str:
-    """A stage as a person names it (``train@edsr``, ``download``) in DVC's terms; anything else as it is.
+    """Translate a stage (``train@edsr``, ``download``) to DVC's name; return any other text unchanged.
 
     Raises:
-        ParamsError: It is a stage that runs for each method or autoencoder, and names none.
+        ParamsError: The stage runs for each method or autoencoder, and the target names none.
     """
     name, _, item = text.partition("@")
     if name not in NAMES or ":" in text:

@@ -1,4 +1,4 @@
-"""Stage: one table of all methods."""
+"""Stage: combine the scores of all methods into one table."""
 
 import json
 

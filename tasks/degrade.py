@@ -1,4 +1,4 @@
-"""Stage: make LR-HSI and HR-MSI out of the scenes."""
+"""Stage: make LR-HSI and HR-MSI from the scenes."""
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from tasks.stage import StageRun, stage

@@ -1,4 +1,4 @@
-"""Stage: get the scenes of the data set, checked against their sha256."""
+"""Stage: download the scenes of the data set and check their sha256."""
 
 from hsipipe.artifacts import RawScenes
 from tasks.stage import StageRun, stage

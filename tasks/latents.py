@@ -1,4 +1,4 @@
-"""Stage: encode the patches into latents, once for all trainings that read them."""
+"""Stage: encode the patches into latents, once for all trainings on these latents."""
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from tasks.stage import StageRun, stage

@@ -1,4 +1,4 @@
-"""Stage: put the method that validated best into one folder and into the model registry."""
+"""Stage: copy the method with the best validation into one folder and register it."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
 
     params = run.params
     metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
-    # Not by their settings: those of every method would make this stage stale.
+    # By their validation results and not by their settings, on which this stage would then depend.
     validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
     if not validated:
         raise ParamsError("Got no trained method in compare, expected one to register; add one, such as pca-residual.")

@@ -1,4 +1,4 @@
-"""Stage: the report for people."""
+"""Stage: write the HTML report."""
 
 import json
 

@@ -1,13 +1,13 @@
-"""A function as a stage of the pipeline: ``python -m tasks <name>`` runs it.
+"""Wrap a function as a stage of the pipeline; ``python -m tasks <name>`` runs it.
 
 A stage is written as a function of its input artifacts that returns its output artifact::
 
     @stage(reads=("split", "degradation"))
     def degrade(run: StageRun, scenes: RawScenes) -> DegradedPairs: ...
 
-The annotations are the edges of the pipeline; ``reads`` are the groups of params.yaml that it sees, and no other.
-dvc.yaml and tasks/dvc.yaml say both once more for DVC, and a contract test compares them. A stage that runs once for
-each method or autoencoder gets its name as ``run.item``; an input ``X | None`` is there for latent methods alone.
+The annotations are the edges of the pipeline; ``reads`` names the groups of params.yaml that the stage can access.
+dvc.yaml and tasks/dvc.yaml repeat both for DVC, and a contract test compares them. A stage that runs once per method
+or autoencoder gets its name as ``run.item``; an input ``X | None`` is given to methods trained on latents only.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ A = TypeVar("A", bound=Artifact)
 Each = Literal["method", "autoencoder"]
 Summary = Mapping[str, float | int | str]
 _CHECKED = {"dataset", "degradation", "protocol", "split"}
-"""Groups whose names are checked by the stages that read them; the check imports what other stages do not need."""
+"""Groups whose names are checked only by stages that read them, since the check has slow imports."""
 
 
 class ParamsView:
-    """The groups of params.yaml that a stage declared; another one is an error, so none can go unnoticed."""
+    """The groups of params.yaml that a stage has declared; access to any other group is an error."""
 
     def __init__(self, params: Params, *, reads: tuple[str, ...], stage: str) -> None:
         self._params, self._reads, self._stage = params, reads, stage
@@ -53,7 +53,7 @@ class ParamsView:
         return getattr(self._params, group)
 
     def tree(self, item: str) -> dict[str, Any]:
-        """The visible groups as plain values; of the groups with one entry a method or autoencoder, the item's own."""
+        """Return the visible groups as plain values; of groups with one entry per method or autoencoder, the item's."""
         from hsipipe.methods.catalogue import autoencoders, entry
         from hsipipe.params import inherited
 
@@ -70,14 +70,14 @@ class ParamsView:
 
 @dataclass
 class StageRun:
-    """The surroundings of a running stage.
+    """The context of a running stage.
 
     Attributes:
         params: The groups of params.yaml that the stage reads.
         root: The project.
         item: The method, autoencoder or row; empty for a stage that runs once.
-        out: Empty folder to fill; it is published when the stage ends well.
-        work: Folder that survives a kill and is the same for the same inputs, params and code.
+        out: Empty folder for the output; it is published when the stage succeeds.
+        work: Working folder that survives a kill; it is the same for the same inputs, params and code.
         tracker: The MLflow run.
     """
 
@@ -92,20 +92,20 @@ class StageRun:
     texts: dict[str, str] = field(default_factory=dict)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record metrics of a training step, in MLflow and in the curve for `dvc plots`."""
+        """Record metrics of a training step in MLflow and in the curve for `dvc plots`."""
         self.curve.log(step, metrics)
         self.tracker.log(step, metrics)
 
     def log_figure(self, path: Path) -> None:
-        """Show a picture or page in MLflow."""
+        """Store an image or page in MLflow."""
         self.tracker.artifact(path, "figures")
 
     def publish_text(self, path: str, text: str) -> None:
-        """Write a second output (relative to the root), when and only when the stage ends well."""
+        """Register a second output (path relative to the root), which is written only if the stage succeeds."""
         self.texts[path] = text
 
     def finish(self, kind: type[A], summary: Summary) -> A:
-        """The stage's result: its numbers, and the artifact that `out` is about to become."""
+        """Return the result of the stage: record its numbers, and give a handle of the artifact that `out` becomes."""
         self.summary.update(summary)
         return kind.in_project(self.root, self.item)
 
@@ -116,8 +116,8 @@ class Input:
 
     Attributes:
         kind: Type of the artifact.
-        many: One for each row of the table.
-        optional: None where the method reads no latents.
+        many: One artifact for each row of the table.
+        optional: None for methods that are not trained on latents.
     """
 
     kind: type[Artifact]
@@ -138,15 +138,15 @@ class Stage(Generic[R]):
         self._function = function
 
     def execute(self, item: str = "") -> None:
-        """Run the stage here and now, as ``python -m tasks <name> [item]`` does.
+        """Run the stage in this process, as ``python -m tasks <name> [item]`` does.
 
         Args:
             item: Name of the method, row or autoencoder, for a stage that runs once for each.
 
         Raises:
-            MissingInputError: An input was not published yet.
+            MissingInputError: An input is not published.
             AlreadyRunningError: Another process runs this stage.
-            HsipipeError: Whatever the stage itself finds wrong. Nothing is published then.
+            HsipipeError: Any error of the stage; nothing is published.
         """
         from hsipipe.storage.publish import publish
         from tasks.running.locks import hold
@@ -176,7 +176,7 @@ class Stage(Generic[R]):
         shutil.rmtree(work, ignore_errors=True)
 
     def label(self, item: str = "") -> str:
-        """The stage and its item, as DVC names it: ``train@edsr``."""
+        """Return the name of the stage and its item: ``train@edsr``."""
         return f"{self.name}@{item}" if item else self.name
 
     def _find_inputs(self, root: Path, params: Params, item: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -190,7 +190,7 @@ class Stage(Generic[R]):
                 artifact = given.kind.in_project(root, one)
                 where = artifact.path.relative_to(root).as_posix()
                 try:
-                    # Names and sizes alone: DVC has compared the bytes, and a store can be large.
+                    # Check only names and sizes: DVC has compared the content, and a store can be large.
                     verify(artifact.path, content=False)
                 except FileNotFoundError as error:
                     raise MissingInputError(
@@ -202,7 +202,7 @@ class Stage(Generic[R]):
         return inputs, digests
 
     def _items(self, given: Input, params: Params, item: str) -> list[str]:
-        """The items of an input: those of all rows, or the one that belongs to this stage's item."""
+        """Return the items of an input: those of all rows, or the one for the item of this stage."""
         from hsipipe.methods.catalogue import entry
 
         if given.many:
@@ -218,10 +218,10 @@ class Stage(Generic[R]):
     def _write_numbers(self, run: StageRun) -> None:
         from hsipipe.storage.publish import write_text
 
-        # Numbers alone: DVC shows every key as a column. What is text stands in MLflow as a tag.
+        # Numbers only, since DVC shows every key as a column; text is stored in MLflow as tags.
         numbers = {name: value for name, value in run.summary.items() if not isinstance(value, str)}
         texts = dict(run.texts)
-        if self.each is None and self.name != "compare":  # its numbers are the table
+        if self.each is None and self.name != "compare":  # the numbers of compare are the result table
             texts[summary_path(self.name)] = json.dumps(numbers, indent=2) + "\n"
         if self.trains:
             texts[curve_path(self.name, run.item)] = run.curve.csv()
@@ -232,12 +232,12 @@ class Stage(Generic[R]):
 def stage(
     *, reads: tuple[str, ...], each: Each | None = None, trains: bool = False
 ) -> Callable[[Callable[..., R]], Stage[R]]:
-    """Make a function a stage of the pipeline, under the function's name.
+    """Make a function a stage of the pipeline, with the name of the function.
 
     Args:
-        reads: Groups of params.yaml that it sees.
-        each: It runs once for each method (or row) of the table, or for each autoencoder.
-        trains: It logs a curve, and its use of CPU and GPU is recorded.
+        reads: Groups of params.yaml that it can access.
+        each: Run it once per method (or row) of the table, or once per autoencoder.
+        trains: It logs a curve, and MLflow records its use of CPU and GPU.
     """
 
     def decorate(function: Callable[..., R]) -> Stage[R]:
@@ -265,7 +265,7 @@ def _draw(run: StageRun) -> None:
 
 
 def _key(visible: Mapping[str, Any], digests: Mapping[str, str]) -> str:
-    """Names the work of a stage: params that it reads, inputs, and the code of the library."""
+    """Return a key of the stage's work: the params that it reads, its inputs, and the code of the library."""
     import hsipipe
 
     code = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Stage: train a method; one that needs no training is published as it is."""
+"""Stage: train a method; a method without training is published unchanged."""
 
 from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, TrainedMethod
 from tasks.stage import StageRun, stage

@@ -25,7 +25,7 @@ def check_timeout(minutes: float | None) -> None:
 
 
 def preset_overrides(name: str | None) -> list[str]:
-    """Overrides ``group.key=value`` of a named configuration; none without a name."""
+    """Return the overrides ``group.key=value`` of a named configuration; empty for None."""
     if name is None:
         return []
     from hsipipe.methods.presets import load_preset

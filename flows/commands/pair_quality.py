@@ -47,7 +47,7 @@ def quality_note(
         psf: PSF of the LR sensor; None: unknown, D_s uses a bicubic reduction.
     """
     from hsipipe.evaluation.fusion_metrics import without_truth
-    from hsipipe.evaluation.metrics import consistency_psnr_db  # brings scikit-image with it
+    from hsipipe.evaluation.metrics import consistency_psnr_db  # imports scikit-image
 
     values = without_truth(sr, lr, msi, scale=scale, psf=psf or BICUBIC)
     indices = f"D_lambda {values['d_lambda']:.4f} and D_s {values['d_s']:.4f} (0 is best), QNR {values['qnr']:.4f}"

@@ -171,7 +171,7 @@ def _load_sweep(name: str) -> dict[str, Any]:
 
 
 def _sweep_table() -> "Table":
-    """One line per sweep: name and title."""
+    """Return a table of the sweeps: name and title."""
     from rich.table import Table
 
     table = Table("sweep", "title", box=None, pad_edge=False)

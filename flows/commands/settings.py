@@ -73,7 +73,7 @@ def _method_table(params: Path) -> "Table":
     """Return a table of the methods with their input, training and autoencoder, at most 80 characters wide.
 
     Args:
-        params: A params.yaml; it tells which methods are trained and compared.
+        params: A params.yaml; it names the trained and the compared methods.
     """
     from rich.table import Table
 

@@ -20,7 +20,7 @@ def prepare(root: Path) -> None:
         "PREFECT_HOME": str(root / ".hsipipe" / "prefect"),
         # The first start migrates an empty database, which takes longer than Prefect waits by default.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # A killed server must not lose the leases of deployment slots: they would never be released.
+        # The leases of deployment slots must survive a killed server, or the slots would never be released.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

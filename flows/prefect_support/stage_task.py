@@ -1,4 +1,4 @@
-"""A stage as a Prefect task, in which DVC decides whether there is work."""
+"""Run a stage as a Prefect task; DVC decides whether it has work to do."""
 
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ def run_stage(stage: Stage[R], *inputs: Artifact | None, item: str = "") -> R:
         cache_policy=NO_CACHE,
         retries=RETRIES,
         retry_delay_seconds=exponential_backoff(retry_delay_s()),
-        # A training that failed fails again; a server that was down may be up.
+        # A failed training would fail again; an unreachable server may be available later.
         retry_condition_fn=_was_unreachable,
     )(body)
     result: R = run(*inputs)

@@ -1,6 +1,7 @@
 """Tie Prefect's temporary server to the command that started it.
 
-Prefect stops it at exit, which a killed process never reaches: the server would keep running on the same database.
+Prefect stops the server at exit, which a killed process never reaches: the server would keep running on the same
+database.
 """
 
 from pathlib import Path
@@ -26,5 +27,5 @@ def end_with_us() -> None:
         env = {**settings, **_VARIABLES}
         return start("uvicorn", _APP, *options, cwd=Path.cwd(), env=env, capture=False)
 
-    # Prefect has no setting for how its server is started; pyproject.toml holds Prefect to one minor version.
+    # Prefect has no setting for its server's command, so pyproject.toml pins Prefect to one minor version.
     SubprocessASGIServer._run_uvicorn_command = run  # type: ignore[method-assign]

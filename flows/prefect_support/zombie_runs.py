@@ -1,6 +1,6 @@
 """Track the open flow runs of this checkout and close those whose process was killed.
 
-Prefect learns of the end of a run from the run itself. A killed run stays RUNNING and keeps the slot of its deployment.
+A run reports its end to Prefect by itself. A killed run stays RUNNING and keeps the slot of its deployment.
 Each run therefore writes a note with its process, and the next start closes the runs whose process is gone.
 """
 
@@ -152,7 +152,7 @@ def _close(
             if _crash(client, UUID(note.id)):
                 said.append(f"{note.name} ({note.id}) was left open by a killed process and is closed as Crashed.")
         except ObjectNotFound:
-            if note.api != at:  # another server's
+            if note.api != at:  # belongs to another server
                 left.append(note)
                 continue
         except (HTTPError, OSError, RuntimeError):

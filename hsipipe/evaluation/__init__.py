@@ -1,1 +1,1 @@
-"""Honest evaluation: metrics with one definition each, rows that cannot see the truth, table, report."""
+"""Evaluation: metrics with one definition each, scores of predictions made without the truth, table and report."""

@@ -1,4 +1,4 @@
-"""Does the spread of a model's samples predict its error?
+"""Test whether the spread of a model's samples predicts its error.
 
 If the truth is one more draw from the distribution that the K samples come from, the expected squared error of their
 mean is sigma^2 (1 + 1/K), with the variance sigma^2 of a sample (Fortin et al. 2014, DOI 10.1175/JHM-D-14-0008.1).
@@ -21,13 +21,13 @@ UNCERTAINTY_DEFINITIONS: Mapping[str, str] = {
         "the root mean squares of predicted error and error in their bin (full range 1)"
     ),
 }
-"""The numbers of :func:`summary` in one sentence each."""
+"""One sentence on each number of :func:`summary`."""
 
 EDGES: NDArray[np.float64] = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 49), [np.inf]])
-"""Edges of the bins of predicted error, eight a decade; the same for all scenes, so that scenes add up."""
+"""Edges of the bins of predicted error, eight per decade. All scenes share them, so their sums can be added."""
 
 _ABOUT = 0.1
-"""Logarithm of the ratio of errors and predicted errors, about ten percent, up to which they are called alike."""
+"""Largest absolute logarithm of error / predicted error at which the two count as equal: about ten percent."""
 
 SUMS_SHAPE = (6, len(EDGES) - 1)
 Sums = NDArray[np.float64]
@@ -42,7 +42,7 @@ def predicted_error(std: NDArray[np.floating[Any]], samples: int) -> NDArray[np.
 def calibration_sums(
     predicted: NDArray[np.floating[Any]], sr: NDArray[np.floating[Any]], hr: NDArray[np.floating[Any]]
 ) -> Sums:
-    """Errors of a scene, in bins of what was predicted of them; sums of several scenes may be added.
+    """Sum errors and predicted errors of a scene in bins of the predicted error; sums of several scenes can be added.
 
     Args:
         predicted: Predicted errors (C, H, W).
@@ -63,8 +63,8 @@ def curve(sums: Sums, *, least_share: float) -> tuple[NDArray[np.float64], NDArr
     """The calibration curve.
 
     Args:
-        sums: Of a scene, or of several.
-        least_share: Bins with a smaller share of the values say too little and are left out.
+        sums: Sums of one scene or of several.
+        least_share: Skip bins with a smaller share of the values, whose means are too uncertain.
 
     Returns:
         For each bin: root mean square of the predicted errors, that of the errors, and the share of the values.
@@ -89,7 +89,7 @@ def summary(sums: Sums, *, samples: int) -> dict[str, float]:
 
 
 def sentence(numbers: Mapping[str, float | None]) -> str:
-    """What :func:`summary` says of the spread, in words."""
+    """Summarise the numbers of :func:`summary` in one sentence."""
     ratio = numbers["spread_ratio"]
     if ratio is None or not math.isfinite(ratio):
         return "There is no error to compare the spread with."

@@ -1,4 +1,4 @@
-"""One table out of the scores of several methods."""
+"""Combine the scores of several methods into one table."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ Values = dict[str, float | None]
 
 @dataclass(frozen=True)
 class RowScores:
-    """The scores of a row: of one training, or of several that differ in their seed alone.
+    """The scores of a row: of one training, or of several that differ only in their seed.
 
     Attributes:
         name: Name of the row.
@@ -34,21 +34,21 @@ class RowScores:
 
     @property
     def first(self) -> Mapping[str, Any]:
-        """The scores of the seed of the settings."""
+        """The scores of the seed that the settings name."""
         return self.runs[0]
 
     @property
     def seeded(self) -> bool:
-        """Whether its values have a deviation: without a training, every seed gives the same."""
+        """Whether the row has a deviation over seeds; without training, every seed gives the same values."""
         return len(self.runs) > 1 and bool(self.first["trained"])
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """The scores of a method.
+    """Read the scores of a method.
 
     Raises:
-        MissingInputError: The folder holds none.
-        FileFormatError: They are no JSON.
+        MissingInputError: The folder has no scores.
+        FileFormatError: The file is not JSON.
     """
     path = folder / Scores.FILE
     try:
@@ -64,7 +64,7 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     """Put the scores of all rows into one tree.
 
     Args:
-        rows: In the order of the table; gains are measured from the first.
+        rows: In the order of the table; gains are measured against the first.
 
     Returns:
         The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
@@ -125,7 +125,7 @@ def _require_one_frame(rows: Sequence[RowScores]) -> None:
 
 
 def as_markdown(metrics: Mapping[str, Any]) -> str:
-    """The table in Markdown, with the deviation over seeds where there is one."""
+    """Format the table as Markdown, with the deviation over seeds where there is one."""
     columns = [metric for metric in METRICS if any(metric.key in row for row in metrics["models"].values())]
     lines = [["", *(f"{column.title} {column.unit}".strip() for column in columns)], ["---"] * (len(columns) + 1)]
     for name, row in metrics["models"].items():
@@ -135,7 +135,7 @@ def as_markdown(metrics: Mapping[str, Any]) -> str:
 
 
 def as_csv(metrics: Mapping[str, Any]) -> str:
-    """The table with all digits; an empty cell where there is no finite number."""
+    """Format the table as CSV with all digits; a value that is not finite is an empty cell."""
     columns = [metric.key for metric in METRICS]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -148,10 +148,10 @@ def as_csv(metrics: Mapping[str, Any]) -> str:
 
 
 def with_spread(column: Any, row: Mapping[str, Any], deviation: Mapping[str, Any]) -> str:
-    """A cell, such as ``41.28±0.08``."""
+    """Format a cell, such as ``41.28±0.08``."""
     value, std = row.get(column.key), deviation.get(column.key)
     text: str = column.text(value)
-    # Times differ by the machine's other work, and evaluations not at all.
+    # No deviation for times, which depend on the load of the machine, nor for NFE, which does not vary.
     if value is None or std is None or column.sign == 0:
         return text
     return f"{value:.{column.digits}f}±{std:.{column.digits}f}"
@@ -162,9 +162,9 @@ def _key(run: Mapping[str, Any], name: str, kind: str) -> str:
 
 
 def _ceiling_key(row: RowScores, name: str, known: dict[str, list[float | None]]) -> str:
-    """The key of a ceiling: its name, with the row's where another autoencoder's ceiling of other values has it.
+    """Name of the ceiling; append the row's name where `known` has other values, of another autoencoder, under it.
 
-    `known` maps the keys of this name to the values of their first run, and gets the new one.
+    `known` maps the keys of this name to the values of their first run; the new one is added.
     """
     values = [scene[name]["mpsnr_db"] for scene in row.first["scenes"].values()]
     for key, others in known.items():

@@ -1,4 +1,4 @@
-"""Two models on the same test scenes, by the same code, in the same process."""
+"""Compare models on the same test scenes, by the same code, in the same process."""
 
 import hashlib
 import json
@@ -25,13 +25,13 @@ HASH_LENGTH = 16
 
 @dataclass(frozen=True)
 class Contest:
-    """What came out.
+    """The result of a comparison.
 
     Attributes:
-        scores: Of each model, by scene and metric; in the order of the models.
-        latency_s: Seconds of one prediction of each: the median of several that alternate, on a tile of a scene.
-        hash: Names the comparison: the scenes' content, the degradation, the metrics' definitions, the tiles. Numbers
-            of two hashes must not be compared.
+        scores: Scores of each model by scene and metric, in the order of the models.
+        latency_s: Seconds of one prediction of each model, on a tile of a scene: median of several alternating runs.
+        hash: Identifies the comparison: content of the scenes, degradation, definitions of the metrics, tiles. Numbers
+            with different hashes must not be compared.
     """
 
     scores: tuple[Scores, ...]
@@ -47,14 +47,14 @@ def compare(
     sampling: SamplingParams,
     leave_out: Collection[str] = (),
 ) -> Contest:
-    """Score models on whole test scenes as they would be predicted in use.
+    """Score models on whole test scenes, predicted as in production.
 
     Args:
         models: For example challenger and champion.
-        pairs: Where the test scenes lie.
+        pairs: The degraded test scenes.
         protocol: How the pairs were made and how they are scored.
         sampling: Tiles of whole scenes.
-        leave_out: Test scenes that are not scored.
+        leave_out: Test scenes to skip.
 
     Raises:
         DataError: A prediction cannot be scored.
@@ -94,7 +94,7 @@ def _score(
 
 
 def _latencies(models: tuple[SuperResolver, ...], pair: Pair, sampling: SamplingParams) -> tuple[float, ...]:
-    """Alternating, so that what else the machine does falls on all of them."""
+    """Time the models in turn, so that other load on the machine affects all of them alike."""
     edge = min(sampling.tile, *pair.lr.shape[1:])
     corner = pair.lr[:, :edge, :edge]
     spent: list[list[float]] = [[] for _ in models]
@@ -110,7 +110,7 @@ def _latencies(models: tuple[SuperResolver, ...], pair: Pair, sampling: Sampling
 
 
 def _hash(protocol: Protocol, sampling: SamplingParams, digests: dict[str, str]) -> str:
-    # Not the protocol's own hash: the scenes that a model was trained on are part of that.
+    # Not the protocol's own hash: it depends on the training scenes of a model, too.
     fields = {key: value for key, value in protocol.fields().items() if not key.startswith(("plan.", "dataset."))}
     tree = {"protocol": fields, "scenes": digests, "tile": sampling.tile, "overlap": sampling.overlap}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:HASH_LENGTH]

@@ -1,4 +1,4 @@
-"""Checks on the cubes that are compared: every refusal says what was got, expected, and how to mend it."""
+"""Check the cubes that are compared; each error says what was got, what was expected, and how to fix it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,14 @@ SSIM_WINDOW = 7
 
 
 def as_cube(cube: "NDArray[Any] | xr.DataArray", role: str) -> Array:
-    """The values of a cube as (band, y, x), checked.
+    """Return the values of a cube as (band, y, x), checked.
 
     Args:
         cube: ndarray (band, y, x), or a DataArray with the dimensions band, y and x in any order.
-        role: What the cube is, for messages: "sr", "hr", "lr".
+        role: Name of the cube in messages: "sr", "hr", "lr".
 
     Raises:
-        DataError: Wrong rank, not floating point, or NaN/Inf in a band (named).
+        DataError: Wrong rank, not floating point, or NaN or Inf in a band; the message names the band.
     """
     labelled: Any = cube
     dims = tuple(str(dim) for dim in getattr(cube, "dims", ()))
@@ -48,7 +48,7 @@ def as_cube(cube: "NDArray[Any] | xr.DataArray", role: str) -> Array:
 
 
 def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:
-    """``wavelength_nm`` of a DataArray where it has it."""
+    """``wavelength_nm`` of a DataArray; None if it has none."""
     coords = getattr(cube, "coords", {})
     return np.asarray(coords["wavelength_nm"], dtype=np.float64) if "wavelength_nm" in coords else None
 
@@ -76,7 +76,7 @@ def check_pair(sr: Array, hr: Array, scale: int) -> None:
 
 
 def check_lr(lr: Array, hr: Array, scale: int) -> None:
-    """Raise DataError unless `lr` is the grid of `hr` at this scale."""
+    """Raise DataError unless `lr` has the grid of `hr` at this scale."""
     expected = (hr.shape[0], hr.shape[1] // scale, hr.shape[2] // scale)
     if lr.shape != expected:
         raise DataError(

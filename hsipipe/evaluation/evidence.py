@@ -1,6 +1,6 @@
-"""Pictures, error maps and spectra of a scene for the report, kept small. Arrays only, no pickle.
+"""Images, error maps and spectra of a scene for the report, kept small. Arrays only, no pickle.
 
-Ceilings have none: they are numbers to judge by, not results.
+Ceilings are not included: they bound the results and are not results.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ DISPLAY_NM = (650.0, 550.0, 450.0)
 _REACH_NM = 40.0
 _GAMMA = 1 / 2.2
 PIXEL_KINDS = ("bright", "median", "dark", "textured")
-"""The pixels whose spectra are shown, in their order."""
+"""Kinds of the pixels whose spectra are shown, in this order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +32,16 @@ class SceneEvidence:
         lr_rgb: False colour of the input (h, w, 3) uint8, same stretch.
         rgb: False colour of each row's prediction (R, H, W, 3) uint8, same stretch.
         error: Mean over bands of the absolute error (R, H, W) float16.
-        spread_rows: The U rows that are means of several samples, by their index, (U,) int32.
-        spread: Mean over bands of their predicted error (U, H, W) float16.
+        spread_rows: Indices (U,) int32 of the U rows that are means of several samples.
+        spread: Mean over bands of the predicted error of these rows (U, H, W) float16.
         calibration: Their :data:`hsipipe.evaluation.calibration.Sums` (U, 6, bins) float64.
         band_psnr_db: PSNR of each row and band (R, C) float32.
         pixels: Chosen pixels as (y, x), (P, 2) int32: bright, median, dark, textured.
-        hr_spectra: Their true spectra (P, C) float32.
-        spectra: Their predicted spectra (R, P, C) float32.
+        hr_spectra: True spectra of these pixels (P, C) float32.
+        spectra: Predicted spectra of these pixels (R, P, C) float32.
         wavelength_nm: Band centres (C,), NaN where unknown.
         display_bands: Bands shown as red, green, blue (3,) int32.
-        detail: The part shown enlarged as (y, x, height, width), (4,) int32.
+        detail: The part shown enlarged, as (y, x, height, width), (4,) int32.
     """
 
     hr_rgb: NDArray[np.uint8]
@@ -66,7 +66,7 @@ class SceneEvidence:
         predictions: Sequence[NDArray[np.floating[Any]]],
         spreads: Mapping[int, NDArray[np.floating[Any]]] | None = None,
     ) -> "SceneEvidence":
-        """Reduce a scene to what is shown.
+        """Reduce a scene to the data that the report shows.
 
         Args:
             pair: The scene.
@@ -100,7 +100,7 @@ class SceneEvidence:
 
     @classmethod
     def together(cls, scenes: Sequence["SceneEvidence"]) -> "SceneEvidence":
-        """One scene with the rows of several, which are of the same scene."""
+        """Merge evidence of the same scene: one object with the rows of all."""
         spread_rows, before = [], 0
         for scene in scenes:
             spread_rows.append(scene.spread_rows + before)
@@ -116,11 +116,11 @@ class SceneEvidence:
 
     @classmethod
     def load(cls, path: Path) -> "SceneEvidence":
-        """Read what :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises:
             MissingInputError: There is no such file.
-            FileFormatError: It is damaged or something else.
+            FileFormatError: The file is damaged or has another format.
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
@@ -132,7 +132,7 @@ class SceneEvidence:
 
 
 def display_bands(bands: int, wavelength_nm: NDArray[np.float64] | None) -> list[int]:
-    """Bands for red, green and blue: nearest 650, 550 and 450 nm, else spread evenly, long waves first."""
+    """Bands for red, green and blue: nearest to 650, 550 and 450 nm, else spread evenly, longest wavelength first."""
     if wavelength_nm is not None:
         nearest = [int(np.abs(wavelength_nm - target).argmin()) for target in DISPLAY_NM]
         off = np.abs(np.asarray(wavelength_nm)[nearest] - DISPLAY_NM)
@@ -148,22 +148,22 @@ def stretch(truth: NDArray[np.floating[Any]]) -> tuple[float, float]:
 
 
 def to_rgb(planes: NDArray[np.floating[Any]], low: float, high: float) -> NDArray[np.uint8]:
-    """Three bands (3, H, W) as a picture (H, W, 3), stretched and with a display gamma of 2.2."""
+    """Convert three bands (3, H, W) to an image (H, W, 3), stretched and with a display gamma of 2.2."""
     unit = np.clip((planes.astype(np.float64) - low) / (high - low), 0, 1)
     return np.round(255 * unit.transpose(1, 2, 0) ** _GAMMA).astype(np.uint8)
 
 
 def choose_pixels(hr: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Pixels whose spectra are shown, from the truth alone: bright, median, dark and textured.
+    """Choose the pixels whose spectra are shown, from the truth alone: bright, median, dark and textured.
 
-    Mean brightness nearest the 98th, 50th and 10th percentile, and the largest local contrast: extremes
-    would be specular spots and dead corners.
+    They have the mean brightness nearest the 98th, 50th and 10th percentile, and the largest local contrast. The
+    brightest and the darkest pixel would often be a specular spot or a dead corner.
     """
     brightness = hr.mean(axis=0, dtype=np.float64)
     targets = np.percentile(brightness, (98, 50, 10))
     flat = [int(np.abs(brightness - target).argmin()) for target in targets]
     contrast = _contrast(brightness)
-    # Not at the border, where a model lacks context and a marker is cut.
+    # Not at the border, where a model lacks context and the marker is cut off.
     margin = tuple(size // 20 for size in contrast.shape)
     inside = np.zeros_like(contrast)
     inner = tuple(slice(m, size - m) for m, size in zip(margin, contrast.shape, strict=True))
@@ -176,7 +176,7 @@ def choose_detail(hr: NDArray[np.float32]) -> tuple[int, int, int, int]:
     """The quarter of the truth with the densest texture, as (y, x, height, width)."""
     brightness = np.pad(hr.mean(axis=0, dtype=np.float64), 1, mode="edge")
     neighbours = brightness[:-2, 1:-1] + brightness[2:, 1:-1] + brightness[1:-1, :-2] + brightness[1:-1, 2:]
-    # The Laplacian sees fine detail, which super-resolution is about, and no broad shading.
+    # The Laplacian responds to fine detail, which super-resolution should restore, and not to broad shading.
     contrast = np.abs(4 * brightness[1:-1, 1:-1] - neighbours)
     # Clipped, so that one sharp edge does not outweigh a textured surface.
     contrast = np.minimum(contrast, np.percentile(contrast, 90))

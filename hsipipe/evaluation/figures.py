@@ -1,7 +1,7 @@
-"""The report's pictures. Each function makes a Figure of its own; there is no global plotting state.
+"""The figures of the report. Each function returns a new Figure; there is no global plotting state.
 
-Within a scene all pictures share one stretch and all error maps one colour scale, so that a row cannot
-look better than another by its display.
+Within a scene all images share one stretch and all error maps one colour scale, so that the display cannot
+favour a row.
 """
 
 import csv
@@ -23,8 +23,8 @@ from hsipipe.errors import FileFormatError
 if TYPE_CHECKING:
     from hsipipe.evaluation.evidence import SceneEvidence
 
-# Okabe and Ito's colours, apart for colour-blind readers as well (jfly.uni-koeln.de/color). Grey is the first row, from
-# which gains are measured.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish (jfly.uni-koeln.de/color). Grey is the first
+# row, the baseline of the gains.
 _TRUTH = "#000000"
 _COLOURS = ("#7a7a7a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5b4ba0", "#8c564b")
 WIDTH = 12.0
@@ -34,16 +34,16 @@ _DECADES = 20
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """One colour per row by its place in the table."""
+    """Assign one colour to each row by its place in the table."""
     return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
 
 
 def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
-    """False-colour images of input, rows and truth; below each the same detail, enlarged.
+    """Show false-colour images of input, rows and truth; below each, the same detail enlarged.
 
     Args:
         scene: The scene.
-        rows: Names to show, with their index in the arrays of `scene`.
+        rows: Names to show, with their indices in the arrays of `scene`.
         captions: Second line of a row's title.
     """
     images = [("LR input" if scene.lr_rgb.shape != scene.hr_rgb.shape else "input", scene.lr_rgb)]
@@ -62,7 +62,7 @@ def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mappi
             axis.set_axis_off()
         axes[0, column].set_title(title, fontsize=10)
         frame = Rectangle((left, top), wide, tall, fill=False, edgecolor="white", linewidth=1.2)
-        # White alone is lost on a bright roof.
+        # A white frame alone is invisible on a bright roof.
         frame.set_path_effects([withStroke(linewidth=3, foreground="#333333")])
         axes[0, column].add_patch(frame)
         axes[1, column].set_xlim(left, left + wide)
@@ -71,7 +71,7 @@ def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mappi
 
 
 def error_maps(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
-    """Mean absolute error per pixel of each row, on one colour scale that ends at the 99.5 percentile."""
+    """Show the mean absolute error per pixel of each row; the shared colour scale ends at the 99.5th percentile."""
     maps = scene.error[list(rows.values())].astype(np.float32)
     top = float(np.percentile(maps, 99.5)) or 1e-6
     height, width = maps.shape[1:]
@@ -88,7 +88,7 @@ def error_maps(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mappin
 
 
 def spectra(scene: "SceneEvidence", rows: Mapping[str, int], kinds: Sequence[str]) -> Figure:
-    """Spectra of the chosen pixels, and where these pixels are."""
+    """Plot the spectra of the chosen pixels, and mark the pixels in the image."""
     figure = new_figure(WIDTH, 5.2)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75), squeeze=False)[0]
     picture = left.subplots()
@@ -121,12 +121,12 @@ def spectra(scene: "SceneEvidence", rows: Mapping[str, int], kinds: Sequence[str
 
 
 def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float64], rows: Mapping[str, int]) -> Figure:
-    """PSNR over wavelength; a band without any error is left out.
+    """Plot PSNR over wavelength; bands without any error, whose PSNR is infinite, are skipped.
 
     Args:
         values: PSNR in dB of each row and band, (R, C).
         wavelength_nm: Band centres (C,), NaN where unknown.
-        rows: Names to show, with their index in `values`.
+        rows: Names to show, with their indices in `values`.
     """
     figure = new_figure(9, 3.6)
     axis = figure.subplots()
@@ -143,7 +143,7 @@ def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float
 
 
 def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str) -> Figure:
-    """MPSNR gain over the baseline, one group of bars a scene.
+    """Plot the MPSNR gain over the baseline, one group of bars per scene.
 
     Args:
         gains: Row name to scene to dB.
@@ -170,7 +170,7 @@ def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str) -> Figure:
 
 
 def method_dots(metrics: Mapping[str, Any]) -> Figure:
-    """MPSNR and SAM of every method, with whiskers of one deviation over seeds where there are several.
+    """Plot MPSNR and SAM of every method, with whiskers of one standard deviation where there are several seeds.
 
     Args:
         metrics: The tree of metrics.json.
@@ -198,13 +198,13 @@ def method_dots(metrics: Mapping[str, Any]) -> Figure:
 
 
 def training_curves(path: Path) -> Figure | None:
-    """A stage's training curves: columns in dB beside the others; None if there is nothing to draw.
+    """Plot the training curves of a stage, columns in dB apart from the others; None if there is nothing to plot.
 
     Args:
         path: CSV with a header; the first column is the step, cells may be empty.
 
     Raises:
-        FileFormatError: A cell is no number.
+        FileFormatError: A cell is not a number.
     """
     table = _read_csv(path)
     if len(table) < 2:
@@ -240,12 +240,12 @@ def _curves(axis: Axes, steps: NDArray[np.float64], panel: Mapping[str, NDArray[
 
 
 def save(figure: Figure, target: Path | BinaryIO) -> None:
-    """Write as PNG; the same figure gives the same bytes."""
+    """Write a PNG; the same figure gives the same bytes."""
     figure.savefig(target, format="png", dpi=100, facecolor="white", metadata={"Software": None})
 
 
 def new_figure(width: float, height: float, *, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
-    """An empty figure of that size in inches, lower where a scene is much taller than wide."""
+    """Make an empty figure of this size in inches; the height is limited for scenes much taller than wide."""
     figure = Figure(figsize=(width, min(height, _TALLEST)), layout=layout)
     FigureCanvasAgg(figure)
     return figure
@@ -254,7 +254,7 @@ def new_figure(width: float, height: float, *, layout: Literal["constrained", "c
 def _band_axis(wavelength_nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     if np.isfinite(wavelength_nm).all():
         return wavelength_nm, "wavelength (nm)"
-    # Counted from 1, as in every message.
+    # Bands are counted from 1, as in all messages.
     return np.arange(1, len(wavelength_nm) + 1, dtype=np.float64), "band"
 
 
@@ -275,7 +275,7 @@ def _mark(axis: Axes, number: int, *, y: int, x: int) -> None:
 
 
 def quiet(axis: Axes, grid: str = "both") -> None:
-    """Leave to the data what frame and grid do not need."""
+    """Remove top and right spines, and draw a faint grid behind the data."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
     axis.set_axisbelow(True)

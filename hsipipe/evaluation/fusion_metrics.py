@@ -1,21 +1,22 @@
-"""What can be said of a fused cube without its ground truth: D_lambda, D_s and QNR.
+"""Quality of a fused cube without its ground truth: D_lambda, D_s and QNR.
 
-Alparone et al. 2008, DOI 10.14358/PERS.74.2.193, with the exponents p = q = 1 and alpha = beta = 1. They ask whether
-the bands relate to each other, and to the HR-MSI, in the fused cube as they do at the low resolution. The relation of
+Alparone et al. 2008, DOI 10.14358/PERS.74.2.193, with the exponents p = q = 1 and alpha = beta = 1. They test whether
+the bands of the fused cube relate to each other, and to the HR-MSI, as they do at low resolution. The relation of
 two bands is the Q index of Wang & Bovik 2002, DOI 10.1109/97.995823: over a block with means m, variances v and
 covariance c, ``Q = 4 c m_x m_y / ((v_x + v_y) (m_x^2 + m_y^2))``, and its mean over blocks.
 
-Implementations differ in what follows, and their numbers with it:
+Implementations differ in the following points, and so do their numbers:
 
 - Blocks do not overlap and cover the same ground at both resolutions: :data:`BLOCK` LR pixels, s times as many HR
-  pixels (at s = 4 the common 32), and all of a scene: where they do not fill it, they are larger, up to twice.
-- As in Wang & Bovik's own program, two constant bands have ``Q = 2 m_x m_y / (m_x^2 + m_y^2)``, and bands that are
-  both zero, or both of zero mean, have 1.
-- A pair of bands whose Q is negative counts as unrelated, Q = 0: no distortion is then above 1.
-- An HR-MSI of several bands stands in for the panchromatic one band after the other: D_s is the mean over all pairs
-  of an HSI band and an MSI band.
+  pixels (at s = 4 the common 32). They cover the whole scene: where its size is not a multiple of the block, blocks
+  are larger, at most twice.
+- As in the program of Wang & Bovik, two constant bands have ``Q = 2 m_x m_y / (m_x^2 + m_y^2)``; bands that are
+  both zero, or both of zero mean, have Q = 1.
+- A negative Q of a pair of bands counts as Q = 0, unrelated, so that no distortion exceeds 1.
+- Each band of the HR-MSI takes the role of the panchromatic band in turn: D_s is the mean over all pairs of an HSI
+  band and an MSI band.
 
-D_lambda alone is no merit: the LR-HSI with every pixel repeated has none.
+D_lambda alone does not measure quality: the LR-HSI with every pixel repeated has D_lambda = 0.
 """
 
 from collections.abc import Iterator
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 BLOCK = 8
-"""Edge in LR pixels of the blocks of the Q index: the window of Wang & Bovik."""
+"""Edge in LR pixels of the blocks of the Q index; 8 is the window of Wang & Bovik."""
 
 _CONSTANT = 1e-20
-"""Variance over squared mean below which a block is constant: rounding leaves 1e-31 of it."""
+"""Variance over squared mean below which a block is constant: rounding errors leave about 1e-31."""
 
 _Box = tuple[slice, slice]
 
@@ -45,7 +46,7 @@ _Box = tuple[slice, slice]
 def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray", *, block: int = BLOCK) -> float:
     """Spectral distortion: 0 is best, 1 is worst.
 
-    The mean over all pairs of bands of ``|Q(sr_i, sr_j) - Q(lr_i, lr_j)|``; none is left out.
+    The mean over all pairs of bands of ``|Q(sr_i, sr_j) - Q(lr_i, lr_j)|``, without exception.
 
     Args:
         sr: Fused cube (C, H, W).
@@ -53,10 +54,10 @@ def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray
         block: Edge of a block in LR pixels.
 
     Returns:
-        0 to 1; NaN for a single band, which has no pair.
+        0 to 1; NaN for a single band, which forms no pair.
 
     Raises:
-        DataError: Ranks, NaN, bands or extents; the message says what to do.
+        DataError: Wrong ranks, band counts or extents, or NaN; the message says what to do.
     """
     fused, low = as_cube(sr, "sr"), as_cube(lr, "lr")
     scale = _ratio(fused, low)
@@ -65,7 +66,7 @@ def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray
         return float("nan")
     q_low = _q_index(low, low, _blocks(low, block, scale=1))
     q_high = _q_index(fused, fused, _blocks(low, block, scale=scale))
-    # The diagonal is Q of a band with itself, and adds nothing.
+    # The diagonal is Q of a band with itself and contributes zero.
     return float(np.abs(q_high - q_low).sum() / (bands * (bands - 1)))
 
 
@@ -88,14 +89,14 @@ def d_s(
         lr: LR-HSI (C, h, w).
         msi: HR-MSI (c, H, W).
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor; reduces the HR-MSI.
+        psf: PSF of the LR sensor; reduces the HR-MSI.
         block: Edge of a block in LR pixels.
 
     Returns:
         0 to 1.
 
     Raises:
-        DataError: Ranks, NaN, bands, extents or scale; the message says what to do.
+        DataError: Wrong ranks, band counts, extents or scale, or NaN; the message says what to do.
         ParamsError: The PSF does not fit the scale.
     """
     scale = check_scale(scale)
@@ -121,14 +122,14 @@ def without_truth(
     psf: Psf = BICUBIC,
     block: int = BLOCK,
 ) -> dict[str, float]:
-    """All three: ``d_lambda``, ``d_s`` and ``qnr``, see :func:`d_lambda`, :func:`d_s` and :func:`qnr`."""
+    """Compute all three: ``d_lambda``, ``d_s`` and ``qnr``; see :func:`d_lambda`, :func:`d_s` and :func:`qnr`."""
     spatial = d_s(sr, lr, msi, scale=scale, psf=psf, block=block)
     spectral = d_lambda(sr, lr, block=block)
     return {"d_lambda": spectral, "d_s": spatial, "qnr": qnr(spectral, spatial)}
 
 
 def qnr(d_lambda: float, d_s: float) -> float:
-    """Quality with no reference: ``(1 - D_lambda) (1 - D_s)``, 0 to 1, 1 is best; NaN for a single band.
+    """Quality with no reference, QNR: ``(1 - D_lambda) (1 - D_s)``, 0 to 1, 1 is best; NaN for a single band.
 
     Args:
         d_lambda: See :func:`d_lambda`.
@@ -138,7 +139,7 @@ def qnr(d_lambda: float, d_s: float) -> float:
 
 
 def _ratio(fused: Array, low: Array) -> int:
-    """The scale that the shapes say."""
+    """The scale that follows from the shapes."""
     ratios = [high / size if size else 0.0 for high, size in zip(fused.shape[1:], low.shape[1:], strict=True)]
     if len(fused) != len(low) or ratios[0] != ratios[1] or ratios[0] < 1 or ratios[0] % 1:
         raise DataError(
@@ -149,7 +150,7 @@ def _ratio(fused: Array, low: Array) -> int:
 
 
 def _blocks(low: Array, block: int, *, scale: int) -> list[_Box]:
-    """Blocks of at least `block` LR pixels that cover the ground of `low`, in pixels that are `scale` times finer."""
+    """Blocks of at least `block` LR pixels that cover `low`, as slices of a grid that is `scale` times finer."""
     if block < 2:
         raise DataError(f"A block of the Q index has an edge of 2 LR pixels or more, got {block}.")
     return [
@@ -164,7 +165,7 @@ def _cuts(size: int, block: int, scale: int) -> Iterator[slice]:
 
 
 def _q_index(a: Array, b: Array, boxes: list[_Box]) -> NDArray[np.float64]:
-    """Q of each band of `a` (A, y, x) with each of `b` (B, y, x), mean over blocks, not below zero: (A, B)."""
+    """Q of each band of `a` (A, y, x) with each of `b` (B, y, x), mean over blocks, at least zero: (A, B)."""
     total = np.zeros((len(a), len(b)))
     for rows, columns in boxes:
         centred_a, mean_a, var_a = _moments(a[:, rows, columns])
@@ -172,7 +173,7 @@ def _q_index(a: Array, b: Array, boxes: list[_Box]) -> NDArray[np.float64]:
         covariance = centred_a @ centred_b.T / centred_a.shape[1]
         spread = var_a[:, None] + var_b
         level = np.square(mean_a)[:, None] + np.square(mean_b)
-        # Each factor is 1 where it would be 0 / 0.
+        # A factor that would be 0 / 0 is 1.
         contrast = np.divide(2 * covariance, spread, out=np.ones_like(spread), where=spread > 0)
         luminance = np.divide(2 * np.outer(mean_a, mean_b), level, out=np.ones_like(level), where=level > 0)
         total += np.where((spread > 0) & (level == 0), 1.0, contrast * luminance)
@@ -180,7 +181,7 @@ def _q_index(a: Array, b: Array, boxes: list[_Box]) -> NDArray[np.float64]:
 
 
 def _moments(block: Array) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Values less their mean (C, n), means (C,) and variances (C,); those of a constant band are exactly zero."""
+    """Values minus their mean (C, n), means (C,) and variances (C,); exactly zero deviation in a constant band."""
     values = np.array(block, dtype=np.float64).reshape(len(block), -1)
     mean = values.mean(axis=1)
     values -= mean[:, None]

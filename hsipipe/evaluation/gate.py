@@ -1,7 +1,7 @@
-"""May a challenger replace the champion? Thresholds on paired differences, by a bootstrap over scenes.
+"""Decide whether a challenger may replace the champion: thresholds on paired differences, bootstrapped over scenes.
 
 The percentile bootstrap of Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13, on the mean of
-paired differences: scenes are drawn, not pixels, because the pixels of a scene are no independent observations.
+paired differences. It resamples scenes and not pixels, because the pixels of a scene are not independent.
 """
 
 import math
@@ -17,7 +17,7 @@ from hsipipe.evaluation.score_method import finite
 from hsipipe.params import GateParams
 
 METRICS = ("mpsnr_db", "sam_deg", "ergas", "consistency_psnr_db")
-"""What each scene's scores must hold."""
+"""Keys that the scores of each scene must have."""
 Scores = Mapping[str, Mapping[str, float]]
 """Scene to metric to value."""
 
@@ -27,15 +27,15 @@ class Check:
     """One condition of the gate.
 
     Attributes:
-        metric: What was compared.
-        champion: Its mean over the scenes.
-        challenger: The challenger's.
-        difference: Mean over scenes of challenger minus champion; of ERGAS its share of the champion's, of the latency
-            the ratio.
-        bound: Of the difference, on the side that speaks against the challenger.
-        threshold: What the bound is held against.
-        passed: Whether it holds.
-        text: All of it in one sentence.
+        metric: Key of the compared metric.
+        champion: Mean over the scenes of the champion.
+        challenger: Mean over the scenes of the challenger.
+        difference: Mean over scenes of challenger minus champion; for ERGAS relative to the champion's; for the latency
+            the ratio of the two.
+        bound: Bootstrap bound of the difference, on the side that speaks against the challenger.
+        threshold: Limit that the bound is compared with.
+        passed: Whether the condition holds.
+        text: The check in one sentence.
     """
 
     metric: str
@@ -50,13 +50,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says.
+    """The decision of the gate.
 
     Attributes:
         promote: Whether the challenger may become the champion.
-        scenes: The scenes that were compared.
-        checks: Each condition.
-        reasons: Why not; empty if it may.
+        scenes: Names of the compared scenes.
+        checks: One for each condition.
+        reasons: Reasons against promotion; empty if the challenger may be promoted.
     """
 
     promote: bool
@@ -65,7 +65,7 @@ class Decision:
     reasons: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As a tree for strict JSON: a number that is not finite is None."""
+        """Convert to a tree for strict JSON; numbers that are not finite become None."""
         tree: dict[str, Any] = finite(asdict(self))
         return tree
 
@@ -73,13 +73,13 @@ class Decision:
 def decide(
     challenger: Scores, champion: Scores, *, latency_s: tuple[float, float] | None, gate: GateParams
 ) -> Decision:
-    """Judge a challenger.
+    """Judge a challenger against a champion.
 
     Args:
-        challenger: Scores of each scene, :data:`METRICS` at least.
-        champion: The champion's of the same scenes.
-        latency_s: Seconds of one prediction, the challenger's and the champion's, side by side; None where there is no
-            champion, and the challenger is held against interpolation, which takes no time.
+        challenger: Scores of each scene, with at least the keys of :data:`METRICS`.
+        champion: Scores of the champion on the same scenes.
+        latency_s: Seconds of one prediction of challenger and champion, timed in turn; None if there is no champion and
+            the challenger is compared with interpolation, whose time does not count.
         gate: The thresholds.
 
     Raises:
@@ -114,19 +114,19 @@ def bound(differences: NDArray[np.float64], *, upper: bool, gate: GateParams) ->
     """One-sided bootstrap bound of the mean of paired differences.
 
     Args:
-        differences: One a scene, (n,).
+        differences: One per scene, (n,).
         upper: The upper bound, else the lower one.
         gate: Confidence, resamples and seed.
 
     Returns:
-        The percentile of the resampled means; NaN where a difference is none; the only one of a single scene.
+        Percentile of the resampled means; NaN if a difference is NaN; for a single scene, its difference.
     """
     if not np.isfinite(differences).all():
         return math.nan
     rng = np.random.default_rng(gate.seed)
     drawn = rng.integers(0, len(differences), size=(gate.resamples, len(differences)))
     means = differences[drawn].mean(axis=1)
-    # Not interpolated: between two means lies a value that no resample has.
+    # No interpolation: a value between two resampled means occurs in no resample.
     level, method = (gate.confidence, "higher") if upper else (1 - gate.confidence, "lower")
     return float(np.quantile(means, level, method=method))  # type: ignore[call-overload]
 
@@ -166,7 +166,7 @@ def _ergas(new: NDArray[np.float64], old: NDArray[np.float64], gate: GateParams)
 
 
 def _consistency(new: NDArray[np.float64], old: NDArray[np.float64], gate: GateParams) -> Check:
-    # Infinite where a prediction agrees exactly; beyond "enough" a difference means nothing.
+    # The PSNR is infinite for an exactly consistent prediction; above "enough", differences do not matter.
     enough, most = gate.enough_consistency_db, gate.max_consistency_drop_db
     change = np.minimum(new, enough) - np.minimum(old, enough)
     low = bound(change, upper=False, gate=gate)
@@ -200,7 +200,7 @@ def _check(
 
 
 def _level(differences: NDArray[np.float64], gate: GateParams) -> str:
-    """The confidence that so few scenes can give at most: their worst value is a bound that holds 1 - 2^-n of times."""
+    """The highest confidence that n scenes allow: their worst value is a bound with probability 1 - 2^-n."""
     return f"{min(gate.confidence, 1 - 0.5 ** len(differences)):.0%}"
 
 

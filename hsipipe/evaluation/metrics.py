@@ -1,9 +1,8 @@
 """The metrics, one function each, on (C, H, W) cubes whose full range is 1.0.
 
-Nothing is clipped, cropped or rescaled here: a score is of exactly what was given. (The evaluation clips
-every row's prediction to [0, 1] before it comes here.) Sums run in float64, band by band, so that a
-float32 scene is never copied as a whole. A value that is not finite means: infinite PSNR of identical
-images, NaN where a metric is undefined; both are ``null`` in JSON.
+Nothing is clipped, cropped or rescaled here. (The evaluation clips every prediction to [0, 1] before it calls these
+functions.) Sums run in float64, band by band, so that a float32 scene is never copied as a whole. Values that are not
+finite: infinite PSNR of identical images, NaN where a metric is undefined; both are ``null`` in JSON.
 
 Sources: PSNR, SSIM: 10.1109/TIP.2003.819861; SAM: Kruse et al., 10.1016/0034-4257(93)90013-N;
 ERGAS: Wald, "Quality of high resolution synthesised images" (2000), with the ratio h/l = 1/s.
@@ -30,17 +29,17 @@ def band_mse(sr: Array, hr: Array) -> NDArray[np.float64]:
 
 
 def psnr_db(mse: float) -> float:
-    """PSNR in dB with peak 1 of a mean squared error; ``inf`` for zero."""
+    """PSNR in dB of a mean squared error, for peak 1; ``inf`` for zero."""
     return math.inf if mse == 0 else -10 * math.log10(mse)
 
 
 def band_psnr_db(mse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """PSNR in dB of each band, (C,), of the bands' :func:`band_mse`."""
+    """PSNR in dB of each band, (C,), from :func:`band_mse`."""
     return np.array([psnr_db(value) for value in mse])
 
 
 def mpsnr_db(mse: NDArray[np.float64]) -> float:
-    """Mean over bands of the PSNR in dB; one band without any error makes it infinite.
+    """Mean over bands of the PSNR in dB; infinite if one band has no error.
 
     Args:
         mse: :func:`band_mse` (C,).
@@ -49,7 +48,7 @@ def mpsnr_db(mse: NDArray[np.float64]) -> float:
 
 
 def cube_psnr_db(mse: NDArray[np.float64]) -> float:
-    """PSNR in dB of all values together; up to 1 dB from :func:`mpsnr_db`, never to be mixed with it.
+    """PSNR in dB of all values together; it differs by up to 1 dB from :func:`mpsnr_db`. Do not mix the two.
 
     Args:
         mse: :func:`band_mse` (C,).
@@ -67,14 +66,14 @@ def rmse(mse: NDArray[np.float64]) -> float:
 
 
 def mssim(sr: Array, hr: Array) -> float:
-    """Structural similarity of each band (skimage, its defaults, data_range 1), mean over bands."""
+    """Structural similarity of each band (skimage with its defaults, data_range 1), mean over bands."""
 
     def one(planes: tuple[Array, Array]) -> float:
         a, b = (_f64(plane) for plane in planes)
         # skimage has no annotations here.
         return float(structural_similarity(a, b, data_range=1.0))  # type: ignore[no-untyped-call]
 
-    # SSIM takes most of the time of a score; its filters run outside the interpreter's lock.
+    # SSIM takes most of the time of a score; its filters release the GIL.
     with ThreadPoolExecutor(min(len(hr), os.cpu_count() or 1)) as pool:
         return float(np.mean(list(pool.map(one, zip(sr, hr, strict=True)))))
 
@@ -82,8 +81,8 @@ def mssim(sr: Array, hr: Array) -> float:
 def sam_deg(sr: Array, hr: Array) -> float:
     """Mean spectral angle in degrees over pixels whose spectra are both non-zero; NaN if there are none.
 
-    The angle of the unit vectors u, v is ``2 atan2(|u - v|, |u + v|)``: exact for small angles, where the
-    arc cosine of their product loses half of the digits (Kahan, "How futile are mindless assessments of
+    The angle of the unit vectors u, v is ``2 atan2(|u - v|, |u + v|)``, which is exact for small angles. The
+    arc cosine of their product loses half of the digits there (Kahan, "How futile are mindless assessments of
     roundoff in floating-point computation?", 2006, section 12).
     """
     norm_sr, norm_hr = _norm(sr), _norm(hr)
@@ -103,16 +102,16 @@ def sam_deg(sr: Array, hr: Array) -> float:
 def ergas(
     mse: NDArray[np.float64], hr: Array, *, ratio: int, wavelength_nm: NDArray[np.float64] | None = None
 ) -> float:
-    """``100/s * sqrt(mean_b(MSE_b / mean_b^2))`` with the mean of the truth's band b.
+    """``100/s * sqrt(mean_b(MSE_b / mean_b^2))``, where mean_b is the mean of band b of the truth.
 
     Args:
         mse: :func:`band_mse` (C,).
         hr: Ground truth (C, H, W).
-        ratio: The s of the factor, by default of a protocol the ratio of the pixel sizes.
+        ratio: The s of the factor 100/s; unless a protocol overrides it, the ratio of the pixel sizes.
         wavelength_nm: Band centres (C,), for the message.
 
     Raises:
-        DataError: A band of the truth has zero mean; it is named.
+        DataError: A band of the truth has zero mean; the message names it.
     """
     means = np.array([_f64(band).mean() for band in hr])
     if not means.all():
@@ -124,24 +123,24 @@ def ergas(
 def cc(sr: Array, hr: Array) -> float:
     """Pearson correlation of each band, mean over bands.
 
-    A band whose truth is constant has no correlation and is left out; a prediction that is constant where
-    the truth is not has explained nothing and counts as 0. NaN if every band's truth is constant.
+    Bands whose truth is constant have no correlation and are skipped. A constant prediction of a band whose truth
+    varies counts as 0. NaN if the truth of every band is constant.
     """
     values = [_pearson(_f64(a), _f64(b)) for a, b in zip(sr, hr, strict=True) if b.min() != b.max()]
     return float(np.mean(values)) if values else math.nan
 
 
 def consistency_psnr_db(sr: Array, lr: Array | None = None, *, hr: Array, scale: int, psf: Psf = BICUBIC) -> float:
-    """PSNR in dB between the degraded prediction and the LR input; NaN where noise alone degrades.
+    """PSNR in dB between the degraded prediction and the LR input; NaN if noise is the only degradation.
 
     In denoising it would be highest for a prediction that keeps all of the noise.
 
     Args:
         sr: Prediction (C, H, W).
-        lr: LR input (C, H/s, W/s); None: the truth, degraded like the prediction.
+        lr: LR input (C, H/s, W/s); None: the truth, degraded in the same way.
         hr: Ground truth (C, H, W).
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor.
+        psf: PSF of the LR sensor.
     """
     if not psf.changes(scale):
         return math.nan
@@ -153,7 +152,7 @@ def consistency_psnr_db(sr: Array, lr: Array | None = None, *, hr: Array, scale:
 
 
 def msi_consistency_psnr_db(sr: Array, msi: Array, response: NDArray[np.floating[Any]]) -> float:
-    """PSNR in dB between the prediction, as the sensor of the HR-MSI would see it, and the HR-MSI.
+    """PSNR in dB between the prediction, reduced by the spectral response of the HR-MSI's sensor, and the HR-MSI.
 
     Args:
         sr: Prediction (C, H, W).
@@ -161,7 +160,7 @@ def msi_consistency_psnr_db(sr: Array, msi: Array, response: NDArray[np.floating
         response: Spectral response (c, C).
 
     Raises:
-        DataError: The three do not belong together.
+        DataError: The shapes of the three do not match.
     """
     expected = (len(response), *sr.shape[1:])
     if response.shape[1:] != sr.shape[:1] or msi.shape != expected:
@@ -170,7 +169,7 @@ def msi_consistency_psnr_db(sr: Array, msi: Array, response: NDArray[np.floating
             "(C, H, W); give the response that the HR-MSI was made with, and crop both images to the same region."
         )
     matrix, total = _f64(response), 0.0
-    for row in range(sr.shape[1]):  # a row at a time: no copy of the scene
+    for row in range(sr.shape[1]):  # row by row, so that the scene is not copied
         total += float(np.square(matrix @ _f64(sr[:, row]) - _f64(msi[:, row])).sum())
     return psnr_db(total / msi.size)
 

@@ -1,4 +1,4 @@
-"""The HTML report: one file that can be mailed, with every picture inside it, and the pictures beside it."""
+"""The HTML report: one self-contained file with all figures embedded, and the figures as separate files."""
 
 import base64
 import math
@@ -24,7 +24,7 @@ from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 MAX_SCENES = 6
 MAX_ROWS = 7
-"""Rows in the pictures: the first, and the best of the others."""
+"""Most rows in the figures: the first row and the best of the others."""
 
 _CEILINGS = {
     "pca-k-ceiling": "The truth projected on k principal components of the training scenes, as many as the method has "
@@ -33,7 +33,7 @@ _CEILINGS = {
     "latent-ceiling": "DMGASR with the true latent in place of the sampled one: the bound of a perfect latent network.",
     "subspace-ceiling": "fusion-fast with the truth's residual in its subspace: the bound of a perfect network.",
 }
-"""The meaning of each ceiling; the k of the PCA's row is a number."""
+"""Meaning of each ceiling. The PCA row is not listed, because its name contains the number k."""
 
 _PCA = re.compile(r"pca-\d+-ceiling")
 
@@ -44,16 +44,16 @@ def write_report(
     """Write ``index.html`` and ``figures/*.png``.
 
     Args:
-        scores: Folder of the scores of each row: pictures, error maps and spectra of the test scenes.
+        scores: Folder of the scores of each row: images, error maps and spectra of the test scenes.
         metrics: The tree of metrics.json of the same rows.
         out: Existing empty folder.
-        curves: CSV files of training curves by their title.
+        curves: CSV files of training curves by title.
 
     Returns:
         Number of scenes and figures, and the size of the page in bytes.
 
     Raises:
-        MissingInputError: The scores of a row are not there.
+        MissingInputError: The scores of a row are missing.
     """
     pictured = choose_rows(metrics)
     rows = {name: number for number, name in enumerate(pictured)}
@@ -79,7 +79,7 @@ def write_report(
 
 
 def choose_rows(metrics: Mapping[str, Any], limit: int = MAX_ROWS) -> list[str]:
-    """Rows in the pictures, in the order of the table: all, or the first and the best of the others by MPSNR."""
+    """Choose the rows in the figures, in the order of the table: all, or the first and the best others by MPSNR."""
     names = [name for name, row in metrics["models"].items() if row["kind"] != "ceiling"]
     others = [name for name in names if name != baseline_of(metrics)]
     others.sort(key=lambda name: -(metrics["models"][name]["mpsnr_db"] or -math.inf))
@@ -88,19 +88,19 @@ def choose_rows(metrics: Mapping[str, Any], limit: int = MAX_ROWS) -> list[str]:
 
 
 def choose_scenes(metrics: Mapping[str, Any], names: Sequence[str], limit: int = MAX_SCENES) -> list[str]:
-    """Scenes shown in detail: all, or `limit` of them in even steps from the smallest gain to the largest."""
+    """Choose the scenes shown in detail: all, or `limit` of them in even steps from smallest to largest gain."""
     if len(names) <= limit:
         return list(names)
     gains = _gains(metrics)
     main = gains[_best(metrics, gains)] if gains else {}
-    # A gain that is not finite has no place in the order; it is shown first, since something is wrong with it.
+    # A gain that is not finite cannot be ranked and hints at an error, so its scene is shown first.
     known = {name: gain for name, gain in main.items() if math.isfinite(gain)}
     ranked = sorted(names, key=lambda name: (known.get(name, -math.inf), name))
     return [ranked[round(step * (len(ranked) - 1) / (limit - 1))] for step in range(limit)]
 
 
 class _Album:
-    """Saves figures and hands them out as data URIs."""
+    """Saves figures and returns them as data URIs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
@@ -113,7 +113,7 @@ class _Album:
 
 
 def _evidence(folders: Sequence[Path], name: str) -> SceneEvidence:
-    """A scene with the rows of these folders."""
+    """Load a scene with the rows of these folders."""
     return SceneEvidence.together([SceneEvidence.load(folder / f"{name}.npz") for folder in folders])
 
 
@@ -179,7 +179,7 @@ def _band(scene: SceneEvidence, band: int) -> str:
 
 
 def _gains(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """MPSNR over the first row in dB: row to scene; no ceilings."""
+    """MPSNR gain over the first row in dB, by row and scene; without ceilings."""
     baseline = baseline_of(metrics)
     names = [name for name, row in metrics["models"].items() if name != baseline and row["kind"] != "ceiling"]
     gains: dict[str, dict[str, float]] = {name: {} for name in names}
@@ -191,7 +191,7 @@ def _gains(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _best(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The row of the highest MPSNR."""
+    """The row with the highest MPSNR."""
     return max(names, key=lambda name: metrics["models"][name]["mpsnr_db"] or -math.inf)
 
 
@@ -231,17 +231,17 @@ def _render(
 
 
 def _definitions(frame: Mapping[str, Any], columns: Sequence[Metric]) -> list[tuple[str, str]]:
-    """Title and definition of every metric that is shown, as the protocol has it."""
+    """Title and definition of every shown metric, as the protocol defines it."""
     return [(metric.title, frame.get(f"metrics.{metric.key}", metric.definition)) for metric in columns]
 
 
 def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
-    """The metrics that a row has."""
+    """The metrics that at least one row has."""
     return [metric for metric in METRICS if any(metric.key in row for row in models.values())]
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and meaning of the rows."""
+    """Name and meaning of each row."""
     known = {name: _CEILINGS.get(_PCA.sub("pca-k-ceiling", name.partition(" (")[0])) for name in metrics["models"]}
     texts = [(name, metrics["descriptions"].get(name) or text) for name, text in known.items()]
     return [(name, text) for name, text in texts if text]
@@ -253,7 +253,7 @@ def _table(
     columns: Sequence[Metric],
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Cells as text, ceilings last."""
+    """Format cells as text, ceilings last."""
     with_kind = {name: {**row, "kind": (kinds or rows)[name]["kind"]} for name, row in rows.items()}
     best = best_rows(with_kind)
     ordered = sorted(with_kind, key=lambda name: with_kind[name]["kind"] == "ceiling")

@@ -1,4 +1,4 @@
-"""Score a method on every whole test scene, the same way for all of them."""
+"""Score a method on every whole test scene, in the same way for all methods."""
 
 import hashlib
 import json
@@ -29,12 +29,12 @@ from hsipipe.protocols import Protocol
 Prediction = NDArray[np.floating[Any]]
 
 _WARM_UP = 8
-"""Edge in LR pixels of the corner that warms up; its time counts for nothing."""
+"""Edge in LR pixels of the corner that is predicted for warm-up; its time is not counted."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """The method or a ceiling of it, in one test scene after another."""
+    """A method, or one of its ceilings, applied to one test scene after another."""
 
     name: str
     method: Method
@@ -42,9 +42,9 @@ class _Row:
     ceiling: Ceiling | None = None
 
     def predict(self, pair: Pair) -> tuple[Prediction, Prediction | None]:
-        """Prediction (C, H, W), and the standard deviation of its samples where there are several.
+        """Predict (C, H, W), and the standard deviation of the samples where there are several.
 
-        A method gets the observations alone; only a ceiling gets the truth.
+        A method gets the observations only; only a ceiling gets the truth.
         """
         method, msi = self.method, pair.msi if self.method.FUSES else None
         tile, overlap = self.sampling.tile, self.sampling.overlap
@@ -67,25 +67,25 @@ def score_method(
     protocol: Protocol,
     sampling: SamplingParams,
 ) -> dict[str, Any]:
-    """Predict and score the test scenes, and write the scores and the report's pictures into `out`.
+    """Predict and score the test scenes; write the scores and the report's images into `out`.
 
     Args:
-        method: As it predicts, see :meth:`hsipipe.methods.base.Method.prepared`.
+        method: Prepared for prediction, see :meth:`hsipipe.methods.base.Method.prepared`.
         pairs: Test, validation and, for the PCA ceiling, training scenes.
         out: Existing empty folder; gets ``scores.json`` and one .npz a scene.
         row: Name of the method's row.
         sha256: Digest of the model's folder.
-        protocol: The frame that the pairs were made in.
+        protocol: The protocol that the pairs were made by.
         sampling: Tiles of whole scenes.
 
     Returns:
         The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``,
         ``fuses``, ``test_set``, ``protocol``; ``kinds`` and ``scenes`` of the method's row and of its ceilings;
-        ``val_mpsnr_db`` of a trained method, ``uncertainty`` of one of several samples. A value that is not finite is
-        None.
+        ``val_mpsnr_db`` of a trained method, ``uncertainty`` of a method with several samples. Values that are not
+        finite are None.
 
     Raises:
-        DataError: No test scene, no HR-MSI for a method that fuses, or a row that cannot be scored.
+        DataError: No test scene, no HR-MSI for a method that fuses, or a prediction that cannot be scored.
     """
     names = pairs.names("test")
     if not names:
@@ -135,20 +135,20 @@ def _facts(method: Method) -> dict[str, Any]:
 
 
 def _ceilings(method: Method, pairs: DegradedPairs) -> dict[str, Ceiling]:
-    """The bounds of a method; with them the PCA of as many numbers, fitted on the training scenes."""
+    """The upper bounds of a method, and the PCA with as many numbers per pixel, fitted on the training scenes."""
     bounds = dict(method.ceilings())
     if not bounds or method.components is None:
         return bounds
-    # Groups that overlap can hold more latent channels than there are bands: k is then the number of bands.
+    # Overlapping groups can have more latent channels in total than there are bands; k is then the number of bands.
     pca = PcaCeiling.fit_training(pairs, method.components)
     return {f"pca-{pca.k}-ceiling": lambda lr, msi, hr: pca.reconstruct(hr), **bounds}
 
 
 def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams) -> dict[str, float]:
-    """MPSNR in dB of a trained method, mean over the whole validation scenes, predicted as whole scenes are in use.
+    """MPSNR in dB of a trained method: mean over the validation scenes, each predicted whole as in production.
 
-    The patches of the training's own validation are no substitute: methods differ at a border, which a small patch has
-    much of and a scene little.
+    The training's own validation on patches cannot replace it: methods differ near borders, and a small patch has a
+    larger share of border pixels than a scene.
     """
     if not isinstance(method, Trainable):
         return {}
@@ -178,7 +178,7 @@ def _require_msi(method: Method, pair: Pair) -> None:
 
 
 def _warm_up(rows: list[_Row], pair: Pair, *, scale: int) -> None:
-    """Predict a corner once: a first call allocates and picks kernels, which is no scene's time."""
+    """Predict a corner once, untimed: the first call allocates memory and selects kernels."""
     if min(pair.lr.shape[1:]) < _WARM_UP:
         return
     low, high = (np.s_[:, :edge, :edge] for edge in (_WARM_UP, _WARM_UP * scale))
@@ -191,7 +191,7 @@ def _warm_up(rows: list[_Row], pair: Pair, *, scale: int) -> None:
 def _score_scene(
     row: _Row, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None
 ) -> tuple[Prediction, Prediction | None, dict[str, float]]:
-    """The row's prediction of a scene, its predicted error, and its metrics."""
+    """Return the row's prediction of a scene, its predicted error, and its metrics."""
     started = time.perf_counter()
     prediction, spread = row.predict(pair)
     seconds = time.perf_counter() - started
@@ -217,7 +217,7 @@ def _score_scene(
 
 
 def finite(tree: Any) -> Any:
-    """The same tree with None for every number that JSON has no word for."""
+    """Copy a tree with None for every number that JSON cannot represent."""
     if isinstance(tree, Mapping):
         return {key: finite(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -228,7 +228,7 @@ def finite(tree: Any) -> Any:
 
 
 def pair_digest(pair: Pair) -> str:
-    """Sha256 of shapes and values of truth and input: the same test scene, whatever its file."""
+    """Sha256 of shapes and values of truth and input, independent of the file."""
     digest = hashlib.sha256()
     for array in (pair.hr, pair.lr):
         digest.update(f"{array.shape}{array.dtype.str}".encode())

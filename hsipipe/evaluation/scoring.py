@@ -29,24 +29,24 @@ def score(
     msi: "NDArray[Any] | xr.DataArray | None" = None,
     response: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, float]:
-    """Every metric of a prediction whose inputs are given.
+    """Compute every metric of a prediction whose inputs are given.
 
     Args:
         sr: Prediction (C, H, W); values are taken as they are, not clipped.
         hr: Ground truth (C, H, W), full range 1.0.
         scale: Ratio of the pixel sizes, s, a whole number of 1 or more.
         lr: LR input (C, H/s, W/s), for the consistency (default: `hr`, degraded), D_lambda, D_s and QNR.
-        psf: Of the LR sensor, for the consistency and D_s.
-        ergas_ratio: The s of ERGAS's factor 100/s, where a protocol has another one than the scale.
-        msi: HR-MSI (c, H, W) of the scene, for the consistency with it, D_s and QNR.
-        response: Spectral response (c, C) that the HR-MSI was made with, for the consistency with it.
+        psf: PSF of the LR sensor, for the consistency and D_s.
+        ergas_ratio: The s of ERGAS's factor 100/s, where a protocol sets another one than the scale.
+        msi: HR-MSI (c, H, W) of the scene, for the consistency with the HR-MSI, D_s and QNR.
+        response: Spectral response (c, C) that the HR-MSI was made with, for the consistency with the HR-MSI.
 
     Returns:
         Key of :data:`hsipipe.protocols.metrics.METRICS` to value. PSNR of identical images is ``inf``; an undefined
         value is NaN.
 
     Raises:
-        DataError: Scale, shapes, ranks, NaN, extents or a band without signal; the message says what to do.
+        DataError: Wrong scale, shapes, ranks or extents, NaN, or a band without signal; the message says what to do.
     """
     scale = check_scale(scale)
     truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
@@ -64,11 +64,11 @@ def score(
 
 
 def measure(inputs: Mapping[str, Any]) -> dict[str, float]:
-    """Compute every metric whose inputs are there.
+    """Compute every metric whose inputs are given.
 
     Args:
-        inputs: By the names of the parameters of the metrics' functions. A parameter may also be named as a metric
-            that comes earlier in :data:`hsipipe.protocols.metrics.METRICS`, and is then its value.
+        inputs: By the parameter names of the metrics' functions. A parameter that has the name of an earlier metric of
+            :data:`hsipipe.protocols.metrics.METRICS` gets that metric's value.
 
     Returns:
         Key to value, in the order of the metrics.

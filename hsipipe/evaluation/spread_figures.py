@@ -1,4 +1,4 @@
-"""The report's pictures of uncertainty: where the samples of a row differ, and whether its error lies there."""
+"""Figures of uncertainty for the report: maps of the samples' spread, and their calibration against the error."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _POOLED, _SCENE, _IDENTITY = "#0072b2", "#9ecae1", "#333333"
 
 
 def spread_maps(scene: SceneEvidence, number: int) -> Figure:
-    """Error and predicted error of a row side by side, each on a scale that ends at its 99.5 percentile.
+    """Show error and predicted error of a row side by side; each colour scale ends at its 99.5th percentile.
 
     Args:
         scene: The scene.
@@ -39,11 +39,11 @@ def spread_maps(scene: SceneEvidence, number: int) -> Figure:
 
 
 def calibration(pooled: Sums, scenes: Mapping[str, Sums]) -> Figure:
-    """RMS error over predicted error with the identity line, and below it how many values lie where.
+    """Plot RMS error over predicted error with the identity line, and below it the histogram of the predicted errors.
 
     Args:
-        pooled: Of all scenes together.
-        scenes: Of each scene, drawn thinly if there are several.
+        pooled: Sums over all scenes.
+        scenes: Sums of each scene, drawn as thin lines if there are several.
     """
     figure = new_figure(7.5, 6.2)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -66,7 +66,7 @@ def calibration(pooled: Sums, scenes: Mapping[str, Sums]) -> Figure:
 
 
 def _identity(axis: Axes) -> None:
-    """Log scales that fit the values, and the line x = y through them; values of nothing but zeros stay as they are."""
+    """Set log scales that fit the values and draw the line x = y; if all values are zero, leave the axes unchanged."""
     points: NDArray[np.float64] = np.concatenate([np.asarray(line.get_xydata()) for line in axis.lines])
     points = points[(points > 0).all(axis=1)]
     if not len(points):

@@ -14,10 +14,10 @@ from hsipipe.protocols.metrics import METRICS, Metric
 
 
 def render(metrics: Mapping[str, Any]) -> Table:
-    """The means over the test scenes; ceilings apart and dimmed, the best of the others in bold.
+    """Tabulate the means over the test scenes; ceilings come last and dimmed, the best other row is bold.
 
-    Where there is an HR-MSI, the consistency with it takes the place of the cube's PSNR, unless the protocol reports
-    that: 80 columns do not hold both.
+    With an HR-MSI, the consistency with it replaces the cube's PSNR, unless that is the protocol's headline metric:
+    80 columns cannot hold both.
     """
     rows: Mapping[str, Mapping[str, Any]] = metrics["models"]
     best, columns, deviations = best_rows(rows), _terminal(metrics), metrics.get("spread", {})
@@ -42,7 +42,7 @@ def render(metrics: Mapping[str, Any]) -> Table:
 
 
 def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the table and, below it, what it says in words."""
+    """Print the table, and below it the verdicts."""
     console = console or Console()
     console.print(render(metrics))
     sentences = Table.grid(padding=(0, 1))
@@ -53,7 +53,7 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> N
 
 
 def best_rows(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Per metric that is a merit, the best row that is no ceiling."""
+    """The best row of each metric that has a better direction; ceilings are excluded."""
     best = {}
     for metric in METRICS:
         values = {
@@ -67,7 +67,7 @@ def best_rows(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _terminal(metrics: Mapping[str, Any]) -> list[Metric]:
-    """What 80 columns hold."""
+    """The metrics that fit into 80 columns."""
     fused = any(row.get("msi_consistency_psnr_db") is not None for row in metrics["models"].values())
     headline = dict(metrics.get("protocol", {}).get("fields", [])).get("headline")
     hidden = "cube_psnr_db" if fused and headline != "cube_psnr_db" else "msi_consistency_psnr_db"

@@ -1,4 +1,4 @@
-"""Plain sentences on the numbers, favourable or not; they stand above every table."""
+"""Plain sentences on the results, favourable or not, for display with every table."""
 
 import math
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 from hsipipe.protocols.metrics import METRIC
 
 REGRESSION = "-regression"
-"""Ending of the name of a trained baseline: the network of the method before it, trained to predict in one step."""
-# An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5): nothing was lost.
+"""Suffix of the name of a trained baseline: the same network as the method's, trained to predict in one step."""
+# An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5), counts as lossless.
 LOSSLESS_DB = 120.0
-"""MPSNR of a ceiling above which nothing was lost."""
+"""MPSNR in dB above which a ceiling counts as lossless."""
 _PSNR, _SAM = METRIC["mpsnr_db"], METRIC["sam_deg"]
 
 
@@ -20,7 +20,7 @@ class Verdict:
     """One sentence.
 
     Attributes:
-        ok: False where a reader should beware: it speaks against a method, or limits what it is.
+        ok: False for a warning: the sentence speaks against a method, or limits the claim.
         text: The sentence.
     """
 
@@ -29,10 +29,10 @@ class Verdict:
 
 
 def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
-    """Compare the best method with the first row and with the next best, and each diffusion with its regression.
+    """Compare the best method with the first row and the next best, and each diffusion with its trained baseline.
 
-    Every method that is below the first row is named, and every diffusion with its regression in the table that
-    evaluates its network once.
+    Also report every method below the first row, and every diffusion that evaluates its network only once and has its
+    trained baseline in the table.
 
     Args:
         metrics: The tree of metrics.json; ``models`` with their ``kind``, and ``scenes``.
@@ -62,7 +62,7 @@ def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
 
 
 def baseline_of(metrics: Mapping[str, Any]) -> str | None:
-    """Name of the row that gains are measured from: the first.
+    """Name of the baseline, the row that gains are measured against: the first.
 
     Args:
         metrics: The tree of metrics.json.
@@ -114,7 +114,7 @@ def _one_evaluation(name: str, twin: str) -> Verdict:
 
 def _ceilings(rows: Mapping[str, Any], pca: str) -> Verdict:
     ae, linear = _number(rows["ae-ceiling"]["mpsnr_db"]), _number(rows[pca]["mpsnr_db"])
-    # Without an error the PSNR is infinite, which is None in JSON.
+    # An error of zero gives an infinite PSNR, which is None in JSON.
     if math.isnan(linear) or linear > LOSSLESS_DB:
         return Verdict(
             False,
@@ -136,7 +136,7 @@ def _ceilings(rows: Mapping[str, Any], pca: str) -> Verdict:
 
 
 def _own_decoding(rows: Mapping[str, Any], ae: float) -> str:
-    """How far the model's decoding moves the bound; it is more than the autoencoder's alone."""
+    """Sentence on how far the model's own decoding, which does more than the autoencoder alone, moves the bound."""
     latent = _number(rows.get("latent-ceiling", {}).get("mpsnr_db"))
     if not math.isfinite(latent - ae):
         return ""
@@ -160,6 +160,6 @@ def _number(value: float | None) -> float:
 
 
 def _amount(value: float) -> str:
-    # A difference is never rounded to nothing; minus zero is zero.
+    # Never round a non-zero difference to zero; abs() also turns minus zero into zero.
     value = abs(value)
     return f"{value:.2f}" if value >= 0.01 or value == 0 else f"{value:.1g}"

@@ -1,1 +1,1 @@
-"""The methods: one file each, and the catalogue of their names."""
+"""The methods, one file each, and the catalogue of their names."""

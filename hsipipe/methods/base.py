@@ -1,8 +1,8 @@
-"""The base classes of all methods: a method is a row of the result table, trained or not.
+"""The base classes of all methods. A method is a row of the result table, trained or not.
 
-A method without training subclasses :class:`Method`. A network of a single image subclasses
-:class:`hsipipe.methods.network_method.NetworkMethod`; a network of an image pair,
-:class:`hsipipe.methods.fusion.model.FusionModel`.
+Subclass :class:`Method` for a method without training, :class:`hsipipe.methods.network_method.NetworkMethod` for a
+network that takes the LR-HSI only, and :class:`hsipipe.methods.fusion.model.FusionModel` for a network that takes an
+image pair.
 """
 
 from abc import ABC, abstractmethod
@@ -25,13 +25,13 @@ from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import spread
 
 Network = Callable[..., Tensor]
-"""A method's network as the training loop has wrapped it; called as ``network(...)``, like ``forward``."""
+"""A method's network, wrapped by the training loop; called as ``network(...)``, like ``forward``."""
 Ceiling = Callable[[Batch, Batch | None, Batch], NDArray[Any]]
-"""LR-HSI (C, h, w), HR-MSI (c, H, W) or None, and truth (C, H, W) to an upper bound (C, H, W)."""
+"""Maps LR-HSI (C, h, w), HR-MSI (c, H, W) or None, and truth (C, H, W) to an upper bound (C, H, W)."""
 
 
 class NoSettings(Group):
-    """The settings of a method that has none."""
+    """Settings of a method without settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,8 @@ class Frame:
     Attributes:
         bands: Bands C of the HSI.
         scale: Ratio s of the pixel sizes.
-        psf: Of the HSI's sensor.
-        msi_bands: Bands c of the HR-MSI; 0: there is none.
+        psf: PSF of the HSI's sensor.
+        msi_bands: Bands c of the HR-MSI; 0: no HR-MSI.
         response: Spectral response (c, C) of the HR-MSI's sensor; None: unknown.
         patch: Edge of a training patch in HR pixels.
         wavelength_nm: Band centres (C,); None: unknown.
@@ -58,7 +58,7 @@ class Frame:
 
     @classmethod
     def of(cls, patches: PatchArrays) -> "Frame":
-        """Read the frame off a patch store."""
+        """Read the sensors and sizes from a patch store."""
         attrs = patches.attrs
         bands, patch, _ = patches.shape("hr")
         centres, response = attrs.get("wavelength_nm"), attrs.get("response")
@@ -75,13 +75,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The patches that a method is trained on and chosen by.
+    """The patches that a method is trained on and validated on.
 
     Attributes:
         train: ``train.zarr`` of the patch store.
         val: ``val.zarr`` of the patch store.
-        latents: Folder of the latents, for a method that the catalogue gives them to.
-        gae: Folder of the autoencoder that made them.
+        latents: Folder of the latents, for a method that is trained on latents.
+        gae: Folder of the autoencoder that encoded them.
     """
 
     train: PatchArrays
@@ -96,16 +96,16 @@ class TrainingData:
 
 
 class Method(ABC):
-    """A row of the result table. It sees the observations alone; the truth has no way in.
+    """A row of the result table. It gets the observations only, never the truth.
 
     Attributes:
-        KIND: Name of the class's first entry in the catalogue; saved models are found by it.
+        KIND: Name of the class's first entry in the catalogue; it identifies the class of a saved model.
         DESCRIPTION: One sentence for the report.
         FUSES: Whether it needs an HR-MSI.
         WHOLE_SCENE: Whether it takes a scene as one image instead of tiles.
-        Settings: Its entry in params.yaml, typed.
+        Settings: Type of its entry in params.yaml.
         scale: Ratio s of the pixel sizes.
-        label: Name of its row; None: KIND.
+        label: Name of its row; None: use KIND.
     """
 
     KIND: ClassVar[str]
@@ -128,7 +128,7 @@ class Method(ABC):
 
     @property
     def msi_bands(self) -> int | None:
-        """Bands c of the HR-MSI that it fuses; 0: it takes none; None: any number."""
+        """Bands c of the HR-MSI that it fuses; 0: it takes no HR-MSI; None: any number."""
         return None if self.FUSES else 0
 
     @property
@@ -138,12 +138,12 @@ class Method(ABC):
 
     @abstractmethod
     def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
-        """Predict (B, C, H, W) of (B, C, h, w); see :class:`hsipipe.methods.super_resolver.SuperResolver`."""
+        """Predict (B, C, H, W) from (B, C, h, w); see :class:`hsipipe.methods.super_resolver.SuperResolver`."""
 
     @classmethod
     @abstractmethod
     def untrained(cls, settings: Any, data: TrainingData) -> Self:
-        """Make the method before its first training step, with the statistics that it takes of the training patches.
+        """Make the method before its first training step; measure the statistics of the training patches that it needs.
 
         Args:
             settings: An instance of `Settings`.
@@ -151,22 +151,22 @@ class Method(ABC):
         """
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """The same weights, not copied, with predictions made in another way."""
+        """Return the method with predictions made by `sampling`, sharing the weights; by default unchanged."""
         del sampling
         return self
 
     def ceilings(self) -> Mapping[str, Ceiling]:
-        """Upper bounds that use the truth, by the name of their row; never results."""
+        """Upper bounds that use the truth, by the name of their row; they are never results."""
         return {}
 
     @property
     def components(self) -> int | None:
-        """Numbers per pixel of its spectral representation, for the PCA ceiling of the same size; None: no such."""
+        """Numbers per pixel of its spectral representation, for a PCA ceiling of the same size; None: no ceiling."""
         return None
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Plain values that :meth:`load` needs to build the same method; ``kind`` and ``name`` are added on saving."""
+        """Return the plain values from which :meth:`load` builds the same method; saving adds ``kind`` and ``name``."""
 
     def save(self, folder: Path) -> None:
         """Write the method into the existing `folder`."""
@@ -179,10 +179,10 @@ class Method(ABC):
 
     @classmethod
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what :meth:`save` wrote, onto a device.
+        """Load a method that :meth:`save` wrote, onto a device.
 
         Raises:
-            MissingInputError: The folder holds no model.
+            MissingInputError: The folder has no model.
             IntegrityError: A file is corrupt.
         """
         del device
@@ -190,13 +190,13 @@ class Method(ABC):
         return cls.from_config(config).named(config.get("name"))
 
     def named(self, label: str | None) -> Self:
-        """The same method under the name of another entry of the catalogue."""
+        """Name the method after another entry of the catalogue, and return it."""
         object.__setattr__(self, "label", label)  # some methods are frozen dataclasses
         return self
 
 
 class Trainable(Method):
-    """A method that is trained: :func:`hsipipe.training.train.train_method` drives it.
+    """A method with training; :func:`hsipipe.training.train.train_method` trains it.
 
     Attributes:
         ARRAYS: Arrays of a training batch.
@@ -209,7 +209,7 @@ class Trainable(Method):
         return cast(nn.Module, self)
 
     def with_network(self, network: nn.Module) -> Self:
-        """The method around other weights of :meth:`network`, such as their moving average."""
+        """Return the method with other weights of :meth:`network`, such as their moving average."""
         return cast(Self, network)
 
     def batches_from(self, data: TrainingData) -> Path:
@@ -217,41 +217,41 @@ class Trainable(Method):
         return data.train.path
 
     def cut(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """The part of a batch that is trained on in this step; all of it by default."""
+        """Return the part of a batch to train on in this step; by default all of it."""
         del draws
         return batch
 
     @abstractmethod
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
-        """The loss of a batch; the mean over equal parts of a batch is that of the whole.
+        """Compute the loss of a batch. The mean over equal parts of a batch is the loss of the whole batch.
 
         Args:
-            network: :meth:`network` as the loop has wrapped it: call it where gradients are needed.
-            batch: `ARRAYS`, on the device.
+            network: :meth:`network`, wrapped by the training loop; call it where gradients are needed.
+            batch: The arrays of `ARRAYS`, on the device.
             draws: Random numbers of this step.
         """
 
     @classmethod
     def check_hardware(cls, settings: Any, hardware: HardwareParams) -> None:
-        """Refuse hardware that the training cannot use.
+        """Check that the training can use the hardware.
 
         Raises:
-            ParamsError: With what to change.
+            ParamsError: It cannot; the message says what to change.
         """
         del settings, hardware
 
 
 def sample_of(patches: PatchArrays, wanted: int) -> dict[str, NDArray[Any]]:
-    """At most `wanted` patches, evenly spread over a store, for statistics."""
+    """Read at most `wanted` patches, evenly spread over a store, for statistics."""
     return patches.read(spread(len(patches), wanted))
 
 
 def as_tensor(image: np.ndarray, *, like: Tensor) -> Tensor:
-    """(C, H, W) as a batch of one, on the device of `like`."""
-    # A copy: torch takes neither read-only nor turned arrays.
+    """Convert (C, H, W) to a batch of one, on the device of `like`."""
+    # A copy, because torch accepts neither read-only arrays nor negative strides.
     return torch.from_numpy(np.array(image[None], dtype=np.float32)).to(like.device)
 
 
 def as_batch(images: "list[Tensor] | tuple[Tensor, ...] | Iterator[Tensor]") -> np.ndarray:
-    """Images (1, C, H, W) as one array (B, C, H, W) float32."""
+    """Concatenate images (1, C, H, W) to one array (B, C, H, W) float32."""
     return np.concatenate([image.float().cpu().numpy() for image in images])

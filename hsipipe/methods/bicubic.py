@@ -30,7 +30,7 @@ class Bicubic(Method):
         return cls(data.frame.scale)
 
     def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
-        """Interpolate (B, C, h, w) to (B, C, H, W), the same everywhere in a scene."""
+        """Interpolate (B, C, h, w) to (B, C, H, W); `origin` has no effect."""
         del origin
         refuse_msi(msi, name=self.name)
         check_input(lr, bands=None)

@@ -1,4 +1,4 @@
-"""The methods by name, their settings, and loading one from its folder; ``catalogue.yaml`` has a line for each."""
+"""The catalogue of methods: names, settings, and loading from a folder; ``catalogue.yaml`` has a line for each."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -27,12 +27,12 @@ class Entry:
     """A line of the catalogue.
 
     Attributes:
-        name: Of the method.
+        name: Name of the method.
         where: Its class as ``module:attribute``.
-        code: Its own file or folder in the project.
-        reads: The input of its training.
-        like: The entry whose settings it starts from.
-        takes: A single image, or a pair.
+        code: Its file or folder in the project.
+        reads: Input of its training.
+        like: Entry whose settings it inherits.
+        takes: "lr" for the LR-HSI alone, "pair" for LR-HSI and HR-MSI.
     """
 
     name: str
@@ -49,30 +49,30 @@ class Entry:
 
     @property
     def autoencoder(self) -> str | None:
-        """Name of the autoencoder whose latents it is trained on; None: it is trained on patches."""
+        """Name of the autoencoder whose latents it is trained on; None if it is trained on patches."""
         return self.reads.removeprefix(_LATENTS) if self.reads.startswith(_LATENTS) else None
 
 
 @cache
 def entries() -> Mapping[str, Entry]:
-    """Every line of the catalogue by name."""
+    """Return every line of the catalogue by name."""
     lines = _table()["catalogue"]
     return {name: Entry(name, line.pop("class"), **line) for name, line in lines.items()}
 
 
 def autoencoders() -> Mapping[str, str]:
-    """The names of the autoencoders, and the entry of ``gae`` that each is like."""
+    """Return the names of the autoencoders, each with the entry of ``gae`` whose settings it inherits."""
     return {name: line["like"] for name, line in _table()["autoencoders"].items()}
 
 
 @cache
 def methods() -> "Registry[type[Method]]":
-    """The classes by name, imported when one is asked for."""
+    """Return the classes by name; a class is imported when it is looked up."""
     return Registry("method", {entry.name: entry.where for entry in entries().values()})
 
 
 def entry(name: str) -> Entry:
-    """A line of the catalogue.
+    """Return a line of the catalogue.
 
     Raises:
         UnknownNameError: There is no such method; the message lists them.
@@ -82,16 +82,16 @@ def entry(name: str) -> Entry:
 
 
 def method_settings(params: Params, name: str, *, seed: int | None = None) -> Group:
-    """The settings of a method in params.yaml, checked.
+    """Return the checked settings of a method in params.yaml.
 
     Args:
         params: All of params.yaml.
         name: Name of the method.
-        seed: In the place of the seed of the settings, where they have one.
+        seed: Replaces the seed of the settings, if they have one.
 
     Raises:
         UnknownNameError: There is no such method.
-        ParamsError: Its settings are missing, or a key is unknown, missing or does not fit.
+        ParamsError: Its settings are missing, or a key is unknown, missing or invalid.
     """
     tree = inherited(params.methods, name, entry(name).like)
     kind = methods()[name].Settings
@@ -101,29 +101,29 @@ def method_settings(params: Params, name: str, *, seed: int | None = None) -> Gr
 
 
 def gae_settings(params: Params, name: str) -> GaeParams:
-    """The settings of an autoencoder in params.yaml, checked.
+    """Return the checked settings of an autoencoder in params.yaml.
 
     Raises:
-        ParamsError: They are missing, or a key is unknown, missing or does not fit.
+        ParamsError: They are missing, or a key is unknown, missing or invalid.
     """
     tree = inherited(params.gae, name, autoencoders().get(name, name))
     return parse_group(GaeParams, tree, source="params.yaml", prefix=f"gae.{name}.")
 
 
 def candidates(params: Params, trained: Collection[str] | None = None) -> list[str]:
-    """The methods that may be registered, in the order of ``registry.candidates``.
+    """Return the methods that may be registered, in the order of ``registry.candidates``.
 
     Args:
-        params: All of params.yaml; with `trained`, the groups compare and registry.
-        trained: Names of the methods that were trained; None: those whose settings name an optimizer.
+        params: All of params.yaml; with `trained`, only the groups compare and registry are needed.
+        trained: Names of the trained methods; None: those whose settings have an optimizer.
 
     Raises:
-        ParamsError: One is not in ``compare``, needs no training, or they are partly of one image and partly of a pair.
+        ParamsError: A candidate is not in ``compare`` or not trained, or single-image and fusion methods are mixed.
     """
     wanted = params.registry.candidates
     trained = [name for name in params.compare if (is_trained(params, name) if trained is None else name in trained)]
     if wanted == "all":
-        # A consumer has the HR-MSI, where methods are compared that need it.
+        # If fusion methods are compared, users of the model have an HR-MSI.
         of_pair = [name for name in trained if entry(name).fuses]
         return of_pair or trained
     for name in wanted:
@@ -139,12 +139,12 @@ def candidates(params: Params, trained: Collection[str] | None = None) -> list[s
 
 
 def is_trained(params: Params, name: str) -> bool:
-    """Whether a method is trained: its settings name an optimizer."""
+    """Whether a method is trained: whether its settings have an optimizer."""
     return "optimizer" in inherited(params.methods, name, entry(name).like)
 
 
 def write_source(root: Path, name: str, settings: Group, out: Path) -> None:
-    """Write a method's settings and the digests of its own code into the folder of its training.
+    """Write a method's settings and the digests of its code into the folder of its training.
 
     The evaluation and the trainings from other seeds depend on that folder, and so on both.
 
@@ -162,7 +162,7 @@ def write_source(root: Path, name: str, settings: Group, out: Path) -> None:
 
 
 def saved_name(folder: Path) -> str:
-    """The name in tables of the model saved in a folder, without loading its weights.
+    """Read the name of the model in a folder without loading its weights.
 
     Raises:
         MissingInputError: The folder holds no model.
@@ -180,23 +180,23 @@ def saved_name(folder: Path) -> str:
 
 
 def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = None) -> "Method":
-    """Load a super-resolver that was trained and saved by this project; needs no MLflow.
+    """Load a super-resolver that was trained and saved by this project; MLflow is not needed.
 
-    Every byte is compared with the folder's manifest first.
+    Every file is first checked against the folder's manifest.
 
     Args:
         folder: For example ``models/superresolver``.
-        sha256: The digest that the folder must have, for example the tag ``sha256`` of a registered version; it is
-            that of the manifest, which stands for the whole folder. None: any.
-        device: Where it runs, in torch's terms ("cuda", "cpu").
+        sha256: The digest that the folder must have, for example the tag ``sha256`` of a registered version: the
+            digest of the manifest, which identifies the whole folder. None: any.
+        device: Device in torch's notation ("cuda", "cpu").
 
     Returns:
         A model with ``predict(lr)``: (B, C, h, w) float32 to (B, C, H, W).
 
     Raises:
         MissingInputError: The folder holds no model, or no manifest.
-        IntegrityError: A file is corrupt, or the folder is not the one that the digest is of.
-        UnknownNameError: The folder holds a kind of model that this version does not know.
+        IntegrityError: A file is corrupt, or the folder has another digest.
+        UnknownNameError: The folder has a kind of model that is unknown to this version.
     """
     from hsipipe.methods.checkpoint import read_config
     from hsipipe.storage.manifest import digest, verify

@@ -26,13 +26,13 @@ def save_checkpoint(folder: Path, *, weights: Mapping[str, Tensor], config: Mapp
 
 
 def save_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write the configuration of a method into the existing `folder`; a method without training has nothing else."""
+    """Write the configuration of a method into the existing `folder`; a method without training has no other file."""
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a checkpoint.
+    """Read the configuration of a checkpoint.
 
     Raises:
         MissingInputError: The folder holds no checkpoint.
@@ -51,7 +51,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint, on the CPU.
+    """Read the weights of a checkpoint, on the CPU.
 
     Raises:
         MissingInputError: There is no weights file.
@@ -67,12 +67,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def load_module(folder: Path, build: Callable[[dict[str, Any]], M]) -> M:
-    """Build a module from the configuration in `folder`, give it its weights, and freeze it.
+    """Build a module from the configuration in `folder`, load its weights, and freeze it.
 
     Raises:
         MissingInputError: The folder holds no checkpoint.
-        IntegrityError: A file differs from the folder's manifest, the configuration is not one of this
-            module's, or the weights do not fit it.
+        IntegrityError: A file differs from the folder's manifest, or configuration or weights do not fit the module.
     """
     if (folder / MANIFEST).is_file():
         verify(folder)

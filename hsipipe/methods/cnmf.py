@@ -1,4 +1,4 @@
-"""CNMF: both images are unmixed in turn into the same endmembers and abundances."""
+"""CNMF: unmix the two images in turn into shared endmembers and abundances."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,13 +12,13 @@ from hsipipe.methods.super_resolver import Batch
 
 Floats = NDArray[np.float32]
 
-# Keeps factors and denominators of the updates positive, for spectra of mean 1.
+# Lower bound that keeps factors and denominators of the updates positive, for spectra of mean 1.
 _TINY = np.float32(1e-9)
-# Weight of the row of ones that asks for abundances which sum to one, for spectra of mean 1.
+# Weight of the appended row of ones, which drives the sum of the abundances to one, for spectra of mean 1.
 _SUM_TO_ONE = np.float32(1.0)
-# Pixels whose updates run together, so that their factors stay in the cache.
+# Pixels that are updated together, so that their factors stay in the cache.
 _BLOCK = 4096
-# A pixel no further than this share of the largest from the span of the endmembers is no new endmember.
+# A pixel whose distance from the span of the endmembers is below this share of the largest norm adds no direction.
 _IN_SPAN = 1e-6
 
 
@@ -28,19 +28,20 @@ class Cnmf(WholeSceneFusion):
 
     The LR-HSI is W (H degraded) and the HR-MSI (response W) H. Source: Yokoya, Yairi and Iwasaki 2012, DOI
     10.1109/TGRS.2011.2161320, section on CNMF unmixing: vertex component analysis (Nascimento and Bioucas-Dias 2005,
-    DOI 10.1109/TGRS.2005.844293) starts W, multiplicative updates (Lee and Seung, "Algorithms for non-negative matrix
-    factorization", 2000) unmix the two images in turn, and a row of ones asks for abundances that sum to one. It is
-    made for hyperspectral images and needs no extension.
+    DOI 10.1109/TGRS.2005.844293) initialises W, multiplicative updates (Lee and Seung, "Algorithms for non-negative
+    matrix factorization", 2000) unmix the two images in turn, and an appended row of ones drives the sum of the
+    abundances to one. The method was designed for hyperspectral images and needs no extension.
 
-    Two choices are ours: the abundances are interpolated bicubically to start those of the HR-MSI, and the MSI's
-    endmembers stay the response's mixture of W, because the response is known or estimated from the pair.
+    Two choices are specific to this implementation: bicubic interpolation of the LR abundances initialises those of
+    the HR-MSI, and the endmembers of the MSI stay response times W, because the response is known or estimated from
+    the pair.
 
     Attributes:
-        endmembers: D at most; no more than there are bands, or LR pixels.
-        rounds: Unmixings of the HR-MSI.
-        low_updates: Updates in each unmixing of the LR-HSI.
-        high_updates: Updates in each unmixing of the HR-MSI.
-        seed: Draws the directions of the vertex component analysis.
+        endmembers: Largest number D of endmembers; limited by the bands and the LR pixels.
+        rounds: Number of unmixings of the HR-MSI.
+        low_updates: Updates per unmixing of the LR-HSI.
+        high_updates: Updates per unmixing of the HR-MSI.
+        seed: Seed of the random directions of the vertex component analysis.
     """
 
     endmembers: int = 30
@@ -55,9 +56,9 @@ class Cnmf(WholeSceneFusion):
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi).astype(np.float32)
-        # A scene without light has no unit, and none is needed.
+        # An all-zero scene has mean 0; any unit will do.
         unit = np.float32(np.abs(lr).mean(dtype=np.float64)) or np.float32(1)
-        # Bicubic PSFs and noise leave negative values, which no mixture of spectra explains.
+        # Bicubic PSFs and noise produce negative values, which no non-negative mixture can reproduce.
         low, high = (np.maximum(pixels(image) / unit, 0) for image in (lr, msi))
         spectra, abundances = self._unmix(low)
         fine = _positive(upsample(abundances.reshape(-1, *lr.shape[1:]), self.scale))
@@ -69,11 +70,11 @@ class Cnmf(WholeSceneFusion):
         return np.asarray((unit * spectra) @ pixels(fine)).reshape(len(lr), *msi.shape[1:])
 
     def _unmix(self, low: Floats) -> tuple[Floats, Floats]:
-        """Spectra (C, D) and abundances (D, n) of an LR-HSI (C, n)."""
+        """Unmix an LR-HSI (C, n) into spectra (C, D) and abundances (D, n)."""
         count = min(self.endmembers, *low.shape)
         spectra = _positive(_vertices(low, count, np.random.default_rng(self.seed)))
         abundances = np.full((count, low.shape[1]), 1 / count, dtype=np.float32)
-        # The abundances come first, because the vertices are a better guess than equal shares.
+        # Update the abundances first: the vertices are a better initial guess than equal abundances.
         _update_abundances(low, spectra, abundances, times=self.low_updates)
         for _ in range(self.low_updates):
             spectra = _update_spectra(low, spectra, abundances, times=1)
@@ -82,8 +83,8 @@ class Cnmf(WholeSceneFusion):
 
 
 def _update_abundances(image: Floats, spectra: Floats, abundances: Floats, *, times: int) -> None:
-    """Multiplicative updates of `abundances` (D, n), in place, for an image (C, n) and spectra (C, D)."""
-    # The appended row adds the same to every product of two spectra, and to every product of a spectrum and a pixel.
+    """Update `abundances` (D, n) multiplicatively, in place, for an image (C, n) and spectra (C, D)."""
+    # The appended row of ones adds the same constant to all products of two spectra, or of a spectrum and a pixel.
     gram = spectra.T @ spectra + np.square(_SUM_TO_ONE)
     for first in range(0, image.shape[1], _BLOCK):
         some = slice(first, first + _BLOCK)
@@ -95,7 +96,7 @@ def _update_abundances(image: Floats, spectra: Floats, abundances: Floats, *, ti
 
 
 def _update_spectra(image: Floats, spectra: Floats, abundances: Floats, *, times: int) -> Floats:
-    """Multiplicative updates of spectra (C, D) for an image (C, n) and abundances (D, n)."""
+    """Update spectra (C, D) multiplicatively for an image (C, n) and abundances (D, n)."""
     products, gram = image @ abundances.T, abundances @ abundances.T
     for _ in range(times):
         spectra = np.asarray(spectra * (products / (spectra @ gram + _TINY)), dtype=np.float32)
@@ -103,10 +104,10 @@ def _update_spectra(image: Floats, spectra: Floats, abundances: Floats, *, times
 
 
 def _vertices(spectra: Floats, count: int, generator: np.random.Generator) -> Floats:
-    """Spectra (C, count) that stand out among `spectra` (C, n): vertex component analysis without its projection.
+    """Choose extreme spectra (C, count) of `spectra` (C, n) by vertex component analysis without its projection.
 
-    The pixel that lies furthest along a random direction, orthogonal to all that were chosen before, is a vertex. A
-    coordinate of ones lets darkness be one, too.
+    Each vertex is the pixel with the largest component along a random direction orthogonal to all vertices chosen
+    before. An appended coordinate of ones allows a dark pixel to be a vertex, too.
     """
     points = np.concatenate([spectra, np.ones((1, spectra.shape[1]))]).astype(np.float64)
     smallest = _IN_SPAN * float(np.linalg.norm(points, axis=0).max())
@@ -117,7 +118,7 @@ def _vertices(spectra: Floats, count: int, generator: np.random.Generator) -> Fl
         direction -= span @ (span.T @ direction)
         chosen.append(int(np.argmax(np.abs(direction @ points))))
         new = points[:, chosen[-1]]
-        # Twice, because once leaves rounding where the spectra are alike.
+        # Orthogonalise twice: for similar spectra, a single pass leaves rounding errors.
         for _ in range(2):
             new = new - span @ (span.T @ new)
         length = float(np.linalg.norm(new))
@@ -127,5 +128,5 @@ def _vertices(spectra: Floats, count: int, generator: np.random.Generator) -> Fl
 
 
 def _positive(values: NDArray[np.float32]) -> Floats:
-    """No zeros, which no multiplication would ever move again."""
+    """Replace zeros by a small positive value, since multiplicative updates cannot change a zero."""
     return np.maximum(values, _TINY)

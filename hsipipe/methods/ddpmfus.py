@@ -36,9 +36,9 @@ class DdpmFus(CubeDiffusion):
 
     Args:
         pairing: The sensors.
-        denoising: What the network does; as in the paper it predicts the noise.
+        denoising: Task of the network; as in the paper it predicts the noise.
         unet: Sizes of the network.
-        patch: Training patch in pixels, see :class:`hsipipe.methods.networks.unet.Unet`.
+        patch: Edge of a training patch in pixels, see :class:`hsipipe.methods.networks.unet.Unet`.
         response: Spectral response (c, C) of the training pairs.
     """
 
@@ -59,26 +59,26 @@ class DdpmFus(CubeDiffusion):
         self.unet = Unet(pairing.bands, unet, patch=patch, condition_channels=pairing.bands + pairing.msi_bands)
 
     def net_config(self) -> dict[str, Any]:
-        """What :meth:`build` needs beside the sensors and the denoising."""
+        """Return the arguments of :meth:`build` in addition to the sensors and the denoising."""
         return {"unet": self.unet.params.model_dump(mode="json"), "patch": self.unet.patch}
 
     @classmethod
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
-        """A model without trained weights."""
+        """Build a model without trained weights."""
         return cls(pairing, denoising, unet=UnetParams.model_validate(net["unet"]), patch=int(net["patch"]))
 
     @classmethod
     def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
-        """A model with initial weights."""
+        """Build a model with initial weights."""
         own = settings.diffusion
         denoising = Denoising(settings.objective, own.schedule, own.steps, "epsilon", scale_input=False)
         return cls(pairing, denoising, unet=settings.unet, patch=patch, response=response)
 
     def distance(self, made: Estimate) -> Tensor:
-        """l1 of the noise, as in the paper; of the cube, where the network is a regression."""
+        """L1 loss of the noise, as in the paper; for a regression, of the cube."""
         return l1_loss(made.prediction, made.target)
 
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """The U-Net."""
+        """Apply the U-Net."""
         result: Tensor = self.unet(noisy, condition, level)
         return result

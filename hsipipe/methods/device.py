@@ -1,4 +1,4 @@
-"""Where networks run."""
+"""Choose the device for networks."""
 
 import torch
 
@@ -6,10 +6,10 @@ from hsipipe.errors import ParamsError
 
 
 def device_for(accelerator: str) -> torch.device:
-    """The device of ``hardware.accelerator``: `auto` takes the GPU if there is one.
+    """Return the device of ``hardware.accelerator``; `auto` is the GPU if there is one.
 
     Raises:
-        ParamsError: `cuda` is asked for and not there.
+        ParamsError: `cuda` is requested but not available.
     """
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ParamsError("hardware.accelerator is cuda, but torch sees no GPU here; set it to auto or cpu.")

@@ -1,4 +1,4 @@
-"""EDSR (arXiv 1707.02921), of all bands at once."""
+"""EDSR (arXiv 1707.02921), on all bands at once."""
 
 from typing import Annotated, ClassVar, cast
 
@@ -38,8 +38,8 @@ class _Block(nn.Module):
 class Edsr(NetworkMethod):
     """Residual blocks on the LR grid, a long skip, and a pixel shuffle to the HR grid (section 3 of the paper).
 
-    Against the paper: the head takes all C bands; the output is added to the bicubic interpolation, and its last
-    convolution begins at zero, so that training starts at bicubic; one pixel shuffle by s for every scale.
+    Differences to the paper: the head takes all C bands; the output is added to the bicubic interpolation, and the last
+    convolution starts at zero, so that training starts at bicubic; every scale uses one pixel shuffle by s.
     """
 
     KIND: ClassVar[str] = "edsr"
@@ -60,7 +60,7 @@ class Edsr(NetworkMethod):
         nn.init.zeros_(cast(Tensor, self.tail.bias))
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Predict the part to add to the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+        """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
         features = self.head(lr)
         result: Tensor = self.shuffle(self.tail(features + self.body(features)))
         return result

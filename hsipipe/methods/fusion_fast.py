@@ -1,4 +1,4 @@
-"""fusion-fast: few steps from a guided interpolation, in a whitened subspace that the LR-HSI itself spans."""
+"""fusion-fast: few-step diffusion from a guided interpolation, in a whitened subspace estimated from the LR-HSI."""
 
 import math
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ class FusionFastSettings(FusionSettings):
     """Sizes and training of fusion-fast."""
 
     components: Positive
-    """Directions L of the spectral subspace that is estimated from the LR-HSI; at most its bands are taken."""
+    """Directions L of the spectral subspace that is estimated from the LR-HSI; limited by the number of bands."""
     windows: Annotated[list[Positive], Field(min_length=1)]
-    """Radii in LR pixels of the windows in which the LR-HSI is regressed on the HR-MSI; the first is the start."""
+    """Radii in LR pixels of the windows for regressing the LR-HSI on the HR-MSI; the first gives the starting point."""
     width: Annotated[int, Field(gt=0, multiple_of=2)]
     """Features of the network."""
     blocks: Positive
@@ -40,8 +40,8 @@ class FusionFastSettings(FusionSettings):
 class _Block(nn.Module):
     """A depthwise 5x5 convolution, the noise level added, two pointwise layers, skip (arXiv 2201.03545, figure 4).
 
-    Most of the work is pointwise: the HR-MSI says where things are, what is left to find are their spectra. There is no
-    normalisation, so that features do not depend on what else is in a tile.
+    Most of the computation is pointwise: the HR-MSI provides the spatial detail, and the network has to find the
+    spectra. There is no normalisation, so that features do not depend on the rest of the tile.
     """
 
     def __init__(self, width: int) -> None:
@@ -62,17 +62,17 @@ class _Block(nn.Module):
 class FusionFast(FusionModel):
     """A few-step diffusion for any number of bands on either side.
 
-    The LR-HSI is interpolated with the HR-MSI as its guide and projected onto the cubes that both sensors would have
-    seen so; that is the start. What it still misses, in the subspace of the LR-HSI and over its scales there, is
-    diffused: x_0 is that residual, zero is the start itself. The network sees the start, and how interpolations with
-    other windows and without a guide differ from it, in the same coordinates, which tells it where the start is in
-    doubt. No channel of it is a band.
+    The LR-HSI is interpolated with the HR-MSI as guide and projected onto the cubes that are consistent with both
+    observations. This is the starting point. x_0 is its residual in the subspace of the LR-HSI, in units of the
+    standard deviations there; x_0 = 0 is the starting point. The condition is the starting point and its differences to
+    interpolations with other windows and without a guide, in the same coordinates; large differences mark uncertain
+    places. Since no channel corresponds to a band, the network accepts any sensor.
 
     Args:
-        pairing: The sensors of the training; a prediction may have others.
-        denoising: What the network does; it predicts x_0.
+        pairing: The sensors of the training; a prediction may use others.
+        denoising: Task of the network; it predicts x_0.
         components: Directions L of the subspace.
-        windows: Radii in LR pixels of the guided interpolations; the first one makes the start.
+        windows: Radii in LR pixels of the guided interpolations; the first gives the starting point.
         width: Features.
         blocks: Residual blocks.
         response: Spectral response (c, C) of the training pairs.
@@ -116,7 +116,7 @@ class FusionFast(FusionModel):
         return None
 
     def net_config(self) -> dict[str, Any]:
-        """What :meth:`build` needs beside the sensors and the denoising."""
+        """Return the arguments of :meth:`build` in addition to the sensors and the denoising."""
         return {
             "components": self.directions,
             "windows": self.windows,
@@ -126,7 +126,7 @@ class FusionFast(FusionModel):
 
     @classmethod
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
-        """A model without trained weights."""
+        """Build a model without trained weights."""
         return cls(pairing, denoising, **net)
 
     @property
@@ -135,11 +135,11 @@ class FusionFast(FusionModel):
         return self.directions
 
     def ceilings(self) -> Mapping[str, Ceiling]:
-        """The start and the truth's residual in the subspace: the prediction of a perfect network."""
+        """The starting point plus the true residual in the subspace: the prediction of a perfect network."""
         return {"subspace-ceiling": self.ceiling} if self.denoising.objective == "diffusion" else {}
 
     def ceiling(self, lr: np.ndarray, msi: np.ndarray | None, hr: np.ndarray) -> np.ndarray:
-        """Predict with a perfect x_0; needs the ground truth.
+        """Predict with the true x_0; needs the ground truth.
 
         Args:
             lr: (C, h, w).
@@ -156,7 +156,7 @@ class FusionFast(FusionModel):
 
     @classmethod
     def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
-        """A model with initial weights.
+        """Build a model with initial weights.
 
         Raises:
             ParamsError: A patch has too few LR pixels to estimate a subspace from.
@@ -175,7 +175,7 @@ class FusionFast(FusionModel):
 
     @torch.no_grad()
     def measure(self, sample: Mapping[str, NDArray[Any]]) -> None:
-        """Measure what the start misses along each direction: the unit of x_0."""
+        """Measure the RMS residual of the starting point along each direction, the unit of x_0."""
         hr, lr, msi = (torch.from_numpy(sample[name]) for name in self.ARRAYS)
         powers = []
         for one in range(len(hr)):
@@ -184,16 +184,16 @@ class FusionFast(FusionModel):
         self.residual_std.copy_(torch.stack(powers).mean(dim=0).sqrt().clamp_min(1e-4))
 
     def distance(self, made: Estimate) -> Tensor:
-        """Between cubes, after and before the projection onto the observations."""
+        """Compute the loss between cubes, after and before the projection onto the observations."""
         return projected_loss(self.cube(made.x0, made.given), made, self.settings.loss)
 
     def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
-        """The start, and the coordinates of it and of what other interpolations would change."""
+        """Compute the starting point, its coordinates, and its differences to the other interpolations."""
         up = pair.resampler.up(pair.lr)
         z_lr = subspace.whiten(pair.lr)
         coarse = pair.resampler.down(pair.msi)
         prior = torch.einsum("blc,bck->blk", subspace.basis, pair.gain) / subspace.std[..., None]
-        # What lies outside of the subspace has no guide.
+        # The part outside of the subspace is interpolated without a guide.
         rest = up - subspace.cube(pair.resampler.up(z_lr))
         guided = [
             pair.project(rest + subspace.cube(guided_upsample(z_lr, coarse, pair.msi, radius=radius, prior=prior)))
@@ -207,17 +207,17 @@ class FusionFast(FusionModel):
         return Given(pair, start, condition, subspace)
 
     def clean(self, hr: Tensor, given: Given) -> Tensor:
-        """What the start misses, in units of what it is used to miss."""
+        """Compute the residual of the starting point, in units of its RMS over the training patches."""
         z = given.subspace.whiten_difference(hr - given.start)
         return _fill(z, groups=1, channels=self.directions) / self.residual_std[:, None, None]
 
     def cube(self, x0: Tensor, given: Given) -> Tensor:
-        """The start and what x_0 adds to it."""
+        """Add the residual x_0 to the starting point."""
         z = (x0 * self.residual_std[:, None, None])[:, : given.subspace.basis.shape[1]]
         return given.start + given.subspace.cube(z)
 
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """Head, blocks, tail, all on the HR grid."""
+        """Apply head, blocks and tail, all on the HR grid."""
         embedding = self.embedding(level)
         x = self.head(torch.cat([noisy, condition], dim=1))
         for block in self.body:
@@ -227,6 +227,6 @@ class FusionFast(FusionModel):
 
 
 def _fill(z: Tensor, *, groups: int, channels: int) -> Tensor:
-    """Zeros for the directions that a sensor of few bands lacks, in each group of channels."""
+    """Pad each group of channels with zeros for the directions that a sensor of few bands lacks."""
     parts = z.reshape(len(z), groups, -1, *z.shape[2:])
     return F.pad(parts, (0, 0, 0, 0, 0, channels - parts.shape[2])).flatten(1, 2)

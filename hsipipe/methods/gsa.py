@@ -13,16 +13,16 @@ from hsipipe.methods.super_resolver import Batch
 
 @dataclass(frozen=True)
 class Gsa(WholeSceneFusion):
-    """Adds to the interpolation what the pan sees beyond the intensity that the HSI bands make of it.
+    """Adds to the interpolation the detail of the pan: its difference to the intensity, a mixture of the HSI bands.
 
     Source: Aiazzi, Baronti and Selva 2007, DOI 10.1109/TGRS.2007.901007 (GSA): the intensity is the least-squares
     combination of the bands that fits the degraded pan, and each band's gain is its covariance with the intensity
     over the intensity's variance.
 
     Extended to several MSI bands by hypersharpening (Selva et al. 2015, DOI 10.1109/JSTARS.2015.2440092; Yokoya et
-    al. 2017, DOI 10.1109/MGRS.2016.2637824): each HSI band has a pan of its own, the least-squares combination of the
-    MSI bands that fits it. Pan and intensity are linear in the MSI bands, so their details are taken once for each
-    MSI band and then combined.
+    al. 2017, DOI 10.1109/MGRS.2016.2637824): each HSI band has a separate pan, the least-squares combination of the
+    MSI bands that fits it. Pan and intensity are linear in the MSI bands, so the details are computed once per MSI band
+    and then combined.
     """
 
     KIND: ClassVar[str] = "gsa"

@@ -1,4 +1,4 @@
-"""HSR-Diff (arXiv 2306.12085): CDFormer, a transformer of two streams that predicts the HR-HSI itself."""
+"""HSR-Diff (arXiv 2306.12085): CDFormer, a two-stream transformer that predicts the HR-HSI."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -18,31 +18,31 @@ from hsipipe.params import CdformerParams, Group, HardwareParams, Positive
 from hsipipe.patches.draws import Draws
 
 _CROP = 3
-"""Stream of random numbers of the places of small training images."""
+"""Random stream of the positions of small training images."""
 
 
 class ObservationLossParams(Group):
-    """Weights of the terms of hsrdiff's loss (arXiv 2306.12085, eq. 8), each a mean absolute error."""
+    """Weights of the loss terms of hsrdiff (arXiv 2306.12085, eq. 8), each a mean absolute error."""
 
     truth: Annotated[float, Field(ge=0)]
-    """Of the predicted HR-HSI."""
+    """Error of the predicted HR-HSI."""
     lr: Annotated[float, Field(ge=0)]
-    """Of the predicted HR-HSI, degraded, against the LR-HSI."""
+    """Error of the degraded prediction against the LR-HSI."""
     msi: Annotated[float, Field(ge=0)]
-    """Of the predicted HR-HSI through the spectral response against the HR-MSI."""
+    """Error of the prediction, reduced by the spectral response, against the HR-MSI."""
 
 
 class PhaseParams(Group):
     """One phase of a progressive training."""
 
     until: Annotated[float, Field(gt=0, le=1)]
-    """Share of the optimiser's steps at which it ends."""
+    """Share of the optimizer steps at which it ends."""
     size: Positive
     """Edge of the training images in HR pixels: a part of the patch, or all of it."""
     batch: Positive
-    """Images of a step, at most `optimizer.batch`."""
+    """Images per step, at most `optimizer.batch`."""
     trains: Literal["all", "second_half"]
-    """Which levels of the network learn."""
+    """Levels of the network that are trained."""
 
 
 class HsrdiffSettings(FusionSettings):
@@ -51,7 +51,7 @@ class HsrdiffSettings(FusionSettings):
     net: CdformerParams
     loss: ObservationLossParams
     progressive: Annotated[list[PhaseParams], Field(min_length=1)]
-    """From small images to full ones; the last phase ends at 1."""
+    """Phases, from small images to full ones; the last ends at 1."""
 
     @model_validator(mode="after")
     def _phases_follow_each_other(self) -> "HsrdiffSettings":
@@ -67,11 +67,11 @@ class HsrdiffSettings(FusionSettings):
 
 
 class HsrDiff(CubeDiffusion):
-    """CDFormer on Z_t with the two images as hierarchical condition (section 3 of the paper).
+    """CDFormer on Z_t, with the two images as hierarchical condition (section 3 of the paper).
 
     Args:
         pairing: The sensors.
-        denoising: What the network does; as in the paper it predicts Z_0.
+        denoising: Task of the network; as in the paper it predicts Z_0.
         net: Sizes of the network.
         response: Spectral response (c, C) of the training pairs.
     """
@@ -93,16 +93,16 @@ class HsrDiff(CubeDiffusion):
         self.net = Cdformer(pairing.bands, pairing.msi_bands, net)
 
     def net_config(self) -> dict[str, Any]:
-        """What :meth:`build` needs beside the sensors and the denoising."""
+        """Return the arguments of :meth:`build` in addition to the sensors and the denoising."""
         return self.net_params.model_dump(mode="json")
 
     @classmethod
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
-        """A model without trained weights."""
+        """Build a model without trained weights."""
         return cls(pairing, denoising, net=CdformerParams.model_validate(net))
 
     def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The stream that sees no noise runs once, however many steps are taken."""
+        """Run the super-resolution stream once and reuse it in every step, since it does not depend on the noise."""
         features = self.net.condition_features(condition)
 
         def denoise(noisy: Tensor, gamma: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class HsrDiff(CubeDiffusion):
 
     @classmethod
     def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
-        """A model with initial weights.
+        """Build a model with initial weights.
 
         Raises:
             ParamsError: A phase of the progressive training does not fit the patches.
@@ -130,7 +130,7 @@ class HsrDiff(CubeDiffusion):
 
     @classmethod
     def check_hardware(cls, settings: Any, hardware: HardwareParams) -> None:
-        """Refuse processes that cannot share a phase."""
+        """Check that several processes can run every phase."""
         for phase in settings.progressive:
             if phase.batch % hardware.devices:
                 raise ParamsError(
@@ -144,7 +144,7 @@ class HsrDiff(CubeDiffusion):
                 )
 
     def cut(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """Fewer and smaller images of a batch, as the phase of this step has them; also freezes half of the network."""
+        """Reduce number and size of the images for the current phase; also freeze levels that it does not train."""
         settings, s = self.settings, self.scale
         done = (draws.step + 1) / settings.optimizer.steps
         phase = next(phase for phase in settings.progressive if done <= phase.until)
@@ -158,23 +158,23 @@ class HsrDiff(CubeDiffusion):
         return {name: image[low if name == "lr" else high].contiguous() for name, image in batch.items()}
 
     def distance(self, made: Estimate) -> Tensor:
-        """The truth and both observations, l1 each (arXiv 2306.12085, eq. 8)."""
+        """Compute the L1 errors against the truth and both observations (arXiv 2306.12085, eq. 8)."""
         return observation_loss(self.cube(made.x0, made.given), made.hr, made.given, self.settings.loss)
 
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """CDFormer."""
+        """Apply CDFormer."""
         result: Tensor = self.net(noisy, condition, level)
         return result
 
 
 def observation_loss(sr: Tensor, hr: Tensor, given: Given, weights: ObservationLossParams) -> Tensor:
-    """|Z_0 - Z| + |Y - Z D| + |X - R Z| of an estimate Z, weighted, each a mean (arXiv 2306.12085, eq. 8).
+    """Compute |Z_0 - Z| + |Y - Z D| + |X - R Z| of an estimate Z, weighted means (arXiv 2306.12085, eq. 8).
 
     Args:
         sr: The estimate (B, C, H, W).
         hr: The truth (B, C, H, W).
         given: The observations.
-        weights: Of the three terms.
+        weights: Weights of the three terms.
     """
     pair = given.pair
     seen = einsum("kc,bchw->bkhw", pair.response, sr)

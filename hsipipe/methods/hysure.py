@@ -15,38 +15,38 @@ from hsipipe.methods.super_resolver import Batch
 
 Floats = NDArray[np.float32]
 
-# Coefficients below this share of the largest are not scaled up further; they are noise as likely as not.
+# Coefficients below this share of the largest are probably noise and are not scaled up further.
 _RELATIVE_FLOOR = 1e-3
-# Share of the largest power that rounding of float32 makes of none.
+# Share of the largest power up to which a power may be a rounding error of float32.
 _NOTHING = 1e-12
-# Differences that one iteration flattens, lambda_phi / mu: of the size of the edges of an image of mean square 1, so
-# that mu follows lambda_phi and the same iterations do for any smoothness.
+# Differences that one iteration removes, lambda_phi / mu. About the size of the edges of an image of mean square 1;
+# mu is proportional to lambda_phi, so that the same number of iterations suffices for any smoothness.
 _EDGE = np.float32(1)
 _TINY = np.float32(1e-12)
 
 
 @dataclass(frozen=True)
 class HySure(WholeSceneFusion):
-    """Minimises the misfit to both images and the total variation of the coefficients X in a spectral subspace E.
+    """Minimises the misfit to both images plus the total variation of the coefficients X in a spectral subspace E.
 
     ``min_X 1/2 |Yh - E X B M|^2 + lambda_m / 2 |Ym - R E X|^2 + lambda_phi VTV(X)``, where BM blurs and decimates, R
-    is the response, and VTV sums over the pixels the norm of all the differences there, so that the edges of all
-    coefficients fall together. Source: Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, section on the formulation;
-    it is made for hyperspectral images and needs no extension.
+    is the response, and VTV sums over the pixels the norm of all differences at the pixel, which favours edges at the
+    same place in all coefficients. Source: Simões et al. 2015, DOI 10.1109/TGRS.2014.2375320, section on the
+    formulation. The method was designed for hyperspectral images and needs no extension.
 
-    E are the first singular vectors of the LR-HSI. VTV weighs their coefficients by the inverse root of their
-    standard deviations, because otherwise the first alone would decide where the edges are.
+    E are the first singular vectors of the LR-HSI. VTV weights the coefficients by the inverse root of their RMS
+    values; otherwise the first coefficient alone would determine the edges.
 
-    It is solved by the ADMM (SALSA) as there (appendix), with two changes that keep the problem as it is: the two
+    The solver is the ADMM (SALSA) of the paper's appendix, with two changes that do not alter the problem. The two
     data terms share one split variable, whose step has a closed form (Wei, Dobigeon and Tourneret 2015, DOI
-    10.1109/TIP.2015.2458572), here in the singular vectors of the PSF's own matrices; and the differences are diagonal
-    in cosines. So the boundary is the PSF's symmetric one instead of a circular one, and any PSF will do.
+    10.1109/TIP.2015.2458572), here in the singular vectors of the PSF's matrices. The differences are diagonal in
+    the DCT basis. Boundaries are therefore symmetric, like the PSF's, instead of circular, and any PSF can be used.
 
     Attributes:
-        components: Dimensions of the subspace at most, L_s.
+        components: Largest dimension L_s of the subspace.
         smoothness: lambda_phi, for an LR-HSI of mean square 1; above 0. The default is for data without noise.
         msi_weight: lambda_m.
-        iterations: Of the ADMM.
+        iterations: Number of ADMM iterations.
     """
 
     components: int = 20
@@ -66,8 +66,8 @@ class HySure(WholeSceneFusion):
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi)
-        # The misfits grow with the square of the values and the total variation does not, so that without a unit a
-        # dark scene would be smoothed more than a bright one.
+        # The misfits are quadratic in the values and the total variation is linear; without normalisation, a dark scene
+        # would be smoothed more than a bright one.
         unit = np.float32(np.sqrt(np.square(lr, dtype=np.float64).mean())) or np.float32(1)
         basis = _subspace(lr, self.components)
         low = mix(basis.T, lr / unit)
@@ -84,11 +84,11 @@ class HySure(WholeSceneFusion):
         return mix(basis * unit, self._admm(data, upsample(low, self.scale), weights=weights))
 
     def _admm(self, data: "_DataTerms", start: Floats, *, weights: Floats) -> Floats:
-        """Scaled ADMM on ``data(V) + smoothness |G|_{2,1}`` with weights V = X and G = D X; all but G are (p, H, W)."""
+        """Run scaled ADMM on ``data(V) + smoothness |G|_{2,1}`` for weights V = X, G = D X; all but G: (p, H, W)."""
         along_rows, along_columns = (_laplacian(n) for n in start.shape[1:])
-        # Eigenvalues of the identity plus D^T D, of the step in X.
+        # Eigenvalues of I + D^T D, for the step in X.
         diagonal = 1 + along_rows[:, None] + along_columns
-        # A feasible start halves the iterations; the problem is convex, so it decides nothing else.
+        # A feasible start halves the iterations and does not change the solution, since the problem is convex.
         fitted = data.step(start)
         x, x_dual = weights * fitted, np.zeros_like(start)
         edges_dual = np.zeros((2, *start.shape), dtype=np.float32)
@@ -101,7 +101,7 @@ class HySure(WholeSceneFusion):
             x_dual = weights * fitted - near
             right = weights * fitted + x_dual + _adjoint(edges + edges_dual)
             x = idctn(dctn(right, axes=(1, 2), norm="ortho") / diagonal, axes=(1, 2), norm="ortho")
-        # Of the two copies the one that both images agree with.
+        # Of the two split copies, return the one fitted to both images.
         return fitted
 
 
@@ -112,8 +112,8 @@ class _DataTerms:
         low: Coefficients of the LR-HSI (p, h, w).
         msi: (c, H, W).
         mixing: The response in the subspace, (c, p).
-        psf: Of the LR sensor.
-        scale: Ratio s.
+        psf: PSF of the LR sensor.
+        scale: Ratio s of the pixel sizes.
         weight: lambda_m.
         penalty: mu of each coefficient, (p,).
     """
@@ -142,10 +142,11 @@ class _DataTerms:
         self._spectral = np.linalg.solve(gram, weight * wide.T).astype(np.float32)
 
     def step(self, near: Floats) -> Floats:
-        """The V (p, H, W) that minimises the terms plus ``1/2 penalty |V - near|^2``.
+        """Compute the V (p, H, W) that minimises the terms plus ``1/2 penalty |V - near|^2``.
 
-        What the PSF does not see depends on the spectrum alone. What it sees is diagonal in space in the PSF's
-        singular vectors, and in the spectrum in the eigenvectors of the response's Gram matrix.
+        In the null space of the PSF the solution depends on the spectrum only. In its row space the problem is
+        diagonal: spatially in the singular vectors of the PSF, spectrally in the eigenvectors of the Gram matrix of the
+        response.
         """
         inside = self._inside(near)
         from_msi = mix(self._turn.T, mix(self._pull, self._seen - mix(self._mixing, inside)))
@@ -155,7 +156,7 @@ class _DataTerms:
         return np.asarray(out + self._rows.right.T @ mix(self._turn, correction) @ self._columns.right)
 
     def _inside(self, image: Floats) -> Floats:
-        """(p, H, W) in the right singular vectors of the PSF, (p, h, w)."""
+        """Compute the coefficients (p, h, w) of (p, H, W) in the right singular vectors of the PSF."""
         return np.asarray(self._rows.right @ image @ self._columns.right.T)
 
 
@@ -174,24 +175,24 @@ class _Axis:
 
 
 def _subspace(lr: Batch, components: int) -> Floats:
-    """The first singular vectors of the spectra, (C, p), not centred: the model of the paper has no mean."""
+    """Compute the first singular vectors of the spectra, (C, p), not centred: the model of the paper has no mean."""
     spectra = pixels(lr).astype(np.float64)
     powers, vectors = np.linalg.eigh(spectra @ spectra.T)
-    # A dead band, or a mixture of bands that is always zero, would only be a place for what does not fit elsewhere.
+    # Exclude directions without power, such as a dead band: the data do not constrain their coefficients.
     count = max(1, min(components, int((powers > _NOTHING * powers[-1]).sum())))
     # eigh sorts ascending.
     return np.ascontiguousarray(vectors[:, ::-1][:, :count], dtype=np.float32)
 
 
 def _weights(low: Floats) -> Floats:
-    """What scales the coefficients (p, h, w) towards one size, (p, 1, 1): the inverse root of their deviations."""
+    """Compute weights (p, 1, 1) of the coefficients (p, h, w): the inverse root of their RMS values."""
     deviations = np.sqrt(np.square(low, dtype=np.float64).mean(axis=(1, 2), keepdims=True))
     largest = deviations.max() or 1.0
     return np.asarray(np.sqrt(largest / np.maximum(deviations, _RELATIVE_FLOOR * largest)), dtype=np.float32)
 
 
 def _differences(x: Floats) -> Floats:
-    """Forward differences along rows and columns, (2, p, H, W); zero past the edge, as in a mirrored image."""
+    """Compute forward differences along rows and columns, (2, p, H, W); zero at the far edge (symmetric boundary)."""
     out = np.zeros((2, *x.shape), dtype=np.float32)
     np.subtract(x[:, 1:], x[:, :-1], out=out[0, :, :-1])
     np.subtract(x[:, :, 1:], x[:, :, :-1], out=out[1, :, :, :-1])
@@ -199,7 +200,7 @@ def _differences(x: Floats) -> Floats:
 
 
 def _adjoint(edges: Floats) -> Floats:
-    """The adjoint of :func:`_differences`, (p, H, W)."""
+    """Apply the adjoint of :func:`_differences`, (p, H, W)."""
     out = np.zeros(edges.shape[1:], dtype=np.float32)
     out[:, 1:] += edges[0, :, :-1]
     out[:, :-1] -= edges[0, :, :-1]
@@ -209,11 +210,11 @@ def _adjoint(edges: Floats) -> Floats:
 
 
 def _laplacian(n: int) -> Floats:
-    """Eigenvalues of D^T D along an axis of n pixels, whose eigenvectors are the cosines of the DCT-II."""
+    """Compute the eigenvalues of D^T D along an axis of n pixels; the eigenvectors are the cosines of the DCT-II."""
     return np.asarray(2 - 2 * np.cos(np.pi * np.arange(n) / n), dtype=np.float32)
 
 
 def _shrink(edges: Floats, threshold: np.float32) -> Floats:
-    """Shorten the vector of all differences (2, p) at each pixel by the threshold."""
+    """Shrink the norm of the vector of all differences (2, p) at each pixel by the threshold."""
     length = np.sqrt(np.einsum("dpyx,dpyx->yx", edges, edges))
     return np.asarray(edges * np.maximum(1 - threshold / np.maximum(length, _TINY), 0), dtype=np.float32)

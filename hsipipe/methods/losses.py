@@ -10,9 +10,9 @@ from hsipipe.params import LossParams
 
 
 def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
-    """Mean angle between the spectra, over pi.
+    """Mean angle between the spectra, divided by pi.
 
-    arctan of the half-angle form instead of arccos: its gradient stays finite where the spectra agree
+    It uses the arctan of the half-angle form instead of arccos, because its gradient stays finite for equal spectra
     (Kahan, "How futile are mindless assessments of roundoff", section 12).
     """
     x, y = F.normalize(x, dim=1, eps=1e-4), F.normalize(y, dim=1, eps=1e-4)
@@ -22,13 +22,13 @@ def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient_difference(x: Tensor, y: Tensor) -> Tensor:
-    """L1 of the differences of the finite differences along x, y and band, averaged over the three."""
+    """L1 error of the finite differences along x, y and band, averaged over the three axes."""
     terms = [(x.diff(dim=dim) - y.diff(dim=dim)).abs().mean() for dim in (1, 2, 3)]
     return torch.stack(terms).mean()
 
 
 def cube_loss(x: Tensor, y: Tensor, weights: LossParams) -> Tensor:
-    """Weighted sum of the terms, without the perceptual one."""
+    """Weighted sum of the loss terms, without the perceptual one."""
     total = weights.l1 * (x - y).abs().mean()
     if weights.sam:
         total = total + weights.sam * spectral_angle(x, y)

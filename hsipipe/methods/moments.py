@@ -1,4 +1,4 @@
-"""Mean and spread of samples, in the memory of one."""
+"""Mean and standard deviation of samples, without holding all samples in memory."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def moments(samples: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (K - 1 in its denominator) of K samples; zero where there is but one.
+    """Compute mean and standard deviation (K - 1 in its denominator) of K samples; the latter is zero for K = 1.
 
     Source: Welford 1962, https://doi.org/10.1080/00401706.1962.10490022, running moments.
 
     Args:
-        samples: At least one, all of one shape.
+        samples: At least one; all of the same shape.
     """
     mean, squares, count = torch.zeros(()), torch.zeros(()), 0
     for count, sample in enumerate(samples, start=1):

@@ -1,6 +1,6 @@
-"""The base of the networks that super-resolve the LR-HSI alone: training, prediction, back-projection, saving.
+"""The base of networks that super-resolve an LR-HSI without an HR-MSI: training, prediction, back-projection, saving.
 
-A subclass gives its ``Settings``, ``__init__`` and ``forward``, and ``measure`` where it takes statistics of patches.
+A subclass defines ``Settings``, ``__init__`` and ``forward``, and ``measure`` if it needs statistics of the patches.
 """
 
 from copy import copy
@@ -23,13 +23,13 @@ from hsipipe.patches.draws import Draws
 
 
 class LossSettings(TrainingParams):
-    """The settings of a network that is trained between cubes."""
+    """Settings of a network that is trained by a loss between cubes."""
 
     loss: LossParams
 
 
 class NetworkMethod(nn.Module, Trainable):
-    """A network that super-resolves the LR-HSI alone: it predicts what interpolation misses.
+    """A network that super-resolves an LR-HSI without an HR-MSI; it predicts the residual of the interpolation.
 
     Args:
         frame: The sensors.
@@ -43,7 +43,7 @@ class NetworkMethod(nn.Module, Trainable):
         super().__init__()
         self.frame, self.settings, self.scale = frame, settings, frame.scale
         self.consistency = 0
-        # Networks without parameters of their own still need a device.
+        # A buffer for the device, since a network may have no parameters.
         self.register_buffer("anchor", torch.zeros(()), persistent=False)
 
     @property
@@ -63,7 +63,7 @@ class NetworkMethod(nn.Module, Trainable):
 
     @classmethod
     def untrained(cls, settings: Any, data: TrainingData) -> Self:
-        """Build the network with initial weights by the seed, then :meth:`measure` the training patches."""
+        """Build the network with initial weights drawn by the seed, then :meth:`measure` the training patches."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             method = cls(data.frame, settings)
@@ -71,22 +71,22 @@ class NetworkMethod(nn.Module, Trainable):
         return method
 
     def measure(self, data: TrainingData) -> None:
-        """Take statistics of the training patches into buffers; none by default."""
+        """Measure statistics of the training patches and store them in buffers; by default none."""
 
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
-        """The loss between cubes of ``settings.loss``."""
+        """Compute the loss ``settings.loss`` between cubes."""
         del draws
         hr, lr = batch["hr"], batch["lr"]
-        # Interpolated outside of the network: in mixed precision its inside has fewer digits than the image.
+        # Interpolate outside of the network: mixed precision reduces the precision inside of it.
         return cube_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
 
     def resampler(self, lr: Tensor) -> Resampler:
-        """Interpolation to the HR grid and degradation back, for images of this size (B, C, h, w)."""
+        """Return interpolation to the HR grid and degradation back, for images of this size (B, C, h, w)."""
         height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
         return Resampler(height, width, scale=self.scale, like=lr, psf=self.psf)
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """The same weights, not copied, with as much back-projection as `sampling` asks for."""
+        """Return a copy that shares the weights, with the back-projection of `sampling`."""
         other = copy(self)
         other.consistency = sampling.consistency
         return other
@@ -96,8 +96,8 @@ class NetworkMethod(nn.Module, Trainable):
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training.
-            msi: Refused.
-            origin: Without effect: there is no noise.
+            msi: Must be None.
+            origin: No effect, since there is no noise.
 
         Returns:
             (B, C, H, W) float32.
@@ -109,7 +109,7 @@ class NetworkMethod(nn.Module, Trainable):
         refuse_msi(msi, name=self.name)
         check_input(lr, bands=self.bands)
         with torch.inference_mode():
-            # One by one, so that a prediction does not depend on its neighbours in the batch.
+            # One by one, so that a prediction does not depend on the other images of the batch.
             return as_batch([self._predict(image) for image in lr])
 
     def _predict(self, image: np.ndarray) -> Tensor:
@@ -118,9 +118,9 @@ class NetworkMethod(nn.Module, Trainable):
         return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
 
     def config(self) -> dict[str, Any]:
-        """Frame, sizes and back-projection as plain values."""
+        """Return frame, sizes and back-projection as plain values."""
         frame = {"bands": self.bands, "scale": self.scale, "psf": asdict(self.psf), "patch": self.frame.patch}
-        # A setting of the training that comes later must not keep what was saved earlier from loading.
+        # Without training settings, so that a new one does not keep saved models from loading.
         settings = self.settings.model_dump(mode="json", exclude=set(LossSettings.model_fields))
         return {"frame": frame, "settings": settings, "consistency": self.consistency}
 
@@ -140,5 +140,5 @@ class NetworkMethod(nn.Module, Trainable):
 
     @classmethod
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
+        """Load a network that :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
         return load_module(folder, cls.from_config).to(device).named(read_config(folder).get("name"))

@@ -1,8 +1,7 @@
-"""The PCA ceiling: how well k numbers per pixel can hold a spectrum, without any network.
+"""The PCA ceiling: the accuracy of a linear representation of a spectrum by k numbers per pixel.
 
-It projects the *truth* of a test scene, so it is a bound to judge an autoencoder by (which should not be
-worse than a linear projection of the same size) and never a result. Its components come from the training
-scenes alone.
+It projects the *truth* of a test scene. It is thus never a result, but a bound to judge an autoencoder by, which
+should not be worse than a linear projection of the same size. Its components are fitted on the training scenes only.
 """
 
 from collections.abc import Iterable
@@ -32,11 +31,11 @@ class PcaCeiling:
 
     @classmethod
     def fit(cls, cubes: Iterable[NDArray[np.float32]], k: int) -> Self:
-        """Fit on every pixel of some cubes: the covariance is summed up exactly, so nothing is drawn.
+        """Fit on all pixels of the cubes; the covariance is summed exactly, without random sampling.
 
         Args:
             cubes: HR training cubes (C, H, W), read one at a time.
-            k: Components; all C if there are no more.
+            k: Number of components; limited by C.
 
         Raises:
             DataError: No cube, k below 1, or cubes of different band counts.
@@ -57,7 +56,7 @@ class PcaCeiling:
 
     @classmethod
     def fit_training(cls, pairs: DegradedPairs, k: int) -> Self:
-        """Fit on the HR of the training split alone."""
+        """Fit on the HR cubes of the training split only."""
         return cls.fit((pairs.read("train", name).hr for name in pairs.names("train")), k)
 
     @property
@@ -66,7 +65,7 @@ class PcaCeiling:
         return len(self.components)
 
     def reconstruct(self, hr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The truth (C, H, W) projected on the components and back.
+        """Project the truth (C, H, W) onto the components and back.
 
         Raises:
             DataError: Another band count than in training.
@@ -79,7 +78,7 @@ class PcaCeiling:
 
 
 class _Moments:
-    """Sums for mean and covariance, in blocks of rows so that no scene is copied in float64."""
+    """Sums for mean and covariance, in blocks of rows so that no scene is copied as a whole in float64."""
 
     def __init__(self, bands: int) -> None:
         self.count = 0

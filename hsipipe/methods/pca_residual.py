@@ -17,7 +17,7 @@ class PcaResidualSettings(LossSettings):
     """Sizes and training of pca-residual."""
 
     components: Positive
-    """Principal components of the training spectra; at most the bands are taken."""
+    """Principal components of the training spectra; limited by the number of bands."""
     width: Positive
     """Features of its convolutions, all at LR resolution."""
     blocks: Positive
@@ -25,11 +25,11 @@ class PcaResidualSettings(LossSettings):
 
 
 class PcaResidual(NetworkMethod):
-    """A CNN on the LR grid that predicts what bicubic interpolation misses.
+    """A CNN on the LR grid that predicts the residual of bicubic interpolation.
 
-    The LR cube is projected on the k principal components of the training spectra and whitened; convolutions
-    at LR resolution; pixel shuffle by s (arXiv 1609.05158, eq. 4); back to bands by the same components, each
-    scaled by what is missing in it. The last convolution begins at zero, so that training starts at bicubic.
+    The LR cube is projected onto the k principal components of the training spectra and whitened. Convolutions at LR
+    resolution and a pixel shuffle by s (arXiv 1609.05158, eq. 4) follow. The same components, each scaled by its RMS
+    residual, map the result back to bands. The last convolution starts at zero, so that training starts at bicubic.
     """
 
     KIND: ClassVar[str] = "pca-residual"
@@ -55,14 +55,14 @@ class PcaResidual(NetworkMethod):
         self.register_buffer("residual_rms", torch.ones(k, 1, 1))
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Predict the part to add to the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+        """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
         whitened = torch.einsum("kc,bchw->bkhw", self.basis, lr - self.mean) / self.component_std
         features = self.head(whitened)
         missing = self.shuffle(self.tail(features + self.body(features))) * self.residual_rms
         return torch.einsum("kc,bkhw->bchw", self.basis, missing)
 
     def measure(self, data: TrainingData) -> None:
-        """Take the principal components of the training spectra and the scales of input and residual."""
+        """Compute the principal components of the training spectra and the scales of input and residual."""
         sample = sample_of(data.train, 8 * PATCHES)
         missing = torch.from_numpy(sample["hr"] - upsample(sample["lr"], self.scale))
         residuals = missing.permute(0, 2, 3, 1).reshape(-1, self.bands)
@@ -70,10 +70,10 @@ class PcaResidual(NetworkMethod):
 
     @torch.no_grad()
     def set_components(self, spectra: Tensor, residuals: Tensor) -> None:
-        """Take the principal components of training spectra, and measure their scales.
+        """Compute the principal components of training spectra, and measure their scales.
 
-        Centred, which validated better than components around zero, as the linear path of the GAE has them; since the
-        bands of the input are added untouched, a dark pixel stays dark here all the same.
+        They are centred, which validated better than components without centring, as in the linear path of the GAE.
+        A dark pixel stays dark, since the bands of the input are added unchanged.
 
         Args:
             spectra: (M, C) HR training pixels.
@@ -85,7 +85,7 @@ class PcaResidual(NetworkMethod):
         basis = vectors.flip(1)[:, : len(self.basis)].T
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.basis.copy_(basis)
-        # The last components of noiseless data can be empty.
+        # The last components of noiseless data can have zero variance.
         for scale, pixels in ((self.component_std, rows), (self.residual_rms, residuals.double())):
             rms = (pixels @ basis.T).square().mean(dim=0).sqrt().clamp_min(1e-6)
             scale.copy_(rms.reshape(scale.shape))
@@ -97,7 +97,7 @@ class PcaResidual(NetworkMethod):
 
 
 def _earlier(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a model that was saved with its sizes side by side, in today's form."""
+    """Convert the configuration of an earlier format, which has the sizes at the top level, to the current one."""
     frame = {key: config[key] for key in ("bands", "scale", "psf")}
     settings = {key: config[key] for key in ("components", "width", "blocks")}
     return {"frame": frame, "settings": settings, "consistency": config["consistency"]}

@@ -1,4 +1,4 @@
-"""What a model was made from, kept in its own folder: nobody must judge a model on scenes that it was trained on."""
+"""Record the regions that a model was fitted on in its folder, so that it is never tested on them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from hsipipe.params import DatasetParams
 
 FILE = "provenance.json"
 _FITTED = ("train", "val")
-"""Parts of the split that a model depends on: validation chooses the checkpoint."""
+"""Parts of the split that a model depends on; the validation part chooses the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Ground:
     """A region of a scene.
 
     Attributes:
-        source: The data set; of one that is made, what it is made from.
+        source: The data set; for synthetic data, also the settings that generate it.
         scene: The scene's name.
         region: Rows and columns in HR pixels, ``(y0, y1, x0, x1)``.
-        sha256: Of the scene's files, where no name stands for them.
+        sha256: Digest of the scene's files, for scenes that a name does not identify.
     """
 
     source: str
@@ -32,7 +32,7 @@ class Ground:
     sha256: str | None
 
     def touches(self, other: "Ground") -> bool:
-        """Whether the two share a pixel: the same name means the same place, and so do the same bytes."""
+        """Whether the two share a pixel; scenes are the same if their names or their bytes are."""
         same = (self.source, self.scene) == (other.source, other.scene)
         if not same and (self.sha256 is None or self.sha256 != other.sha256):
             return False
@@ -42,22 +42,22 @@ class Ground:
 
 
 def write_provenance(folder: Path, pairs: DegradedPairs, *, dataset: DatasetParams) -> None:
-    """Note the regions that a model was fitted on, beside its weights.
+    """Write the regions that a model was fitted on into its folder.
 
     Args:
-        folder: The model's, before it is published.
-        pairs: What it was trained on and validated by.
-        dataset: Where they come from.
+        folder: Folder of the model, before it is published.
+        pairs: The pairs that it was trained and validated on.
+        dataset: The data set of the pairs.
     """
     tree = {part: _entries(pairs, part, dataset) for part in _FITTED}
     (folder / FILE).write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def fitted_ground(folder: Path) -> list[Ground] | None:
-    """The regions that the model in a folder was fitted on; None: it does not say.
+    """Read the regions that the model in a folder was fitted on; None: not recorded.
 
     Raises:
-        IntegrityError: The note is damaged.
+        IntegrityError: The record is damaged.
     """
     path = folder / FILE
     if not path.is_file():
@@ -70,14 +70,14 @@ def fitted_ground(folder: Path) -> list[Ground] | None:
 
 
 def seen_scenes(ground: Sequence[Ground], pairs: DegradedPairs, *, dataset: DatasetParams) -> list[str]:
-    """Names of the test regions that touch what a model was fitted on."""
+    """Return the names of the test regions that overlap a region that a model was fitted on."""
     tests = {str(entry["name"]): _ground(entry) for entry in _entries(pairs, "test", dataset)}
     return [name for name, test in tests.items() if any(test.touches(other) for other in ground)]
 
 
 def _entries(pairs: DegradedPairs, part: str, dataset: DatasetParams) -> list[dict[str, Any]]:
     source = dataset.name
-    if source == "synthetic":  # scenes of two seeds share their names and nothing else
+    if source == "synthetic":  # scenes generated from two seeds have the same names and different content
         source += json.dumps(dataset.synthetic.model_dump(mode="json"), sort_keys=True)
     return [
         {key: entry.get(key) for key in ("name", "scene", "region", "sha256")} | {"source": source}

@@ -1,4 +1,4 @@
-"""residual-fusion: a plain residual network on the concatenated inputs."""
+"""residual-fusion: a plain residual network on the concatenated inputs, as a trained baseline."""
 
 from typing import Any, ClassVar, Self, cast
 
@@ -27,10 +27,10 @@ class ResidualFusionSettings(LossSettings):
 
 
 class ResidualFusion(FusionModel):
-    """What bicubic interpolation misses, predicted from interpolated LR-HSI and HR-MSI by convolutions alone.
+    """Convolutions that predict the residual of bicubic interpolation from the interpolated LR-HSI and the HR-MSI.
 
-    It shares nothing with the diffusion models but the pairs, and the projection onto the observations where the
-    sampling asks for it. The last convolution begins at zero, so that training starts at bicubic.
+    With the diffusion models it shares only the pairs and the optional projection onto the observations. The last
+    convolution starts at zero, so that training starts at bicubic.
 
     Args:
         pairing: The sensors.
@@ -62,40 +62,40 @@ class ResidualFusion(FusionModel):
         nn.init.zeros_(cast(Tensor, self.tail.bias))
 
     def net_config(self) -> dict[str, Any]:
-        """What :meth:`build` needs beside the sensors and the denoising."""
+        """Return the arguments of :meth:`build` in addition to the sensors and the denoising."""
         return {"width": self.width, "blocks": self.blocks}
 
     @classmethod
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
-        """A model without trained weights."""
+        """Build a model without trained weights."""
         return cls(pairing, denoising, **net)
 
     def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
-        """The interpolated LR-HSI and the HR-MSI."""
+        """Return the interpolated LR-HSI and the HR-MSI."""
         up = pair.resampler.up(pair.lr)
         return Given(pair, up, torch.cat([up, pair.msi], dim=1), subspace)
 
     def clean(self, hr: Tensor, given: Given) -> Tensor:
-        """What bicubic interpolation misses."""
+        """Compute the residual of bicubic interpolation."""
         return hr - given.start
 
     def cube(self, x0: Tensor, given: Given) -> Tensor:
-        """Bicubic interpolation and what was missing."""
+        """Add the residual to the bicubic interpolation."""
         return given.start + x0
 
     @classmethod
     def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
-        """A model with initial weights."""
+        """Build a model with initial weights."""
         del patch
         plain = Denoising("regression", "cosine", 1000, "x0", scale_input=True)
         return cls(pairing, plain, width=settings.width, blocks=settings.blocks, response=response)
 
     def distance(self, made: Estimate) -> Tensor:
-        """Between cubes, after and before the projection onto the observations."""
+        """Compute the loss between cubes, after and before the projection onto the observations."""
         return projected_loss(self.cube(made.x0, made.given), made, self.settings.loss)
 
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """The network, which has no noise to look at."""
+        """Apply the network to the condition; the noisy image and the noise level have no effect."""
         del noisy, level
         features = self.head(condition)
         result: Tensor = self.tail(features + self.body(features))

@@ -10,7 +10,7 @@ from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels, regress
 from hsipipe.methods.super_resolver import Batch
 
-# Below this share of its mean, a smoothed pan says nothing of a ratio.
+# Share of the pan's mean below which a smoothed pan is too dark for a ratio.
 _DARK = 0.03
 
 
@@ -19,13 +19,13 @@ class Sfim(WholeSceneFusion):
     """Multiplies the interpolation by the ratio of the pan to the smoothed pan.
 
     Source: Liu 2000, DOI 10.1080/014311600750037499, section on the development of SFIM: the ratio of the pan to
-    its own local mean holds what the larger pixels have lost. Here the pan is smoothed as the HSI was, by the PSF and
-    the interpolation, so that a band that is a multiple of its pan is restored exactly. Where the smoothed pan
-    is dark there is no ratio, and the interpolation stays.
+    its local mean is the detail that the larger pixels have lost. Here the pan is smoothed by the PSF and the
+    interpolation, like the HSI, so that a band that is a multiple of its pan is restored exactly. Where the smoothed
+    pan is dark, the ratio is not used and the interpolation is unchanged.
 
     Extended to several MSI bands by hypersharpening (Selva et al. 2015, DOI 10.1109/JSTARS.2015.2440092; Yokoya et
     al. 2017, DOI 10.1109/MGRS.2016.2637824): the pan of each HSI band is the least-squares combination of the MSI
-    bands that fits it. The response has no part in it.
+    bands that fits it. The spectral response is not used.
     """
 
     KIND: ClassVar[str] = "sfim"
@@ -35,10 +35,10 @@ class Sfim(WholeSceneFusion):
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         low = self.psf.downsample(msi, self.scale)
         smooth = pixels(upsample(low, self.scale))
-        # Without a constant term, which would spoil the ratio.
+        # No constant term, which would distort the ratio.
         weights = regress(pixels(lr), on=pixels(low)).astype(np.float32)
         fused = upsample(lr, self.scale)
-        # Band by band, so that no second cube is held.
+        # Band by band, to avoid a second cube in memory.
         for band, mixture in zip(fused, weights, strict=True):
             pan, smoothed = ((mixture @ image).reshape(band.shape) for image in (pixels(msi), smooth))
             band *= _ratio(np.maximum(pan, 0), smoothed)

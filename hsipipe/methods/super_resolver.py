@@ -1,4 +1,4 @@
-"""The interface of a super-resolver, and the one check of its inputs."""
+"""The interface of a super-resolver, and the checks of its inputs."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -14,11 +14,11 @@ Batch = NDArray[np.float32]
 
 @runtime_checkable
 class SuperResolver(Protocol):
-    """Predicts HR cubes out of LR cubes, in fusion with an HR-MSI, and of nothing else: the truth has no way in."""
+    """Predicts HR cubes from LR cubes and, for fusion, an HR-MSI; it never gets the truth."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
 
     @property
     def scale(self) -> int:
@@ -30,7 +30,7 @@ class SuperResolver(Protocol):
 
     @property
     def msi_bands(self) -> int | None:
-        """Bands c of the HR-MSI that it fuses; 0: it takes none; None: any number."""
+        """Bands c of the HR-MSI that it fuses; 0: it takes no HR-MSI; None: any number."""
 
     @property
     def nfe(self) -> int:
@@ -41,8 +41,8 @@ class SuperResolver(Protocol):
 
         Args:
             lr: (B, C, h, w) float32, full range 1.0.
-            msi: HR-MSI (B, c, H, W) float32 of the same places, for a model that fuses.
-            origin: LR row and column of the images in their scene, for models whose noise has a place.
+            msi: HR-MSI (B, c, H, W) float32 of the same area, for a model that fuses.
+            origin: LR row and column of the images in their scene, for models whose noise is tied to the position.
 
         Returns:
             (B, C, H, W) float32 with H = s h, W = s w.
@@ -54,38 +54,38 @@ class SuperResolver(Protocol):
 
 @runtime_checkable
 class SceneResolver(SuperResolver, Protocol):
-    """A super-resolver that learns something of a whole scene before it predicts its parts.
+    """A super-resolver that computes statistics of a whole scene before it predicts its tiles.
 
-    Its :meth:`predict` takes the images that it is given for whole scenes, unless :meth:`for_scene` has bound it.
+    Unless :meth:`for_scene` has bound it to a scene, :meth:`predict` treats each image as a whole scene.
     """
 
     def for_scene(self, lr: Batch, msi: Batch) -> "SuperResolver":
-        """The same weights, not copied, bound to a scene: tiles of it then agree.
+        """Return a copy that shares the weights, bound to a scene, so that its tiles agree.
 
         Args:
             lr: The whole LR-HSI (C, h, w) float32.
             msi: The whole HR-MSI (c, H, W) float32.
 
         Raises:
-            ModelInputError: As :meth:`predict`.
+            ModelInputError: As for :meth:`predict`.
         """
 
 
 @runtime_checkable
 class SpreadResolver(SuperResolver, Protocol):
-    """A super-resolver whose prediction is the mean of samples, and that knows how far they lie apart."""
+    """A super-resolver whose prediction is the mean of samples, and that can compute their standard deviation."""
 
     @property
     def samples(self) -> int:
-        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+        """Number K of samples that a prediction averages; 1 if all samples would be equal."""
 
     def with_samples(self, samples: int) -> "SpreadResolver":
-        """The same weights with another number of samples."""
+        """Return a copy that shares the weights, with another number of samples."""
 
     def predict_with_spread(
         self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
     ) -> tuple[Batch, Batch]:
-        """As :meth:`predict`, and with it the standard deviation of the samples.
+        """Predict like :meth:`predict`, and also return the standard deviation of the samples.
 
         Args:
             lr: (B, C, h, w) float32, full range 1.0.
@@ -94,7 +94,7 @@ class SpreadResolver(SuperResolver, Protocol):
 
         Returns:
             Mean and standard deviation of the samples, each (B, C, H, W) float32. The deviation is that of a single
-            sample (K - 1 in its denominator), and zero where there is but one.
+            sample (K - 1 in its denominator), and zero for a single sample.
 
         Raises:
             ModelInputError: See :func:`check_input`.
@@ -103,30 +103,30 @@ class SpreadResolver(SuperResolver, Protocol):
 
 @runtime_checkable
 class SensorResolver(SuperResolver, Protocol):
-    """A super-resolver that may serve sensors of other bands than those it was trained on."""
+    """A super-resolver that can serve sensors with other bands than those it was trained on."""
 
     @property
     def wavelength_nm(self) -> tuple[float, ...] | None:
-        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+        """Band centres (C,) of the sensor that it serves; None: bands are identified by their number only."""
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "SensorResolver":
-        """The same weights for a sensor of these band centres (C,).
+        """Return a copy that shares the weights, for a sensor with these band centres (C,).
 
         Raises:
-            ModelInputError: It cannot; the message says why.
+            ModelInputError: The model does not support them; the message says why.
         """
 
 
 def check_input(lr: NDArray[np.generic], *, bands: int | None, remedy: str | None = None) -> None:
-    """Check a batch before a model touches it.
+    """Check the LR batch of a prediction.
 
     Args:
         lr: Should be (B, C, h, w) float32 without NaN or Inf.
         bands: Bands that the model was made for; None: any number.
-        remedy: What mends another number of bands, if it is not a choice of bands.
+        remedy: How to fix a wrong number of bands, if not by selecting bands.
 
     Raises:
-        ModelInputError: What was got, what was expected, how to mend it.
+        ModelInputError: The check failed; the message says what was got, what was expected, and how to fix it.
     """
     _check_batch(lr, name="lr", letters="B, C, h, w")
     if bands is not None and lr.shape[1] != bands:
@@ -138,16 +138,16 @@ def check_input(lr: NDArray[np.generic], *, bands: int | None, remedy: str | Non
 
 
 def check_msi(msi: NDArray[np.generic] | None, lr: NDArray[np.generic], *, scale: int, bands: int | None) -> Batch:
-    """Check the HR-MSI of a batch that was checked itself, and give it back.
+    """Check the HR-MSI of a batch against the checked LR batch, and return it.
 
     Args:
-        msi: Should be (B, c, H, W) float32 of the same places as `lr`, without NaN or Inf.
+        msi: Should be (B, c, H, W) float32 of the same area as `lr`, without NaN or Inf.
         lr: (B, C, h, w).
         scale: Ratio s that the model was made for.
         bands: Bands c that the model was made for; None: any number.
 
     Raises:
-        ModelInputError: What was got, what was expected, how to mend it.
+        ModelInputError: The check failed; the message says what was got, what was expected, and how to fix it.
     """
     if msi is None:
         raise ModelInputError(
@@ -170,10 +170,10 @@ def check_msi(msi: NDArray[np.generic] | None, lr: NDArray[np.generic], *, scale
 
 
 def refuse_msi(msi: NDArray[np.generic] | None, *, name: str) -> None:
-    """What a single-image model does with an HR-MSI, so that nobody thinks that it was used.
+    """Refuse an HR-MSI given to a single-image model, so that nobody assumes that it was used.
 
     Raises:
-        ModelInputError: There is one.
+        ModelInputError: An HR-MSI is given.
     """
     if msi is not None:
         raise ModelInputError(

@@ -1,4 +1,4 @@
-"""Random numbers of a training step: functions of the seed and the step alone."""
+"""Random numbers of a training step, which depend only on the seed and the step."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 
 def generator_for(seed: int, step: int, *, stream: int = 0) -> torch.Generator:
-    """A generator that depends on (seed, step, stream) alone."""
+    """Return a generator that depends only on (seed, step, stream)."""
     return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 97 + stream) % 2**63)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a loss may draw in a step. Numbers are drawn for the whole batch and then cut to a process's part.
+    """Random numbers of the loss in a step. They are drawn for the whole batch and then cut to the part of a process.
 
     Attributes:
-        seed: Of the training.
-        step: From 0.
-        total: Images in the whole batch.
+        seed: Seed of the training.
+        step: Optimizer step, from 0.
+        total: Number of images in the whole batch.
         part: The images of this process.
     """
 
@@ -28,9 +28,9 @@ class Draws:
     part: slice
 
     def generator(self, stream: int) -> torch.Generator:
-        """A generator of this step; streams 0 and 1 belong to the loop."""
+        """Return a generator of this step; streams 0 and 1 are reserved for the training loop."""
         return generator_for(self.seed, self.step, stream=stream)
 
     def mine(self, drawn: Tensor, count: int) -> Tensor:
-        """The part of numbers that were drawn for the whole batch, for `count` images."""
+        """Cut numbers drawn for the whole batch to the part of this process, `count` images."""
         return drawn[self.part][:count]

@@ -1,4 +1,4 @@
-"""Patches and pixels for statistics: evenly spread, and the same for the same store and seed."""
+"""Choose patches and pixels for statistics: evenly spread, and the same for the same store and seed."""
 
 import numpy as np
 import torch
@@ -8,17 +8,17 @@ from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.patches.draws import generator_for
 
 PATCHES = 16
-"""Patches of a small sample, such as those that a checkpoint is chosen by."""
+"""Number of patches of a small sample, such as the validation sample that chooses a checkpoint."""
 _PIXEL_PATCHES, _PIXELS = 64, 20_000
 
 
 def spread(count: int, wanted: int) -> np.ndarray:
-    """At most `wanted` indices, evenly spread over ``range(count)``."""
+    """Return at most `wanted` indices, evenly spread over ``range(count)``."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
 def training_pixels(train: PatchArrays, *, seed: int) -> Tensor:
-    """(M, C) pixels of evenly spread training patches."""
+    """Read pixels (M, C) of evenly spread training patches."""
     patches = torch.from_numpy(train.read(spread(len(train), _PIXEL_PATCHES))["hr"])
     pixels = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
     chosen = torch.randperm(len(pixels), generator=generator_for(seed, 0))[:_PIXELS]

@@ -20,7 +20,7 @@ from hsipipe.serving.service import ModelServer
 _HEAD_BYTES = 32 << 10
 _BACKLOG = 2048
 _IDLE_S = 30
-"""Between two requests of a connection; a proxy keeps its connections open and loses a request on a closing one."""
+"""Longest idle time in s of a connection; if it is short, a proxy may lose a request on a closing connection."""
 
 
 class _Connection(H11Protocol):

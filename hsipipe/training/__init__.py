@@ -1,1 +1,1 @@
-"""The training loop and what it trains."""
+"""The training loop, and the trainings of methods and autoencoders."""

@@ -1,4 +1,4 @@
-"""A time limit for trainings: past it the loop saves a resume point and stops, and the same command resumes it."""
+"""A time limit for trainings: after it the loop saves a resume point and stops; the same command resumes it."""
 
 import os
 import time
@@ -14,7 +14,7 @@ _COMMAND_START = "HSIPIPE_STOP_AFTER_START"
 
 @dataclass(frozen=True)
 class Deadline:
-    """The end of the time that a training may take.
+    """The time at which a training must stop.
 
     Attributes:
         minutes: The limit, for messages.
@@ -26,10 +26,10 @@ class Deadline:
 
     @classmethod
     def from_environment(cls) -> "Deadline | None":
-        """The limit that the environment sets; None where it sets none.
+        """Return the time limit set in the environment, or None.
 
         Raises:
-            ParamsError: The variable holds no positive number.
+            ParamsError: The variable is not a positive number.
         """
         text = os.environ.get(STOP_AFTER)
         if not text:
@@ -39,18 +39,18 @@ class Deadline:
         return cls(minutes, start + 60 * minutes)
 
     def has_passed(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time limit has passed."""
         return time.monotonic() >= self.at
 
     def paused(self, step: int, steps: int) -> TrainingPausedError:
-        """The error that ends a training of `steps` steps after `step` of them."""
+        """Return the error that ends a training of `steps` steps after `step` of them."""
         return TrainingPausedError(
             f"stopped after {self.minutes:g} minutes at step {step} of {steps}; give the same command again to resume"
         )
 
 
 def positive_minutes(text: str) -> float:
-    """Read a limit.
+    """Parse a limit in minutes.
 
     Raises:
         ParamsError: It is not a positive number.

@@ -25,13 +25,13 @@ def encode_latents(
     """Encode HR and interpolated LR patches into ``<split>.zarr`` with ``hr`` and ``lr`` (N, G, k, P, P).
 
     Args:
-        patches: Patches of all splits; the test split is not encoded, nothing may read it in training.
+        patches: Patches of all splits. The test split is not encoded, so that no training can read it.
         gae: Trained autoencoder; its digest is written into each store.
         out: Existing empty folder.
         hardware: Device.
 
     Returns:
-        Counts and the standard deviation of the latents (1 when whitening fits).
+        Counts and the standard deviation of the latents (1 if the whitening fits).
     """
     module, key = load_gae(gae.path).to(device_for(hardware.accelerator)), digest(gae.path)
     summary: dict[str, float | str] = {"gae_digest": key}
@@ -69,7 +69,7 @@ def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: 
 
 
 def _encode(module: GroupAutoencoder, cubes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, C, P, P) to (N, G, k, P, P), cube by cube: the groups fill the batch already."""
+    """Encode (N, C, P, P) to (N, G, k, P, P), cube by cube, since the groups of one cube already form a batch."""
     device = module.latent_mean.device
     with torch.inference_mode():
         return np.stack([module.encode(torch.from_numpy(cube[None]).to(device))[0].cpu().numpy() for cube in cubes])

@@ -1,9 +1,9 @@
 """The training loop: exact resume, EMA, best checkpoint on validation, early stop.
 
-Whatever happens in step k is a function of the state before it and of (seed, k): batches, augmentation
-and noise come from generators that are seeded by both. So a training that was killed and started again
-ends with the same bits, on the CPU, as one that was not disturbed. Several processes share each batch and
-make the same step as one, up to the rounding of sums.
+Each step k depends only on the state before it and on (seed, k): the generators of batches, augmentation and
+noise are seeded by both. On the CPU, a training that was killed and resumed therefore gives the same bits as one
+without interruption. Several processes share each batch and make the same step as one process, up to the rounding
+of sums.
 """
 
 import logging
@@ -30,7 +30,7 @@ from hsipipe.training.state import Progress, load_resume, restore_optimizer, sav
 logger = logging.getLogger(__name__)
 
 Log = Callable[[int, Mapping[str, float]], None]
-"""Takes a step and its metrics."""
+"""Receives a step and its metrics."""
 
 _RUNNING_STEPS = 20
 """Steps over which the loss on the progress bar is averaged."""
@@ -41,32 +41,32 @@ M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 
 
 class Task(Protocol[M_contra]):
-    """What is trained, apart from how."""
+    """The loss and the validation of a training, independent of the loop."""
 
     seed: int
 
     def loss(self, module: M_contra, step: int, part: slice) -> Tensor:
-        """The loss of step `step` on a part of its batch; the mean over equal parts is that of the whole.
+        """Compute the loss of step `step` on a part of its batch; the mean over equal parts is that of the whole batch.
 
-        Whatever is drawn for the batch is drawn for all of it and then cut. The network is called as
-        ``module(...)``: what other methods compute has no gradient that several processes would share.
+        Random numbers are drawn for the whole batch and then cut. Call the network as ``module(...)``: several
+        processes do not share the gradients of its other methods.
         """
 
     def validate(self, module: M_contra) -> Mapping[str, float]:
-        """Metrics of the module on the validation split; the first is the one to maximise."""
+        """Return metrics of the module on the validation split; the first is the one to maximise."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The outcome of a training.
+    """The result of a training.
 
     Attributes:
-        steps: Optimiser steps done.
+        steps: Number of completed optimizer steps.
         seconds: Wall time of these steps and their validations.
         weights: State dict of the best validation.
-        best_step: Its step.
+        best_step: Step of the best validation.
         best_value: Its first validation metric.
-        resumed_at: The step at which this process went on; 0 for a fresh start.
+        resumed_at: The step at which this process resumed; 0 for a fresh start.
     """
 
     steps: int
@@ -77,10 +77,10 @@ class Fit:
     resumed_at: int
 
     def summary(self, module: nn.Module, *, metric: str = "val_mpsnr_db") -> dict[str, float]:
-        """The numbers of a training stage: best validation, its step, steps and seconds, parameter count.
+        """Return the numbers of a training stage: best validation, its step, steps and seconds, parameter count.
 
         Args:
-            module: What was trained.
+            module: The trained module.
             metric: Name of the first validation metric.
         """
         return {
@@ -93,7 +93,7 @@ class Fit:
 
 
 def learning_rate(step: int, params: OptimizerParams) -> float:
-    """Linear warm-up, then a cosine to zero, for `step` counted from 0."""
+    """Compute the learning rate of `step`, counted from 0: linear warm-up, then a cosine to zero."""
     if step < params.warmup:
         return params.lr * (step + 1) / params.warmup
     share = (step - params.warmup) / max(1, params.steps - params.warmup)
@@ -114,19 +114,19 @@ def fit(
     """Train `module` on `task` and return the weights of the best validation.
 
     Args:
-        module: The start. What it holds afterwards means nothing, take the weights that are returned.
+        module: Module with initial weights. Its weights after the call are undefined; use the returned ones.
         task: Loss and validation.
         params: Steps, learning rate, EMA, early stop.
         hardware: Device, precision, number of processes.
         work: Folder of the resume point; a resume point in it is continued.
-        log: Gets the metrics of each logged step, in this process and as they come.
-        description: Shown on the progress bar.
-        deadline: Time limit; None: that of the environment, if it sets one.
+        log: Called with the metrics of each logged step, in this process and without delay.
+        description: Text on the progress bar.
+        deadline: Time limit; None: the limit set in the environment, if any.
 
     Raises:
-        TrainingError: The loss is not finite, or no validation is, or a process died.
+        TrainingError: The loss is not finite, no validation is finite, or a process died.
         TrainingPausedError: The time limit has passed; the resume point of the last step is saved.
-        ParamsError: The accelerator is not there, or the batch cannot be shared by the processes.
+        ParamsError: The accelerator is not available, or the processes cannot share the batch evenly.
     """
     check_devices(hardware, batch=params.batch)
     deadline = deadline or Deadline.from_environment()
@@ -158,7 +158,7 @@ def _train(
 
 
 class _Training(Generic[M]):
-    """A training in one of its processes."""
+    """A training, in one of its processes."""
 
     def __init__(
         self,
@@ -175,8 +175,8 @@ class _Training(Generic[M]):
         self._fabric, self._audience, self._task, self._params = fabric, audience, task, params
         self._module = module
         optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=params.lr)
-        # Moved to its device before anything is restored: the optimiser's state follows its parameters there.
-        # Fabric puts what several processes need inside of what is compiled. The module itself stays as it is.
+        # Move the module before restoring anything: the optimizer state follows the parameters to their device.
+        # Compile the module before Fabric wraps it for several processes. `module` stays unwrapped.
         network = cast(nn.Module, torch.compile(module)) if compiled else module
         self._wrapped, self._optimizer = fabric.setup(network, optimizer)
         self._ema = deepcopy(module).eval().requires_grad_(False)
@@ -186,7 +186,7 @@ class _Training(Generic[M]):
         self._judged = ""
 
     def go_on_from(self, work: Path) -> int:
-        """Continue the resume point in `work`, if there is one; the step at which it was."""
+        """Resume from the resume point in `work`, if there is one; return its step, else 0."""
         resumed = load_resume(work)
         if resumed is None:
             return 0
@@ -201,7 +201,7 @@ class _Training(Generic[M]):
         return self.state.step
 
     def go(self, work: Path, deadline: Deadline | None = None) -> None:
-        """Train to the last step, or until validations have had no new best for too long.
+        """Train to the last step, or until too many validations in a row have found no new best.
 
         Raises:
             TrainingPausedError: The deadline passed before that.
@@ -210,7 +210,7 @@ class _Training(Generic[M]):
         begun = time.perf_counter() - state.seconds
         self._audience.advance(state.step, "")
         if state.step == 0:
-            # The start is a candidate, too: training need not improve on it.
+            # The initial weights are a candidate, too: training need not improve on them.
             self._judge({})
         over = self._is_over()
         while state.step < params.steps and not over:
@@ -224,7 +224,7 @@ class _Training(Generic[M]):
                 self._save(work)
             self._audience.advance(1, self._note(loss))
             if paused and deadline is not None:
-                # The first process to fail ends the others: none may fail before the resume point is written.
+                # The first failing process ends the others, so wait until the resume point is written.
                 self._fabric.barrier()
                 raise deadline.paused(state.step, params.steps)
         if state.step < params.steps:
@@ -233,7 +233,7 @@ class _Training(Generic[M]):
             )
 
     def _is_over(self) -> bool:
-        """Whether patience has ended; the first process alone validates and knows."""
+        """Whether patience is exhausted; the first process decides, since only it validates."""
         return bool(self._fabric.broadcast(0 < self._params.patience <= self.state.stale()))
 
     def _save(self, work: Path) -> None:
@@ -246,11 +246,11 @@ class _Training(Generic[M]):
         return deadline is not None and bool(self._fabric.broadcast(deadline.has_passed()))
 
     def _judge(self, measured: Mapping[str, float]) -> None:
-        """Validate, keep the weights if they are the best so far, and tell the metrics."""
+        """Validate, keep the weights if they are the best so far, and log the metrics."""
         if not self._fabric.is_global_zero:
             return
         state = self.state
-        # Not inference_mode: what a task moves to the GPU in it could take no part in the next step.
+        # Not inference_mode: tensors that a task caches in it could not be used in the next training step.
         with torch.no_grad():
             validation = dict(self._task.validate(self._ema))
         name, value = next(iter(validation.items()))
@@ -268,7 +268,7 @@ class _Training(Generic[M]):
         return f"loss {self._running:.4g} {self._judged}"
 
     def _step(self) -> float:
-        """One step of the optimiser; the loss before it, over all processes."""
+        """Take one optimizer step; return the loss before it, averaged over all processes."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.state.step, self._params)
         loss = self._loss()
@@ -289,15 +289,15 @@ class _Training(Generic[M]):
         self._wrapped.train()
         device = self._fabric.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            # Dropout draws from the global generator; seeding it per step makes it a function of the step. Processes
-            # must not drop the same units.
+            # Dropout draws from the global generator; seeding it per step makes it depend only on the step. Each
+            # process gets a different stream, so that they drop different units.
             stream = 1 + _STREAMS_BETWEEN_PROCESSES * self._fabric.global_rank
             torch.manual_seed(generator_for(self._task.seed, self.state.step, stream=stream).initial_seed())
             return self._task.loss(cast(M, self._wrapped), self.state.step, self._part)
 
 
 def _ema_decay(decay: float, step: int) -> float:
-    # A short memory at first, so that the random initial weights do not linger.
+    # A short memory at first, so that the initial weights are forgotten quickly.
     return min(decay, (1 + step) / (10 + step))
 
 

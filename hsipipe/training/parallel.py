@@ -1,7 +1,7 @@
-"""One training in one process, or in several that share each batch.
+"""Run a training in one process, or in several that share each batch.
 
-Lightning Fabric runs what needs it: several processes, mixed precision, compiled networks. A training of one process in
-float32 runs without it: Fabric's import takes longer than the rest of a small training's start.
+Lightning Fabric handles several processes, mixed precision and compiled networks. A training of one process in
+float32 runs without it, because importing Fabric takes longer than the rest of the start of a small training.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Launcher(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """Device of this process."""
 
     @property
     def world_size(self) -> int:
@@ -32,7 +32,7 @@ class Launcher(Protocol):
 
     @property
     def global_rank(self) -> int:
-        """Number of this process, from 0."""
+        """Rank of this process, from 0."""
 
     @property
     def is_global_zero(self) -> bool:
@@ -48,7 +48,7 @@ class Launcher(Protocol):
         """Reduce a value over the processes."""
 
     def broadcast(self, value: Any, /) -> Any:
-        """The value of the first process."""
+        """Return the value of the first process."""
 
     def barrier(self) -> None:
         """Wait for the other processes."""
@@ -63,7 +63,7 @@ class OneProcess:
         self.device = device
 
     def setup(self, module: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-        """Move the module; its parameters stay the same objects, so the optimizer follows."""
+        """Move the module; its parameters stay the same objects, so the optimizer remains valid."""
         return module.to(self.device), optimizer
 
     def backward(self, loss: Tensor) -> None:
@@ -71,26 +71,26 @@ class OneProcess:
         loss.backward()  # type: ignore[no-untyped-call]
 
     def all_reduce(self, value: Tensor, *, reduce_op: str) -> Tensor:
-        """The value itself."""
+        """Return the value."""
         del reduce_op
         return value
 
     def broadcast(self, value: Any) -> Any:
-        """The value itself."""
+        """Return the value."""
         return value
 
     def barrier(self) -> None:
-        """There is nothing to wait for."""
+        """Do nothing: there is no other process."""
 
 
 @dataclass(frozen=True)
 class Audience:
-    """Whom a training tells how it goes.
+    """Callbacks that report the progress of a training.
 
     Attributes:
-        log: Gets a step and its metrics.
-        advance: Moves the progress bar by some steps and replaces the note behind it.
-        say: Gets a line for people.
+        log: Called with a step and its metrics.
+        advance: Called with a number of steps and the note behind the progress bar.
+        say: Called with a line for the user.
     """
 
     log: Callable[[int, Mapping[str, float]], None]
@@ -102,10 +102,11 @@ Job = Callable[[Launcher, Audience], R]
 
 
 def check_devices(hardware: HardwareParams, *, batch: int) -> None:
-    """Check that the processes are there and that a batch can be shared evenly.
+    """Check that enough devices are available and that the processes can share a batch evenly.
 
     Raises:
-        ParamsError: The accelerator is not there, or too few of it, or the batch is no multiple of the processes.
+        ParamsError: The accelerator is not available or has too few devices, or the batch is not a multiple of the
+            number of processes.
     """
     kind, devices = device_for(hardware.accelerator).type, hardware.devices
     if batch % devices:
@@ -123,16 +124,16 @@ def run(job: Job[R], *, hardware: HardwareParams, audience: Audience) -> R:
     """Run a training on the hardware.
 
     Args:
-        job: The training; it is pickled where there are several processes.
-        hardware: Accelerator, precision, and how many processes.
-        audience: Called in this process alone.
+        job: The training; it is pickled if there are several processes.
+        hardware: Accelerator, precision, and number of processes.
+        audience: Callbacks, called in this process only.
 
     Returns:
-        What the job gives in the first process.
+        Result of the job in the first process.
 
     Raises:
         TrainingError: A process died.
-        Exception: Whatever a process raised.
+        Exception: Any error raised in a process.
     """
     if hardware.devices == 1:
         device = device_for(hardware.accelerator)

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from hsipipe.errors import MissingInputError
 
 LAYERS = 36
-"""Up to the last convolution block, as perceptual losses of SR networks do (arXiv 1609.04802, eq. 5)."""
+"""Number of VGG19 layers: up to the last convolution block, as in perceptual losses of SR (arXiv 1609.04802, eq. 5)."""
 
 
 class PerceptualLoss(nn.Module):
     """L1 between VGG19 features of the two cubes, three bands at a time.
 
     Raises:
-        MissingInputError: torchvision or its VGG19 weights are not here.
+        MissingInputError: torchvision or its VGG19 weights are not installed.
     """
 
     mean: Tensor
@@ -41,7 +41,7 @@ class PerceptualLoss(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean over triples of bands spread over the spectrum; (B, C, H, W) each."""
+        """Average over band triples spread over the spectrum; `x` and `y` are (B, C, H, W)."""
         third = x.shape[1] // 3
         picks = [torch.tensor([i, third + i, 2 * third + i]) for i in range(0, third, max(1, third // 4))]
         self.to(x.device)

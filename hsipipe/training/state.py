@@ -1,4 +1,4 @@
-"""Resume points: one safetensors file that holds everything a training needs to go on bit for bit."""
+"""Resume points: one safetensors file with all data for resuming a training bit for bit."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ RESUME = "resume.safetensors"
 
 @dataclass
 class Progress:
-    """Where a training stands.
+    """Progress of a training.
 
     Attributes:
-        step: Optimiser steps done.
+        step: Number of completed optimizer steps.
         best_step: Step of the best validation so far.
         best_value: Its value; higher is better.
         rows: History, one dict per logged step.
-        seconds: Wall time that these steps took, over all processes that worked on them one after another.
+        seconds: Wall time of these steps, summed over all resumed runs.
     """
 
     step: int = 0
@@ -38,7 +38,7 @@ class Progress:
     seconds: float = 0.0
 
     def stale(self) -> int:
-        """Validations since the best one."""
+        """Number of validations since the best one."""
         return sum(row["step"] > self.best_step for row in self.rows)
 
 
@@ -47,9 +47,9 @@ def save_resume(work: Path, *, progress: Progress, tensors: dict[str, dict[str, 
 
     Args:
         work: Existing folder.
-        progress: Goes into the file's header.
+        progress: Written into the file's header.
         tensors: Named state dicts ("model", "ema", "best").
-        opt: Its state goes along.
+        opt: Optimizer, whose state is saved.
     """
     flat = {f"{part}/{name}": t for part, state in tensors.items() for name, t in state.items()}
     state = opt.state_dict()["state"]
@@ -66,10 +66,10 @@ def save_resume(work: Path, *, progress: Progress, tensors: dict[str, dict[str, 
 def load_resume(
     work: Path,
 ) -> tuple[Progress, dict[str, dict[str, Tensor]], dict[int, dict[str, Tensor]]] | None:
-    """The resume point in `work`: progress, named state dicts, optimiser slots; None if there is none.
+    """Load the resume point in `work`: progress, named state dicts, optimizer slots; None if there is none.
 
-    A file that cannot be read, or whose bytes are not those that were written, is named in the log and counts as none:
-    training then starts again, which costs time, not truth.
+    A file that is unreadable or fails its checksum is logged and treated as missing. Training then starts again, which
+    takes longer but gives the same result.
     """
     path = work / RESUME
     if not path.is_file():
@@ -78,7 +78,7 @@ def load_resume(
         with safe_open(path, framework="pt") as file:
             told = dict(file.metadata())
             flat = {key: file.get_tensor(key) for key in file.keys()}
-        # The format has no checksum of its own: a flipped bit in a weight would train on unseen.
+        # The format has no checksum; without one, training would continue from corrupted weights unnoticed.
         if told["crc32c"] != _checksum(told["progress"], flat):
             raise ValueError("its bytes are not those that were written")
         progress = Progress(**json.loads(told["progress"]))
@@ -98,7 +98,7 @@ def load_resume(
 
 
 def _checksum(progress: str, tensors: dict[str, Tensor]) -> str:
-    """The CRC-32C of all that a resume point holds, in the order of the names."""
+    """Compute the CRC-32C of the content of a resume point, with the tensors sorted by name."""
     value = google_crc32c.value(progress.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -108,7 +108,7 @@ def _checksum(progress: str, tensors: dict[str, Tensor]) -> str:
 
 
 def restore_optimizer(opt: Optimizer, slots: dict[int, dict[str, Tensor]]) -> None:
-    """Put the slots of :func:`load_resume` into a fresh optimiser of the same parameters."""
+    """Load the slots of :func:`load_resume` into a new optimizer of the same parameters."""
     state: dict[str, Any] = opt.state_dict()
     state["state"] = slots
     opt.load_state_dict(state)

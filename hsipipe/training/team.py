@@ -1,8 +1,8 @@
 """Several processes that share each batch of a training (DDP of Lightning Fabric).
 
-The processes are spawned to run a function and nothing else: the command line, with its locks and records, stays with
-the parent. The parent hears live what the first of them reports, ends all when one fails or it is interrupted itself,
-and takes all with it when it is killed.
+The processes are spawned and run only the training; the command line, with its locks and records, runs in the parent.
+The first process reports to the parent while it trains. The parent ends all processes if one fails or if it is
+interrupted, and they end with the parent if it is killed.
 """
 
 import multiprocessing
@@ -37,18 +37,18 @@ R = TypeVar("R")
 _HOST = "127.0.0.1"
 _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 _TIMEOUT = timedelta(days=7)
-"""While the first process validates, the others wait for it; of a death the parent knows at once."""
+"""Timeout of collectives. It is long, since all wait while the first process validates; the parent detects deaths."""
 _GRACE_S = 5.0
-"""How long the others may tell why they failed when one has failed: often they know the cause."""
+"""Seconds to wait for error messages of other processes after one has failed, since they often name the cause."""
 
 
 def run_team(job: Job[R], *, hardware: HardwareParams, audience: Audience) -> R:
     """Run a training in as many processes as the hardware says; see :func:`hsipipe.training.parallel.run`."""
-    # Bound here and handed over, so that nobody else can take the port, and only this machine can reach it.
+    # Bind the socket here and pass it on, so that no other process can take the port; only this machine can reach it.
     listener = socket.create_server((_HOST, 0))
     port = listener.getsockname()[1]
     store = TCPStore(_HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
-    # Plain pickle copies the weights; multiprocessing's own would have all processes train the same memory.
+    # Pickle copies the weights; multiprocessing's pickler would share their memory between all processes.
     team = _Team(pickle.dumps((job, hardware, port, torch.get_num_threads())), hardware.devices)
     try:
         return cast(R, team.listen(audience))
@@ -58,7 +58,7 @@ def run_team(job: Job[R], *, hardware: HardwareParams, audience: Audience) -> R:
 
 
 class _Team:
-    """The processes of a training, seen from their parent."""
+    """The processes of a training, managed by their parent."""
 
     def __init__(self, work: bytes, count: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -77,7 +77,7 @@ class _Team:
             raise
 
     def listen(self, audience: Audience) -> Any:
-        """Pass on what is reported until all are done; the result of the first."""
+        """Forward the reports to the callbacks until all processes are done; return the result of the first."""
         result, failures = None, dict[int, BaseException]()
         deadline, open_ears = float("inf"), set(self._ears)
         while open_ears and time.monotonic() < deadline:
@@ -112,7 +112,7 @@ class _Team:
         )
 
     def end(self) -> None:
-        """End what still runs. There is nothing to put in order: resume points are replaced atomically."""
+        """Kill the remaining processes. No cleanup is needed, since resume points are replaced atomically."""
         started = [process for process in self._processes if process.pid is not None]
         for process in started:
             process.kill()
@@ -124,13 +124,13 @@ class _Team:
 
 
 def _cause(failures: Mapping[int, BaseException]) -> BaseException:
-    """The failure that explains the others: when one is gone, the rest report lost connections."""
+    """Select the failure that explains the others, which often are only lost connections to a dead process."""
     told = [failures[rank] for rank in sorted(failures)]
     return next((error for error in told if isinstance(error, HsipipeError)), told[0])
 
 
 class _Rank(LightningEnvironment):
-    """Tells Fabric which process of this machine it is in."""
+    """Tells Fabric the rank of this process."""
 
     def __init__(self, rank: int, count: int) -> None:
         super().__init__()
@@ -154,11 +154,11 @@ class _Rank(LightningEnvironment):
 
 
 def _work(rank: int, mouth: Connection, work: bytes) -> None:
-    """What a process of the team does."""
+    """Run the training in a process of the team."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         end_with_parent(signal.SIGKILL, parent=parent.pid)
-    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    # Ctrl-C reaches the whole process group, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def tell(kind: str, *values: Any) -> None:
@@ -169,7 +169,7 @@ def _work(rank: int, mouth: Connection, work: bytes) -> None:
         fabric = _join(rank, hardware, port=port)
         torch.set_num_threads(max(1, threads // hardware.devices))
         result = job(fabric, _audience(rank, tell))
-        # Nobody leaves while another may still need it.
+        # Wait, since another process may still need this one.
         fabric.barrier()
         distributed.destroy_process_group()
         tell("done", result if rank == 0 else None)
@@ -188,7 +188,7 @@ def _audience(rank: int, tell: Callable[..., None]) -> Audience:
 
 
 def _join(rank: int, hardware: HardwareParams, *, port: int) -> Fabric:
-    """Meet the others; collectives stay on this machine."""
+    """Connect to the other processes; collectives use the loopback interface."""
     for library in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", _LOOPBACK)
     kind, count = device_for(hardware.accelerator).type, hardware.devices
@@ -207,7 +207,7 @@ def _join(rank: int, hardware: HardwareParams, *, port: int) -> Fabric:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error with its traceback as a note, or a plain one that says the same if it cannot be pickled."""
+    """Return the error with its traceback as a note; if it cannot be pickled, an error with the same message."""
     text = "".join(traceback.format_exception(error))
     try:
         copy = pickle.loads(pickle.dumps(error))

@@ -50,22 +50,22 @@ def train_method(
     work: Path,
     log: Log,
 ) -> dict[str, float]:
-    """Train a method and write it into `out`; the step that validates best is kept.
+    """Train a method and write it into `out`; the step with the best validation is kept.
 
-    A method without training is written as it is.
+    A method without training is written unchanged.
 
     Args:
-        name: Its entry in the catalogue.
+        name: Name of its entry in the catalogue.
         settings: An instance of its `Settings`.
         store: Train and validation patches.
         out: Existing empty folder.
-        latents: The latents of these patches and the autoencoder that made them, for a method that is trained on them.
+        latents: Latents of these patches and the autoencoder that encoded them, for a method trained on latents.
         hardware: Device, precision, processes.
         work: Folder of the resume point.
-        log: Gets the metrics of each logged step.
+        log: Called with the metrics of each logged step.
 
     Returns:
-        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count; nothing for a
+        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count; empty for a
         method without training.
 
     Raises:
@@ -96,6 +96,6 @@ def _fit(method: Trainable, data: TrainingData, settings: TrainingParams, **mach
 
 
 def _opened(path: Path, arrays: tuple[str, ...]) -> PatchArrays:
-    # An array that the store lacks is refused by the method, in words that name the setting.
+    # The method refuses missing arrays, with a message that names the setting.
     present = PatchArrays(path).names
     return PatchArrays(path, arrays=tuple(name for name in arrays if name in present))

@@ -22,7 +22,7 @@ from hsipipe.training.perceptual import PerceptualLoss
 
 
 class _Reconstruction:
-    """Reconstruct HR patches."""
+    """Task of reconstructing HR patches."""
 
     def __init__(self, train: PatchArrays, val: PatchArrays, params: GaeParams) -> None:
         self.seed = params.seed
@@ -56,18 +56,18 @@ def train_gae(
 ) -> dict[str, float]:
     """Train the autoencoder on the HR patches and write its checkpoint into `out`.
 
-    With encoder `identity` nothing is trained; the whitening of the bands is all that there is to find.
+    With encoder `identity` there are no weights to train; only the whitening of the bands is measured.
 
     Args:
         patches: Train and validation patches.
         out: Existing empty folder.
-        gae: Sizes, loss, optimiser, seed.
+        gae: Sizes, loss, optimizer, seed.
         hardware: Device and precision.
         work: Folder of the resume point.
-        log: Gets the metrics of each logged step.
+        log: Called with the metrics of each logged step.
 
     Returns:
-        Parameter count, number of groups and, where it was trained, validation PSNR of the reconstruction, its step,
+        Parameter count, number of groups and, if it was trained, validation PSNR of the reconstruction, its step,
         steps and seconds of the training.
 
     Raises:
@@ -85,7 +85,7 @@ def train_gae(
         result = fit(module, task, params=gae.optimizer, hardware=hardware, work=work, log=log, description="train_gae")
         module.load_state_dict(result.weights)
         summary = result.summary(module, metric="val_psnr_db")
-    # At the paper's width whitening is minutes of work for a CPU.
+    # At the paper's width, whitening would take minutes on a CPU.
     module = module.to(device_for(hardware.accelerator))
     module.eval().requires_grad_(False)
     whiten(module, patches.open("train"))
@@ -100,7 +100,8 @@ def train_gae(
 def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
     """Measure mean and std (G, k) of the raw latents over training patches and store them in `module`.
 
-    The residual's std is that of the whitened HR latent minus the whitened latent of the interpolated LR.
+    The standard deviation of the residual is that of the whitened HR latent minus the whitened latent of the
+    interpolated LR.
     """
     patches, device = train.read(spread(len(train), 8 * PATCHES)), _device(module)
     latents, low = (
@@ -113,7 +114,7 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
 
 
 def _windows(train: PatchArrays, gae: GaeParams) -> WindowPlan | None:
-    """The spectral windows, where there are any: fixed by the centres of the training bands."""
+    """Plan the spectral windows from the centres of the training bands; None if `gae` has no windows."""
     if gae.window_nm is None:
         return None
     nm = train.attrs["wavelength_nm"]
@@ -121,4 +122,4 @@ def _windows(train: PatchArrays, gae: GaeParams) -> WindowPlan | None:
 
 
 def _device(module: GroupAutoencoder) -> torch.device:
-    return module.latent_mean.device  # there are no parameters without networks
+    return module.latent_mean.device  # the module may have no parameters

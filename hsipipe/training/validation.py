@@ -1,4 +1,4 @@
-"""How trainings choose their best step: whole predictions of validation patches against the truth."""
+"""Validation that chooses the best step: full predictions of validation patches against the truth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from hsipipe.methods.super_resolver import SuperResolver
 
 
 def may_be_turned(patches: PatchArrays) -> bool:
-    """Whether pairs of patches stay pairs when both are turned: the PSF must see all sides alike."""
+    """Whether HR and LR patches stay consistent when both are flipped or transposed, which needs a symmetric PSF."""
     return Psf(**patches.attrs["psf"]).is_centred(int(patches.attrs["scale"]))
 
 
 def mean_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]) -> float:
     """MPSNR in dB of the predictions, clipped to the full range 0..1.
 
-    Errors are averaged over all patches before the logarithm is taken, as in a scene that they were cut from: a mean
-    of the patches' own PSNR would be ruled by the dark and flat ones, in which hardly anything can be gained.
+    Errors are averaged over all patches before the logarithm, as in a scene that the patches were cut from. The mean of
+    the patches' PSNR would be dominated by dark and flat patches, in which hardly any gain is possible.
 
     Args:
-        model: Predicts each patch by itself.
+        model: Predicts each patch separately.
         patches: ``lr`` (N, C, h, w) and ``hr`` (N, C, H, W); ``msi`` (N, c, H, W) for a model that fuses.
     """
     errors = []

@@ -1,4 +1,4 @@
-"""Checks of params.yaml that need the catalogues, before anything runs instead of when a stage needs them."""
+"""Check the parts of params.yaml that need the catalogues, before any stage runs."""
 
 from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import candidates, entry, gae_settings, method_settings
@@ -11,8 +11,8 @@ def check_names(params: Params) -> None:
 
     Raises:
         UnknownNameError: One of them is unknown; the message lists the known ones.
-        ParamsError: The PSF contradicts itself, or the parameters the protocol; a method lacks its HR-MSI.
-        MissingInputError: degradation.srf names a table that is not there.
+        ParamsError: The PSF or the parameters of the protocol are inconsistent, or a method lacks its HR-MSI.
+        MissingInputError: The table named by degradation.srf does not exist.
     """
     from hsipipe.datasets.catalogue import DATASETS
     from hsipipe.degradation.psf import make_psf
@@ -30,10 +30,10 @@ def check_names(params: Params) -> None:
 
 
 def check_settings(params: Params) -> None:
-    """Check the settings of every compared method and of its autoencoder; imports their networks.
+    """Check the settings of every compared method and of its autoencoder; this imports their networks.
 
     Raises:
-        ParamsError: A key is unknown, missing or does not fit; the message names it.
+        ParamsError: A key is unknown, missing or invalid; the message names it.
     """
     for name in params.compare:
         seed = getattr(method_settings(params, name), "seed", None)
@@ -47,7 +47,7 @@ def check_settings(params: Params) -> None:
 
 
 def _check_fusion(params: Params) -> None:
-    """Refuse methods that fuse without an HR-MSI, or in another task than super-resolution."""
+    """Refuse fusion methods if there is no HR-MSI, or if the task is not super-resolution."""
     fusing = [name for name in params.compare if entry(name).fuses]
     if not fusing:
         return

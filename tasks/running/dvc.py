@@ -1,4 +1,4 @@
-"""Call DVC, which alone decides what is stale. No other module calls it.
+"""Call DVC, which alone decides which stages are stale. No other module calls it.
 
 DVC runs in a child process of the session (:mod:`tasks.running.pipeline_run`).
 """
@@ -60,7 +60,7 @@ def repro(root: Path, stage: str, *, on_line: Callable[[str], object], force: bo
 
 
 def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = ()) -> None:
-    """Bring everything (or the targets and what they need) up to date, output straight to the terminal.
+    """Bring all stages (or the targets and their dependencies) up to date, with output to the terminal.
 
     Args:
         root: The project.
@@ -117,7 +117,7 @@ def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
         found = None
     if not isinstance(found, dict):
         raise StageFailedError(f"DVC cannot determine which stages are up to date: {own_message(root, lines)}")
-    # DVC also lists the trainings that nothing asks for.
+    # DVC also lists trainings that no compared method needs.
     params = load_params(root / PARAMS)
     wanted = {address(name, item) for name in NAMES for item in items(params, name)}
     return sorted(wanted & set(found))
@@ -191,7 +191,7 @@ def set_params(root: Path, overrides: Sequence[str]) -> Params:
 
 
 def out_hashes(root: Path) -> dict[str, str]:
-    """DVC's hash of every output in its lock files, by its path relative to the root."""
+    """Return DVC's hash of every output in its lock files, by path relative to the root."""
     stages = dvc_cache.locked_stages(root).values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", []) if "md5" in out}
 

@@ -101,7 +101,7 @@ def _outs(root: Path) -> list[dict[str, str]]:
 
 
 def locked_stages(root: Path) -> dict[str, Any]:
-    """Every stage that DVC's lock files know, by its name; those of a damaged or missing file are absent."""
+    """Return every stage in DVC's lock files by name; skip a damaged or missing file."""
     stages: dict[str, Any] = {}
     for name in DVC_LOCKS:
         try:
@@ -112,5 +112,5 @@ def locked_stages(root: Path) -> dict[str, Any]:
 
 
 def _label(stage: str) -> str:
-    """The name of a stage's lock: DVC writes ``train_seed@edsr-1``, the stage calls itself ``train@edsr@seed-1``."""
+    """Translate DVC's name of a stage to the name of its lock: ``train_seed@edsr-1`` to ``train@edsr@seed-1``."""
     return re.sub(r"^(\w+)_(seed|steps)@(.*)-(\d+)$", r"\1@\3@\2-\4", stage)

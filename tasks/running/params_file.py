@@ -1,4 +1,4 @@
-"""Write params.yaml: replace values and nothing else, and undo what a failed run has written."""
+"""Write params.yaml: replace only the changed values, and undo the changes of a failed run."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 BEFORE = "params.before.yaml"
 """File in ``.hsipipe`` with the text from before the overrides."""
 _DURING = "params.during.yaml"
-"""File beside it with the overridden text; its presence marks a run that has not succeeded yet."""
+"""Next to it, the file with the overridden text; it exists while a run has not succeeded yet."""
 
 
 def with_values(text: str, tree: Mapping[str, Any]) -> str:
@@ -48,7 +48,7 @@ def with_values(text: str, tree: Mapping[str, Any]) -> str:
 
 @contextmanager
 def replaced(root: Path, text: str) -> Iterator[None]:
-    """Let params.yaml hold `text`: for good if the body succeeds, else until :func:`restore`."""
+    """Write `text` to params.yaml; keep it if the body succeeds, else undo it by :func:`restore`."""
     folder = root / ".hsipipe"
     write_text(folder / BEFORE, (root / PARAMS).read_text(encoding="utf-8"))
     write_text(folder / _DURING, text)
@@ -94,7 +94,7 @@ def _collect(node: yaml.Node, old: Any, new: Any, edits: dict[tuple[int, int], s
     indent = "\n" + " " * start.column
     if is_block and isinstance(node, yaml.MappingNode) and isinstance(new, Mapping):
         for key, value in node.value:
-            if key.value in old:  # no merge key
+            if key.value in old:  # not a merge key
                 _collect(value, old[key.value], new[key.value], edits)
         added = [f"{key}: {_flow(value)}{indent}" for key, value in new.items() if key not in old]
         edits[start.index, start.index] = "".join(added)
@@ -105,7 +105,7 @@ def _collect(node: yaml.Node, old: Any, new: Any, edits: dict[tuple[int, int], s
 
 
 def _end(node: yaml.Node) -> int:
-    """Index after the node; PyYAML ends a block collection after the comments that follow it."""
+    """Return the index after the node; for a block collection, PyYAML's end is after the comments that follow it."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -118,5 +118,5 @@ def _flow(value: Any) -> str:
 
 
 def _plain(tree: Any) -> Any:
-    """The tree with keys as text, as JSON has them."""
+    """Return the tree with string keys, as in JSON."""
     return json.loads(json.dumps(tree))

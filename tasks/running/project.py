@@ -13,7 +13,7 @@ from tasks.running.rows import Row
 
 PARAMS = "params.yaml"
 DVC_LOCKS = ("dvc.lock", "tasks/dvc.lock")
-"""Where DVC keeps what the outputs were made from."""
+"""DVC's lock files, which record the inputs and parameters of every output."""
 METRICS = "reports/metrics.json"
 """Metrics of the evaluation, read by DVC and the report."""
 
@@ -44,12 +44,12 @@ def summary_path(stage: str) -> str:
 
 
 def curve_path(stage: str, item: str) -> str:
-    """Where a training stage writes its curve, relative to the root; DVC plots those of the methods."""
+    """Return the path of a training's curve, relative to the root; DVC plots the curves of methods."""
     return f"reports/{'autoencoders' if stage == 'train_gae' else 'curves'}/{item}.csv"
 
 
 def curves(root: Path, methods: Sequence[str]) -> dict[str, Path]:
-    """The training curves of methods, and of the autoencoders of the latent ones, by their title."""
+    """Return the training curves of methods, and of the autoencoders of their latents, by title."""
     found = [entry(Row.parse(name).method).autoencoder for name in methods]
     used = dict.fromkeys(name for name in found if name is not None)
     trained = dict.fromkeys(Row.parse(name).trained for name in methods)

@@ -1,4 +1,4 @@
-"""The rows of the table: a method, from another seed, or sampled with another number of steps."""
+"""Rows of the result table: a method, optionally with another seed or another number of sampling steps."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,9 +14,9 @@ class Row:
     """A trained and evaluated method.
 
     Attributes:
-        method: Its name in the catalogue.
-        seed: Of its training, in the place of the one in its settings.
-        steps: Of its sampling, in the place of the ones in `sampling`.
+        method: Name in the catalogue.
+        seed: Seed of the training; None: the seed of the settings.
+        steps: Sampling steps; None: those of `sampling`.
     """
 
     method: str
@@ -25,10 +25,10 @@ class Row:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Inverse of :attr:`name`.
+        """Parse a name; inverse of :attr:`name`.
 
         Raises:
-            ParamsError: The part behind the @ is neither a seed nor a number of steps.
+            ParamsError: The part after the @ is neither a seed nor a number of steps.
         """
         method, *variants = text.split("@")
         numbers: dict[str, int] = {}
@@ -47,11 +47,11 @@ class Row:
 
     @property
     def trained(self) -> str:
-        """Name of the training that it is of: another number of steps needs none of its own."""
+        """Name of the training of this row; rows that differ only in sampling steps share one."""
         return Row(self.method, self.seed).name
 
     def sampling(self, sampling: SamplingParams) -> SamplingParams:
-        """The sampling of this row."""
+        """Return the sampling of this row."""
         own = sampling.of(self.method)
         return own.model_copy(
             update={
@@ -62,12 +62,12 @@ class Row:
 
 
 def table_rows(params: Params) -> dict[str, list[Row]]:
-    """Name of each row of the table to what it is the mean of: the method, and the same from other seeds."""
+    """Return the rows that each row of the table averages: a method with its seeds, or other sampling steps."""
     rows = {name: [Row(name), *(Row(name, seed) for seed in params.seeds)] for name in params.compare}
     steps = [Row(name, steps=value) for name in params.steps.methods for value in params.steps.values]
     return rows | {row.name: [row] for row in steps}
 
 
 def all_rows(params: Params) -> list[Row]:
-    """Everything that is evaluated, in the order of the table."""
+    """Return all evaluated rows, in the order of the table."""
     return [row for group in table_rows(params).values() for row in group]

@@ -1,8 +1,8 @@
 """Move the alias `champion`, move it back, and keep the history.
 
 Each move is a tag of the registered model, ``champion.0001`` and so on, written before the alias moves. A move whose
-alias did not follow does not count, though its tag stays. One machine at a time may move the champion of a model: the
-lock is that of a checkout, since a registry has none.
+alias did not follow is ignored, though its tag stays. Only one machine at a time may move the champion of a model: the
+lock is local to the checkout, since a registry has none.
 """
 
 import json

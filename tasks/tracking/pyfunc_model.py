@@ -1,6 +1,6 @@
 """Code of the registered model, which MLflow copies next to the weights and runs when it loads them.
 
-It imports the library and nothing of tasks.
+It imports only the library, not tasks.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ class SuperResolverModel(PythonModel):
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
         """Super-resolve a batch; refuse NaN, a wrong band count or a wrong type."""
-        given: Any = model_input  # a dict in fusion; MLflow has no type that says so and warns of those that try
+        given: Any = model_input  # a dict in fusion; MLflow has no type hint for it and warns about any attempt
         if self._model.msi_bands == 0:
             return self._model.predict(given)
         if not isinstance(given, dict) or set(given) != {"lr", "msi"}:

@@ -137,7 +137,7 @@ def stage_run(
     digests: Mapping[str, str],
     system_metrics: bool = False,
 ) -> Iterator[StageTracker]:
-    """The nested run of a stage, under the parent of its pipeline run.
+    """Open the nested run of a stage, under the parent of its pipeline run.
 
     Args:
         root: The project.

@@ -19,7 +19,7 @@ NOISY = ("mlflow", "alembic")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Databases that MLflow's clients use without a server."""
 CREATION_LOCK = 7_145_201_905
-"""Key of the advisory lock in PostgreSQL; any number that nothing else in the database uses."""
+"""Key of the advisory lock in PostgreSQL; an arbitrary number that nothing else in the database uses."""
 CREATION_S = 120
 BUSY_S = 60
 """Timeout in seconds for a write to a locked SQLite file; Python's default is 5 s."""
@@ -128,8 +128,8 @@ def global_store(root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # MLflow writes its store into the environment, where the next project would find it.
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # unsets it, though the annotation denies it
+        # MLflow writes the address of its store into the environment, where another project would use it.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None unsets it, contrary to the annotation
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
 

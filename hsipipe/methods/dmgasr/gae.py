@@ -1,4 +1,4 @@
-"""The group autoencoder (arXiv 2402.17285, section 3.1), optionally with a linear path of our own."""
+"""The group autoencoder (arXiv 2402.17285, section 3.1), with an optional linear path that the paper does not have."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -19,25 +19,25 @@ from hsipipe.params import GaeParams
 class GroupAutoencoder(nn.Module):
     """One encoder and one local decoder shared by all band groups, and a global decoder of the whole cube.
 
-    The groups lie in the batch dimension. Latents come out whitened per group and channel; the
-    statistics are buffers, so that they travel in the checkpoint (:meth:`set_whitening`).
+    The groups are stacked in the batch dimension. Latents are whitened per group and channel; the statistics are
+    buffers and thus saved in the checkpoint (:meth:`set_whitening`).
 
-    Where the groups are spectral windows, the cube's bands are resampled to the windows' nodes and back, the networks
-    know no band count, and :meth:`for_wavelengths` serves other sensors.
+    With spectral windows as groups, the cube's bands are resampled to the nodes of the windows and back. The networks
+    then do not depend on the number of bands, and :meth:`for_wavelengths` serves other sensors.
 
-    With `params.encoder` ``identity`` there is no network: latents are the whitened bands themselves.
+    If `params.encoder` is ``identity``, there is no network: the latents are the whitened bands.
 
     Args:
         bands: Band count C of the cubes.
         params: Sizes; see :class:`hsipipe.params.GaeParams`.
-        windows: The spectral windows, where `params.window_nm` asks for them.
+        windows: The spectral windows, if `params.window_nm` is set.
 
     Attributes:
         latent_channels: Latent channels k of a group.
 
     Raises:
         DataError: The cubes have too few bands.
-        ParamsError: Windows are missing, or not asked for.
+        ParamsError: Windows are missing, or given but not set in `params`.
     """
 
     latent_mean: Tensor
@@ -89,16 +89,16 @@ class GroupAutoencoder(nn.Module):
 
     @property
     def wavelength_nm(self) -> tuple[float, ...] | None:
-        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+        """Band centres (C,) of the sensor that it serves; None: bands are identified by their number only."""
         return None if self._sensor is None else self._sensor.wavelength_nm
 
     @property
     def groups(self) -> slice:
-        """Which of the groups that have statistics are in use: all, except where a sensor spans some windows only."""
+        """The groups in use, out of those with statistics: all, except for a sensor that spans only some windows."""
         return slice(None) if self._sensor is None else self._sensor.windows
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module, serving the sensor that it was trained on."""
+        """Return the configuration from which :meth:`from_config` builds the same module, for the training sensor."""
         config: dict[str, Any] = {"bands": self.plan.bands, "params": self.params.model_dump(mode="json")}
         if isinstance(self.plan, WindowPlan):
             config |= {"wavelength_nm": self.plan.wavelength_nm, "edges_nm": self.plan.edges_nm}
@@ -107,7 +107,7 @@ class GroupAutoencoder(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "GroupAutoencoder":
         """Build an autoencoder without trained weights."""
-        # One that was saved before these keys were there has networks, and groups of bands by their number.
+        # A checkpoint without these keys has networks, and groups of bands by number.
         saved = {"encoder": "network", "window_nm": None, **config["params"]}
         saved["optimizer"] = {"patience": 0, **saved["optimizer"]}
         params = GaeParams.model_validate(saved)
@@ -118,13 +118,13 @@ class GroupAutoencoder(nn.Module):
         return cls(int(config["bands"]), params, windows=windows)
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "GroupAutoencoder":
-        """The same weights, not copied, for the cubes of another sensor.
+        """Return a copy that shares the weights, for the cubes of another sensor.
 
         Args:
             wavelength_nm: Band centres (C,), strictly increasing.
 
         Raises:
-            ModelInputError: The groups are no windows, or do not cover every band.
+            ModelInputError: The groups are not spectral windows, or the windows do not cover every band.
             DataError: The centres are unknown or do not increase.
         """
         if not isinstance(self.plan, WindowPlan):
@@ -133,7 +133,7 @@ class GroupAutoencoder(nn.Module):
                 "gae.standard.window_nm, a width in nm, and gae.standard.global_decoder: false."
             )
         other = copy(self)
-        # A table of its own for the two matrices; the tensors of the others are shared.
+        # Copy the table of buffers, so that the two matrices can be replaced; the other tensors are shared.
         other._buffers = dict(self._buffers)
         trained = self.plan.wavelength_nm
         same = same_centres(trained, wavelength_nm)
@@ -146,8 +146,8 @@ class GroupAutoencoder(nn.Module):
             self.register_buffer(name, torch.from_numpy(matrix).to(self.latent_mean), persistent=False)
 
     def encode(self, cube: Tensor) -> Tensor:
-        """Whitened latents (B, G, k, H, W) of a cube (B, C, H, W)."""
-        # In this order of memory a CPU's narrow convolutions need no copies around them.
+        """Encode a cube (B, C, H, W) to whitened latents (B, G, k, H, W)."""
+        # In channels-last format, convolutions with few channels need no copies on a CPU.
         groups = self._split(cube).contiguous(memory_format=torch.channels_last)
         latent = self.encoder(groups)
         if self.linear_encoder is not None:
@@ -157,7 +157,7 @@ class GroupAutoencoder(nn.Module):
         return whitened
 
     def decode(self, latent: Tensor) -> Tensor:
-        """The cube (B, C, H, W) of whitened latents (B, G, k, H, W)."""
+        """Decode whitened latents (B, G, k, H, W) to a cube (B, C, H, W)."""
         batch, groups = latent.shape[:2]
         flat = (latent * self.latent_std[self.groups] + self.latent_mean[self.groups]).flatten(0, 1)
         decoded = self.local_decoder(flat)
@@ -173,7 +173,7 @@ class GroupAutoencoder(nn.Module):
         return self.decode(self.encode(cube))
 
     def _split(self, cube: Tensor) -> Tensor:
-        """The groups (B * G, n_subs, H, W) of a cube (B, C, H, W)."""
+        """Split a cube (B, C, H, W) into groups (B * G, n_subs, H, W)."""
         n = self.plan.n_subs
         if isinstance(self.plan, WindowPlan):
             nodes = torch.einsum("nc,bchw->bnhw", self.to_nodes, cube)
@@ -182,7 +182,7 @@ class GroupAutoencoder(nn.Module):
         return groups.flatten(0, 1)
 
     def _merge(self, groups: Tensor) -> Tensor:
-        """Average the groups (B, G, n_subs, H, W) where their bands overlap."""
+        """Merge groups (B, G, n_subs, H, W) to a cube; average where their bands overlap."""
         if isinstance(self.plan, WindowPlan):
             return torch.einsum("cn,bnhw->bchw", self.to_bands, groups.flatten(1, 2))
         n = self.plan.n_subs
@@ -195,10 +195,10 @@ class GroupAutoencoder(nn.Module):
 
     @torch.no_grad()
     def start_at_principal_components(self, spectra: Tensor) -> None:
-        """Set the linear path to the PCA of all groups' spectra and let the networks begin at zero.
+        """Set the linear path to the PCA of all groups' spectra, and the output of the networks to zero.
 
-        Training then starts at the PCA's reconstruction and can only improve on it; a GAE trained from
-        random weights was measured below it.
+        Training then starts at the reconstruction of the PCA and can only improve on it. A GAE trained from random
+        weights ended below the PCA in measurements.
 
         Args:
             spectra: (M, C) training pixels.
@@ -207,7 +207,7 @@ class GroupAutoencoder(nn.Module):
             return
         groups = self._split(spectra.T[None, :, :, None]).squeeze(-1)
         rows = groups.transpose(1, 2).reshape(-1, self.plan.n_subs).double()
-        # Not centred: a dark pixel then stays dark, and with it its spectral angle stays defined.
+        # Not centred, so that a zero spectrum is reconstructed as zero.
         _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
         basis = vectors.flip(1)[:, : self.latent_channels].T
         self.linear_encoder.weight.copy_(basis[:, :, None, None])
@@ -228,7 +228,7 @@ class GroupAutoencoder(nn.Module):
 
 
 def load_gae(folder: Path) -> GroupAutoencoder:
-    """The trained autoencoder of a GaeCheckpoint.
+    """Load the trained autoencoder of a GaeCheckpoint.
 
     Raises:
         MissingInputError: The folder holds no checkpoint.

@@ -1,4 +1,4 @@
-"""Which bands belong to which group: index arithmetic only (arXiv 2402.17285, section 3.1)."""
+"""Compute the bands of each group: index arithmetic only (arXiv 2402.17285, section 3.1)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from hsipipe.errors import DataError
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Groups of `n_subs` neighbouring bands; neighbours share `n_ovls`, the last ends at the last band.
+    """Groups of `n_subs` adjacent bands; neighbours share `n_ovls` bands, and the last group ends at the last band.
 
     Attributes:
         bands: Band count C.
@@ -27,7 +27,7 @@ class GroupPlan:
 
 
 def plan_groups(bands: int, *, n_subs: int | Literal["all"], n_ovls: int) -> GroupPlan:
-    """Cut `bands` into G = ceil((C - n_ovls) / (n_subs - n_ovls)) groups; with `all` there is one, of all bands.
+    """Divide `bands` into G = ceil((C - n_ovls) / (n_subs - n_ovls)) groups; `all` makes one group of all bands.
 
     Raises:
         DataError: The cube has fewer bands than a group.

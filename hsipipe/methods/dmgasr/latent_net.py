@@ -1,4 +1,4 @@
-"""The network in latent space: what it is conditioned on, what it predicts, and how it is sampled."""
+"""The network in latent space: its condition, its prediction target, and its sampling."""
 
 from dataclasses import asdict
 from typing import Any, Literal, cast
@@ -17,24 +17,24 @@ from hsipipe.params import SamplingParams
 Objective = Literal["diffusion", "regression"]
 
 _SILENT = 1e-6
-"""Share of the signal's power below which a network that scales its input sees nothing of the noise either."""
+"""Remaining share of the signal power below which `scale_input` suppresses the noise completely."""
 
 
 class LatentNet(nn.Module):
-    """The network in latent space with what is needed to use it: schedule, space and target.
+    """The network in latent space, with its noise schedule, diffused quantity and prediction target.
 
-    Groups lie in the batch dimension. In the `residual` space the clean image is the HR minus the LR
-    latent over its standard deviation, so that zero is the LR latent itself.
+    Groups are stacked in the batch dimension. In the `residual` space the clean image x_0 is the difference of HR and
+    LR latent divided by its standard deviation, so that zero is the LR latent.
 
     Args:
         unet: The network.
-        objective: `regression` is the control: one evaluation on zeros instead of noise.
+        objective: `regression` is the trained baseline: one evaluation on zeros instead of noise.
         schedule: Name of the noise schedule.
-        steps: T.
-        space: What is diffused.
-        target: What the network predicts.
-        scale_input: Multiply the noisy image by sqrt(gamma). Where there is only noise left, the network then
-            sees nothing of it and acts as a regression, instead of spending capacity on ignoring it.
+        steps: Number of timesteps T.
+        space: The diffused quantity.
+        target: The quantity that the network predicts.
+        scale_input: Multiply the noisy image by sqrt(gamma). At a noise level of pure noise the input is then zero and
+            the network acts as a regression, instead of spending capacity on ignoring the noise.
         scale: Ratio s that it was trained for.
         psf: PSF of the LR images that it was trained for.
     """
@@ -62,7 +62,7 @@ class LatentNet(nn.Module):
         self.psf = psf
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
+        """Return the configuration from which :meth:`from_config` builds the same module."""
         return {
             "unet": self.unet.config(),
             "objective": self.objective,
@@ -82,15 +82,15 @@ class LatentNet(nn.Module):
         return cls(Unet.from_config(config["unet"]), psf=Psf(**config["psf"]), **rest)
 
     def clean(self, z_hr: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
-        """x_0 of the diffusion, from whitened latents (B, G, k, H, W)."""
+        """Compute x_0 of the diffusion from whitened latents (B, G, k, H, W)."""
         return (z_hr - z_lr) / residual_std if self.space == "residual" else z_hr
 
     def latent(self, x0: Tensor, z_lr: Tensor, residual_std: Tensor) -> Tensor:
-        """The HR latent of x_0; inverse of :meth:`clean`."""
+        """Compute the HR latent from x_0; inverse of :meth:`clean`."""
         return z_lr + x0 * residual_std if self.space == "residual" else x0
 
     def forward(self, noisy: Tensor, z_lr: Tensor, gamma: Tensor) -> Tensor:
-        """The network's raw prediction.
+        """Compute the network's raw prediction.
 
         Args:
             noisy: (B, G, k, H, W).
@@ -111,8 +111,8 @@ class LatentNet(nn.Module):
     def varies(self, sampling: SamplingParams) -> bool:
         """Whether samples differ from each other.
 
-        A regression has no noise. Nor has one evaluation with `scale_input` under a schedule that ends in pure noise:
-        the network sees that noise multiplied by sqrt(gamma_T), which is almost zero.
+        They do not for a regression, which has no noise, nor for a single evaluation with `scale_input` and a schedule
+        that ends in pure noise: the noise is then multiplied by sqrt(gamma_T), which is almost zero.
         """
         hidden = self.scale_input and float(self.schedule.gammas[-1]) < _SILENT
         return self.objective == "diffusion" and not (hidden and len(self.schedule.timesteps(sampling.steps)) == 1)
@@ -120,16 +120,16 @@ class LatentNet(nn.Module):
     def sample(
         self, z_lr: Tensor, *, sampling: SamplingParams, origin: tuple[int, int] = (0, 0), number: int = 0
     ) -> Tensor:
-        """x_0 given the LR latent (B, G, k, H, W).
+        """Sample x_0 given the LR latent (B, G, k, H, W).
 
-        All images of a batch get the same noise, that of their place in the scene, so that a prediction
-        depends neither on its neighbours in the batch nor on how a scene was cut.
+        All images of a batch get the same noise, tied to their position in the scene. A prediction thus depends
+        neither on the other images of the batch nor on the tiling.
 
         Args:
             z_lr: Whitened latent of the interpolated LR input.
             sampling: Sampler and steps.
             origin: HR row and column of the images in their scene.
-            number: Which of the independent samples, from 0.
+            number: Index of the independent sample, from 0.
         """
         if self.objective == "regression":
             return cast(Tensor, self(torch.zeros_like(z_lr), z_lr, z_lr.new_zeros(len(z_lr))))
@@ -137,6 +137,6 @@ class LatentNet(nn.Module):
         def denoise(x_t: Tensor, gamma: Tensor) -> Tensor:
             return to_x0(self.target, self(x_t, z_lr, gamma), x_t=x_t, gamma=gamma)
 
-        # No sample draws more often than there are noise levels.
+        # No sampler draws more noise images than there are timesteps.
         noise = noise_of_sample(z_lr, origin=origin, seed=sampling.seed, number=number, draws=self.schedule.steps)
         return SAMPLERS[sampling.sampler](denoise, noise, schedule=self.schedule, steps=sampling.steps)

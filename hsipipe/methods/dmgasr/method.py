@@ -33,13 +33,13 @@ _NORMS: Mapping[str, Callable[..., Tensor]] = {
     "huber": partial(smooth_l1_loss, beta=0.5),
 }
 _NOISE = 2
-"""Stream of random numbers of noise and noise levels in training."""
+"""Random stream of noise and noise levels in training."""
 
 
 class _Input(NamedTuple):
-    """What all samples of an image share: the input (1, C, h, w), interpolated to (1, C, H, W), and its latent.
+    """Data shared by all samples of an image: the input (1, C, h, w), interpolated to (1, C, H, W), and its latent.
 
-    `decoded` is the latent through the decoder (1, C, H, W), None where the output is decoded plainly.
+    `decoded` is the decoded latent (1, C, H, W), or None if the output is not residual decoded.
     """
 
     lr: Tensor
@@ -50,14 +50,14 @@ class _Input(NamedTuple):
 
 
 class Dmgasr(nn.Module, Trainable):
-    """The whole super-resolver: bicubic to H x W, encode, sample the groups together, decode.
+    """The whole super-resolver: interpolate to H x W, encode, sample all groups together, decode.
 
     Source: arXiv 2402.17285, Algorithm 1.
 
     Args:
         gae: Trained autoencoder.
         net: Trained latent network.
-        sampling: How predictions are made.
+        sampling: Settings of prediction.
     """
 
     KIND: ClassVar[str] = "dmgasr"
@@ -78,17 +78,17 @@ class Dmgasr(nn.Module, Trainable):
 
     @property
     def msi_bands(self) -> int:
-        """It super-resolves the LR-HSI alone."""
+        """0: it takes no HR-MSI."""
         return 0
 
     @property
     def wavelength_nm(self) -> tuple[float, ...] | None:
-        """Band centres (C,) of the sensor that it serves; None: bands are known by their number alone."""
+        """Band centres (C,) of the sensor that it serves; None: bands are identified by their number only."""
         return self.gae.wavelength_nm
 
     @property
     def samples(self) -> int:
-        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+        """Number K of samples that a prediction averages; 1 if all samples would be equal."""
         return self.sampling.samples if self.net.varies(self.sampling) else 1
 
     @property
@@ -104,7 +104,7 @@ class Dmgasr(nn.Module, Trainable):
         return self.gae.latent_mean.numel()
 
     def ceilings(self) -> Mapping[str, Ceiling]:
-        """The autoencoder alone, and the model with a perfect latent."""
+        """The reconstruction of the autoencoder, and the prediction from a perfect latent."""
         if self.net.objective == "regression":
             return {}
         return {
@@ -113,11 +113,11 @@ class Dmgasr(nn.Module, Trainable):
         }
 
     def prepared(self, sampling: SamplingParams) -> "Dmgasr":
-        """The same weights, not copied, with predictions made in another way."""
+        """Return a copy that shares the weights, with predictions made by `sampling`."""
         return self._as(self.gae, self.net, sampling)
 
     def with_samples(self, samples: int) -> "Dmgasr":
-        """The same weights, not copied, with predictions that are the mean of `samples` samples.
+        """Return a copy that shares the weights, with predictions that average `samples` samples.
 
         Raises:
             ParamsError: It is not a positive number.
@@ -127,15 +127,15 @@ class Dmgasr(nn.Module, Trainable):
         return self.prepared(self.sampling.model_copy(update={"samples": samples}))
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "Dmgasr":
-        """The same weights, not copied, for the cubes of another sensor; what is saved serves the trained one.
+        """Return a copy that shares the weights, for the cubes of another sensor; saving keeps the training sensor.
 
         Args:
             wavelength_nm: Band centres (C,), strictly increasing.
 
         Raises:
-            ModelInputError: The model knows bands by their number, or its windows do not cover every band.
+            ModelInputError: The model identifies bands by number, or its windows do not cover every band.
             DataError: The centres are unknown or do not increase.
-            ParamsError: The output is decoded plainly and would lack what the resampling loses.
+            ParamsError: Without residual decoding, the output would lack the detail that the resampling loses.
         """
         gae = self.gae.for_wavelengths(wavelength_nm)
         if gae.wavelength_nm != self.gae.wavelength_nm and not self.sampling.residual_decode:
@@ -150,10 +150,10 @@ class Dmgasr(nn.Module, Trainable):
 
     @classmethod
     def untrained(cls, settings: DmgasrSettings, data: TrainingData) -> Self:
-        """Put a latent network with initial weights beside the trained autoencoder.
+        """Combine the trained autoencoder with a latent network with initial weights.
 
         Raises:
-            MissingInputError: The method reads no latents, by the catalogue.
+            MissingInputError: By the catalogue, the method is not trained on latents.
             IntegrityError: The latents belong to another autoencoder.
         """
         if data.latents is None or data.gae is None:
@@ -175,18 +175,18 @@ class Dmgasr(nn.Module, Trainable):
                 psf=frame.psf,
             )
         tree = {"sampler": settings.validation_sampler, "steps": settings.validation_steps, "seed": settings.seed}
-        # Of denoising, noise that the latents do not hold would stay, and hide how good the latents are.
+        # In denoising, residual decoding would keep noise that the latents do not contain, and mask their quality.
         decode = {"residual_decode": frame.psf.changes(frame.scale), "consistency": 0}
         method = cls(gae, net, sampling=SamplingParams.saved({**tree, **decode, "tile": frame.patch, "overlap": 0}))
         method.settings = settings
         return method
 
     def network(self) -> nn.Module:
-        """The latent network; the autoencoder stays as it is."""
+        """The latent network; the autoencoder is not trained."""
         return self.net.requires_grad_(True)
 
     def with_network(self, network: nn.Module) -> Self:
-        """The method around other weights of the latent network."""
+        """Return the method with other weights of the latent network."""
         device = next(network.parameters()).device
         return type(self)(self.gae.to(device), network, sampling=self.sampling)  # type: ignore[arg-type]
 
@@ -197,7 +197,7 @@ class Dmgasr(nn.Module, Trainable):
         return data.latents / "train.zarr"
 
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
-        """The distance to the diffusion's target at random noise levels, or to x_0 from zeros (regression)."""
+        """Compute the distance to the diffusion target at random noise levels; for a regression, to x_0 from zeros."""
         z_hr, z_lr, net = batch["hr"], batch["lr"], self.net
         x0 = net.clean(z_hr, z_lr, self.gae.residual_std.to(z_hr.device))
         if net.objective == "regression":
@@ -220,7 +220,7 @@ class Dmgasr(nn.Module, Trainable):
         return self.settings
 
     def _distance(self, prediction: Tensor, target: Tensor, *, x0_hat: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
-        """The loss in latent space and between the cubes that estimate and truth decode to."""
+        """Compute the loss in latent space, and between the decoded cubes of estimate and truth."""
         weights = self._training.loss
         total = weights.target * _NORMS[weights.norm](prediction, target)
         if not (weights.l1 or weights.sam or weights.gradient):
@@ -233,7 +233,7 @@ class Dmgasr(nn.Module, Trainable):
 
     @classmethod
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
+        """Load a model that :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
         return load_module(folder, cls.from_config).to(device)
 
     @classmethod
@@ -241,12 +241,12 @@ class Dmgasr(nn.Module, Trainable):
         """Build a model without trained weights."""
         net = LatentNet.from_config(config["net"])
         gae, sampling = GroupAutoencoder.from_config(config["gae"]), SamplingParams.saved(config["sampling"])
-        # Models were once saved without the name of their entry.
+        # Early checkpoints have no name of their entry.
         first = "dmgasr" if net.objective == "diffusion" else "dmgasr-regression"
         return cls(gae, net, sampling=sampling).named(config.get("name", first))
 
     def config(self) -> dict[str, Any]:
-        """Autoencoder, network and sampling as plain values."""
+        """Return autoencoder, network and sampling as plain values."""
         return {
             "gae": self.gae.config(),
             "net": self.net.config(),
@@ -263,7 +263,7 @@ class Dmgasr(nn.Module, Trainable):
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
-            msi: Refused.
+            msi: Must be None.
             origin: LR row and column of the images in their scene.
 
         Returns:
@@ -277,14 +277,14 @@ class Dmgasr(nn.Module, Trainable):
     def predict_with_spread(
         self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`predict`, and with it the standard deviation of the samples.
+        """Super-resolve like :meth:`predict`, and also return the standard deviation of the samples.
 
-        It is zero where all samples would be the same, in which case there is but one: a regression, or
-        a single evaluation with `scale_input` (see :meth:`LatentNet.varies`).
+        It is zero if all samples would be equal, in which case only one is drawn: for a regression, or for a single
+        evaluation with `scale_input` (see :meth:`LatentNet.varies`).
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
-            msi: Refused.
+            msi: Must be None.
             origin: LR row and column of the images in their scene.
 
         Returns:
@@ -301,12 +301,12 @@ class Dmgasr(nn.Module, Trainable):
         return as_batch(means), as_batch(stds)
 
     def reconstruct(self, hr: np.ndarray) -> np.ndarray:
-        """The truth (C, H, W) through the autoencoder and back, nothing else."""
+        """Encode and decode the truth (C, H, W)."""
         with torch.inference_mode():
             return self.gae(self.tensor(hr))[0].float().cpu().numpy()  # type: ignore[no-any-return]
 
     def ceiling(self, lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
-        """What the model would give if its sampled latent were perfect; needs the ground truth.
+        """Predict with the true latent in place of the sampled one; needs the ground truth.
 
         Args:
             lr: (C, h, w).
@@ -320,7 +320,7 @@ class Dmgasr(nn.Module, Trainable):
         return result[0].float().cpu().numpy()
 
     def tensor(self, image: np.ndarray) -> Tensor:
-        """(C, H, W) as a batch of one, where the model is."""
+        """Convert (C, H, W) to a batch of one on the device of the model."""
         return as_tensor(image, like=self.gae.latent_mean)
 
     def _predict(self, lr: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:

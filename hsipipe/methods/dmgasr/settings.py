@@ -9,16 +9,16 @@ from hsipipe.params import LossParams, Positive, Sampler, TrainingParams, UnetPa
 
 
 class DiffusionLossParams(LossParams):
-    """Weights of the terms of the diffusion's loss.
+    """Weights of the loss terms of the diffusion.
 
-    Those between cubes compare what the estimate of x_0 and the true x_0 decode to.
+    The terms between cubes compare the decoded estimate of x_0 with the decoded true x_0.
     """
 
     target: Annotated[float, Field(ge=0)]
-    """Error of what the network predicts, in latent space: the loss of the papers."""
+    """Error of the predicted quantity in latent space: the loss of the papers."""
     norm: Literal["l1", "l2", "huber"]
-    """Mean absolute or mean squared error, or Huber's loss: squared up to half of a standard deviation, absolute
-    beyond. Where most of x_0 is zero, the absolute error alone holds a network at zero for long."""
+    """Mean absolute error, mean squared error, or Huber loss: squared up to half a standard deviation, absolute
+    beyond. Where most of x_0 is zero, the absolute error alone keeps the output of the network at zero for long."""
 
 
 class DmgasrSettings(TrainingParams):
@@ -27,21 +27,21 @@ class DmgasrSettings(TrainingParams):
     objective: Objective
     """diffusion, or regression: the same network trained to predict in one step, as a trained baseline."""
     steps: Annotated[int, Field(ge=1000)]
-    """T, the noise levels in training."""
+    """T, the number of timesteps in training."""
     schedule: Literal["linear", "cosine"]
-    """How gamma falls from 1 to 0."""
+    """Noise schedule: the decrease of gamma from 1 to 0."""
     space: Literal["residual", "latent"]
-    """What is diffused: HR minus LR latent (starts at the LR latent), or the HR latent itself."""
+    """The diffused quantity: HR minus LR latent (starts at the LR latent), or the HR latent."""
     target: Literal["x0", "epsilon", "v"]
-    """What the network predicts."""
+    """The quantity that the network predicts."""
     scale_input: bool
-    """Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it."""
+    """Multiply the noisy image by sqrt(gamma), its share of signal, before the network."""
     terminal_share: Annotated[float, Field(ge=0, lt=1)]
-    """Share of the training images at the last noise level, where sampling starts; few steps need it."""
+    """Share of the training images at the last timestep, where sampling starts; sampling in few steps needs it."""
     validation_sampler: Sampler
-    """How a checkpoint is chosen; `sampling` does not matter for that."""
+    """Sampler for choosing a checkpoint; `sampling` has no effect on the choice."""
     validation_steps: Positive
-    """Network evaluations per image when a checkpoint is chosen."""
+    """Network evaluations per image for choosing a checkpoint."""
     unet: UnetParams
     loss: DiffusionLossParams
 

@@ -1,8 +1,8 @@
-"""Band groups as spectral windows in nm, and the two resamplings between a sensor's bands and the windows' nodes.
+"""Spectral windows in nm as band groups, and the resampling between a sensor's bands and the nodes of the windows.
 
-Wavelength arithmetic only. A window is cut into `n_subs` cells of equal width, and its nodes are their centres. So
-where the training bands are evenly spaced and a window is `n_subs` of their spacings wide, the nodes are the bands
-themselves, and the windows are the groups of :func:`hsipipe.methods.dmgasr.groups.plan_groups`.
+Wavelength arithmetic only. A window is divided into `n_subs` cells of equal width; its nodes are the centres of the
+cells. If the training bands are evenly spaced and a window is `n_subs` spacings wide, the nodes are the bands, and
+the windows are the groups of :func:`hsipipe.methods.dmgasr.groups.plan_groups`.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from hsipipe.errors import DataError, ModelInputError
 Nm = NDArray[np.float64]
 
 _SAME_NM = 0.1
-"""Centres that differ less are the same; files keep them to different digits."""
+"""Band centres that differ by at most this many nm are the same, since files round them differently."""
 
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """Where the windows lie; fixed by the sensor that the model was trained on.
+    """Positions of the windows, fixed by the sensor that the model was trained on.
 
     Attributes:
         wavelength_nm: Band centres of the training sensor (C,).
@@ -47,21 +47,21 @@ class WindowPlan:
         return len(self.edges_nm)
 
     def nodes_nm(self, window: int) -> Nm:
-        """The centres of a window's cells (n_subs,)."""
+        """Return the centres of a window's cells (n_subs,)."""
         low, high = self.edges_nm[window]
         return low + (np.arange(self.n_subs) + 0.5) * (high - low) / self.n_subs
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """Both ways between a sensor's C bands and the nodes of the U windows that it covers.
+    """Resampling from a sensor's C bands to the nodes of the U windows that it covers, and back.
 
     Attributes:
         wavelength_nm: Band centres of the sensor (C,).
-        windows: Which windows; they follow each other.
+        windows: The covered windows, a contiguous range.
         to_nodes: Linear interpolation (U * n_subs, C); each row sums to one.
-        to_bands: Linear interpolation in each window, averaged over those that hold the band (C, U * n_subs); each row
-            sums to one.
+        to_bands: Linear interpolation in each window, averaged over the windows that contain the band (C, U * n_subs);
+            each row sums to one.
     """
 
     wavelength_nm: tuple[float, ...]
@@ -71,10 +71,10 @@ class Resampling:
 
 
 def plan_windows(wavelength_nm: Sequence[float], *, width_nm: float, n_subs: int, n_ovls: int) -> WindowPlan:
-    """Cut the range of a sensor, half a band beyond its outer centres included, into overlapping windows.
+    """Divide the range of a sensor, extended by half a band at both ends, into overlapping windows.
 
-    Neighbours share n_ovls / n_subs of the width; the last window is shifted back to end with the range. A range that
-    is narrower than a window is one window.
+    Neighbours share n_ovls / n_subs of the width; the last window is shifted back to end with the range. A range
+    narrower than a window gives one window.
 
     Raises:
         DataError: The centres are unknown or do not increase, or a window is narrower than two bands.
@@ -93,17 +93,17 @@ def plan_windows(wavelength_nm: Sequence[float], *, width_nm: float, n_subs: int
         )
     width = min(width_nm, high - low)
     step = width * (n_subs - n_ovls) / n_subs
-    # Less a rounding error, which would make a window of its own.
+    # Subtract a rounding error, which would otherwise add a window.
     count = 1 + max(0, ceil((high - low - width) / step - 1e-6))
     starts = [min(low + group * step, high - width) for group in range(count)]
     return WindowPlan(tuple(nm.tolist()), tuple((start, start + width) for start in starts), n_subs)
 
 
 def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Resampling:
-    """The resampling for a sensor of any band count and any centres inside the trained range.
+    """Plan the resampling for a sensor of any band count and any centres inside the trained range.
 
-    A window is in use where the sensor spans all of its nodes; a band is taken to see half the way to its neighbour. A
-    gap between two bands is bridged linearly. Nothing is extrapolated.
+    A window is used if the sensor spans all of its nodes. The range of a sensor extends half a band spacing beyond its
+    outer centres. Gaps between bands are interpolated linearly. Nothing is extrapolated.
 
     Args:
         plan: The trained windows.
@@ -111,7 +111,7 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
 
     Raises:
         DataError: The centres are unknown or do not increase.
-        ModelInputError: A band lies in no window in use; the message names such bands and how to leave them out.
+        ModelInputError: A band is in none of the used windows; the message names such bands and how to remove them.
     """
     nm = _checked(wavelength_nm, remedy="give every band its centre in nm and sort them")
     first, last = _usable(plan, nm)
@@ -120,7 +120,7 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
     windows = _spanned(plan, nm)
     used = range(plan.count)[windows]
     to_nodes = _interpolation(nm, np.concatenate([plan.nodes_nm(window) for window in used]))
-    # Beyond its outer nodes a window can but repeat them, so it holds a band there only if no other does it better.
+    # Beyond its outer nodes a window only repeats their value, so it is used there only if no other window has nodes.
     between = np.stack([_inside(nm, plan.nodes_nm(window)) for window in used], axis=1)
     within = np.stack([_inside(nm, plan.edges_nm[window]) for window in used], axis=1)
     holds = np.where(between.any(axis=1, keepdims=True), between, within)
@@ -130,7 +130,7 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
 
 
 def same_centres(mine: Sequence[float] | Nm, other: Sequence[float] | Nm) -> bool:
-    """Whether two sensors have the same bands."""
+    """Whether two sensors have the same band centres."""
     return len(mine) == len(other) and bool(np.allclose(mine, other, rtol=0, atol=_SAME_NM))
 
 
@@ -148,13 +148,13 @@ def _checked(wavelength_nm: Sequence[float] | Nm, *, remedy: str) -> Nm:
 
 
 def _range(nm: Nm) -> tuple[float, float]:
-    """What a sensor sees: half the way to a neighbour beyond its outer centres."""
+    """Return the range of a sensor: half a band spacing beyond its outer centres."""
     steps = np.diff(nm) if len(nm) > 1 else np.zeros(1)
     return float(nm[0] - steps[0] / 2), float(nm[-1] + steps[-1] / 2)
 
 
 def _spanned(plan: WindowPlan, nm: Nm) -> slice:
-    """The windows whose nodes all lie in the sensor's range."""
+    """Return the windows whose nodes are all in the sensor's range."""
     low, high = _range(nm)
     nodes = [plan.nodes_nm(window) for window in range(plan.count)]
     used = [g for g, at in enumerate(nodes) if low - _SAME_NM <= at[0] and at[-1] <= high + _SAME_NM]
@@ -162,13 +162,13 @@ def _spanned(plan: WindowPlan, nm: Nm) -> slice:
 
 
 def _inside(nm: Nm, interval: Sequence[float] | Nm) -> NDArray[np.bool_]:
-    """Which bands lie between the first and the last value of an interval."""
+    """Mark the bands between the first and the last value of an interval."""
     result: NDArray[np.bool_] = (interval[0] - _SAME_NM <= nm) & (nm <= interval[-1] + _SAME_NM)
     return result
 
 
 def _usable(plan: WindowPlan, nm: Nm) -> tuple[int, int]:
-    """First and last (excluded) of the bands that are left once no band lies outside of the windows in use."""
+    """Return first and last (exclusive) band after removing all bands outside of the used windows."""
     first, last = 0, len(nm)
     while first < last:
         kept = nm[first:last]
@@ -178,7 +178,7 @@ def _usable(plan: WindowPlan, nm: Nm) -> tuple[int, int]:
             held |= _inside(kept, plan.edges_nm[window])
         if held.all():
             break
-        # Fewer bands may span fewer windows, hence again.
+        # Fewer bands may span fewer windows, so repeat.
         inside = np.flatnonzero(held)
         first, last = (first + int(inside[0]), first + int(inside[-1]) + 1) if inside.size else (0, 0)
     return first, last
@@ -206,5 +206,5 @@ def _bands(nm: Nm, start: int, stop: int) -> str:
 
 
 def _interpolation(known: Nm, wanted: Nm) -> Nm:
-    """The matrix (wanted, known) of the linear interpolation; beyond the ends the last value holds."""
+    """Return the matrix (wanted, known) of the linear interpolation; beyond the ends it repeats the end values."""
     return np.stack([np.interp(wanted, known, unit) for unit in np.eye(len(known))], axis=1)

@@ -1,1 +1,1 @@
-"""Shared by the methods that fuse an LR-HSI with an HR-MSI."""
+"""Code shared by the methods that fuse an LR-HSI with an HR-MSI."""

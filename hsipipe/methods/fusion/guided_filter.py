@@ -1,8 +1,8 @@
-"""Interpolation of an LR image with a finer image as its guide: local linear regression.
+"""Interpolation of an LR image guided by a finer image: local linear regression.
 
-The guided filter (He, Sun and Tang 2013, DOI 10.1109/TPAMI.2012.213, eq. 19 to 21 for a guide of several channels) with
-its coefficients found on the coarse grid, as in the fast guided filter (arXiv 1505.00996), and drawn towards those of
-the whole scene instead of towards zero where a window says too little.
+The guided filter (He, Sun and Tang 2013, DOI 10.1109/TPAMI.2012.213, eq. 19 to 21 for a guide of several channels). Its
+coefficients are computed on the coarse grid, as in the fast guided filter (arXiv 1505.00996). The regularisation pulls
+them to the coefficients of the whole scene instead of zero, which matters in windows of low variance.
 """
 
 import torch
@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _RIDGE = 1e-5
-"""Variance of the guide, in units of the full range squared, that a window must exceed to be believed."""
+"""Regularisation: variance in units of the full range squared, below which the prior dominates a window."""
 
 
 def guided_upsample(z: Tensor, coarse: Tensor, fine: Tensor, *, radius: int, prior: Tensor) -> Tensor:
-    """Bring `z` to the grid of the guide.
+    """Interpolate `z` to the grid of the guide.
 
     Args:
         z: (B, L, h, w).
-        coarse: The guide as the sensor of `z` sees it, (B, c, h, w).
+        coarse: The guide, degraded by the sensor of `z`, (B, c, h, w).
         fine: The guide (B, c, H, W).
         radius: The windows have 2 radius + 1 pixels of `z` on a side.
-        prior: Coefficients (B, L, c) that hold where a window does not say otherwise.
+        prior: Coefficients (B, L, c) that apply where the guide hardly varies in a window.
 
     Returns:
         (B, L, H, W).
@@ -36,7 +36,7 @@ def guided_upsample(z: Tensor, coarse: Tensor, fine: Tensor, *, radius: int, pri
         between.permute(0, 3, 4, 1, 2) + _RIDGE * prior.transpose(1, 2)[:, None, None],
     )
     offsets = mean_z - torch.einsum("bhwkl,bkhw->blhw", slopes, mean_guide)
-    # A pixel lies in several windows; the mean of what they say is smoother than any of them.
+    # A pixel is in several windows; averaging their coefficients gives a smoother result.
     slopes = _mean(slopes.flatten(3).permute(0, 3, 1, 2), 1)
     size = (fine.shape[2], fine.shape[3])
     a = F.interpolate(slopes, size=size, mode="bilinear").reshape(len(z), guides, channels, *size)
@@ -45,12 +45,12 @@ def guided_upsample(z: Tensor, coarse: Tensor, fine: Tensor, *, radius: int, pri
 
 
 def _mean(x: Tensor, radius: int) -> Tensor:
-    """Mean over the part of each pixel's window that lies in the image."""
+    """Average over the part of each pixel's window that is inside the image."""
     pooled: Tensor = F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
     return pooled
 
 
 def _products(x: Tensor, y: Tensor, radius: int) -> Tensor:
-    """Means over windows of the products of channels, (B, channels of x, channels of y, h, w)."""
+    """Average the products of channels over windows, (B, channels of x, channels of y, h, w)."""
     both = (x[:, :, None] * y[:, None]).flatten(1, 2)
     return _mean(both, radius).reshape(len(x), x.shape[1], y.shape[1], *x.shape[2:])

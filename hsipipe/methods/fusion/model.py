@@ -29,34 +29,34 @@ from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import PATCHES
 
 _SILENT = 1e-6
-"""Share of the signal's power below which a network that scales its input sees nothing of the noise either."""
+"""Remaining share of the signal power below which `scale_input` suppresses the noise completely."""
 _NOISE = 2
-"""Stream of random numbers of noise and noise levels in training."""
+"""Random stream of noise and noise levels in training."""
 _NO_MSI = "The patches have no HR-MSI to fuse; set degradation.srf to a sensor, a table, or measured."
 
 
 class FusionModel(PairNetwork, Trainable):
-    """A super-resolver of an image pair around a network that denoises; the subclass defines x_0.
+    """A fusion super-resolver built on a denoising network; the subclass defines x_0.
 
     Attributes:
-        sampling: How predictions are made; None: not told yet.
-        settings: Its `Settings` while it is trained; None after loading.
+        sampling: Settings of prediction; None: not set yet.
+        settings: Instance of `Settings` during training; None after loading.
     """
 
     FUSES: ClassVar[bool] = True
     ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr", "msi")
     bounds: ClassVar[tuple[float, float] | None] = None
-    """Range of x_0, to which its estimates are clipped while sampling; None: it has none."""
+    """Range of x_0, to which sampling clips its estimates; None: unbounded."""
     sampling: SamplingParams | None = None
     settings: Any = None
 
     @abstractmethod
     def distance(self, made: Estimate) -> Tensor:
-        """The loss of an estimate."""
+        """Compute the loss of an estimate."""
 
     @property
     def samples(self) -> int:
-        """Samples K of which a prediction is the mean; 1 where they would all be the same."""
+        """Number K of samples that a prediction averages; 1 if all samples would be equal."""
         return self._sampling.samples if self._varies else 1
 
     @property
@@ -67,7 +67,7 @@ class FusionModel(PairNetwork, Trainable):
         return self.samples * len(self.schedule.timesteps(self._sampling.steps))
 
     def with_samples(self, samples: int) -> Self:
-        """The same weights, not copied, with predictions that are the mean of `samples` samples.
+        """Return a copy that shares the weights, with predictions that average `samples` samples.
 
         Raises:
             ParamsError: It is not a positive number.
@@ -77,22 +77,22 @@ class FusionModel(PairNetwork, Trainable):
         return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
 
     def with_sampling(self, sampling: SamplingParams) -> Self:
-        """The same weights, not copied, with predictions made in another way: steps, samples, consistency."""
+        """Return a copy that shares the weights, with another sampling: steps, samples, consistency."""
         other = copy(self)
         other.sampling = sampling
         return other
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """The same weights, not copied, with this sampling and its spectral response, given or estimated."""
+        """Return a copy that shares the weights, with this sampling and its spectral response, given or estimated."""
         return self.with_sampling(sampling).with_sensors(response=sampling.response)
 
     def with_sensors(self, *, psf: Psf | None = None, response: Literal["given", "estimated"] | None = None) -> Self:
-        """The same weights, not copied, for a pair of other sensors of the same ratio.
+        """Return a copy that shares the weights, for a pair of other sensors with the same ratio.
 
         Args:
-            psf: Of the LR-HSI's sensor; None: as before.
-            response: Whether the spectral response is the model's, or estimated from each scene's own pair; None: as
-                before. One that was estimated for the training itself stays so.
+            psf: PSF of the LR-HSI's sensor; None: unchanged.
+            response: `given` uses the response of the model, `estimated` estimates it from each scene's pair; None:
+                unchanged. A model whose training estimated the response always estimates it.
         """
         other = copy(self)
         mode = self.pairing.response if response is None or self.pairing.response == "estimated" else response
@@ -104,7 +104,7 @@ class FusionModel(PairNetwork, Trainable):
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training.
-            msi: (B, c, H, W) float32, the same scale and places.
+            msi: (B, c, H, W) float32 of the same area, scaled in the same way.
             origin: LR row and column of the images in their scene.
 
         Returns:
@@ -118,11 +118,11 @@ class FusionModel(PairNetwork, Trainable):
     def predict_with_spread(
         self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`predict`, and with it the standard deviation of the samples, zero where there is but one.
+        """Super-resolve like :meth:`predict`, and also return the standard deviation of the samples (zero for one).
 
         Args:
             lr: (B, C, h, w) float32, scaled as in training.
-            msi: (B, c, H, W) float32, the same scale and places.
+            msi: (B, c, H, W) float32 of the same area, scaled in the same way.
             origin: LR row and column of the images in their scene.
 
         Returns:
@@ -135,7 +135,7 @@ class FusionModel(PairNetwork, Trainable):
         fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
         place = (origin[0] * self.scale, origin[1] * self.scale)
         with torch.inference_mode():
-            # One by one, so that a prediction does not depend on its neighbours in the batch.
+            # One by one, so that a prediction does not depend on the other images of the batch.
             both = [
                 self._predict(self.tensor(low), self.tensor(high), origin=place)
                 for low, high in zip(lr, fine, strict=True)
@@ -144,7 +144,7 @@ class FusionModel(PairNetwork, Trainable):
         return as_batch(means), as_batch(stds)
 
     def config(self) -> dict[str, Any]:
-        """Sensors, denoising, sizes and sampling as plain values."""
+        """Return sensors, denoising, sizes and sampling as plain values."""
         return {
             "pairing": asdict(self.pairing),
             "denoising": asdict(self.denoising),
@@ -158,13 +158,13 @@ class FusionModel(PairNetwork, Trainable):
         pairing = Pairing(**{**config["pairing"], "psf": Psf(**config["pairing"]["psf"])})
         model = cls.build(pairing, Denoising(**config["denoising"]), config["net"])
         model.sampling = SamplingParams.saved(config["sampling"])
-        # Regressions were once saved under one name for all methods.
+        # Early regressions were saved under one name for all methods.
         saved = config.get("name")
         return model.named(f"{cls.KIND}-regression" if saved == "regression" else saved)
 
     @classmethod
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
+        """Load a model that :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
         return load_module(folder, cls.from_config).to(device)
 
     def save(self, folder: Path) -> None:
@@ -174,7 +174,7 @@ class FusionModel(PairNetwork, Trainable):
 
     @classmethod
     def untrained(cls, settings: Any, data: TrainingData) -> Self:
-        """Build the model for the sensors of the patches, with initial weights by the seed.
+        """Build the model for the sensors of the patches, with initial weights drawn by the seed.
 
         Raises:
             DataError: The patches have no HR-MSI.
@@ -195,10 +195,10 @@ class FusionModel(PairNetwork, Trainable):
         return model
 
     def measure(self, sample: Mapping[str, NDArray[Any]]) -> None:
-        """Take statistics of training patches (N, band, y, x) into buffers; none by default."""
+        """Measure statistics of training patches (N, band, y, x) and store them in buffers; by default none."""
 
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
-        """The distance to the diffusion's target at random noise levels, or to x_0 from zeros (regression)."""
+        """Compute the distance to the diffusion target at random noise levels; for a regression, to x_0 from zeros."""
         hr, lr, msi = (batch[name] for name in self.ARRAYS)
         with torch.no_grad():
             given = self.given(lr, msi)
@@ -254,13 +254,13 @@ class FusionModel(PairNetwork, Trainable):
 
 
 def _validation_sampling(settings: Any, *, tile: int) -> SamplingParams:
-    """The sampling by which a checkpoint is chosen; `sampling` of params.yaml does not matter for that."""
+    """Sampling for choosing a checkpoint; `sampling` of params.yaml has no effect on the choice."""
     diffusion: FusionDiffusionParams | None = getattr(settings, "diffusion", None)
     tree = {"sampler": "ddim", "steps": diffusion.validation_steps if diffusion else 1, "residual_decode": False}
     return SamplingParams.saved({**tree, "consistency": 1, "tile": tile, "overlap": 0, "seed": settings.seed})
 
 
 def _estimated(sample: Mapping[str, NDArray[Any]], *, scale: int, psf: Psf) -> NDArray[np.float64]:
-    # Patches side by side: where two meet, a PSF sees across, which is little of all that it sees.
+    # Concatenate the patches. At their borders the PSF mixes pixels of two patches, which affects few pixels.
     low, high = (np.concatenate(list(sample[name]), axis=2) for name in ("lr", "msi"))
     return estimate_response(low, high, scale=scale, psf=psf)

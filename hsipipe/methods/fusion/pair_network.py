@@ -1,4 +1,4 @@
-"""A network that denoises under an image pair: sensors, statistics of a scene, condition, x_0 and cube."""
+"""A denoising network conditioned on an image pair: sensors, statistics of a scene, condition, x_0 and cube."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,17 +20,17 @@ from hsipipe.methods.fusion.subspace import Subspace, estimate_subspace
 
 
 class PairNetwork(nn.Module, ABC):
-    """A network whose condition is an LR-HSI with an HR-MSI; the subclass defines x_0.
+    """A network conditioned on an LR-HSI and an HR-MSI; the subclass defines x_0.
 
     Args:
         pairing: The sensors.
-        denoising: What the network does.
-        channels: Channels of x_0.
+        denoising: Task of the network.
+        channels: Number of channels of x_0.
         response: Spectral response R (c, C) of the training pairs.
     """
 
     directions: int = 1
-    """Directions of the scene's subspace that the model works in."""
+    """Number of directions of the scene's spectral subspace."""
     response: Tensor
 
     def __init__(
@@ -51,33 +51,33 @@ class PairNetwork(nn.Module, ABC):
 
     @abstractmethod
     def condition(self, pair: PairObservation, subspace: Subspace) -> Given:
-        """What the network is told of a pair."""
+        """Compute the condition of the network from a pair."""
 
     @abstractmethod
     def clean(self, hr: Tensor, given: Given) -> Tensor:
-        """x_0 (B, channels, H, W) of the truth (B, C, H, W)."""
+        """Compute x_0 (B, channels, H, W) from the truth (B, C, H, W)."""
 
     @abstractmethod
     def cube(self, x0: Tensor, given: Given) -> Tensor:
-        """The cube (B, C, H, W) of x_0; inverse of :meth:`clean` within what x_0 can hold."""
+        """Compute the cube (B, C, H, W) from x_0; inverse of :meth:`clean` as far as x_0 can represent the cube."""
 
     @abstractmethod
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """The network: x_t (B, channels, H, W), condition (B, k, H, W) and sqrt(gamma) (B,) to its target."""
+        """Apply the network: x_t (B, channels, H, W), condition (B, k, H, W) and sqrt(gamma) (B,) to its target."""
 
     @abstractmethod
     def net_config(self) -> dict[str, Any]:
-        """What :meth:`build` needs beside the sensors and the denoising."""
+        """Return the arguments of :meth:`build` in addition to the sensors and the denoising."""
 
     @classmethod
     @abstractmethod
     def build(cls, pairing: Pairing, denoising: Denoising, net: dict[str, Any]) -> Self:
-        """A model without trained weights; inverse of :meth:`net_config`."""
+        """Build a model without trained weights; inverse of :meth:`net_config`."""
 
     @classmethod
     @abstractmethod
     def made_for(cls, pairing: Pairing, settings: Any, response: NDArray[np.float64], *, patch: int) -> Self:
-        """A model with initial weights.
+        """Build a model with initial weights.
 
         Args:
             pairing: The sensors.
@@ -98,11 +98,11 @@ class PairNetwork(nn.Module, ABC):
 
     @property
     def psf(self) -> Psf:
-        """Of the LR-HSI's sensor."""
+        """PSF of the LR-HSI's sensor."""
         return self.pairing.psf
 
     def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
-        """The same weights, not copied, bound to a scene: its tiles then share one subspace and one response.
+        """Return a copy that shares the weights, bound to a scene: all its tiles share one subspace and one response.
 
         Args:
             lr: (C, h, w).
@@ -113,7 +113,7 @@ class PairNetwork(nn.Module, ABC):
         return other
 
     def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:
-        """The network's raw prediction.
+        """Compute the network's raw prediction.
 
         Args:
             noisy: x_t (B, channels, H, W).
@@ -129,7 +129,7 @@ class PairNetwork(nn.Module, ABC):
         return self.denoise(noisy, condition, level)
 
     def denoiser(self, condition: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network under one condition: x_t and gamma to its raw prediction, for many steps of sampling."""
+        """Return the network under one condition, x_t and gamma to its raw prediction, for many sampling steps."""
 
         def denoise(noisy: Tensor, gamma: Tensor) -> Tensor:
             return cast(Tensor, self(noisy, condition, gamma))
@@ -137,13 +137,13 @@ class PairNetwork(nn.Module, ABC):
         return denoise
 
     def given(self, lr: Tensor, msi: Tensor) -> Given:
-        """What the network is told of a batch of pairs (B, C, h, w) and (B, c, H, W)."""
+        """Compute the condition for a batch of pairs (B, C, h, w) and (B, c, H, W)."""
         scene = self._scene or self._learn(lr, msi)
         pair = PairObservation(lr, msi, self._resampler(msi), scene.response, scene.gain)
         return self.condition(pair, scene.subspace)
 
     def tensor(self, image: np.ndarray) -> Tensor:
-        """(C, H, W) as a batch of one, where the model is."""
+        """Convert (C, H, W) to a batch of one on the device of the model."""
         return as_tensor(image, like=self.response)
 
     def _learn(self, lr: Tensor, msi: Tensor) -> Scene:
@@ -156,7 +156,7 @@ class PairNetwork(nn.Module, ABC):
 
     def _response_for(self, lr: Tensor, msi: Tensor) -> Tensor:
         fits = self.response.shape == (msi.shape[1], lr.shape[1])
-        # As many weights as pixels would explain anything.
+        # With as many weights as pixels, any image could be fitted.
         tells = lr.shape[2] * lr.shape[3] > lr.shape[1]
         if fits and (self.training or self.pairing.response == "given" or not tells):
             return self.response

@@ -16,16 +16,16 @@ Objective = Literal["diffusion", "regression"]
 
 
 class FusionDiffusionParams(Group):
-    """The diffusion of a fusion model and its training."""
+    """Settings of the diffusion of a fusion model and its training."""
 
     steps: Annotated[int, Field(ge=1000)]
-    """T, the noise levels in training."""
+    """T, the number of timesteps in training."""
     schedule: Literal["linear", "cosine"]
-    """How gamma falls from 1 to 0."""
+    """Noise schedule: the decrease of gamma from 1 to 0."""
     terminal_share: Annotated[float, Field(ge=0, lt=1)]
-    """Share of the training images at the last noise level, where sampling starts; few steps need it."""
+    """Share of the training images at the last timestep, where sampling starts; sampling in few steps needs it."""
     validation_steps: Positive
-    """Network evaluations per image when a checkpoint is chosen."""
+    """Network evaluations per image for choosing a checkpoint."""
 
 
 class FusionSettings(TrainingParams):
@@ -44,9 +44,9 @@ class Pairing:
         bands: Bands C of the HSI.
         msi_bands: Bands c of the MSI.
         scale: Ratio s of their pixel sizes.
-        psf: Of the HSI's sensor, on the grid of the MSI.
-        response: Which spectral response a prediction works with: the one that the model holds, or one estimated
-            from each scene's own pair.
+        psf: PSF of the HSI's sensor, on the grid of the MSI.
+        response: Spectral response used for predictions: that of the model (`given`), or one estimated from each
+            scene's pair (`estimated`).
     """
 
     bands: int
@@ -58,14 +58,14 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Denoising:
-    """The task of a network, apart from its layers.
+    """The task of a network, independent of its layers.
 
     Attributes:
-        objective: `regression`: one evaluation on zeros instead of noise, which gives x_0.
+        objective: `regression`: predict x_0 in one evaluation on zeros instead of noise.
         schedule: Name of the noise schedule.
-        steps: T.
-        target: What the network predicts.
-        scale_input: Multiply the noisy image by sqrt(gamma), its share of signal, before the network sees it.
+        steps: Number of timesteps T.
+        target: The quantity that the network predicts.
+        scale_input: Multiply the noisy image by sqrt(gamma), its share of signal, before the network.
     """
 
     objective: Objective
@@ -76,7 +76,7 @@ class Denoising:
 
 
 class Scene(NamedTuple):
-    """Statistics of whole scenes: the response (c, C), the gain of its bands (B, C, c), the spectra's subspace."""
+    """Statistics of whole scenes: the response (c, C), the spectral gain (B, C, c) and the spectral subspace."""
 
     response: Tensor
     gain: Tensor
@@ -85,13 +85,13 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """The condition of a network, and the values that turn its x_0 into a cube.
+    """The condition of a network, and the data that convert its x_0 to a cube.
 
     Attributes:
         pair: The two images.
-        start: The cube (B, C, H, W) that an x_0 of zeros would stand for, or what the network starts from.
+        start: The starting point (B, C, H, W): the cube for x_0 = 0, or the image given to the network.
         condition: (B, k, H, W).
-        subspace: Of the scenes' spectra.
+        subspace: Spectral subspace of the scenes.
     """
 
     pair: PairObservation
@@ -102,12 +102,12 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """The outcome of a network on a training batch.
+    """The result of a network on a training batch.
 
     Attributes:
-        prediction: Its raw output.
-        target: The value that the output should have.
-        x0: The x_0 that the output implies.
+        prediction: Raw output.
+        target: Target of the output.
+        x0: Estimate of x_0 computed from the output.
         hr: The truth (B, C, H, W).
         given: The condition.
     """

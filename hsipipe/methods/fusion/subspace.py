@@ -1,4 +1,4 @@
-"""The spectral subspace of a scene, estimated from its LR-HSI alone, in a frame that scenes and sensors share."""
+"""Estimate the spectral subspace of a scene from its LR-HSI, with axes comparable between scenes and sensors."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 _LEAST_STD = 5e-3
-"""Of a direction, as a share of the largest; below it lies noise, and in a small image what its few pixels happen not
-to show. Divided by less, the rest of the scene would be out of all proportion."""
+"""Smallest standard deviation of a direction as a share of the largest. Smaller values are noise or, in a small image,
+variation that its few pixels happen to lack; dividing by them would inflate the other values of the scene."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """L directions in which the spectra of a scene vary, of each image of a batch.
+    """L directions of spectral variation of a scene, for each image of a batch.
 
     Attributes:
         mean: Mean spectrum (B, C).
         basis: Orthonormal rows (B, L, C).
-        std: Standard deviation of the LR-HSI along each (B, L), which whitens.
+        std: Standard deviation of the LR-HSI along each direction (B, L); whitening divides by it.
     """
 
     mean: Tensor
@@ -26,29 +26,29 @@ class Subspace:
     std: Tensor
 
     def whiten(self, cube: Tensor) -> Tensor:
-        """Coordinates (B, L, ...) of spectra (B, C, ...), of standard deviation one in the LR-HSI."""
+        """Compute coordinates (B, L, ...) of spectra (B, C, ...), with standard deviation one in the LR-HSI."""
         return self.whiten_difference(cube - self.mean[:, :, None, None])
 
     def whiten_difference(self, cube: Tensor) -> Tensor:
-        """Coordinates of a difference of spectra, which has no mean to be taken away."""
+        """Compute coordinates of a difference of spectra; the mean is not subtracted."""
         return torch.einsum("blc,bchw->blhw", self.basis / self.std[..., None], cube)
 
     def cube(self, z: Tensor) -> Tensor:
-        """The difference of spectra (B, C, H, W) that coordinates (B, L, H, W) stand for."""
+        """Compute the difference of spectra (B, C, H, W) with the coordinates (B, L, H, W)."""
         return torch.einsum("blc,blhw->bchw", self.basis * self.std[..., None], z)
 
 
 def estimate_subspace(lr: Tensor, components: int) -> Subspace:
-    """The first principal components of each LR-HSI, turned towards cosines over the bands.
+    """Compute the first principal components of each LR-HSI, rotated towards cosines over the bands.
 
-    Principal components have neither a sign nor, among near-equal variances, a direction that two scenes would share.
-    Within the space that they span, the orthonormal frame nearest to the first cosines (DCT-II; the orthogonal
-    Procrustes problem, Schoenemann 1966, DOI 10.1007/BF02289451) always has: brightness first, then slope, curvature,
-    whatever the number of bands. A network can so learn from one scene what is true of another.
+    The sign of a principal component is arbitrary, and so is its direction among components of similar variance; two
+    scenes would not share them. Therefore use the orthonormal basis of the same subspace nearest to the first cosines
+    (DCT-II; orthogonal Procrustes problem, Schoenemann 1966, DOI 10.1007/BF02289451): brightness first, then slope,
+    then curvature, for any number of bands. A network can then transfer from one scene to another.
 
     Args:
         lr: (B, C, h, w).
-        components: L; where there are fewer bands, as many as these.
+        components: L; at most the number of bands.
     """
     pixels = lr.flatten(2).double()
     mean = pixels.mean(dim=2)
@@ -66,7 +66,7 @@ def estimate_subspace(lr: Tensor, components: int) -> Subspace:
 
 
 def _cosines(count: int, like: Tensor) -> Tensor:
-    """(count, C) orthonormal cosines over the bands."""
+    """Return (count, C) orthonormal cosines over the bands."""
     bands = like.shape[2]
     place = torch.arange(bands, dtype=like.dtype, device=like.device) + 0.5
     order = torch.arange(count, dtype=like.dtype, device=like.device)

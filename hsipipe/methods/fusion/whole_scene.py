@@ -1,4 +1,4 @@
-"""Fusion methods that need no training: each takes an image for a whole scene."""
+"""Fusion methods without training; each treats an image as a whole scene."""
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,7 +21,7 @@ class WholeSceneFusion(Method):
 
     Attributes:
         scale: Ratio of the pixel sizes, s.
-        psf: Of the LR sensor.
+        psf: PSF of the LR sensor.
         response: Spectral response (c, C) of the MSI; None: estimated from each pair.
     """
 
@@ -29,21 +29,21 @@ class WholeSceneFusion(Method):
     WHOLE_SCENE: ClassVar[bool] = True
     scale: int
     psf: Psf
-    # Arrays have no truth value, so they cannot take part in a comparison of models.
+    # Comparing arrays gives an array, so exclude them from the comparison of models.
     response: NDArray[Any] | None = field(default=None, compare=False)
 
     @classmethod
     def untrained(cls, settings: Any, data: TrainingData) -> Self:
-        """Take scale, PSF and response of the patches; settings are the fields of the same name."""
+        """Take scale, PSF and response from the patches, and the other fields from the settings of the same name."""
         frame = data.frame
         return cls(frame.scale, frame.psf, frame.response, **settings.model_dump())
 
     def prepared(self, sampling: SamplingParams) -> Self:
-        """The same method, with the response estimated from each pair where `sampling` says so."""
+        """Return the method; estimate the response from each pair if `sampling` says so."""
         return replace(self, response=None) if sampling.response == "estimated" else self
 
     def config(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """Return the fields as plain values."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         response = None if self.response is None else np.asarray(self.response).tolist()
         return {**values, "psf": asdict(self.psf), "response": response}
@@ -56,18 +56,18 @@ class WholeSceneFusion(Method):
         return cls(**{**own, "psf": Psf(**own["psf"]), "response": response})
 
     def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
-        """Fuse each image by itself.
+        """Fuse each image separately.
 
         Args:
             lr: (B, C, h, w) float32, full range 1.0.
-            msi: HR-MSI (B, c, H, W) float32 of the same places.
-            origin: Without effect: nothing here depends on the place.
+            msi: HR-MSI (B, c, H, W) float32 of the same area.
+            origin: No effect.
 
         Returns:
             (B, C, H, W) float32.
 
         Raises:
-            ModelInputError: See :func:`check_input` and :func:`check_msi`; or the response is of other sensors.
+            ModelInputError: See :func:`check_input` and :func:`check_msi`; or the response has other band counts.
         """
         del origin
         check_input(lr, bands=self.bands)
@@ -92,24 +92,24 @@ class WholeSceneFusion(Method):
         """
 
     def response_of(self, lr: Batch, msi: Batch) -> NDArray[np.float64]:
-        """The response (c, C) that was given, or else that of the pair."""
+        """Return the given response (c, C), or estimate it from the pair."""
         if self.response is not None:
             return np.asarray(self.response, dtype=np.float64)
         return estimate_response(lr, msi, scale=self.scale, psf=self.psf)
 
 
 def pixels(image: NDArray[Any]) -> NDArray[Any]:
-    """(C, H, W) as a matrix (C, H W), not copied."""
+    """Reshape (C, H, W) to a matrix (C, H W), without a copy."""
     return image.reshape(len(image), -1)
 
 
 def mix(matrix: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
-    """Combine bands: (k, C) times (C, H, W) to (k, H, W)."""
+    """Mix bands: (k, C) times (C, H, W) to (k, H, W)."""
     return np.asarray(matrix @ pixels(image)).reshape(len(matrix), *image.shape[1:])
 
 
 def regress(targets: NDArray[Any], *, on: NDArray[Any]) -> NDArray[np.float64]:
-    """Least-squares weights (k, m) of the rows `on` (m, n) for `targets` (k, n); of least norm where many fit."""
-    # Directions that float32 rounding alone has made are left out.
+    """Compute least-squares weights (k, m) of the rows `on` (m, n) for `targets` (k, n), of least norm if ambiguous."""
+    # The cutoff discards directions that come from float32 rounding only.
     weights = np.linalg.lstsq(np.asarray(on.T, dtype=np.float64), np.asarray(targets.T, dtype=np.float64), rcond=1e-6)
     return np.asarray(weights[0].T)

@@ -1,4 +1,4 @@
-"""Transformer layers of HSR-Diff (arXiv 2306.12085, section 3.2) on feature maps with the channels last, B H W F."""
+"""Transformer layers of HSR-Diff (arXiv 2306.12085, section 3.2) on channels-last feature maps (B, H, W, F)."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ from hsipipe.params import CdformerParams
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention within windows, of a feature map to itself or to a context.
+    """Multi-head attention within windows: self-attention, or cross-attention to a context.
 
-    The paper says neither how windows follow each other nor how an attention knows positions. Here they are shifted
-    by half a window in every other layer, and positions come from the depthwise convolutions of
-    :class:`GatedFeedForward`, so that the attention needs no bias and keeps its fast kernels.
+    The paper specifies neither the arrangement of the windows nor the position encoding. Here every other layer shifts
+    the windows by half a window, and the depthwise convolutions of :class:`GatedFeedForward` encode positions. The
+    attention thus needs no bias and can use its fast kernels.
 
     Args:
         width: Features F.
@@ -28,13 +28,13 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.heads, self.window = heads, window
         self.shift = window // 2 if shifted else 0
-        # No biases: that of the keys would move all scores of a query alike, which softmax ignores.
+        # No biases: a bias of the keys would shift all scores of a query equally, which softmax ignores.
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, H, W, F), and a context of the same shape if it is not `x` itself, to (B, H, W, F)."""
+        """Map (B, H, W, F) to (B, H, W, F); the context, by default `x` itself, has the same shape."""
         height, breadth = x.shape[1:3]
         padded = self._pad(x)
         query = self._heads(self.query(to_windows(padded, self.window)))
@@ -46,7 +46,7 @@ class WindowAttention(nn.Module):
         return result
 
     def _pad(self, x: Tensor) -> Tensor:
-        """To whole windows by repeating the edge: unlike zeros, that adds no feature which is not in the image."""
+        """Pad to whole windows by repeating the edge; unlike zeros, this adds no features that are not in the image."""
         height, breadth = x.shape[1:3]
         rows, columns = -(height + self.shift) % self.window, -(breadth + self.shift) % self.window
         if not (self.shift or rows or columns):
@@ -76,8 +76,8 @@ def from_windows(tokens: Tensor, window: int, *, shape: torch.Size) -> Tensor:
 class SpectralAttention(nn.Module):
     """Multi-head attention between features instead of pixels (transposed; arXiv 2111.09881, eq. 1).
 
-    A head's scores are cosines between its features over all pixels, times a learned temperature. That paper's
-    depthwise convolutions before the scores are left out.
+    The scores of a head are cosines between its features over all pixels, times a learned temperature. The depthwise
+    convolutions that the paper applies before the scores are omitted.
     """
 
     def __init__(self, width: int, *, heads: int) -> None:
@@ -99,7 +99,7 @@ class SpectralAttention(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """Expand, depthwise 3x3 convolution, one half gated by GELU of the other, reduce (arXiv 2111.09881, eq. 2)."""
+    """Expand, depthwise 3x3 convolution, gate one half by GELU of the other, reduce (arXiv 2111.09881, eq. 2)."""
 
     def __init__(self, width: int, *, hidden: int) -> None:
         super().__init__()
@@ -116,11 +116,11 @@ class GatedFeedForward(nn.Module):
 
 
 class SpatialSpectralLayer(nn.Module):
-    """S2TL: windowed spatial attention, spectral attention and feed-forward, each normalised before and residual.
+    """S2TL: windowed spatial attention, spectral attention and feed-forward, each with pre-normalisation and skip.
 
     Args:
-        params: Sizes; `params.checkpoint` keeps only the input for the backward pass.
-        shifted: Of its windows; see :class:`WindowAttention`.
+        params: Sizes; with `params.checkpoint` only the input is kept for the backward pass.
+        shifted: Whether its windows are shifted; see :class:`WindowAttention`.
     """
 
     def __init__(self, params: CdformerParams, *, shifted: bool) -> None:
@@ -143,15 +143,15 @@ class SpatialSpectralLayer(nn.Module):
 
 
 class NoiseConditionedLayer(nn.Module):
-    """NC-S2TL: adds the noise level, attends to the features of the super-resolution stream, then an S2TL.
+    """NC-S2TL: add the noise level, attend to the features of the super-resolution stream, then apply an S2TL.
 
-    Without downsampling, an attention of all pixels to all others is out of reach (2.7e8 scores a head at 128 px).
-    The paper does not say how it avoids that; here the cross-attention is windowed like the spatial one, and query and
+    Without downsampling, attention between all pairs of pixels is too large (2.7e8 scores per head at 128 px). The
+    paper does not say how it avoids that. Here the cross-attention is windowed like the spatial one, and query and
     context are normalised before it.
 
     Args:
         params: Sizes.
-        shifted: Of the windows of the cross-attention; those of the S2TL are then not, and the other way round.
+        shifted: Whether the windows of the cross-attention are shifted; those of the S2TL are the opposite.
     """
 
     def __init__(self, params: CdformerParams, *, shifted: bool) -> None:
@@ -164,7 +164,7 @@ class NoiseConditionedLayer(nn.Module):
         self.layer = SpatialSpectralLayer(params, shifted=not shifted)
 
     def forward(self, x: Tensor, context: Tensor, embedding: Tensor) -> Tensor:
-        """F_DS and F_SR, both (B, H, W, F), and (B, F) of the noise level to (B, H, W, F)."""
+        """Map F_DS and F_SR, both (B, H, W, F), and the noise level embedding (B, F) to (B, H, W, F)."""
         x = _maybe_recomputed(self._attend, x, context, embedding, checkpoint=self.checkpoint)
         result: Tensor = self.layer(x)
         return result
@@ -178,6 +178,6 @@ class NoiseConditionedLayer(nn.Module):
 def _maybe_recomputed(function: Callable[..., Tensor], *inputs: Tensor, checkpoint: bool) -> Tensor:
     if not (checkpoint and torch.is_grad_enabled()):
         return function(*inputs)
-    # Nothing in here is random, so there is no state of a generator to restore.
+    # The function draws no random numbers, so there is no random state to restore.
     result: Tensor = recompute(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return result

@@ -10,30 +10,30 @@ from hsipipe.methods.networks.unet import NoiseLevelEmbedding
 from hsipipe.params import CdformerParams
 
 _QUIET = 0.01
-"""Factor on the first weights of the reconstruction."""
+"""Factor on the initial weights of the reconstruction."""
 
 
 class Cdformer(nn.Module):
     """CDFormer: a super-resolution stream on both inputs, and a denoising stream that attends to it level by level.
 
-    Neither stream loses resolution. The paper gives the width, 256, and 31.56 M parameters; 4 levels of 6 layers with
-    8 heads, windows of 8 pixels and an expansion of 2.66 come to 31.8 M for 31 + 3 bands. Also ours, because the
-    paper is silent or short on it:
+    Neither stream reduces the resolution. The paper gives a width of 256 and 31.56 M parameters; 4 levels of 6 layers
+    with 8 heads, windows of 8 pixels and an expansion of 2.66 have 31.8 M for 31 + 3 bands. The paper leaves the
+    following open, or describes it only briefly; the choices here are:
 
-    - The residual of the reconstruction is the interpolated LR-HSI, as it stands in the condition. The HR-HSI to
-      predict must hence be in the same unit and normalisation.
-    - The noise level is embedded from sqrt(gamma) by sinusoids and an MLP, like SR3's, where eq. 7 has sinusoids of
-      gamma alone; the linear layer of each level follows.
-    - Kaiming initialisation with a gain of 1, since all but one of the layers are followed by no rectifier.
-    - The reconstruction starts a hundred times smaller than that, so that training starts from the interpolated
-      LR-HSI instead of from noise of many times its contrast; not at zero, so that all layers learn from the first
-      step on.
+    - The residual of the reconstruction is relative to the interpolated LR-HSI in the condition. The HR-HSI must
+      therefore have the same unit and normalisation.
+    - Sinusoids of sqrt(gamma) and an MLP embed the noise level, as in SR3, where eq. 7 has sinusoids of gamma alone;
+      the linear layer of each level follows.
+    - Kaiming initialisation with a gain of 1, since only one of the layers is followed by a rectifier.
+    - The initial weights of the reconstruction are a hundred times smaller, so that training starts close to the
+      interpolated LR-HSI instead of noise of many times its contrast. They are not zero, so that all layers learn from
+      the first step.
 
-    Every output pixel depends on the whole image, if little: the spectral attention takes its scores over all pixels.
+    Every output pixel depends weakly on the whole image, since the scores of the spectral attention use all pixels.
 
     Args:
-        bands: B, of the LR-HSI and the HR-HSI.
-        msi_bands: c, of the HR-MSI.
+        bands: Bands C of the LR-HSI and the HR-HSI.
+        msi_bands: Bands c of the HR-MSI.
         params: Sizes; see :class:`hsipipe.params.CdformerParams`.
     """
 
@@ -55,7 +55,7 @@ class Cdformer(nn.Module):
         self.reconstruction.weight.data.mul_(_QUIET)
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
+        """Return the configuration from which :meth:`from_config` builds the same module."""
         return {"bands": self.bands, "msi_bands": self.msi_bands, "params": self.params.model_dump(mode="json")}
 
     @classmethod
@@ -65,12 +65,12 @@ class Cdformer(nn.Module):
         return cls(int(config["bands"]), int(config["msi_bands"]), params)
 
     def train_levels(self, kind: Literal["all", "second_half"]) -> None:
-        """Choose which weights learn, as the progressive training of the paper does.
+        """Select the weights to train, as in the progressive training of the paper.
 
         Args:
-            kind: `second_half` freezes the first half of the levels of both streams and all before them: the
-                convolutions of the inputs and the embedding of the noise level. Of an odd number of levels the middle
-                one learns.
+            kind: `second_half` freezes the first half of the levels of both streams and all layers before them: the
+                convolutions of the inputs and the embedding of the noise level. For an odd number of levels, the middle
+                one is trained.
         """
         self.requires_grad_(kind == "all")
         first = self.params.levels // 2
@@ -78,7 +78,7 @@ class Cdformer(nn.Module):
             module.requires_grad_(True)
 
     def condition_features(self, condition: Tensor) -> list[Tensor]:
-        """Features F_SR of each level, (B, H, W, F); they depend on no noise, so that a sampling needs them once.
+        """Compute the features F_SR of each level, (B, H, W, F), once per sampling: they do not depend on the noise.
 
         Args:
             condition: (B, C + c, H, W).
@@ -99,7 +99,7 @@ class Cdformer(nn.Module):
             noisy: Z_t, (B, C, H, W).
             condition: LR-HSI interpolated to H x W, then the HR-MSI, (B, C + c, H, W).
             level: (B,) square root of gamma.
-            features: What :meth:`condition_features` gave for this condition; computed if not given.
+            features: Result of :meth:`condition_features` for this condition; computed if None.
 
         Returns:
             (B, C, H, W).

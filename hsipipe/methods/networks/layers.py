@@ -1,4 +1,4 @@
-"""Building blocks that the networks share."""
+"""Building blocks shared by the networks."""
 
 from torch import Tensor, nn
 
@@ -62,14 +62,14 @@ class Trunk(nn.Module):
         return result
 
     def start_at_zero(self) -> None:
-        """Make the output zero until training moves it, so that a parallel path decides at first."""
+        """Set the output to zero initially, so that a parallel path alone determines the result at first."""
         nn.init.zeros_(self.tail.weight)
         if self.tail.bias is not None:
             nn.init.zeros_(self.tail.bias)
 
 
 class PlainResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity, without normalisation (EDSR, arXiv 1707.02921, figure 2c)."""
+    """Two 3x3 convolutions with a skip connection, without normalisation (EDSR, arXiv 1707.02921, figure 2c)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -22,10 +22,10 @@ class NoiseLevelEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
 
     def forward(self, level: Tensor) -> Tensor:
-        """(B,) square roots of gamma in [0, 1] to (B, width)."""
+        """Map square roots of gamma (B,) in [0, 1] to (B, width)."""
         half = self.width // 2
         index = torch.arange(half, device=level.device, dtype=torch.float32) / half
-        # 5000 spreads [0, 1] over the range that the sinusoids resolve, as WaveGrad does.
+        # The factor 5000 spreads [0, 1] over the range that the sinusoids resolve, as in WaveGrad.
         angle = 5000 * level[:, None].float() * torch.exp(-math.log(1e4) * index)
         embedding: Tensor = self.mlp(torch.cat([angle.sin(), angle.cos()], dim=1))
         return embedding
@@ -90,15 +90,15 @@ class _Stage(nn.Module):
 
 
 class Unet(nn.Module):
-    """Predicts the target from the noisy image, the condition and the noise level.
+    """Predicts the target from noisy image, condition and noise level.
 
     Args:
         channels: Channels of the noisy image and of the output.
         params: Sizes; see :class:`hsipipe.params.UnetParams`.
-        patch: Training patch in pixels; tells at which level a feature map size of
-            `params.attention` occurs.
-        condition_channels: Channels of the condition, by default as many. With those of an interpolated LR-HSI
-            and an HR-MSI this is the network of DDPM-Fus (arXiv 2307.03423).
+        patch: Edge of a training patch in pixels; determines the levels at which the feature map sizes of
+            `params.attention` occur.
+        condition_channels: Channels of the condition, by default the same number. With an interpolated LR-HSI and an
+            HR-MSI as condition this is the network of DDPM-Fus (arXiv 2307.03423).
     """
 
     def __init__(self, channels: int, params: UnetParams, *, patch: int, condition_channels: int | None = None) -> None:
@@ -141,7 +141,7 @@ class Unet(nn.Module):
         self.tail = nn.Sequential(_norm(params.norm, width), nn.SiLU(), nn.Conv2d(width, channels * fold, 3, padding=1))
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build the same module."""
+        """Return the configuration from which :meth:`from_config` builds the same module."""
         return {
             "channels": self.channels,
             "params": self.params.model_dump(mode="json"),
@@ -154,7 +154,7 @@ class Unet(nn.Module):
         """Build a network without trained weights."""
         params = UnetParams.model_validate(config["params"])
         channels = int(config["channels"])
-        # Checkpoints from before there was such a key have a condition like the noisy image.
+        # In checkpoints without this key, the condition has as many channels as the noisy image.
         condition = int(config.get("condition_channels", channels))
         return cls(channels, params, patch=int(config["patch"]), condition_channels=condition)
 

@@ -1,4 +1,4 @@
-"""Named parts of params.yaml: a preset is a tree of the values that it changes."""
+"""Presets: named trees of values that replace values of params.yaml."""
 
 from difflib import get_close_matches
 from importlib.resources import files
@@ -12,12 +12,12 @@ _FOLDER = files("hsipipe.methods.presets")
 
 
 def preset_names() -> list[str]:
-    """The names that :func:`load_preset` knows."""
+    """Return the names that :func:`load_preset` accepts."""
     return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The values of a preset as a tree in the form of params.yaml.
+    """Return the values of a preset as a tree in the form of params.yaml.
 
     Raises:
         UnknownNameError: There is no such preset; the message lists them.
