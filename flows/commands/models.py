@@ -106,7 +106,7 @@ def model_server(
     verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the
     header Authorization: Bearer $HSIPIPE_SERVER_TOKEN if that variable is set here, and is for this machine if not.
 
-    /health says whether the model predicts, /model which it is, /metrics what Prometheus wants to know.
+    /health reports whether the model predicts, /model its name and version, /metrics the metrics for Prometheus.
 
     [bold]Examples[/bold]
 

@@ -197,7 +197,7 @@ class _Training(Generic[M]):
         restore_optimizer(self._optimizer, slots)
         for row in self.state.rows:
             self._audience.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
-        self._audience.say(f"going on at step {self.state.step} of {self._params.steps}")
+        self._audience.say(f"resume at step {self.state.step} of {self._params.steps}")
         return self.state.step
 
     def go(self, work: Path, deadline: Deadline | None = None) -> None:

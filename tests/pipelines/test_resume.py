@@ -48,13 +48,13 @@ def test_kill_9_in_training_and_the_same_command_again(own_project, run, environ
 
     again = run("-m", "dvc", "repro", TARGET, cwd=own_project)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "going on at step" in again.stderr + again.stdout
+    assert "resume at step" in again.stderr + again.stdout
     resumed = weights(own_project)
 
     # Undisturbed: the same stage from scratch, with nothing left of the first one.
     forced = run("-m", "dvc", "repro", "--force", "--single-item", TARGET, cwd=own_project)
     assert forced.returncode == 0, forced.stdout + forced.stderr
-    assert "going on at step" not in forced.stderr + forced.stdout
+    assert "resume at step" not in forced.stderr + forced.stdout
     assert weights(own_project) == resumed
 
 
@@ -67,7 +67,7 @@ def test_a_time_limit_publishes_nothing_and_the_same_command_resumes(own_project
     assert not (own_project / OUT).exists()
     again = run("-m", "tasks", "repro", STAGE, "--stop-after", "30", cwd=own_project)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "going on at step 1 of 60" in again.stdout + again.stderr
+    assert "resume at step 1 of 60" in again.stdout + again.stderr
 
 
 def test_the_work_of_a_finished_training_is_cleared_away(project):

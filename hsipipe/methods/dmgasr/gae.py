@@ -129,8 +129,8 @@ class GroupAutoencoder(nn.Module):
         """
         if not isinstance(self.plan, WindowPlan):
             raise ModelInputError(
-                f"This model knows its {self.bands} bands by their number and serves no other sensor; train one with "
-                "gae.standard.window_nm, a width in nm, and gae.standard.global_decoder: false."
+                f"This model identifies its {self.bands} bands by their number and serves no other sensor; train one "
+                "with gae.standard.window_nm, a width in nm, and gae.standard.global_decoder: false."
             )
         other = copy(self)
         # Copy the table of buffers, so that the two matrices can be replaced; the other tensors are shared.

@@ -219,7 +219,7 @@ class FusionModel(PairNetwork, Trainable):
     @property
     def _sampling(self) -> SamplingParams:
         if self.sampling is None:
-            raise ParamsError(f"{self.KIND} was not told how to predict; give it one by with_sampling(sampling).")
+            raise ParamsError(f"{self.KIND} has no sampling; set it with with_sampling(sampling).")
         return self.sampling
 
     @property
