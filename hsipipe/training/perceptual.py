@@ -26,14 +26,14 @@ class PerceptualLoss(nn.Module):
             from torchvision.models import VGG19_Weights, vgg19
         except ImportError as error:
             raise MissingInputError(
-                "gae.standard.loss.perceptual is not 0, but torchvision is missing: make install EXTRAS=test,perceptual, "
+                "loss.perceptual is not 0, but torchvision is missing: make install EXTRAS=test,perceptual, "
                 "or set gae.standard.loss.perceptual to 0."
             ) from error
         try:
             network = vgg19(weights=VGG19_Weights.IMAGENET1K_V1)
         except (OSError, RuntimeError) as error:
             raise MissingInputError(
-                f"gae.standard.loss.perceptual is not 0, but VGG19's weights could not be fetched ({error}); put them into "
+                f"loss.perceptual is not 0, but VGG19's weights could not be fetched ({error}); put them into "
                 "torch's cache (TORCH_HOME), or set gae.standard.loss.perceptual to 0."
             ) from error
         self.features = network.features[:LAYERS].eval().requires_grad_(False)
