@@ -1,4 +1,4 @@
-# Two commands: `make repro` trains, compares and registers; `make test` checks everything.
+# Two commands: `make repro` trains, compares and registers; `make test` runs the tests that take minutes.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -13,10 +13,10 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all faults lint audit clean
+.PHONY: help install repro test test-all faults-short faults lint audit clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,11 +33,15 @@ install: $(STAMP)  ## make .venv and install the project into it
 repro: $(STAMP)  ## run what is stale, then print the result table and where report and model are
 	$(BIN)/python -m tasks repro $(ARGS)
 
+# HYPOTHESIS_PROFILE=thorough tries twelve times as many examples.
 test: $(STAMP)  ## the tests that need no whole pipeline, in minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not slow" $(ARGS)
 
 test-all: $(STAMP)  ## the whole test suite, with pipelines, servers and one fault of each kind
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+faults-short: $(STAMP)  ## put one fault of each kind into running pipelines, in minutes
+	$(BIN)/python -m pytest tests/faults --numprocesses 2 --dist loadgroup $(ARGS)
 
 faults: $(STAMP)  ## put faults into running pipelines, all of them: about an hour on two cores
 	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)
