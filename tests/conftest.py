@@ -48,7 +48,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=_impatience)
+
+
+def _impatience(item):
+    """Order of a test: slow ones first, and of these the ones that are given most time."""
+    timeout = item.get_closest_marker("timeout")
+    return item.get_closest_marker("slow") is None, -(timeout.args[0] if timeout else 0)
 
 
 @pytest.fixture(scope="session")
