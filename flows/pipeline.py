@@ -5,7 +5,6 @@ from prefect import flow
 from flows.prefect_support.stage_task import run_stage
 from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
-from tasks.catalogue import items
 from tasks.compare import compare
 from tasks.degrade import degrade
 from tasks.download import download
@@ -17,6 +16,7 @@ from tasks.report import report
 from tasks.running import dvc
 from tasks.running.pipeline_run import pipeline_session
 from tasks.running.project import find_root
+from tasks.running.stages import items
 from tasks.train import train
 from tasks.train_gae import train_gae
 

@@ -14,9 +14,9 @@ from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, TrainingPausedError, UnreachableError, one_line
 from hsipipe.processes import end_with_parent
 from hsipipe.training.deadline import limit_command, positive_minutes
-from tasks.catalogue import EACH, NAMES, STAGES, as_target
 from tasks.running.exits import guarded, machine_trouble
 from tasks.running.project import METRICS, find_root, model_name
+from tasks.running.stages import EACH, NAMES, STAGES, as_target
 from tasks.running.threads import set_spinning
 
 

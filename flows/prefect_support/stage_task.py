@@ -8,10 +8,10 @@ from prefect.tasks import exponential_backoff
 
 from hsipipe.artifacts import Artifact
 from hsipipe.errors import StageUnreachableError
-from tasks.catalogue import address
 from tasks.running import dvc
 from tasks.running.project import find_root
 from tasks.running.retries import RETRIES, retry_delay_s
+from tasks.running.stages import address
 from tasks.stage import Stage
 
 R = TypeVar("R", bound=Artifact)

@@ -8,7 +8,7 @@ import pytest
 from graph import described
 
 from hsipipe.methods.catalogue import entries
-from tasks.catalogue import NAMES, STAGES
+from tasks.running.stages import NAMES, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ from graph import ROOT, described
 from hsipipe.artifacts import LatentStore, PatchStore
 from hsipipe.methods.catalogue import autoencoders, entries
 from hsipipe.params import Params
-from tasks.catalogue import NAMES, STAGES
 from tasks.running.project import METRICS, curve_path, summary_path
+from tasks.running.stages import NAMES, STAGES
 
 ITEM = re.compile(r"\$\{[^}]*\}")
 VARIANTS = {"train": ("train_seed",), "evaluate": ("evaluate_seed", "evaluate_steps")}

@@ -29,13 +29,13 @@ def test_the_library_knows_no_orchestrator_no_versioner_no_tracker():
     assert not loaded(code) & {"prefect", "dvc", "mlflow"}
 
 
-@pytest.mark.parametrize("module", ["hsipipe", "tasks.__main__", "tasks.catalogue", "flows.__main__"])
+@pytest.mark.parametrize("module", ["hsipipe", "tasks.__main__", "tasks.running.stages", "flows.__main__"])
 def test_help_is_quick_because_nothing_heavy_is_imported(module):
     assert not loaded(f"import {module}") & HEAVY
 
 
 def test_reading_every_stage_imports_nothing_heavy():
-    assert not loaded("from tasks.catalogue import NAMES, STAGES\nfor name in NAMES: STAGES[name]") & HEAVY
+    assert not loaded("from tasks.running.stages import NAMES, STAGES\nfor name in NAMES: STAGES[name]") & HEAVY
 
 
 def test_a_stage_that_dvc_runs_does_not_import_prefect(tmp_path, repository, fresh_store):

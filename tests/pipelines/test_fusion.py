@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 import hsipipe
 from hsipipe.methods.catalogue import saved_name
-from tasks.catalogue import STAGES
 from tasks.running import dvc
+from tasks.running.stages import STAGES
 from tasks.tracking.store import connect, global_store
 
 pytestmark = [

@@ -11,9 +11,9 @@ import yaml
 import hsipipe
 from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import saved_name
-from tasks.catalogue import STAGES
 from tasks.running import dvc
 from tasks.running.project import DVC_LOCKS
+from tasks.running.stages import STAGES
 from tasks.tracking.store import connect
 
 # The time covers the first run of the project, which one of these tests has to wait for.

@@ -2,8 +2,8 @@ import pytest
 
 from hsipipe.errors import ParamsError
 from hsipipe.params import load_params
-from tasks.catalogue import EACH, NAMES, STAGES, address, as_target, items
 from tasks.running.dvc import changed_params
+from tasks.running.stages import EACH, NAMES, STAGES, address, as_target, items
 
 ON_DEMAND = "tasks/dvc.yaml"
 
