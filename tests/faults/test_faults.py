@@ -36,7 +36,7 @@ FAULTS = {
     "full disk: models": lambda lab: machine.full_disk(lab, "models"),
     "full disk: data": lambda lab: machine.full_disk(lab, "data", stage="patches"),
     "full disk: reports": lambda lab: machine.full_disk(lab, "reports", spare_bytes=0),
-    "full disk: DVC's cache": lambda lab: machine.full_disk(lab, ".dvc/cache"),
+    "full disk: DVC's cache": lambda lab: machine.full_disk(lab, ".dvc/cache", spare_bytes=0),
     "full disk: work folder": lambda lab: machine.full_disk(lab, ".hsipipe/work"),
     "read-only: DVC's cache": lambda lab: machine.read_only(lab, ".dvc/cache"),
     "read-only: models": lambda lab: machine.read_only(lab, "models"),

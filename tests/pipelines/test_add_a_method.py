@@ -68,6 +68,7 @@ def test_the_code_of_the_page_is_of_the_house_style(repository, blocks, run, tmp
     shutil.copyfile(repository / "pyproject.toml", tmp_path / "pyproject.toml")
     path = tmp_path / METHOD
     path.parent.mkdir(parents=True)
+    (tmp_path / "hsipipe" / "__init__.py").touch()  # by which ruff tells the project from other packages
     path.write_text(blocks["python"], encoding="utf-8")
     done = run("-m", "ruff", *command, METHOD, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -110,7 +110,7 @@ def test_a_terminated_stage_cleans_up_and_closes_its_run(project, begin):
     second = again(project, "download")
     assert second.returncode == 75
     assert second.stderr.strip() == (
-        f"error: Stage download is already running (process {child.pid}); wait for it or end it, then start again."
+        f"error: Stage download is already running (process {child.pid}); wait for it or stop it, then try again."
     )
     child.terminate()
     assert child.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
