@@ -104,12 +104,13 @@ def smooth(size, bands, seed):
 def test_tiles_of_a_scene_agree_with_the_whole(stirred, name):
     method, lr, msi = stirred(name), smooth((19, 17), 12, 1), smooth((76, 68), 3, 2)
     msi = msi if method.FUSES else None
-    tiled, whole = (predict_scene(method, lr, tile=tile, overlap=4, msi=msi) for tile in (12, 32))
+    tiled, whole = (predict_scene(method, lr, tile=tile, overlap=3, msi=msi) for tile in (12, 32))
     assert tiled.shape == whole.shape == (12, 76, 68)
     added = np.abs(whole - Bicubic(SCALE).predict(lr[None])[0]).mean()
     # A normalisation over the tile lets a feature depend on what else is in it.
     normalised = any(isinstance(module, torch.nn.GroupNorm) for module in method.network().modules())
-    assert np.abs(tiled - whole).mean() < (0.6 if normalised else 0.15) * added
+    # Back-projection reaches further than the overlap, which counts for more where a network adds little.
+    assert np.abs(tiled - whole).mean() < (0.6 if normalised else 0.25) * added
 
 
 @pytest.mark.parametrize("name", TRAINED)
