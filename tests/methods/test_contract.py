@@ -102,15 +102,16 @@ def smooth(size, bands, seed):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not methods()[name].WHOLE_SCENE])
 def test_tiles_of_a_scene_agree_with_the_whole(stirred, name):
-    method, lr, msi = stirred(name), smooth((19, 17), 12, 1), smooth((76, 68), 3, 2)
-    msi = msi if method.FUSES else None
-    tiled, whole = (predict_scene(method, lr, tile=tile, overlap=3, msi=msi) for tile in (12, 32))
-    assert tiled.shape == whole.shape == (12, 76, 68)
-    added = np.abs(whole - Bicubic(SCALE).predict(lr[None])[0]).mean()
+    plain, lr, msi = stirred(name, consistency=0), smooth((19, 17), 12, 1), smooth((76, 68), 3, 2)
+    msi = msi if plain.FUSES else None
+    # Back-projection takes away much of what moved weights add, so that it is no scale for a seam.
+    added = np.abs(predict_scene(plain, lr, tile=32, overlap=3, msi=msi) - Bicubic(SCALE).predict(lr[None])[0]).mean()
     # A normalisation over the tile lets a feature depend on what else is in it.
-    normalised = any(isinstance(module, torch.nn.GroupNorm) for module in method.network().modules())
-    # Back-projection reaches further than the overlap, which counts for more where a network adds little.
-    assert np.abs(tiled - whole).mean() < (0.6 if normalised else 0.25) * added
+    normalised = any(isinstance(module, torch.nn.GroupNorm) for module in plain.network().modules())
+    for method in (plain, stirred(name)):
+        tiled, whole = (predict_scene(method, lr, tile=tile, overlap=3, msi=msi) for tile in (12, 32))
+        assert tiled.shape == whole.shape == (12, 76, 68)
+        assert np.abs(tiled - whole).mean() < (0.45 if normalised else 0.06) * added
 
 
 @pytest.mark.parametrize("name", TRAINED)
