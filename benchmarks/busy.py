@@ -4,7 +4,7 @@
 
 OpenMP threads that wait for each other spin by default: where other processes hold a core, they burn the rest of it. A
 stage's process sets how long they spin (tasks/running/threads.py). The training is that of a method of params.yaml with
-fewer steps, each time in a process of its own; the kinds alternate, so that all meet the same load.
+fewer steps, each time in a new process. The configurations alternate, so that all meet the same load.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a model with spectral windows gives for sensors that it was not trained on: docs/adr/0009-wavelength-windows.md.
+"""Score a model with spectral windows on sensors other than the trained one: docs/adr/0009-wavelength-windows.md.
 
     python benchmarks/sensors.py CAVE_FOLDER --json benchmarks/results/sensors.json
 

@@ -12,10 +12,10 @@ SUPER_RESOLUTION = "super-resolution"
 
 @dataclass(frozen=True)
 class Task:
-    """What is undone.
+    """A task: the degradation that is undone.
 
     Attributes:
-        title: What the field calls it.
+        title: Name of the task in the field.
         enlarges: The truth has smaller pixels than the input: scale 2 or more; else it is 1.
         psf: Kinds of PSF that it may have.
         noise: Whether the input must have noise.
@@ -33,7 +33,7 @@ class Task:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def contradictions(self, *, scale: int, psf: str, snr_db: float | None) -> list[str]:
-        """What does not fit the task among the keys of the group `degradation`: key, got, expected.
+        """List the keys of the group `degradation` that do not fit the task: key, got, expected.
 
         Args:
             scale: Ratio s.

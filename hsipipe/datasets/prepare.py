@@ -91,7 +91,7 @@ def check_scene(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
 
     Args:
         facts: Its data set.
-        name: What it is called.
+        name: Its name.
         path: Where it is.
 
     Raises:

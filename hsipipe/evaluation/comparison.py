@@ -39,7 +39,7 @@ class RowScores:
 
     @property
     def seeded(self) -> bool:
-        """Whether the row has a deviation over seeds; without training, every seed gives the same values."""
+        """Return True if the row has a deviation over seeds; without training, every seed gives the same values."""
         return len(self.runs) > 1 and bool(self.first["trained"])
 
 

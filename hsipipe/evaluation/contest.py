@@ -52,7 +52,7 @@ def compare(
     Args:
         models: For example challenger and champion.
         pairs: The degraded test scenes.
-        protocol: How the pairs were made and how they are scored.
+        protocol: Simulation of the pairs and conventions of their scores.
         sampling: Tiles of whole scenes.
         leave_out: Test scenes to skip.
 

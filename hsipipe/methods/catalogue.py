@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def fuses(self) -> bool:
-        """Whether it needs an HR-MSI."""
+        """True if it needs an HR-MSI."""
         return self.takes == "pair"
 
     @property
@@ -139,7 +139,7 @@ def candidates(params: Params, trained: Collection[str] | None = None) -> list[s
 
 
 def is_trained(params: Params, name: str) -> bool:
-    """Whether a method is trained: whether its settings have an optimizer."""
+    """Return True if a method is trained, i.e. its settings have an optimizer."""
     return "optimizer" in inherited(params.methods, name, entry(name).like)
 
 

@@ -32,7 +32,7 @@ class Ground:
     sha256: str | None
 
     def touches(self, other: "Ground") -> bool:
-        """Whether the two share a pixel; scenes are the same if their names or their bytes are."""
+        """Return True if the two share a pixel; equal names or equal bytes mean the same scene."""
         same = (self.source, self.scene) == (other.source, other.scene)
         if not same and (self.sha256 is None or self.sha256 != other.sha256):
             return False

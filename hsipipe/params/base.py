@@ -1,4 +1,4 @@
-"""What every group of params.yaml is made of."""
+"""Building blocks of the groups in params.yaml."""
 
 from typing import Annotated, Any, Literal
 

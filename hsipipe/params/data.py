@@ -25,7 +25,7 @@ class SyntheticParams(Group):
 
 
 class FolderParams(Group):
-    """What the user's own cubes, the dataset `folder`, do not say of themselves."""
+    """Metadata that the files of the user's own cubes, the dataset `folder`, lack."""
 
     full_scale: Annotated[float, Field(gt=0)]
     """Value in the files that becomes 1.0, such as 10000 for scaled reflectances."""
@@ -111,10 +111,10 @@ class SnrParams(Group):
 
 
 class DegradationParams(Group):
-    """How LR-HSI and HR-MSI are made out of the HR-HSI."""
+    """Simulation of LR-HSI and HR-MSI from the HR-HSI."""
 
     task: Literal["super-resolution", "denoise", "deblur"]
-    """What is undone: larger pixels; noise alone; a Gaussian blur (and its noise) at pixels of the same size."""
+    """Degradation to undo: larger pixels; noise alone; a Gaussian blur (and its noise) at pixels of the same size."""
     scale: Positive
     """Ratio of the pixel sizes, s; 1 to denoise and to deblur."""
     crop_remainder: bool

@@ -19,7 +19,7 @@ class InboxParams(Group):
 
 
 class GateParams(Group):
-    """What a challenger must show on the test scenes before it becomes the champion.
+    """Conditions that a challenger must meet on the test scenes to become the champion.
 
     Each difference is that of challenger and champion on the same scenes; its bound is that of a paired bootstrap over
     the scenes at `confidence`, on the side that speaks against the challenger.

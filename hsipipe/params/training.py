@@ -53,7 +53,7 @@ class HardwareParams(Group):
 
 
 class TrainingParams(Group):
-    """What the settings of every trained method hold."""
+    """Settings common to all trained methods."""
 
     optimizer: OptimizerParams
     seed: NonNegative

@@ -8,7 +8,7 @@ from hsipipe.params.base import Group, NonNegative, Positive, Sampler
 
 
 class SamplingParams(Group):
-    """How a prediction is made; a change here needs no new training."""
+    """Settings of a prediction; a change here needs no new training."""
 
     sampler: Sampler
     """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on."""

@@ -47,9 +47,9 @@ class Protocol:
             digests of them.
         plan: The regions of "train", "val" and "test", sorted, as ``balloons@0:512x0:512`` (rows, columns
             in HR pixels). A model trained on other scenes is another experiment, too.
-        split: How the plan was drawn: recorded, not hashed, since another way to the same plan changes nothing.
-        degradation: How LR-HSI and HR-MSI were made (without the scale, and without the task super-resolution).
-        conventions: What the name stands for.
+        split: Settings that the plan was drawn with: recorded, not hashed, since only the plan affects the result.
+        degradation: Simulation of LR-HSI and HR-MSI (without the scale, and without the task super-resolution).
+        conventions: Rules of the protocol for simulation and scores.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Protocol:
 
     @property
     def task(self) -> Task:
-        """What is undone."""
+        """Task: the degradation that is undone."""
         return TASKS[self.degradation.get("task", SUPER_RESOLUTION)]
 
     @property
@@ -130,11 +130,11 @@ def make_protocol(
     Args:
         name: A name of :data:`PROTOCOLS`.
         dataset: Where the scenes come from.
-        split: How they were divided.
-        degradation: How the pairs were made.
-        plan: How they came to be divided, the ``splits`` of pairs.json: part to
+        split: Settings of the split.
+        degradation: Settings of the simulation.
+        plan: The resulting split, the ``splits`` of pairs.json: part to
             ``{"name": region, "scene": scene, "region": [y0, y1, x0, x1]}``, and of `folder` ``"sha256"``.
-        srf: What stands for the spectral response, the ``srf`` of pairs.json: a name, or the digest of a table.
+        srf: Identity of the spectral response, the ``srf`` of pairs.json: a name, or the digest of a table.
 
     Raises:
         UnknownNameError: No protocol has this name; the message lists them.
@@ -191,7 +191,7 @@ def check_pins(name: str, *, dataset: DatasetParams, split: SplitParams, degrada
 
 
 def setup_of(name: str, dataset: str) -> Setup:
-    """What a published protocol fixes on a data set.
+    """Return the settings that a published protocol fixes on a data set.
 
     Raises:
         UnknownNameError: No protocol has this name; the message lists them.

@@ -16,7 +16,7 @@ from hsipipe.restoration import SUPER_RESOLUTION
 
 @dataclass(frozen=True)
 class Setup:
-    """What a protocol fixes on one data set.
+    """Settings that a protocol fixes on one data set.
 
     Attributes:
         scales: The ratios s that it is defined for.
@@ -29,7 +29,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Conventions:
-    """What a protocol's name stands for.
+    """A published protocol.
 
     Attributes:
         title: One line for people.
@@ -37,10 +37,10 @@ class Conventions:
         setups: Data set -> what is fixed there; empty: any data set, any parameters.
         headline: The PSNR that its papers report.
         ergas_ratio: The s of the factor 100/s in front of ERGAS; None: the scale.
-        antialiasing: Whether the bicubic kernel widens with the scale on the way down.
-        boundary: What lies beyond the image's edge for every PSF.
-        prediction_range: What predictions are clipped to before they are scored.
-        averaging: How the numbers of scenes become one.
+        antialiasing: True if the bicubic kernel widens with the scale when it reduces.
+        boundary: Values beyond the image's edge, for every PSF.
+        prediction_range: Range to which predictions are clipped before they are scored.
+        averaging: Rule by which the scores of all scenes become one number.
     """
 
     title: str

@@ -39,7 +39,7 @@ class Deadline:
         return cls(minutes, start + 60 * minutes)
 
     def has_passed(self) -> bool:
-        """Whether the time limit has passed."""
+        """Return True once the time limit has passed."""
         return time.monotonic() >= self.at
 
     def paused(self, step: int, steps: int) -> TrainingPausedError:

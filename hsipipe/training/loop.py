@@ -233,7 +233,7 @@ class _Training(Generic[M]):
             )
 
     def _is_over(self) -> bool:
-        """Whether patience is exhausted; the first process decides, since only it validates."""
+        """Return True if patience is exhausted; the first process decides, since only it validates."""
         return bool(self._fabric.broadcast(0 < self._params.patience <= self.state.stale()))
 
     def _save(self, work: Path) -> None:
@@ -242,7 +242,7 @@ class _Training(Generic[M]):
             save_resume(work, progress=self.state, tensors=parts, opt=self._optimizer)
 
     def _is_late(self, deadline: Deadline | None) -> bool:
-        """Whether the deadline has passed; the first process decides for all."""
+        """Return True once the deadline has passed; the first process decides for all."""
         return deadline is not None and bool(self._fabric.broadcast(deadline.has_passed()))
 
     def _judge(self, measured: Mapping[str, float]) -> None:

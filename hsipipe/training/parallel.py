@@ -36,7 +36,7 @@ class Launcher(Protocol):
 
     @property
     def is_global_zero(self) -> bool:
-        """Whether this is the first process."""
+        """True in the first process."""
 
     def setup(self, module: nn.Module, optimizer: Optimizer, /) -> Any:
         """Move module and optimizer to the device and wrap them."""

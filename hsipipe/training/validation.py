@@ -12,7 +12,7 @@ from hsipipe.methods.super_resolver import SuperResolver
 
 
 def may_be_turned(patches: PatchArrays) -> bool:
-    """Whether HR and LR patches stay consistent when both are flipped or transposed, which needs a symmetric PSF."""
+    """Return True if HR and LR patches stay consistent when flipped or transposed: the PSF must be symmetric."""
     return Psf(**patches.attrs["psf"]).is_centred(int(patches.attrs["scale"]))
 
 

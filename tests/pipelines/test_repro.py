@@ -20,7 +20,7 @@ from tasks.tracking.store import connect
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    # MLflow says so of its own reading of the registered model.
+    # MLflow warns when it loads the registered model itself.
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 

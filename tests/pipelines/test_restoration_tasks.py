@@ -14,7 +14,7 @@ from tasks.tracking.store import connect
 
 pytestmark = [
     pytest.mark.slow,
-    # MLflow says so of its own reading of the registered model; other tests run the stage in a process of its own.
+    # MLflow warns when it loads the registered model itself; other tests run the stage in another process.
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 

@@ -109,7 +109,7 @@ class LatentNet(nn.Module):
         return cast(Tensor, out.reshape(noisy.shape))
 
     def varies(self, sampling: SamplingParams) -> bool:
-        """Whether samples differ from each other.
+        """Return True if samples differ from each other.
 
         They do not for a regression, which has no noise, nor for a single evaluation with `scale_input` and a schedule
         that ends in pure noise: the noise is then multiplied by sqrt(gamma_T), which is almost zero.

@@ -130,7 +130,7 @@ def plan_resampling(plan: WindowPlan, wavelength_nm: Sequence[float] | Nm) -> Re
 
 
 def same_centres(mine: Sequence[float] | Nm, other: Sequence[float] | Nm) -> bool:
-    """Whether two sensors have the same band centres."""
+    """Return True if two sensors have the same band centres."""
     return len(mine) == len(other) and bool(np.allclose(mine, other, rtol=0, atol=_SAME_NM))
 
 

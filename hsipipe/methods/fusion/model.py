@@ -224,7 +224,7 @@ class FusionModel(PairNetwork, Trainable):
 
     @property
     def _varies(self) -> bool:
-        """Whether samples differ from each other; see :meth:`hsipipe.methods.dmgasr.latent_net.LatentNet.varies`."""
+        """True if samples differ from each other; see :meth:`hsipipe.methods.dmgasr.latent_net.LatentNet.varies`."""
         hidden = self.denoising.scale_input and float(self.schedule.gammas[-1]) < _SILENT
         one = len(self.schedule.timesteps(self._sampling.steps)) == 1
         return self.denoising.objective == "diffusion" and not (hidden and one)
