@@ -5,6 +5,7 @@ as :class:`FileFormatError`.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(ABC):
     """Array in a file.
 
     Attributes:
@@ -45,9 +46,9 @@ class Source:
         """Return the number of axes."""
         return len(self.shape)
 
+    @abstractmethod
     def read(self, box: Box) -> NDArray[Any]:
         """Read a box: one slice per axis, each with a start, a stop and step 1."""
-        raise NotImplementedError
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """Read by slices and integers."""

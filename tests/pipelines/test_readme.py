@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there, on a model of fewer bands."""
+"""The Python of README.md and docs/use-a-model.md runs as written there, on a model of fewer bands."""
 
 import re
 
@@ -9,20 +9,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 BANDS_OF_THE_DEFAULT, BANDS = "31", "8"
 
 
-def snippets(repository):
-    text = (repository / "README.md").read_text(encoding="utf-8")
+SNIPPETS = [("README.md", 0), ("docs/use-a-model.md", 0), ("docs/use-a-model.md", 1)]
+
+
+def snippets(repository, page):
+    text = (repository / page).read_text(encoding="utf-8")
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_readme_shows_both_ways_to_load_a_model(repository):
-    registry, folder = snippets(repository)
+def test_both_ways_to_load_a_model_are_shown(repository):
+    (first,) = snippets(repository, "README.md")
+    registry, folder = snippets(repository, "docs/use-a-model.md")
+    assert first == registry
     assert "mlflow.pyfunc.load_model" in registry
     assert "hsipipe.load_model" in folder
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_the_python_of_the_readme_runs(project, run, repository, number):
-    code = snippets(repository)[number].replace(BANDS_OF_THE_DEFAULT, BANDS)
+@pytest.mark.parametrize(("page", "number"), SNIPPETS)
+def test_the_python_of_the_pages_runs(project, run, repository, page, number):
+    code = snippets(repository, page)[number].replace(BANDS_OF_THE_DEFAULT, BANDS)
     done = run("-c", code, cwd=project)
     assert done.returncode == 0, done.stderr
     if promised := re.search(r"# (\(.*\))$", code, flags=re.MULTILINE):

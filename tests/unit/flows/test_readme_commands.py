@@ -13,7 +13,8 @@ from flows.commands.options import preset_overrides
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 
-PAGES = ("README.md", "docs/fusion.md", "docs/results.md", "docs/sensors.md", "docs/tasks.md", "docs/protocols.md")
+DOCS = ("fusion", "protocols", "results", "sensors", "settings", "tasks", "use-a-model")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in DOCS))
 
 
 def commands(repository):
