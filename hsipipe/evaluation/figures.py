@@ -6,7 +6,7 @@ favour a row.
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -19,23 +19,16 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
+from hsipipe.evaluation.figure_rows import OTHER, choose_rows, colours
 
 if TYPE_CHECKING:
     from hsipipe.evaluation.evidence import SceneEvidence
 
-# The palette of Okabe and Ito, which colour-blind readers can distinguish (jfly.uni-koeln.de/color). Grey is the first
-# row, the baseline of the gains.
 _TRUTH = "#000000"
-_COLOURS = ("#7a7a7a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5b4ba0", "#8c564b")
 WIDTH = 12.0
 _TALLEST = 14.0
 _FEW = 30
 _DECADES = 20
-
-
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Assign one colour to each row by its place in the table."""
-    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
 
 
 def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
@@ -142,18 +135,18 @@ def band_psnr(values: NDArray[np.floating[Any]], wavelength_nm: NDArray[np.float
     return figure
 
 
-def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str) -> Figure:
+def gain_bars(gains: Mapping[str, Mapping[str, float]], *, over: str, tints: Mapping[str, str]) -> Figure:
     """Plot the MPSNR gain over the baseline, one group of bars per scene.
 
     Args:
         gains: Row name to scene to dB.
         over: Name of the baseline.
+        tints: Colour of each row.
     """
     scenes = list(next(iter(gains.values())))
     thick = 0.8 / len(gains)
     figure = new_figure(9, 1.1 + 0.34 * len(scenes) * max(1.0, 0.6 * len(gains)))
     axis = figure.subplots()
-    tints = colours([over, *gains])
     place = np.arange(len(scenes))
     for index, (name, values) in enumerate(gains.items()):
         lengths = [values[scene] for scene in scenes]
@@ -177,7 +170,7 @@ def method_dots(metrics: Mapping[str, Any]) -> Figure:
     """
     rows = {name: row for name, row in metrics["models"].items() if row["kind"] != "ceiling"}
     figure = new_figure(9, 1.2 + 0.32 * len(rows))
-    place, tints = np.arange(len(rows)), colours(rows)
+    place, tints = np.arange(len(rows)), colours(choose_rows(metrics))
     for axis, (key, label) in zip(
         figure.subplots(1, 2, sharey=True), (("mpsnr_db", "MPSNR (dB)"), ("sam_deg", "SAM (degrees)")), strict=True
     ):
@@ -186,7 +179,7 @@ def method_dots(metrics: Mapping[str, Any]) -> Figure:
             if value is None:
                 continue
             std = metrics.get("spread", {}).get(name, {}).get(key)
-            axis.errorbar(value, y, xerr=std, fmt="o", color=tints[name], capsize=3, markersize=6)
+            axis.errorbar(value, y, xerr=std, fmt="o", color=tints.get(name, OTHER), capsize=3, markersize=6)
             text = {"textcoords": "offset points", "fontsize": 8, "ha": "center"}
             axis.annotate(f"{value:.2f}", (value, y), xytext=(0, 6), **text)
         axis.set_yticks(place, list(rows), fontsize=9)

@@ -16,6 +16,7 @@ from hsipipe.bands import band_label
 from hsipipe.evaluation import figures, spread_figures
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
 from hsipipe.evaluation.evidence import PIXEL_KINDS, SceneEvidence
+from hsipipe.evaluation.figure_rows import choose_rows, colours
 from hsipipe.evaluation.table import best_rows
 from hsipipe.evaluation.verdicts import baseline_of, judge
 from hsipipe.progress import progress
@@ -23,8 +24,6 @@ from hsipipe.protocols.metrics import METRIC, METRICS, MISSING, Metric
 from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 
 MAX_SCENES = 6
-MAX_ROWS = 7
-"""Most rows in the figures: the first row and the best of the others."""
 
 _CEILINGS = {
     "pca-k-ceiling": "The truth projected on k principal components of the training scenes, as many as the method has "
@@ -78,15 +77,6 @@ def write_report(
     return {"scenes_shown": len(shown), "figures": album.count, "html_bytes": len(page.encode())}
 
 
-def choose_rows(metrics: Mapping[str, Any], limit: int = MAX_ROWS) -> list[str]:
-    """Choose the rows in the figures, in the order of the table: all, or the first and the best others by MPSNR."""
-    names = [name for name, row in metrics["models"].items() if row["kind"] != "ceiling"]
-    others = [name for name in names if name != baseline_of(metrics)]
-    others.sort(key=lambda name: -(metrics["models"][name]["mpsnr_db"] or -math.inf))
-    kept = set(others[: limit - 1])
-    return [name for name in names if name in kept or name == baseline_of(metrics)]
-
-
 def choose_scenes(metrics: Mapping[str, Any], names: Sequence[str], limit: int = MAX_SCENES) -> list[str]:
     """Choose the scenes shown in detail: all, or `limit` of them in even steps from smallest to largest gain."""
     if len(names) <= limit:
@@ -130,7 +120,8 @@ def _overview(
         main = gains[_best(metrics, gains)]
         ranked = sorted(main, key=lambda name: (-np.nan_to_num(main[name]), name))
         ordered = {row: {name: values[name] for name in ranked} for row, values in gains.items()}
-        pictures["gain"] = album.add(figures.gain_bars(ordered, over=str(baseline_of(metrics))), "gain")
+        bars = figures.gain_bars(ordered, over=str(baseline_of(metrics)), tints=colours(rows))
+        pictures["gain"] = album.add(bars, "gain")
     return pictures
 
 
@@ -222,6 +213,7 @@ def _render(
         test_set=metrics.get("test_set", []),
         definitions=_definitions(frame, columns),
         overview=overview,
+        skipped=[name for name, row in models.items() if row["kind"] != "ceiling" and name not in choose_rows(metrics)],
         uncertainty=uncertainty,
         details=details,
         training=training,

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
@@ -14,8 +15,18 @@ from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
 from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.evidence import SceneEvidence
-from hsipipe.evaluation.figures import band_psnr, error_maps, image_strip, method_dots, save, spectra, training_curves
-from hsipipe.evaluation.report import choose_rows, choose_scenes, write_report
+from hsipipe.evaluation.figure_rows import OTHER, choose_rows, colours
+from hsipipe.evaluation.figures import (
+    band_psnr,
+    error_maps,
+    gain_bars,
+    image_strip,
+    method_dots,
+    save,
+    spectra,
+    training_curves,
+)
+from hsipipe.evaluation.report import choose_scenes, write_report
 from hsipipe.methods.base import Trainable
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.protocols import make_protocol
@@ -49,6 +60,7 @@ def test_the_page_holds_everything_and_needs_nothing(folders, metrics, out, tmp_
     assert summary["figures"] == len(figures) == page.count('src="data:image/png;base64,')
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "http" not in page
+    assert "They skip" not in page
     for verdict in metrics["verdicts"]:
         assert verdict.replace("'", "&#39;") in page
     for text in (
@@ -171,6 +183,30 @@ def test_of_many_rows_the_first_and_the_best_are_pictured():
     tree = {"models": {**rows, "ae-ceiling": {"kind": "ceiling", "mpsnr_db": 99}}}
     assert choose_rows(tree, 3) == ["m0", "m1", "m4"]
     assert choose_rows(tree) == list(rows)
+
+
+def test_the_page_names_the_rows_that_its_figures_skip(folders, metrics, out, names):
+    for number in range(4):
+        name = f"worse-{number}"
+        metrics["models"][name] = {**metrics["models"]["bicubic"], "mpsnr_db": 1.0 + number}
+        for scene in metrics["scenes"].values():
+            scene[name] = {**scene["bicubic"], "mpsnr_db": 1.0 + number}
+    write_report(folders | dict.fromkeys((f"worse-{n}" for n in range(4)), folders["bicubic"]), metrics, out)
+    assert "They skip worse-0." in (out / "index.html").read_text()
+
+
+def test_a_method_has_one_colour_in_all_figures_and_a_skipped_one_is_grey(metrics):
+    row = metrics["models"]["bicubic"]
+    for number in range(6):
+        metrics["models"][f"worse-{number}"] = {**row, "mpsnr_db": 1.0 + number}
+    tints = colours(choose_rows(metrics))
+    assert len(set(tints.values())) == len(tints) == 7
+    left, _ = method_dots(metrics).axes
+    drawn = [to_hex(container.lines[0].get_color()) for container in left.containers]
+    assert drawn == [tints.get(name, OTHER) for name, row in metrics["models"].items() if row["kind"] != "ceiling"]
+    gains = {name: {"scene": 1.0} for name in ("dmgasr", "pca-residual")}
+    bars = gain_bars(gains, over="bicubic", tints=tints).axes[0].containers
+    assert [to_hex(bar.patches[0].get_facecolor()) for bar in bars] == [tints[name] for name in gains]
 
 
 def test_every_method_is_a_dot_with_whiskers_over_seeds(metrics):
