@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 
 import psutil
 
-PATIENT, SHORT = "10000", "1000"
+PATIENT, SHORT = "30000", "1000"
 """Rounds of spinning on a free machine and on a shared one."""
 _LOOK_S = 0.2
 _SHARED = 0.5
