@@ -34,6 +34,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
     tags = {key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")} | {"model": best}
     tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
+    tags |= {"fault": fault} if (fault := metrics.get("faults", {}).get(best)) else {}
     number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=method)
     scores = {f"val_mpsnr_db.{name}": value for name, value in validated.items() if value is not None}
     version = {} if number is None else {"version": number}

@@ -34,6 +34,13 @@ def predict(
             "--estimate-sensors", help="Estimate PSF and SRF from the pair instead of using those of the training."
         ),
     ] = False,
+    other_wavelengths: Annotated[
+        bool,
+        typer.Option("--other-wavelengths", help="Accept bands of other wavelengths than those of the training."),
+    ] = False,
+    guard: Annotated[
+        str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
+    ] = "warn",
 ) -> None:
     """Super-resolve a whole scene.
 
@@ -46,6 +53,9 @@ def predict(
 
     A cube with other bands than the training data needs known wavelengths and a model with gae.standard.window_nm.
 
+    Each result is checked without the truth: does the model beat interpolation on this scene at a coarser resolution,
+    and is the added detail plausible? Warnings give the numbers; --guard fallback interpolates what is doubtful.
+
     [bold]Examples[/bold]
 
       hsipipe predict low.nc high.nc --model models:/hsipipe-synthetic-x4@challenger
@@ -57,7 +67,11 @@ def predict(
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
     from flows.commands.predict_file import predict_file
+    from hsipipe.inference.guard import GUARDS
     from hsipipe.inference.pair import MsiFile
+
+    if guard not in GUARDS:
+        raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
 
     written = predict_file(
         source,
@@ -70,6 +84,8 @@ def predict(
         samples=samples,
         msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
         estimate_sensors=estimate_sensors,
+        other_wavelengths=other_wavelengths,
+        guard=guard,
     )
     for path in written:
         typer.echo(f"wrote {path}")
@@ -100,7 +116,8 @@ def model_server(
 
     Cubes are .npy, also (B, C, h, w), classic NetCDF or GeoTIFF; a fusion model takes lr and msi as
     multipart/form-data. The query has the options of `hsipipe predict`: tile, overlap, full_scale, variable,
-    msi_full_scale, msi_variable, and the answers are the same bits. Errors are {"error": "..."}.
+    msi_full_scale, msi_variable, other_wavelengths, guard, and the answers are the same bits. Warnings are in the
+    header X-Note, errors are {"error": "..."}.
 
     An alias is resolved once. SIGHUP, POST /model/refresh or --follow resolve it again: the new version is loaded,
     verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the

@@ -9,6 +9,7 @@ import numpy as np
 from flows.commands.pair_quality import for_this_pair, quality_note
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
+from hsipipe.inference.guard import Guard, guarded
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.pair import MsiFile, psf_of
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
@@ -29,6 +30,8 @@ def predict_file(
     samples: int | None = None,
     msi: MsiFile | None = None,
     estimate_sensors: bool = False,
+    other_wavelengths: bool = False,
+    guard: Guard = "warn",
 ) -> list[Path]:
     """Super-resolve a cube tile by tile and write the result with its wavelengths and its position.
 
@@ -44,6 +47,8 @@ def predict_file(
             the result is written to :func:`spread_path`. None: the number saved with the model, and the mean alone.
         msi: HR-MSI of the same ground, for a fusion model; the quality of the fusion is printed to stderr.
         estimate_sensors: Estimate PSF and spectral response from the pair instead of using those of the training.
+        other_wavelengths: Accept bands of other wavelengths than those of the training.
+        guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
 
     A cube of another sensor needs known wavelengths and a model trained with spectral windows.
 
@@ -65,7 +70,7 @@ def predict_file(
     resolver = _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands)
-    given = prepare(resolver, cube, name=source, full_scale=full_scale, msi=msi)
+    given = prepare(resolver, cube, name=source, full_scale=full_scale, msi=msi, other_wavelengths=other_wavelengths)
     for note in given.notes:
         print(f"note: {note}", file=sys.stderr)
     if estimate_sensors and given.msi is not None and isinstance(given.model, FusionModel):
@@ -73,6 +78,11 @@ def predict_file(
     for warning in given.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     images = _predict(given, samples=samples, tile=tile, overlap=overlap)
+    images[0], doubts = guarded(
+        given.model, given.lr, images[0], guard=guard, msi=given.msi, tile=tile, overlap=overlap
+    )
+    for doubt in doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
     targets = [target, spread_path(target)][: len(images)]
     # The standard deviation first, so that it is never missing next to a result.
     for image, path in reversed(list(zip(images, targets, strict=True))):

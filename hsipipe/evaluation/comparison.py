@@ -13,7 +13,7 @@ import numpy as np
 
 from hsipipe.artifacts import Scores
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
-from hsipipe.evaluation.verdicts import judge
+from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols import require_same
 from hsipipe.protocols.metrics import METRICS
 
@@ -69,8 +69,8 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     Returns:
         The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
         last), ``scenes``, ``spread`` (standard deviation over the seeds of trained methods, K - 1 in its denominator),
-        ``seeds``, ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``test_set``, ``protocol`` and
-        ``verdicts``.
+        ``seeds``, ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``faults`` (why the training of a row
+        was not completed), ``test_set``, ``protocol`` and ``verdicts``.
 
     Raises:
         DataError: Two rows follow different protocols, or were scored on different scenes.
@@ -111,8 +111,24 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     }
     uncertainty = {row.name: row.first["uncertainty"] for row in rows if "uncertainty" in row.first}
     tree |= {"uncertainty": uncertainty} if uncertainty else {}
+    faults = _faults(rows)
+    tree |= {"faults": faults} if faults else {}
     tree["verdicts"] = [verdict.text for verdict in judge(tree)]
     return tree
+
+
+def _faults(rows: Sequence[RowScores]) -> dict[str, str]:
+    """Faults of the trainings by row; of several seeds, the first fault and how many have one."""
+    found: dict[str, str] = {}
+    for row in rows:
+        of_runs = [
+            {row.name if name == run["name"] else name: text for name, text in run.get("faults", {}).items()}
+            for run in row.runs
+        ]
+        for name in dict.fromkeys(name for faults in of_runs for name in faults):
+            texts = [faults[name] for faults in of_runs if name in faults]
+            found[name] = texts[0] if len(of_runs) == 1 else f"{len(texts)} of {len(of_runs)} trainings: {texts[0]}"
+    return found
 
 
 def _require_one_frame(rows: Sequence[RowScores]) -> None:
@@ -130,8 +146,9 @@ def as_markdown(metrics: Mapping[str, Any]) -> str:
     lines = [["", *(f"{column.title} {column.unit}".strip() for column in columns)], ["---"] * (len(columns) + 1)]
     for name, row in metrics["models"].items():
         deviation = metrics.get("spread", {}).get(name, {})
-        lines.append([name, *(with_spread(column, row, deviation) for column in columns)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        lines.append([marked(metrics, name), *(with_spread(column, row, deviation) for column in columns)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return table + "".join(f"\n{marked(metrics, name)}: {text}.\n" for name, text in metrics.get("faults", {}).items())
 
 
 def as_csv(metrics: Mapping[str, Any]) -> str:
@@ -139,11 +156,12 @@ def as_csv(metrics: Mapping[str, Any]) -> str:
     columns = [metric.key for metric in METRICS]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "kind", *columns, *(f"{key}_std" for key in columns)])
+    writer.writerow(["row", "kind", *columns, *(f"{key}_std" for key in columns), "fault"])
     for name, row in metrics["models"].items():
         deviation = metrics.get("spread", {}).get(name, {})
         cells = [row.get(key) for key in columns] + [deviation.get(key) for key in columns]
-        writer.writerow([name, row["kind"], *("" if value is None else value for value in cells)])
+        fault = metrics.get("faults", {}).get(name, "")
+        writer.writerow([name, row["kind"], *("" if value is None else value for value in cells), fault])
     return text.getvalue()
 
 

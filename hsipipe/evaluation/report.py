@@ -18,7 +18,7 @@ from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS, sentence
 from hsipipe.evaluation.evidence import PIXEL_KINDS, SceneEvidence
 from hsipipe.evaluation.figure_rows import choose_rows, colours
 from hsipipe.evaluation.table import best_rows
-from hsipipe.evaluation.verdicts import baseline_of, judge
+from hsipipe.evaluation.verdicts import baseline_of, judge, marked
 from hsipipe.progress import progress
 from hsipipe.protocols.metrics import METRIC, METRICS, MISSING, Metric
 from hsipipe.restoration import SUPER_RESOLUTION, TASKS
@@ -205,8 +205,8 @@ def _render(
         baseline=baseline_of(metrics),
         verdicts=judge(metrics),
         tables=[
-            _table("Mean over the test scenes", models, columns),
-            *(_table(name, rows, columns, kinds=models) for name, rows in metrics["scenes"].items()),
+            _table("Mean over the test scenes", models, columns, metrics),
+            *(_table(name, rows, columns, metrics) for name, rows in metrics["scenes"].items()),
         ],
         columns=columns,
         protocol=metrics["protocol"],
@@ -243,17 +243,17 @@ def _table(
     title: str,
     rows: Mapping[str, Mapping[str, Any]],
     columns: Sequence[Metric],
-    kinds: Mapping[str, Mapping[str, Any]] | None = None,
+    metrics: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Format cells as text, ceilings last."""
-    with_kind = {name: {**row, "kind": (kinds or rows)[name]["kind"]} for name, row in rows.items()}
-    best = best_rows(with_kind)
+    with_kind = {name: {**row, "kind": metrics["models"][name]["kind"]} for name, row in rows.items()}
+    best = best_rows(with_kind, leave_out=metrics.get("faults", {}))
     ordered = sorted(with_kind, key=lambda name: with_kind[name]["kind"] == "ceiling")
     return {
         "title": title,
         "rows": [
             {
-                "name": name,
+                "name": marked(metrics, name),
                 "kind": with_kind[name]["kind"],
                 "cells": [
                     (column.text(with_kind[name].get(column.key)), best.get(column.key) == name) for column in columns

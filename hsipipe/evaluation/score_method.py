@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,28 @@ Prediction = NDArray[np.floating[Any]]
 
 _WARM_UP = 8
 """Edge in LR pixels of the corner that is predicted for warm-up; its time is not counted."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Why the trainings behind a row were not completed; empty: they were.
+
+    Attributes:
+        method: The training of the method.
+        autoencoder: The training of the autoencoder of its latents, which its ceilings measure.
+    """
+
+    method: str = ""
+    autoencoder: str = ""
+
+    def of_rows(self, row: str, ceilings: Iterable[str]) -> dict[str, str]:
+        """Return the faults by row: the method's, and the autoencoder's for the ceilings that it reaches."""
+        own = {row: self.method} if self.method else {}
+        text = f"its autoencoder: {self.autoencoder}"
+        return own | ({name: text for name in ceilings if not name.startswith("pca-")} if self.autoencoder else {})
+
+
+NO_FAULTS = Faults()
 
 
 @dataclass(frozen=True)
@@ -66,6 +88,7 @@ def score_method(
     sha256: str,
     protocol: Protocol,
     sampling: SamplingParams,
+    faults: Faults = NO_FAULTS,
 ) -> dict[str, Any]:
     """Predict and score the test scenes; write the scores and the report's images into `out`.
 
@@ -77,12 +100,13 @@ def score_method(
         sha256: Digest of the model's folder.
         protocol: The protocol that the pairs were made by.
         sampling: Tiles of whole scenes.
+        faults: Faults of the trainings.
 
     Returns:
         The tree of ``scores.json``, ready for strict JSON: ``name``, ``sha256``, ``description``, ``trained``,
         ``fuses``, ``test_set``, ``protocol``; ``kinds`` and ``scenes`` of the method's row and of its ceilings;
-        ``val_mpsnr_db`` of a trained method, ``uncertainty`` of a method with several samples. Values that are not
-        finite are None.
+        ``val_mpsnr_db`` of a trained method, ``uncertainty`` of a method with several samples, ``faults`` by row.
+        Values that are not finite are None.
 
     Raises:
         DataError: No test scene, no HR-MSI for a method that fuses, or a prediction that cannot be scored.
@@ -120,6 +144,7 @@ def score_method(
         "protocol": protocol.as_json(),
         **_validation(method, pairs, sampling),
         **_uncertainty(method, np.sum(calibration, axis=0)),
+        "faults": faults.of_rows(row, ceilings),
     }
     tree = finite(tree)
     (out / Scores.FILE).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")

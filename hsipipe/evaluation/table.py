@@ -1,6 +1,6 @@
 """The result table for a terminal of 80 columns."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich import box
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hsipipe.evaluation.comparison import with_spread
-from hsipipe.evaluation.verdicts import judge
+from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols.metrics import METRICS, Metric
 
 
@@ -20,7 +20,8 @@ def render(metrics: Mapping[str, Any]) -> Table:
     80 columns cannot hold both.
     """
     rows: Mapping[str, Mapping[str, Any]] = metrics["models"]
-    best, columns, deviations = best_rows(rows), _terminal(metrics), metrics.get("spread", {})
+    best, columns = best_rows(rows, leave_out=metrics.get("faults", {})), _terminal(metrics)
+    deviations = metrics.get("spread", {})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=_title(metrics))
     table.add_column("", no_wrap=True)
     for column in columns:
@@ -34,10 +35,10 @@ def render(metrics: Mapping[str, Any]) -> Table:
             )
             for column in columns
         ]
-        table.add_row(name, *cells, end_section=name == results[-1])
+        table.add_row(marked(metrics, name), *cells, end_section=name == results[-1])
     for name in (name for name in rows if name not in results):
         cells = [Text(column.text(rows[name].get(column.key))) for column in columns]
-        table.add_row(Text(name), *cells, style="dim")
+        table.add_row(Text(marked(metrics, name)), *cells, style="dim")
     return table
 
 
@@ -52,14 +53,17 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> N
     console.print(sentences)
 
 
-def best_rows(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The best row of each metric that has a better direction; ceilings are excluded."""
+def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()) -> dict[str, str]:
+    """The best row of each metric that has a better direction, without ceilings and those in `leave_out`."""
     best = {}
     for metric in METRICS:
         values = {
             name: metric.sign * row[metric.key]
             for name, row in rows.items()
-            if metric.sign and row.get("kind") != "ceiling" and row.get(metric.key) is not None
+            if metric.sign
+            and row.get("kind") != "ceiling"
+            and name not in leave_out
+            and row.get(metric.key) is not None
         }
         if values:
             best[metric.key] = max(values, key=lambda name: values[name])

@@ -32,12 +32,21 @@ def judge(metrics: Mapping[str, Any]) -> list[Verdict]:
     """Compare the best method with the first row and the next best, and each diffusion with its trained baseline.
 
     Also report every method below the first row, and every diffusion that evaluates its network only once and has its
-    trained baseline in the table.
+    trained baseline in the table. A row whose training was not completed is named, and compared with nothing.
 
     Args:
         metrics: The tree of metrics.json; ``models`` with their ``kind``, and ``scenes``.
     """
-    rows, first = metrics["models"], baseline_of(metrics)
+    faults, first = metrics.get("faults", {}), baseline_of(metrics)
+    left_out = [
+        Verdict(False, f"{name} is in no comparison: {text}.") for name, text in faults.items() if name != first
+    ]
+    rows = {name: row for name, row in metrics["models"].items() if name not in faults or name == first}
+    return _compare({**metrics, "models": rows}, first) + left_out
+
+
+def _compare(metrics: Mapping[str, Any], first: str | None) -> list[Verdict]:
+    rows = metrics["models"]
     names = [name for name, row in rows.items() if row.get("kind") != "ceiling"]
     if first is None or len(names) < 2:
         return []
@@ -69,6 +78,11 @@ def baseline_of(metrics: Mapping[str, Any]) -> str | None:
     """
     known = metrics.get("baseline")
     return str(known) if known else next(iter(metrics["models"]), None)
+
+
+def marked(metrics: Mapping[str, Any], name: str) -> str:
+    """Return the name of a row, marked if its training was not completed."""
+    return f"{name} (!)" if name in metrics.get("faults", {}) else name
 
 
 def _sortable(row: Mapping[str, Any]) -> float:

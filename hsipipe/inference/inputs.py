@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import ParamsError
 from hsipipe.formats.georeference import refine
+from hsipipe.inference.holes import Mask, fill_holes, joined, open_holes
+from hsipipe.inference.known import check_wavelengths, domain_of, input_warnings
 from hsipipe.inference.pair import MsiFile, pair_notes, psf_of, read_msi, response_of
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import COMMAND, Wording
@@ -37,10 +39,11 @@ class Inputs:
     Attributes:
         model: Super-resolver bound to the bands of the cube.
         cube: LR-HSI (band, y, x) as opened.
-        lr: Values of the cube (C, h, w) float32, scaled so that 1.0 is the full range.
+        lr: Values of the cube (C, h, w) float32, scaled so that 1.0 is the full range, without holes.
         full_scale: Value of the cube that maps to 1.0.
         msi: HR-MSI (c, H, W) float32 of the same area, or None.
         msi_wavelength_nm: Centre wavelengths of its bands in nm (c,), if its file has them.
+        holes: Pixels (H, W) without data, which are none in the result either; None: there are none.
         notes: Notes for the user, one sentence each.
     """
 
@@ -50,17 +53,20 @@ class Inputs:
     full_scale: float
     msi: NDArray[np.float32] | None = None
     msi_wavelength_nm: NDArray[np.float64] | None = None
+    holes: Mask | None = None
     notes: tuple[str, ...] = ()
 
     def wrap(self, image: NDArray[np.float32]) -> xr.DataArray:
-        """Convert a prediction (C, H, W) to the units of the cube and attach its wavelengths and position."""
-        return refine(self.cube, image * np.float32(self.full_scale), scale=self.model.scale)
+        """Convert a prediction (C, H, W) to the units of the cube, with its holes, wavelengths and position."""
+        opened = open_holes(image * np.float32(self.full_scale), self.holes)
+        return refine(self.cube, opened, scale=self.model.scale)
 
     def warnings(self) -> list[str]:
-        """Check that the two images match; return warnings, one sentence each. Empty without an HR-MSI."""
+        """Compare the images with the model's training and with each other; return warnings, one sentence each."""
+        told = input_warnings(domain_of(self.model), self.lr)
         if self.msi is None:
-            return []
-        return pair_notes(
+            return told
+        return told + pair_notes(
             self.lr,
             self.msi,
             scale=self.model.scale,
@@ -77,6 +83,7 @@ def prepare(
     name: object,
     full_scale: float,
     msi: MsiFile | None = None,
+    other_wavelengths: bool = False,
     wording: Wording = COMMAND,
     admit: Admit = _admit_all,
 ) -> Inputs:
@@ -88,22 +95,30 @@ def prepare(
         name: Source of the cube in messages.
         full_scale: Value of the cube that maps to 1.0.
         msi: HR-MSI of the same area, for a fusion model.
+        other_wavelengths: Accept bands of other wavelengths than those of the training.
         wording: Spelling of the caller's settings in messages.
         admit: Called with each opened cube and the ratio by which its sides grow, before any value is read; it raises
             an error to refuse a cube that is too large.
 
     Raises:
-        DataError: The values are out of range, or the HR-MSI covers another area.
+        DataError: The values are out of range, a band has no data, or the HR-MSI covers another area.
         ModelInputError: The model does not support these bands, or extent or ratio of the HR-MSI do not match.
         HsipipeError: A file cannot be read.
     """
+    trained = model
     model, notes = bind(model, cube)
+    if model is trained:
+        notes = check_wavelengths(domain_of(model), cube, allow_other=other_wavelengths, wording=wording)
     admit(cube, model.scale)
-    lr = scaled(cube, name, full_scale=full_scale, example=wording.given("full_scale", 10000))
-    fine, centres = None, None
+    values = scaled(cube, name, full_scale=full_scale, example=wording.given("full_scale", 10000))
+    lr, lr_holes = fill_holes(values, name)
+    fine, fine_holes, centres = None, None, None
     if msi is not None:
-        fine, centres = read_msi(msi, cube, lr, model=model, wording=wording, admit=admit)
-    return Inputs(model, cube, lr, full_scale, fine, centres, notes)
+        fine, fine_holes, centres = read_msi(msi, cube, lr, model=model, wording=wording, admit=admit)
+    holes = joined(lr_holes, fine_holes, scale=model.scale)
+    if holes is not None:
+        notes = (*notes, f"{holes.mean():.1%} of the image has no data, and has none in the result.")
+    return Inputs(model, cube, lr, full_scale, fine, centres, holes, notes)
 
 
 def bind(model: SuperResolver, cube: xr.DataArray) -> tuple[SuperResolver, tuple[str, ...]]:

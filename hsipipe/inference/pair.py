@@ -14,6 +14,7 @@ from hsipipe.degradation.registration import pair_warnings
 from hsipipe.errors import DataError
 from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
+from hsipipe.inference.holes import Mask, fill_holes
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import Wording
 from hsipipe.methods.fusion.model import FusionModel
@@ -45,8 +46,10 @@ def read_msi(
     model: SuperResolver,
     wording: Wording,
     admit: Callable[[xr.DataArray, int], None],
-) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
-    """Read the HR-MSI (c, H, W) float32 of an LR-HSI, and the centre wavelengths of its bands in nm (c,) if known.
+) -> tuple[NDArray[np.float32], Mask | None, NDArray[np.float64] | None]:
+    """Read the HR-MSI (c, H, W) float32 of an LR-HSI, its pixels without data, and its centre wavelengths in nm (c,).
+
+    Pixels without data are filled. The other two results are None where there are none.
 
     Args:
         file: HR-MSI.
@@ -66,10 +69,10 @@ def read_msi(
     admit(msi, 1)
     check_positions(cube, msi)
     example = wording.given("msi_full_scale", 10000)
-    values = scaled(msi, file.path, full_scale=file.full_scale, example=example)
+    values, holes = fill_holes(scaled(msi, file.path, full_scale=file.full_scale, example=example), file.path)
     known = "wavelength_nm" in msi.coords
     centres = np.asarray(msi["wavelength_nm"].to_numpy(), dtype=np.float64) if known else None
-    return check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0], centres
+    return check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0], holes, centres
 
 
 def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:

@@ -27,6 +27,10 @@ class Wording:
         """Return a setting with a value: ``--full-scale 10000`` or ``full_scale=10000``."""
         return f"{self.name(setting)}{self.joint}{value}"
 
+    def switch(self, setting: str) -> str:
+        """Return a setting that is switched on: ``--other-wavelengths`` or ``other_wavelengths=true``."""
+        return self.name(setting) if self.joint == " " else self.given(setting, "true")
+
 
 COMMAND = Wording("--", "-", " ", "give it with --msi FILE")
 """Options of the command line."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.methods.checkpoint import read_config, save_config
+from hsipipe.methods.domain import Domain
 from hsipipe.methods.super_resolver import Batch
 from hsipipe.params import Group, HardwareParams, SamplingParams
 from hsipipe.patches.draws import Draws
@@ -106,6 +107,7 @@ class Method(ABC):
         Settings: Type of its entry in params.yaml.
         scale: Ratio s of the pixel sizes.
         label: Name of its row; None: use KIND.
+        domain: What it was trained on; None: it is not trained, or was trained by an earlier version.
     """
 
     KIND: ClassVar[str]
@@ -115,6 +117,7 @@ class Method(ABC):
     Settings: ClassVar[type[Group]] = NoSettings
     scale: int
     label: str | None = None
+    domain: Domain | None = None
 
     @property
     def name(self) -> str:
@@ -169,7 +172,13 @@ class Method(ABC):
         """Return the plain values from which :meth:`load` builds the same method; saving adds ``kind`` and ``name``."""
 
     def save(self, folder: Path) -> None:
-        """Write the method into the existing `folder`."""
+        """Write the method and the domain of its training into the existing `folder`."""
+        self.write(folder)
+        if self.domain is not None:
+            self.domain.write(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write configuration and, if there are any, weights into the existing `folder`."""
         save_config(folder, {"kind": self.KIND, "name": self.name, **self.config()})
 
     @classmethod
@@ -192,6 +201,11 @@ class Method(ABC):
     def named(self, label: str | None) -> Self:
         """Name the method after another entry of the catalogue, and return it."""
         object.__setattr__(self, "label", label)  # some methods are frozen dataclasses
+        return self
+
+    def within(self, domain: Domain | None) -> Self:
+        """Set the domain of the training, and return the method."""
+        object.__setattr__(self, "domain", domain)
         return self
 
 

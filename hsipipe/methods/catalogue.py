@@ -1,7 +1,7 @@
 """The catalogue of methods: names, settings, and loading from a folder; ``catalogue.yaml`` has a line for each."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from hsipipe.errors import IntegrityError, ParamsError
+from hsipipe.errors import IntegrityError, ModelInputError, ParamsError
 from hsipipe.params import GaeParams, Group, Params, inherited, parse_group
 from hsipipe.registry import Registry
 
@@ -179,7 +179,13 @@ def saved_name(folder: Path) -> str:
     return f"{kind}-regression" if config.get("net", {}).get("objective") == "regression" else kind
 
 
-def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = None) -> "Method":
+def load_model(
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    sha256: str | None = None,
+    wavelength_nm: Sequence[float] | None = None,
+) -> "Method":
     """Load a super-resolver that was trained and saved by this project; MLflow is not needed.
 
     Every file is first checked against the folder's manifest.
@@ -189,6 +195,8 @@ def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = 
         sha256: The digest that the folder must have, for example the tag ``sha256`` of a registered version: the
             digest of the manifest, which identifies the whole folder. None: any.
         device: Device in torch's notation ("cuda", "cpu").
+        wavelength_nm: Band centres (C,) of the cubes that it will get, to compare with those of its training; None:
+            not compared.
 
     Returns:
         A model with ``predict(lr)``: (B, C, h, w) float32 to (B, C, H, W).
@@ -197,8 +205,10 @@ def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = 
         MissingInputError: The folder holds no model, or no manifest.
         IntegrityError: A file is corrupt, or the folder has another digest.
         UnknownNameError: The folder has a kind of model that is unknown to this version.
+        ModelInputError: A band lies more than half a band step from that of the training.
     """
     from hsipipe.methods.checkpoint import read_config
+    from hsipipe.methods.domain import Domain
     from hsipipe.storage.manifest import digest, verify
 
     path = Path(folder)
@@ -209,7 +219,10 @@ def load_model(folder: str | Path, *, device: str = "cpu", sha256: str | None = 
             "Copy the right one there."
         )
     verify(path)
-    return methods()[str(config.get("kind", "(none)"))].load(path, device=device)
+    domain = Domain.read(path)
+    if domain is not None and wavelength_nm is not None and (text := domain.other_bands(wavelength_nm)):
+        raise ModelInputError(f"{text}. Take a model of this sensor.")
+    return methods()[str(config.get("kind", "(none)"))].load(path, device=device).within(domain)
 
 
 def _table() -> dict[str, Any]:

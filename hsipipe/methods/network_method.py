@@ -124,7 +124,7 @@ class NetworkMethod(nn.Module, Trainable):
         settings = self.settings.model_dump(mode="json", exclude=set(LossSettings.model_fields))
         return {"frame": frame, "settings": settings, "consistency": self.consistency}
 
-    def save(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write weights and configuration into the existing `folder`."""
         save_checkpoint(
             folder, weights=self.state_dict(), config={"kind": self.KIND, "name": self.name, **self.config()}

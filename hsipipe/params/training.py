@@ -8,14 +8,16 @@ from hsipipe.params.base import Group, NonNegative, Positive
 
 
 class OptimizerParams(Group):
-    """Adam and its schedule, for one training."""
+    """AdamW and its schedule, for one training."""
 
     steps: Positive
     """Optimiser steps."""
     batch: Positive
     """Patches in a batch (each of them brings all its groups)."""
     lr: Annotated[float, Field(gt=0)]
-    """Peak learning rate of Adam."""
+    """Peak learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Weight decay of AdamW."""
     warmup: NonNegative
     """Steps of linear warm-up; then a cosine to zero."""
     ema: Annotated[float, Field(ge=0, lt=1)]

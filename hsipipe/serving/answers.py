@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hsipipe.errors import FileFormatError, ModelInputError
 from hsipipe.formats import open_cube, writer
 from hsipipe.formats.base import DIMS, make_cube
+from hsipipe.inference.guard import Guard, guarded
 from hsipipe.inference.inputs import (
     OVERLAP,
     TILE,
@@ -51,6 +52,12 @@ class Options(BaseModel):
     variable: Annotated[str | None, Field(description="Variable to read from a file with several.")] = None
     msi_full_scale: Annotated[float, Field(description="Value of the HR-MSI that maps to 1.0.")] = 1.0
     msi_variable: Annotated[str | None, Field(description="The same for the HR-MSI.")] = None
+    other_wavelengths: Annotated[
+        bool, Field(description="Accept bands of other wavelengths than those of the training.")
+    ] = False
+    guard: Annotated[Guard, Field(description="On doubtful results: warn, fallback (interpolate there) or off.")] = (
+        "warn"
+    )
 
 
 @dataclass(frozen=True)
@@ -103,11 +110,12 @@ def answer(
     if batch is not None:
         if msi is not None:
             raise ModelInputError(f"Got a batch {batch.shape} and an HR-MSI, expected one pair: lr (C, h, w).")
-        return Answer(*_write_batch(images, batch, lr.path.with_name("sr.npy")), ())
+        return _answer_batch(images, batch, lr.path.with_name("sr.npy"))
     given = images.prepare(open_cube(lr.path, variable=options.variable, bands=model.bands), lr.path.name, msi)
     target = lr.path.with_name("sr" + lr.kind.suffix)
-    writer(target).save(given.wrap(images.predict(given)).transpose(*DIMS), target)
-    return Answer(target, lr.kind, (*given.notes, *given.warnings()))
+    sr, doubts = images.predict(given)
+    writer(target).save(given.wrap(sr).transpose(*DIMS), target)
+    return Answer(target, lr.kind, (*given.notes, *given.warnings(), *doubts))
 
 
 @dataclass(frozen=True)
@@ -120,14 +128,23 @@ class _Images:
     before_tile: Tick
 
     def prepare(self, cube: xr.DataArray, name: str, msi: MsiFile | None = None) -> Inputs:
-        full_scale = self.options.full_scale
-        return prepare(self.model, cube, name=name, full_scale=full_scale, msi=msi, wording=QUERY, admit=self._admit)
-
-    def predict(self, given: Inputs) -> NDArray[np.float32]:
-        tile, overlap = self.options.tile, self.options.overlap
-        return predict_scene(
-            given.model, given.lr, tile=tile, overlap=overlap, msi=given.msi, before_tile=self.before_tile
+        return prepare(
+            self.model,
+            cube,
+            name=name,
+            full_scale=self.options.full_scale,
+            msi=msi,
+            other_wavelengths=self.options.other_wavelengths,
+            wording=QUERY,
+            admit=self._admit,
         )
+
+    def predict(self, given: Inputs) -> tuple[NDArray[np.float32], list[str]]:
+        """Predict an image; return it with what speaks against it."""
+        size: dict[str, Any] = {"tile": self.options.tile, "overlap": self.options.overlap, "msi": given.msi}
+        sr = predict_scene(given.model, given.lr, before_tile=self.before_tile, **size)
+        self.before_tile()
+        return guarded(given.model, given.lr, sr, guard=self.options.guard, **size)
 
     def check_size(self, count: int, bands: int, height: int, width: int) -> None:
         """Check the size of a prediction (count, bands, height, width) before it is allocated."""
@@ -171,18 +188,19 @@ def _batch(upload: Upload, options: Options) -> NDArray[np.generic] | None:
     return np.asarray(values)
 
 
-def _write_batch(images: _Images, batch: NDArray[np.generic], path: Path) -> tuple[Path, Kind]:
+def _answer_batch(images: _Images, batch: NDArray[np.generic], path: Path) -> Answer:
     count, bands, height, width = batch.shape
     scale = images.model.scale
     images.check_size(count, bands, height * scale, width * scale)
-    shape = (count, bands, height * scale, width * scale)
+    shape, notes = (count, bands, height * scale, width * scale), list[str]()
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for number, image in enumerate(batch):
             given = images.prepare(make_cube(np.asarray(image)), f"image {number} of the batch")
-            sr = given.wrap(images.predict(given)).to_numpy()
-            file.write(np.ascontiguousarray(sr, dtype="<f4").data)
-    return path, NPY
+            sr, doubts = images.predict(given)
+            notes += [f"image {number}: {text}" for text in (*given.warnings(), *doubts)]
+            file.write(np.ascontiguousarray(given.wrap(sr).to_numpy(), dtype="<f4").data)
+    return Answer(path, NPY, tuple(notes))
 
 
 class FileAnswer(Response):

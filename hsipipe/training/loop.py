@@ -1,4 +1,4 @@
-"""The training loop: exact resume, EMA, best checkpoint on validation, early stop.
+"""The training loop: exact resume, EMA, best checkpoint on validation, early stop, restart after a collapse.
 
 Each step k depends only on the state before it and on (seed, k): the generators of batches, augmentation and
 noise are seeded by both. On the CPU, a training that was killed and resumed therefore gives the same bits as one
@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
@@ -24,7 +23,11 @@ from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.patches.draws import generator_for
 from hsipipe.progress import progress
 from hsipipe.training.deadline import Deadline
+from hsipipe.training.gradients import bound_gradients, count_bad_loss, is_broken
+from hsipipe.training.health import DEAD, LOSS, MAX_RESTARTS, DeadLayers, collapse, has_finite_end
+from hsipipe.training.outcome import Fit
 from hsipipe.training.parallel import Audience, Launcher, check_devices, run
+from hsipipe.training.schedule import learning_rate, update_average
 from hsipipe.training.state import Progress, load_resume, restore_optimizer, save_resume
 
 logger = logging.getLogger(__name__)
@@ -56,50 +59,6 @@ class Task(Protocol[M_contra]):
         """Return metrics of the module on the validation split; the first is the one to maximise."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The result of a training.
-
-    Attributes:
-        steps: Number of completed optimizer steps.
-        seconds: Wall time of these steps and their validations.
-        weights: State dict of the best validation.
-        best_step: Step of the best validation.
-        best_value: Its first validation metric.
-        resumed_at: The step at which this process resumed; 0 for a fresh start.
-    """
-
-    steps: int
-    seconds: float
-    weights: dict[str, Tensor]
-    best_step: int
-    best_value: float
-    resumed_at: int
-
-    def summary(self, module: nn.Module, *, metric: str = "val_mpsnr_db") -> dict[str, float]:
-        """Return the numbers of a training stage: best validation, its step, steps and seconds, parameter count.
-
-        Args:
-            module: The trained module.
-            metric: Name of the first validation metric.
-        """
-        return {
-            metric: self.best_value,
-            "best_step": self.best_step,
-            "steps": self.steps,
-            "train_seconds": round(self.seconds, 3),
-            "parameters": sum(p.numel() for p in module.parameters()),
-        }
-
-
-def learning_rate(step: int, params: OptimizerParams) -> float:
-    """Compute the learning rate of `step`, counted from 0: linear warm-up, then a cosine to zero."""
-    if step < params.warmup:
-        return params.lr * (step + 1) / params.warmup
-    share = (step - params.warmup) / max(1, params.steps - params.warmup)
-    return params.lr * 0.5 * (1 + math.cos(math.pi * share))
-
-
 def fit(
     module: M,
     task: Task[M],
@@ -124,7 +83,7 @@ def fit(
         deadline: Time limit; None: the limit set in the environment, if any.
 
     Raises:
-        TrainingError: The loss is not finite, no validation is finite, or a process died.
+        TrainingError: The loss stays non-finite after all restarts, no validation is finite, or a process died.
         TrainingPausedError: The time limit has passed; the resume point of the last step is saved.
         ParamsError: The accelerator is not available, or the processes cannot share the batch evenly.
     """
@@ -153,8 +112,7 @@ def _train(
     training = _Training(fabric, audience, module=module, task=task, params=params, compiled=hardware.compile)
     resumed_at = training.go_on_from(work)
     training.go(work, deadline)
-    state = training.state
-    return Fit(state.step, state.seconds, training.best, state.best_step, state.best_value or 0.0, resumed_at)
+    return training.outcome(resumed_at)
 
 
 class _Training(Generic[M]):
@@ -174,7 +132,8 @@ class _Training(Generic[M]):
         self.best: dict[str, Tensor] = {}
         self._fabric, self._audience, self._task, self._params = fabric, audience, task, params
         self._module = module
-        optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=params.lr)
+        trained = [p for p in module.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=params.lr, weight_decay=params.weight_decay)
         # Move the module before restoring anything: the optimizer state follows the parameters to their device.
         # Compile the module before Fabric wraps it for several processes. `module` stays unwrapped.
         network = cast(nn.Module, torch.compile(module)) if compiled else module
@@ -211,30 +170,87 @@ class _Training(Generic[M]):
         self._audience.advance(state.step, "")
         if state.step == 0:
             # The initial weights are a candidate, too: training need not improve on them.
-            self._judge({})
+            self._judge()
         over = self._is_over()
         while state.step < params.steps and not over:
             loss = self._step()
-            if state.step % params.validate_every == 0 or state.step == params.steps:
-                self._judge({"loss": loss})
-                over = self._is_over()
+            self._audience.advance(1, self._note(loss))
+            if state.step % params.validate_every == 0 or state.step == params.steps or is_broken(state):
+                self._judge()
+                over = self._goes_back(work) or self._is_over()
             state.seconds = time.perf_counter() - begun
             paused = state.step < params.steps and not over and self._is_late(deadline)
             if paused or state.step % params.save_every == 0:
                 self._save(work)
-            self._audience.advance(1, self._note(loss))
             if paused and deadline is not None:
                 # The first failing process ends the others, so wait until the resume point is written.
                 self._fabric.barrier()
                 raise deadline.paused(state.step, params.steps)
-        if state.step < params.steps:
+        if state.step < params.steps and not state.fault:
             self._audience.say(
                 f"stopped at step {state.step} of {params.steps}, {params.patience} validations after the best one"
             )
 
+    def outcome(self, resumed_at: int) -> Fit:
+        """Return the result after the last step."""
+        state = self.state
+        return Fit(
+            state.step,
+            state.seconds,
+            self.best,
+            state.best_step,
+            state.best_value or 0.0,
+            resumed_at,
+            restarts=state.restarts,
+            skipped=state.skipped,
+            fault=state.fault or ("" if state.best_step else "no validation was above that of the untrained start"),
+        )
+
+    def _goes_back(self, work: Path) -> bool:
+        """Go back to the best step if the training has collapsed; return True if that is no longer allowed.
+
+        The first process decides, since only it has the history.
+
+        Raises:
+            TrainingError: The loss is not finite, and no restart is left.
+        """
+        state, params = self.state, self._params
+        finite = not is_broken(state) and has_finite_end(state.rows)
+        reason = collapse(state.rows, steps=params.steps) if finite else "loss or validation are not finite"
+        known = (reason, finite, state.best_step, state.best_value is not None)
+        reason, finite, step, has_best = self._fabric.broadcast(known)
+        if not reason or not (has_best or is_broken(state)):
+            return False
+        if state.restarts < MAX_RESTARTS and has_best:
+            self._audience.say(
+                f"collapsed at step {state.step} ({reason}); goes on from step {step} with half the learning rate"
+            )
+            self._audience.advance(step - state.step, "")
+            self._restart(step)
+            self._save(work)
+            return False
+        if not finite:
+            raise TrainingError(
+                f"The loss is not finite at step {state.step}; lower optimizer.lr (now {params.lr}) or check the "
+                "data. Nothing was published; the last resume point is kept."
+            )
+        state.fault = f"collapsed at step {state.step} after {MAX_RESTARTS} restarts: {reason}"
+        self._audience.say(f"{state.fault}; step {step} is kept")
+        return True
+
+    def _restart(self, step: int) -> None:
+        """Continue from the best weights with a new optimizer state and half the learning rate."""
+        best = self._fabric.broadcast(self.best)
+        self._module.load_state_dict(best)
+        self._ema.load_state_dict(best)
+        restore_optimizer(self._optimizer, {})
+        self.state.go_back(step)
+        self._running = None
+
     def _is_over(self) -> bool:
         """Return True if patience is exhausted; the first process decides, since only it validates."""
-        return bool(self._fabric.broadcast(0 < self._params.patience <= self.state.stale()))
+        over = bool(self.state.fault) or 0 < self._params.patience <= self.state.stale()
+        return bool(self._fabric.broadcast(over))
 
     def _save(self, work: Path) -> None:
         if self._fabric.is_global_zero:
@@ -245,19 +261,19 @@ class _Training(Generic[M]):
         """Return True once the deadline has passed; the first process decides for all."""
         return deadline is not None and bool(self._fabric.broadcast(deadline.has_passed()))
 
-    def _judge(self, measured: Mapping[str, float]) -> None:
+    def _judge(self) -> None:
         """Validate, keep the weights if they are the best so far, and log the metrics."""
         if not self._fabric.is_global_zero:
             return
         state = self.state
         # Not inference_mode: tensors that a task caches in it could not be used in the next training step.
-        with torch.no_grad():
+        with torch.no_grad(), DeadLayers(self._ema) as layers:
             validation = dict(self._task.validate(self._ema))
         name, value = next(iter(validation.items()))
         if math.isfinite(value) and (state.best_value is None or value > state.best_value):
             state.best_step, state.best_value = state.step, value
             self.best = {name: t.detach().cpu().clone() for name, t in self._ema.state_dict().items()}
-        metrics = {**measured, **validation}
+        metrics = {**state.take_loss(LOSS), **validation, DEAD: float(layers.count)}
         state.rows.append({"step": state.step, **metrics})
         self._audience.log(state.step, metrics)
         best = "none" if state.best_value is None else f"{state.best_value:.4g} at step {state.best_step}"
@@ -269,20 +285,21 @@ class _Training(Generic[M]):
 
     def _step(self) -> float:
         """Take one optimizer step; return the loss before it, averaged over all processes."""
+        state, params = self.state, self._params
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.state.step, self._params)
+            group["lr"] = learning_rate(state.step, params, restarts=state.restarts, since=state.since)
         loss = self._loss()
         value = float(cast(Tensor, self._fabric.all_reduce(loss.detach().clone(), reduce_op="mean")))
+        state.step += 1
         if not math.isfinite(value):
-            raise TrainingError(
-                f"The loss is {value} at step {self.state.step + 1}; lower optimizer.lr (now {self._params.lr}) or "
-                "check the data. Nothing was published; the last resume point is kept."
-            )
+            count_bad_loss(state)
+            return value
+        state.add_loss(value)
         self._optimizer.zero_grad(set_to_none=True)
         self._fabric.backward(loss)
-        self._optimizer.step()
-        self.state.step += 1
-        _update_ema(self._ema, self._module, decay=_ema_decay(self._params.ema, self.state.step))
+        if bound_gradients(self._module.parameters(), state):
+            self._optimizer.step()
+            update_average(self._ema, self._module, decay=params.ema, step=state.step)
         return value
 
     def _loss(self) -> Tensor:
@@ -294,16 +311,3 @@ class _Training(Generic[M]):
             stream = 1 + _STREAMS_BETWEEN_PROCESSES * self._fabric.global_rank
             torch.manual_seed(generator_for(self._task.seed, self.state.step, stream=stream).initial_seed())
             return self._task.loss(cast(M, self._wrapped), self.state.step, self._part)
-
-
-def _ema_decay(decay: float, step: int) -> float:
-    # A short memory at first, so that the initial weights are forgotten quickly.
-    return min(decay, (1 + step) / (10 + step))
-
-
-@torch.no_grad()
-def _update_ema(ema: nn.Module, module: nn.Module, *, decay: float) -> None:
-    for slow, fast in zip(ema.parameters(), module.parameters(), strict=True):
-        slow.lerp_(fast.detach(), 1 - decay)
-    for kept, current in zip(ema.buffers(), module.buffers(), strict=True):
-        kept.copy_(current)

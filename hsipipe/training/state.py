@@ -29,6 +29,13 @@ class Progress:
         best_value: Its value; higher is better.
         rows: History, one dict per logged step.
         seconds: Wall time of these steps, summed over all resumed runs.
+        restarts: Restarts from the best step, after a collapse.
+        since: Step from which the last restart went on.
+        skipped: Steps that were skipped for their gradient or loss.
+        skipped_in_a_row: Those at the end of the history.
+        usual_norm: Usual norm of the gradient.
+        losses: Sum and number of the losses since the last validation.
+        fault: Why the training was given up; empty: it was not.
     """
 
     step: int = 0
@@ -36,6 +43,31 @@ class Progress:
     best_value: float | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    restarts: int = 0
+    since: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    usual_norm: float | None = None
+    losses: tuple[float, int] = (0.0, 0)
+    fault: str = ""
+
+    def add_loss(self, value: float) -> None:
+        """Add the loss of a step."""
+        total, count = self.losses
+        self.losses = (total + value, count + 1)
+
+    def take_loss(self, name: str) -> dict[str, float]:
+        """Return the mean loss since the last call under a name; empty without a loss."""
+        total, count = self.losses
+        self.losses = (0.0, 0)
+        return {name: total / count} if count else {}
+
+    def go_back(self, step: int) -> None:
+        """Forget what came after a step, and count a restart."""
+        self.rows = [row for row in self.rows if row["step"] <= step]
+        self.step, self.since = step, step
+        self.restarts += 1
+        self.skipped_in_a_row, self.usual_norm, self.losses = 0, None, (0.0, 0)
 
     def stale(self) -> int:
         """Number of validations since the best one."""
@@ -82,6 +114,7 @@ def load_resume(
         if told["crc32c"] != _checksum(told["progress"], flat):
             raise ValueError("its bytes are not those that were written")
         progress = Progress(**json.loads(told["progress"]))
+        progress.losses = (progress.losses[0], progress.losses[1])  # JSON has no tuples
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("The resume point %s is damaged (%s); the training starts again.", path, error)
         return None

@@ -10,11 +10,13 @@ from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
+from hsipipe.methods.domain import Domain
 from hsipipe.params import Group, HardwareParams, TrainingParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.loader import StepBatches
 from hsipipe.patches.sample import PATCHES, spread
 from hsipipe.training.loop import Log, fit
+from hsipipe.training.outcome import fault_of, write_outcome
 from hsipipe.training.validation import may_be_turned, mean_psnr_db
 
 
@@ -49,7 +51,7 @@ def train_method(
     hardware: HardwareParams,
     work: Path,
     log: Log,
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """Train a method and write it into `out`; the step with the best validation is kept.
 
     A method without training is written unchanged.
@@ -65,14 +67,15 @@ def train_method(
         log: Called with the metrics of each logged step.
 
     Returns:
-        Validation MPSNR of the best step, that step, steps and seconds of the training, parameter count; empty for a
-        method without training.
+        Validation MPSNR of the best step, that step, steps and seconds of the training, restarts, skipped steps,
+        parameter count, and the fault of a training that collapsed or ended at its start; empty for a method without
+        training. All but the seconds are written into `out`, too.
 
     Raises:
         DataError: The patches lack what the method needs.
         ParamsError: The settings do not fit the patches or the hardware.
         IntegrityError: The latents belong to another autoencoder.
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, also after restarts with a smaller learning rate.
     """
     kind = methods()[name]
     folders = (None, None) if latents is None else (latents[0].path, latents[1].path)
@@ -80,14 +83,18 @@ def train_method(
     train, val = (_opened(store.path / f"{split}.zarr", arrays) for split in ("train", "val"))
     data = TrainingData(train, val, *folders)
     method = kind.untrained(settings, data).named(name)
-    summary: dict[str, float] = {}
+    summary: dict[str, float | str] = {}
     if isinstance(method, Trainable) and isinstance(settings, TrainingParams):
+        method.within(Domain.of(train))
         summary = _fit(method, data, settings, hardware=hardware, work=work, log=log)
     method.save(out)
+    if summary:
+        about = {} if latents is None else {"autoencoder_fault": fault_of(latents[1].path)}
+        write_outcome(out, {**summary, **about})
     return summary
 
 
-def _fit(method: Trainable, data: TrainingData, settings: TrainingParams, **machine: Any) -> dict[str, float]:
+def _fit(method: Trainable, data: TrainingData, settings: TrainingParams, **machine: Any) -> dict[str, float | str]:
     method.check_hardware(settings, machine["hardware"])
     network, task = method.network(), _MethodTask(method, data, settings)
     result = fit(network, task, params=settings.optimizer, description=method.name, **machine)

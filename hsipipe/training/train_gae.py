@@ -18,6 +18,7 @@ from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.loader import StepBatches
 from hsipipe.patches.sample import PATCHES, spread, training_pixels
 from hsipipe.training.loop import Log, fit
+from hsipipe.training.outcome import write_outcome
 from hsipipe.training.perceptual import PerceptualLoss
 
 
@@ -53,7 +54,7 @@ def train_gae(
     hardware: HardwareParams,
     work: Path,
     log: Log,
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """Train the autoencoder on the HR patches and write its checkpoint into `out`.
 
     With encoder `identity` there are no weights to train; only the whitening of the bands is measured.
@@ -67,18 +68,18 @@ def train_gae(
         log: Called with the metrics of each logged step.
 
     Returns:
-        Parameter count, number of groups and, if it was trained, validation PSNR of the reconstruction, its step,
-        steps and seconds of the training.
+        Parameter count, number of groups and, if it was trained, the numbers of the training, see
+        :meth:`hsipipe.training.outcome.Fit.summary`; validation is the PSNR of the reconstruction.
 
     Raises:
         DataError: The patches have fewer bands than a group, or no wavelengths for its windows.
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, also after restarts with a smaller learning rate.
     """
     train, val = (patches.open(split, ("hr",)) for split in ("train", "val"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(gae.seed)
         module = GroupAutoencoder(train.shape("hr")[0], gae, windows=_windows(train, gae))
-    summary: dict[str, float] = {}
+    summary: dict[str, float | str] = {}
     if gae.encoder == "network":
         module.start_at_principal_components(training_pixels(train, seed=gae.seed))
         task = _Reconstruction(train, val, gae)
@@ -90,6 +91,7 @@ def train_gae(
     module.eval().requires_grad_(False)
     whiten(module, patches.open("train"))
     save_checkpoint(out, weights=module.state_dict(), config=module.config())
+    write_outcome(out, summary)
     return {
         **summary,
         "parameters": sum(p.numel() for p in module.parameters()),

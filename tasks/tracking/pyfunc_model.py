@@ -3,6 +3,7 @@
 It imports only the library, not tasks.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from hsipipe import load_model
 from hsipipe.errors import IntegrityError, ModelInputError
+from hsipipe.inference.guard import guarded
+from hsipipe.inference.inputs import OVERLAP, TILE
+from hsipipe.inference.known import domain_of, input_warnings
 from hsipipe.storage.manifest import digest, verify
+
+logger = logging.getLogger("hsipipe.model")
 
 
 class SuperResolverModel(PythonModel):
     """LR cubes (B, C, h, w) float32 in, HR cubes (B, C, H, W) float32 out.
 
-    A model that fuses takes a dict of two arrays: ``lr`` and ``msi`` (B, c, H, W).
+    A model that fuses takes a dict of two arrays: ``lr`` and ``msi`` (B, c, H, W). Parameters: ``wavelength_nm``, the
+    band centres of the cubes, which are compared with those of the training; ``guard``, see
+    :mod:`hsipipe.inference.guard`. What speaks against a prediction is logged as a warning.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -38,17 +46,32 @@ class SuperResolverModel(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
-        """Super-resolve a batch; refuse NaN, a wrong band count or a wrong type."""
+        """Super-resolve a batch; refuse NaN, a wrong band count or type, and other wavelengths."""
         given: Any = model_input  # a dict in fusion; MLflow has no type hint for it and warns about any attempt
+        options = {"guard": "warn", "wavelength_nm": (), **(params or {})}
+        domain, centres = domain_of(self._model), list(options["wavelength_nm"])
+        if domain is not None and centres and (text := domain.other_bands(centres)):
+            raise ModelInputError(f"{text}. Take a model of this sensor.")
         if self._model.msi_bands == 0:
-            return self._model.predict(given)
+            return self._checked(given, None, self._model.predict(given), options["guard"])
         if not isinstance(given, dict) or set(given) != {"lr", "msi"}:
             got = f"a dict of {sorted(given)}" if isinstance(given, dict) else f"a {type(given).__name__}"
             raise ModelInputError(
                 f"Got {got}, expected a dict of two arrays, lr (B, C, h, w) and msi (B, c, H, W), because this model "
                 "fuses an LR-HSI with an HR-MSI."
             )
-        return self._model.predict(given["lr"], msi=given["msi"])
+        lr, msi = given["lr"], given["msi"]
+        return self._checked(lr, msi, self._model.predict(lr, msi=msi), options["guard"])
+
+    def _checked(self, lr: np.ndarray, msi: np.ndarray | None, sr: np.ndarray, guard: Any) -> np.ndarray:
+        images = []
+        for number, (low, high) in enumerate(zip(lr, sr, strict=True)):
+            fine = None if msi is None else msi[number]
+            image, told = guarded(self._model, low, high, guard=guard, msi=fine, tile=TILE, overlap=OVERLAP)
+            images.append(image)
+            for text in ([] if guard == "off" else input_warnings(domain_of(self._model), low)) + told:
+                logger.warning("image %d: %s", number, text)
+        return np.stack(images)
 
 
 mlflow.models.set_model(SuperResolverModel())

@@ -76,13 +76,13 @@ class ModelInputs(NamedTuple):
     def signature(self) -> "ModelSignature":
         """Return the signature: one unnamed tensor (B, C, h, w), or in fusion the two tensors ``lr`` and ``msi``."""
         from mlflow.models import ModelSignature
-        from mlflow.types import Schema
+        from mlflow.types import ParamSchema, ParamSpec, Schema
 
-        cubes = Schema([_tensor(self.bands)])
-        if self.msi_bands == 0:
-            return ModelSignature(inputs=cubes, outputs=cubes)
-        pair = Schema([_tensor(self.bands, "lr"), _tensor(self.msi_bands, "msi")])
-        return ModelSignature(inputs=pair, outputs=cubes)
+        cubes = inputs = Schema([_tensor(self.bands)])
+        if self.msi_bands != 0:
+            inputs = Schema([_tensor(self.bands, "lr"), _tensor(self.msi_bands, "msi")])
+        params = [ParamSpec("guard", "string", "warn"), ParamSpec("wavelength_nm", "double", [], shape=(-1,))]
+        return ModelSignature(inputs=inputs, outputs=cubes, params=ParamSchema(params))
 
     def example(self) -> "NDArray[np.float32] | dict[str, NDArray[np.float32]]":
         """Return a small gray input."""

@@ -109,7 +109,7 @@ class GroupAutoencoder(nn.Module):
         """Build an autoencoder without trained weights."""
         # A checkpoint without these keys has networks, and groups of bands by number.
         saved = {"encoder": "network", "window_nm": None, **config["params"]}
-        saved["optimizer"] = {"patience": 0, **saved["optimizer"]}
+        saved["optimizer"] = {"patience": 0, "weight_decay": 0.0, **saved["optimizer"]}
         params = GaeParams.model_validate(saved)
         windows = None
         if params.window_nm is not None:

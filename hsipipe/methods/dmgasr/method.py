@@ -146,7 +146,7 @@ class Dmgasr(nn.Module, Trainable):
         return self._as(gae, self.net, self.sampling)
 
     def _as(self, gae: GroupAutoencoder, net: LatentNet, sampling: SamplingParams) -> "Dmgasr":
-        return Dmgasr(gae, net, sampling=sampling).named(self.label)
+        return Dmgasr(gae, net, sampling=sampling).named(self.label).within(self.domain)
 
     @classmethod
     def untrained(cls, settings: DmgasrSettings, data: TrainingData) -> Self:
@@ -253,7 +253,7 @@ class Dmgasr(nn.Module, Trainable):
             "sampling": self.sampling.model_dump(mode="json"),
         }
 
-    def save(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write weights and configuration into the existing `folder`."""
         config = {"kind": self.KIND, "name": self.name, **self.config()}
         save_checkpoint(folder, weights=self.state_dict(), config=config)

@@ -167,7 +167,7 @@ class FusionModel(PairNetwork, Trainable):
         """Load a model that :meth:`save` wrote, onto a device; see :meth:`hsipipe.methods.base.Method.load`."""
         return load_module(folder, cls.from_config).to(device)
 
-    def save(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write weights and configuration into the existing `folder`."""
         config = {"kind": self.KIND, "name": self.name, **self.config()}
         save_checkpoint(folder, weights=self.state_dict(), config=config)

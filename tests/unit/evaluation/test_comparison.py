@@ -172,3 +172,22 @@ def test_scores_are_read_from_their_folder(folders, trees, tmp_path):
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(FileFormatError, match=r"is not JSON .* run the stage evaluate again"):
         read_scores(tmp_path)
+
+
+def test_faults_of_trainings_stand_with_their_rows(trees):
+    trees["dmgasr"]["faults"] = {"dmgasr": "collapsed at step 8", "ae-ceiling": "its autoencoder: untrained"}
+    tree = compared(trees)
+    assert tree["faults"] == {"dmgasr": "collapsed at step 8", "ae-ceiling": "its autoencoder: untrained"}
+    assert "| dmgasr (!) |" in as_markdown(tree)
+    assert "\ndmgasr (!): collapsed at step 8.\n" in as_markdown(tree)
+    cells = {row["row"]: row["fault"] for row in csv.DictReader(io.StringIO(as_csv(tree)))}
+    assert cells["dmgasr"] == "collapsed at step 8"
+    assert cells["bicubic"] == ""
+    assert "faults" not in compared({name: {**scores, "faults": {}} for name, scores in trees.items()})
+
+
+def test_a_fault_of_one_seed_is_counted(trees):
+    good, bad = trees["dmgasr"], again(trees["dmgasr"], 1, -3.0)
+    bad["faults"] = {"dmgasr@seed-1": "collapsed at step 8"}
+    tree = compare_scores([RowScores("bicubic", [trees["bicubic"]] * 2), RowScores("dmgasr", [good, bad])])
+    assert tree["faults"] == {"dmgasr": "1 of 2 trainings: collapsed at step 8"}

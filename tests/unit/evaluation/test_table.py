@@ -116,3 +116,13 @@ def test_the_sentences_stand_below():
     assert "dmgasr is 2.50 dB MPSNR above bicubic" in plain
     assert "! dmgasr has WORSE spectra" in plain
     assert "protocol default 0123456789abcdef" in plain
+
+
+def test_a_row_whose_training_was_not_completed_is_marked_and_never_the_best():
+    metrics = {**METRICS, "faults": {"dmgasr": "collapsed at step 800", "pca-15-ceiling": "its autoencoder: untrained"}}
+    shown = text(metrics=metrics)
+    assert "dmgasr (!)" in shown
+    assert "pca-15-ceiling (!)" in shown
+    assert "dmgasr is in no comparison: collapsed at step 800." in shown
+    assert best_rows(METRICS["models"])["mpsnr_db"] == "dmgasr"
+    assert best_rows(METRICS["models"], leave_out=metrics["faults"])["mpsnr_db"] == "pca-residual"

@@ -111,3 +111,11 @@ def test_the_baseline_is_the_first_row_or_the_one_that_the_tree_names():
     assert baseline_of(named) == "dmgasr-regression"
     assert judge(named)[0].text.startswith("dmgasr is 0.50 dB MPSNR above dmgasr-regression (")
     assert baseline_of({"models": {}}) is None
+
+
+def test_no_verdict_is_drawn_from_a_training_that_was_not_completed():
+    fault = "collapsed at step 800 after 2 restarts"
+    told = [verdict.text for verdict in judge({**tree(), "faults": {"dmgasr-regression": fault, "ae-ceiling": "x"}})]
+    assert told[-2:] == [f"dmgasr-regression is in no comparison: {fault}.", "ae-ceiling is in no comparison: x."]
+    assert not any("dmgasr-regression" in text or "ae-ceiling" in text for text in told[:-2])
+    assert told[0].startswith("dmgasr is 2.00 dB MPSNR above bicubic")

@@ -13,18 +13,24 @@ from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.training.loop import fit, generator_for
 
 BATCH = 12
-PARAMS = OptimizerParams(steps=12, batch=BATCH, lr=0.01, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4)
+PARAMS = OptimizerParams(
+    steps=12, batch=BATCH, lr=0.01, weight_decay=0.0, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4
+)
 
 
 @dataclass
 class Line:
-    """Fit y = 2 x; on demand a process dies, fails or stands still in a step, or the loss is no number."""
+    """Fit y = 2 x; on demand a process dies, fails or stands still in a step, or the loss is no number from a step on.
+
+    `ruin` is a folder of marks: each process ruins its weights once, in step 10.
+    """
 
     die_at: int | None = None
     die_in: int = 0
     bad_data_at: int | None = None
     nan_at: int | None = None
     stop_at: int | None = None
+    ruin: Path | None = None
     seed: int = 5
 
     def loss(self, module, step, part):
@@ -36,8 +42,14 @@ class Line:
             signal.pause()
         if (step, number) == (self.bad_data_at, 1):
             raise DataError("Dead band.")
+        if self.ruin is not None and step == 10 and not (mark := self.ruin / str(number)).exists():
+            mark.touch()
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.mul_(-30)
         loss = (module(x) - 2 * x).square().mean()
-        return loss * float("nan") if (step, number) == (self.nan_at, 1) else loss
+        is_bad = self.nan_at is not None and step >= self.nan_at and number == 1
+        return loss * float("nan") if is_bad else loss
 
     def validate(self, module):
         x = torch.ones(1, 4)

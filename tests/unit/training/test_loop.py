@@ -14,10 +14,13 @@ from torch import nn
 from hsipipe.errors import ParamsError, TrainingError, TrainingPausedError
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.training.deadline import STOP_AFTER, Deadline
-from hsipipe.training.loop import fit, generator_for, learning_rate
+from hsipipe.training.loop import fit, generator_for
+from hsipipe.training.schedule import learning_rate
 from hsipipe.training.state import RESUME
 
-PARAMS = OptimizerParams(steps=12, batch=4, lr=0.01, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4)
+PARAMS = OptimizerParams(
+    steps=12, batch=4, lr=0.01, weight_decay=0.0, warmup=2, ema=0.9, validate_every=3, patience=0, save_every=4
+)
 HARDWARE = HardwareParams(accelerator="cpu", precision="32-true", compile=False, devices=1)
 
 
@@ -138,13 +141,15 @@ def test_a_broken_resume_point_means_a_fresh_start(tmp_path):
 
 
 def test_the_best_validation_is_kept(tmp_path):
-    result = train(tmp_path, Told(0.5, 1.0, 3.0, 2.0, 0.0))
+    result = train(tmp_path, Told(0.5, 1.0, 3.0, 2.5, 2.0))
     assert (result.best_step, result.best_value) == (6, 3.0)
+    assert (result.restarts, result.skipped, result.fault) == (0, 0, "")
 
 
-def test_a_training_that_only_harms_keeps_its_start(tmp_path):
-    result = train(tmp_path, Told(5.0, 4.0, 3.0, 2.0, 1.0))
-    assert result.best_step == 0
+def test_a_training_that_only_harms_keeps_its_start_and_says_so(tmp_path):
+    result = train(tmp_path, Told(5.0, *[4.0, 3.0] * 3))
+    assert (result.best_step, result.restarts, result.steps) == (0, 2, 6)
+    assert result.fault == "collapsed at step 6 after 2 restarts: no validation was above that of the start (5)"
     assert all(torch.equal(result.weights[name], tensor) for name, tensor in network().state_dict().items())
 
 
@@ -162,11 +167,88 @@ def test_a_flipped_bit_in_a_resume_point_is_named_and_means_a_fresh_start(tmp_pa
 def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_resume_point(tmp_path):
     class Exploding(Line):
         def loss(self, module, step, part):
-            return super().loss(module, step, part) * (float("nan") if step == 6 else 1)
+            return super().loss(module, step, part) * (float("nan") if step >= 6 else 1)
 
-    with pytest.raises(TrainingError, match=r"loss is nan at step 7; lower optimizer.lr"):
+    with pytest.raises(TrainingError, match=r"loss is not finite at step 10; lower optimizer.lr"):
         train(tmp_path, Exploding())
     assert (tmp_path / RESUME).is_file()
+
+
+def test_a_single_loss_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    class Once(Line):
+        def loss(self, module, step, part):
+            return super().loss(module, step, part) * (float("nan") if step == 6 else 1)
+
+    result = train(tmp_path, Once())
+    assert (result.skipped, result.restarts, result.steps, result.fault) == (1, 0, 12, "")
+    assert all(tensor.isfinite().all() for tensor in result.weights.values())
+
+
+LONGER = PARAMS.model_copy(update={"steps": 24})
+
+
+class Dying(Line):
+    """The network is destroyed in step 10, 13, ..., as often as told; files count, so that a new process knows."""
+
+    def __init__(self, marks: Path, times: int, stop_at: int | None = None) -> None:
+        super().__init__(stop_at)
+        self._marks, self._times = marks, times
+
+    def loss(self, module, step, part):
+        done = len(list(self._marks.iterdir()))
+        if step >= 10 and step % 3 == 1 and done < self._times:
+            (self._marks / str(done)).touch()
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.mul_(-30)
+        return super().loss(module, step, part)
+
+
+def dying(tmp_path: Path, name: str, times: int, **more) -> Dying:
+    (tmp_path / name).mkdir()
+    return Dying(tmp_path / name, times, **more)
+
+
+def test_a_collapsed_training_goes_back_to_its_best_step_with_half_the_rate(tmp_path, caplog):
+    caplog.set_level("INFO")
+    logged = []
+    task = dying(tmp_path, "marks", times=1)
+    result = train(tmp_path, task, lambda step, metrics: logged.append((step, metrics["val_db"])), params=LONGER)
+    assert (result.restarts, result.fault, result.steps, result.best_step) == (1, "", 24, 24)
+    assert [step for step, _ in logged] == list(range(0, 25, 3))
+    assert logged[-1][1] > logged[3][1] > logged[0][1]
+    assert "collapsed at step 12 (the loss rose from" in caplog.text
+    assert "goes on from step 12 with half the learning rate" in caplog.text
+
+
+def test_a_training_that_collapses_again_and_again_keeps_its_best_step_and_says_so(tmp_path):
+    result = train(tmp_path, dying(tmp_path, "marks", times=9), params=LONGER)
+    assert (result.restarts, result.steps) == (2, 18)
+    assert result.fault.startswith("collapsed at step 18 after 2 restarts: the loss rose from")
+
+
+def test_a_training_killed_after_a_collapse_ends_with_the_same_bits(tmp_path):
+    undisturbed, killed = tmp_path / "a", tmp_path / "b"
+    undisturbed.mkdir()
+    killed.mkdir()
+    expected = train(undisturbed, dying(tmp_path, "marks-a", times=1), params=LONGER)
+    task = dying(tmp_path, "marks-b", times=1)
+
+    def interrupt(step, metrics):
+        if step == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, task, interrupt, params=LONGER)
+    resumed = train(killed, task, params=LONGER)
+    assert (resumed.resumed_at, resumed.restarts, expected.restarts) == (12, 1, 1)
+    assert resumed.best_value == expected.best_value
+    assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in expected.weights.items())
+
+
+def test_learning_rate_is_halved_by_each_restart_and_warms_up_again():
+    assert learning_rate(8, PARAMS, restarts=1, since=6) == pytest.approx(learning_rate(8, PARAMS) / 2)
+    assert learning_rate(6, PARAMS, restarts=2, since=6) == pytest.approx(learning_rate(6, PARAMS) / 8)
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing():
@@ -183,8 +265,8 @@ IMPATIENT = PARAMS.model_copy(update={"patience": 2})
     ("values", "steps", "best"),
     [
         ([1.0, 3.0, 2.0, 2.5], 9, 3),
-        ([1.0, 3.0, 2.0, 4.0, 0.0], 12, 9),
-        ([float("nan"), 1.0, 0.0, float("nan")], 9, 3),
+        ([1.0, 3.0, 2.0, 4.0, 2.0], 12, 9),
+        ([float("nan"), 1.0, 0.0, 0.5], 9, 3),
     ],
 )
 def test_training_stops_when_validations_have_no_new_best_for_too_long(tmp_path, values, steps, best):
@@ -226,7 +308,7 @@ def test_the_bar_shows_loss_and_validations_at_each_step(tmp_path, monkeypatch):
         yield lambda n=1, note="": notes.append((n, note))
 
     monkeypatch.setattr("hsipipe.training.loop.progress", bar)
-    train(tmp_path, Told(1.0, 3.0, 2.0, 2.5, 0.5))
+    train(tmp_path, Told(1.0, 3.0, 2.0, 2.5, 2.5))
     assert [n for n, _ in notes] == [0, *[1] * 12]
     assert {note.split()[0] for _, note in notes[1:]} == {"loss"}
     assert len({note.split()[1] for _, note in notes[1:]}) == 12

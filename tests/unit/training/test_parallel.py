@@ -110,8 +110,22 @@ def test_a_parent_that_is_interrupted_ends_its_processes_at_once(lines, tmp_path
 
 
 def test_a_loss_that_is_not_finite_in_one_process_stops_all(lines, tmp_path):
-    with pytest.raises(TrainingError, match=r"loss is nan at step 7; lower optimizer.lr"):
+    with pytest.raises(TrainingError, match=r"loss is not finite at step 10; lower optimizer.lr"):
         lines.train(tmp_path, lines.Line(nan_at=6), devices=2)
+
+
+def test_all_processes_go_back_after_a_collapse(lines, tmp_path):
+    results, longer = [], lines.PARAMS.model_copy(update={"steps": 24})
+    for devices in (1, 2):
+        work, marks = tmp_path / f"work-{devices}", tmp_path / f"marks-{devices}"
+        work.mkdir()
+        marks.mkdir()
+        results.append(lines.train(work, lines.Line(ruin=marks), devices=devices, params=longer))
+    one, two = results
+    assert (one.restarts, one.best_step) == (two.restarts, two.best_step) == (1, 24)
+    assert two.best_value == pytest.approx(one.best_value, rel=1e-4)
+    for name, tensor in one.weights.items():
+        torch.testing.assert_close(two.weights[name], tensor)
 
 
 def test_only_this_machine_can_reach_a_training(lines, tmp_path):

@@ -1,0 +1,105 @@
+"""Apply models that were trained on one data set to the cubes of the others; count what the guard says of them.
+
+    python benchmarks/guard.py --data FOLDER
+
+FOLDER holds one folder of cubes for each data set. Bands are chosen evenly, so that all have as many. A prediction is
+bad if its MPSNR is more than 1 dB below that of bicubic interpolation. Precision and recall are those of a warning, of
+the guard alone and together with the comparison of the input with the training.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from record import ROOT, arguments, environment, row, show, write_record
+
+BANDS, EDGE, BAD_DB = 31, 256, -1.0
+METHODS = ("pca-residual", "edsr", "dmgasr-regression")
+
+
+def write_cubes(data, root):
+    """Write the cubes of each data set with `BANDS` bands, in 0..1, into a folder of its own."""
+    from hsipipe import open_cube, save_cube
+
+    for place in sorted(path for path in data.iterdir() if path.is_dir()):
+        out = root / place.name / "cubes"
+        out.mkdir(parents=True)
+        for path in sorted(place.iterdir()):
+            cube = open_cube(path).compute()
+            chosen = np.linspace(0, cube.sizes["band"] - 1, BANDS).round().astype(int)
+            part = cube.isel(band=chosen, y=slice(0, EDGE), x=slice(0, EDGE))
+            top = float(np.quantile(part.to_numpy(), 0.999))
+            save_cube((part / top).clip(0, 1).astype("float32"), out / f"{path.name.split('.')[0]}.nc")
+
+
+def judged(model, pairs, name):
+    """Gain over interpolation in dB, and the warnings of guard and input, for a test scene."""
+    from hsipipe.degradation.bicubic import upsample
+    from hsipipe.inference.guard import judge
+    from hsipipe.inference.known import domain_of, input_warnings
+    from hsipipe.inference.scene import predict_scene
+
+    pair = pairs.read("test", name)
+    sr = predict_scene(model, pair.lr, tile=64, overlap=8)
+    errors = [np.square(image.clip(0, 1) - pair.hr).mean(axis=(1, 2)) for image in (upsample(pair.lr, model.scale), sr)]
+    gain = float(10 * np.log10(np.maximum(errors[0], 1e-12) / np.maximum(errors[1], 1e-12)).mean())
+    judgement = judge(model, pair.lr, sr, tile=64, overlap=8)
+    return gain, judgement, input_warnings(domain_of(model), pair.lr)
+
+
+def rates(found, kind):
+    """Precision and recall of the warnings of a kind."""
+    warned, bad = (np.array([one[key] for one in found]) for key in (kind, "bad"))
+    both = int((warned & bad).sum())
+    rows = [row(f"{kind}: warned of", int(warned.sum()), f"of {len(found)}")]
+    rows.append(row(f"{kind}: precision", both / max(1, warned.sum()), ""))
+    return [*rows, row(f"{kind}: recall", both / max(1, bad.sum()), "")]
+
+
+def main():
+    parser = arguments(__doc__, result="guard")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--folder", type=Path, help="keep data and models here, and continue them")
+    options = parser.parse_args()
+
+    from prepared import changed, prepare, trained
+
+    from hsipipe.artifacts import DegradedPairs
+    from hsipipe.params import load_params
+
+    where = environment("torch")
+    folder = options.folder or Path(tempfile.mkdtemp())
+    if not any(folder.glob("*/cubes")):
+        write_cubes(options.data, folder)
+    places = sorted(path.parent for path in folder.glob("*/cubes"))
+    params = {}
+    for place in places:
+        changes = {"dataset": {"name": "folder", "root": str(place / "cubes")}, "patches": {"size": 32, "stride": 16}}
+        params[place] = changed(load_params(ROOT / "params.yaml"), changes)
+        prepare(params[place], place)
+    found = []
+    for method in options.methods:
+        for place in places:
+            model = trained(method, params[place], place, place / "models" / method)
+            for other in places:
+                pairs = DegradedPairs.in_project(other)
+                for name in pairs.names("test"):
+                    gain, judgement, inputs = judged(model, pairs, name)
+                    guard = bool(judgement.warnings())
+                    found.append({"guard": guard, "guard or input": guard or bool(inputs), "bad": gain < BAD_DB})
+                    coarser = "" if judgement.gain_db is None else f"{judgement.gain_db:+.2f}"
+                    share, most = judgement.doubtful.mean(), judgement.detail.max()
+                    print(
+                        f"{method:18} {place.name:14} {other.name:14} {name:22} gain {gain:+.2f} coarser {coarser} "
+                        f"doubtful {share:.1%} detail {most:.3g} grid {judgement.grid.max():.2f} input {len(inputs)}",
+                        flush=True,
+                    )
+    rows = [row("predictions", len(found), ""), row("worse than bicubic by 1 dB", sum(f["bad"] for f in found), "")]
+    rows += [*rates(found, "guard"), *rates(found, "guard or input")]
+    show(rows)
+    write_record(options.json, {"environment": where, "methods": list(options.methods), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

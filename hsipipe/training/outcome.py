@@ -1,0 +1,86 @@
+"""The result of a training."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from hsipipe.errors import IntegrityError
+
+FILE = "training.json"
+"""File of a trained model with the numbers of its training."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The result of a training.
+
+    Attributes:
+        steps: Number of completed optimizer steps.
+        seconds: Wall time of these steps and their validations.
+        weights: State dict of the best validation.
+        best_step: Step of the best validation.
+        best_value: Its first validation metric.
+        resumed_at: The step at which this process resumed; 0 for a fresh start.
+        restarts: Times that the training collapsed and went on from the best step with half the learning rate.
+        skipped: Steps that were skipped for their gradient or loss.
+        fault: Why the result is not that of a completed training; empty: it is.
+    """
+
+    steps: int
+    seconds: float
+    weights: dict[str, Tensor]
+    best_step: int
+    best_value: float
+    resumed_at: int
+    restarts: int = 0
+    skipped: int = 0
+    fault: str = ""
+
+    def summary(self, module: nn.Module, *, metric: str = "val_mpsnr_db") -> dict[str, float | str]:
+        """Return the numbers of a training stage, and its fault if there is one.
+
+        Args:
+            module: The trained module.
+            metric: Name of the first validation metric.
+        """
+        fault = {"fault": self.fault} if self.fault else {}
+        return {
+            metric: self.best_value,
+            "best_step": self.best_step,
+            "steps": self.steps,
+            "train_seconds": round(self.seconds, 3),
+            "restarts": self.restarts,
+            "skipped_steps": self.skipped,
+            "parameters": sum(p.numel() for p in module.parameters()),
+            **fault,
+        }
+
+
+def write_outcome(folder: Path, summary: Mapping[str, float | str]) -> None:
+    """Write the numbers of a training into the folder of its model, without its duration, which differs every time."""
+    kept = {name: value for name, value in summary.items() if name != "train_seconds"}
+    (folder / FILE).write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def fault_of(folder: Path, *, of: Literal["fault", "autoencoder_fault"] = "fault") -> str:
+    """Return why the training of a model was not completed; empty for a completed or an unrecorded training.
+
+    Args:
+        folder: Folder of the model.
+        of: The training of the model, or that of the autoencoder of its latents.
+
+    Raises:
+        IntegrityError: The record is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return ""
+    try:
+        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return str(tree.get(of, ""))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}); train the model again.") from error
