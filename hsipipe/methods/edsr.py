@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hsipipe.methods.base import Frame
 from hsipipe.methods.network_method import LossSettings, NetworkMethod
+from hsipipe.methods.networks.layers import GridlessShuffle
 from hsipipe.params import Positive
 
 
@@ -39,7 +40,8 @@ class Edsr(NetworkMethod):
     """Residual blocks on the LR grid, a long skip, and a pixel shuffle to the HR grid (section 3 of the paper).
 
     Differences to the paper: the head takes all C bands; the output is added to the bicubic interpolation, and the last
-    convolution starts at zero, so that training starts at bicubic; every scale uses one pixel shuffle by s.
+    convolution starts at zero, so that training starts at bicubic; every scale uses one pixel shuffle by s, and it
+    cannot draw a checkerboard.
     """
 
     KIND: ClassVar[str] = "edsr"
@@ -55,7 +57,7 @@ class Edsr(NetworkMethod):
             nn.Conv2d(width, width, 3, padding=1),
         )
         self.tail = nn.Conv2d(width, bands * frame.scale**2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(frame.scale)
+        self.shuffle = GridlessShuffle(frame.scale)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(cast(Tensor, self.tail.bias))
 

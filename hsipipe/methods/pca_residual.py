@@ -8,9 +8,14 @@ from torch import Tensor, nn
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.base import Frame, TrainingData, sample_of
 from hsipipe.methods.network_method import LossSettings, NetworkMethod
-from hsipipe.methods.networks.layers import PlainResidualBlock
+from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
 from hsipipe.params import Positive
 from hsipipe.patches.sample import PATCHES, training_pixels
+
+_MOST = 4.0
+"""Largest whitened component, in standard deviations of the training, that the network sees."""
+_LEAST = 0.01
+"""Smallest standard deviation of a component, relative to the largest, that is whitened: smaller ones are noise."""
 
 
 class PcaResidualSettings(LossSettings):
@@ -27,9 +32,9 @@ class PcaResidualSettings(LossSettings):
 class PcaResidual(NetworkMethod):
     """A CNN on the LR grid that predicts the residual of bicubic interpolation.
 
-    The LR cube is projected onto the k principal components of the training spectra and whitened. Convolutions at LR
-    resolution and a pixel shuffle by s (arXiv 1609.05158, eq. 4) follow. The same components, each scaled by its RMS
-    residual, map the result back to bands. The last convolution starts at zero, so that training starts at bicubic.
+    The LR cube is projected onto the k principal components of the training spectra, whitened and clipped. Convolutions
+    at LR resolution and a pixel shuffle by s (arXiv 1609.05158, eq. 4) follow. The same components, each scaled by its
+    RMS residual, map the result back to bands. The last convolution starts at zero, so that training starts at bicubic.
     """
 
     KIND: ClassVar[str] = "pca-residual"
@@ -46,7 +51,7 @@ class PcaResidual(NetworkMethod):
         self.head = nn.Conv2d(k, width, 3, padding=1)
         self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(settings.blocks)))
         self.tail = nn.Conv2d(width, k * frame.scale**2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(frame.scale)
+        self.shuffle = GridlessShuffle(frame.scale)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(cast(Tensor, self.tail.bias))
         self.register_buffer("mean", torch.zeros(frame.bands, 1, 1))
@@ -57,6 +62,8 @@ class PcaResidual(NetworkMethod):
     def forward(self, lr: Tensor) -> Tensor:
         """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
         whitened = torch.einsum("kc,bchw->bkhw", self.basis, lr - self.mean) / self.component_std
+        # Spectra that the training lacks would be amplified without bound.
+        whitened = whitened.clamp(-_MOST, _MOST)
         features = self.head(whitened)
         missing = self.shuffle(self.tail(features + self.body(features))) * self.residual_rms
         return torch.einsum("kc,bkhw->bchw", self.basis, missing)
@@ -85,10 +92,11 @@ class PcaResidual(NetworkMethod):
         basis = vectors.flip(1)[:, : len(self.basis)].T
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.basis.copy_(basis)
+        spread = (rows @ basis.T).square().mean(dim=0).sqrt()
+        self.component_std.copy_(spread.clamp_min(max(1e-6, _LEAST * float(spread.max()))).reshape(-1, 1, 1))
         # The last components of noiseless data can have zero variance.
-        for scale, pixels in ((self.component_std, rows), (self.residual_rms, residuals.double())):
-            rms = (pixels @ basis.T).square().mean(dim=0).sqrt().clamp_min(1e-6)
-            scale.copy_(rms.reshape(scale.shape))
+        rms = (residuals.double() @ basis.T).square().mean(dim=0).sqrt().clamp_min(1e-6)
+        self.residual_rms.copy_(rms.reshape(-1, 1, 1))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -16,6 +16,8 @@ from hsipipe.params import SamplingParams
 
 Objective = Literal["diffusion", "regression"]
 
+_MOST = 6.0
+"""Largest whitened latent, in standard deviations of the training, that the network sees as its condition."""
 _SILENT = 1e-6
 """Remaining share of the signal power below which `scale_input` suppresses the noise completely."""
 
@@ -105,7 +107,8 @@ class LatentNet(nn.Module):
         x = noisy.flatten(0, 1)
         if self.scale_input:
             x = x * level[:, None, None, None]
-        out = self.unet(x, z_lr.flatten(0, 1), level)
+        # Spectra that the training lacks have latents far outside of it.
+        out = self.unet(x, z_lr.flatten(0, 1).clamp(-_MOST, _MOST), level)
         return cast(Tensor, out.reshape(noisy.shape))
 
     def varies(self, sampling: SamplingParams) -> bool:

@@ -1,6 +1,10 @@
 """Building blocks shared by the networks."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+_GRID_WINDOW = 9
+"""Edge, in pixels of the coarse grid, of the window over which a repeating pattern is measured."""
 
 
 class ChannelAttention(nn.Module):
@@ -81,3 +85,26 @@ class PlainResidualBlock(nn.Module):
         """(B, F, h, w) to (B, F, h, w)."""
         result: Tensor = x + self.body(x)
         return result
+
+
+class GridlessShuffle(nn.Module):
+    """A pixel shuffle by s (arXiv 1609.05158, eq. 4) whose output has no pattern that repeats with every coarse pixel.
+
+    Each of the s * s phases has channels of its own, so that nothing keeps their means equal; outside of its training a
+    network then draws a checkerboard. The mean of each phase over a window is replaced by the mean of all phases.
+
+    Args:
+        scale: Ratio s.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F * s * s, h, w) to (B, F, H, W)."""
+        half = _GRID_WINDOW // 2
+        mean = F.avg_pool2d(x, _GRID_WINDOW, stride=1, padding=half, count_include_pad=False)
+        phases = mean.reshape(len(x), -1, self.scale**2, *x.shape[2:])
+        pattern = phases - phases.mean(dim=2, keepdim=True)
+        return F.pixel_shuffle(x - pattern.flatten(1, 2), self.scale)
