@@ -9,10 +9,11 @@ from affine import Affine
 
 import flows.commands.predict_file
 from flows.commands.predict_file import predict_file
-from hsipipe.errors import ParamsError
+from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.methods.domain import Domain
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,49 @@ def predict(cube, tmp_path, monkeypatch):
         )
 
     return predict
+
+
+def trained_on(*centres):
+    return Bicubic(2).within(Domain(centres, 0.0, 1.0, 1.0, np.eye(4), 0.0))
+
+
+def test_a_cube_of_other_wavelengths_is_refused_before_the_work(predict, capsys, tmp_path):
+    model = trained_on(400.0, 600.0, 800.0, 1000.0)
+    with pytest.raises(ModelInputError, match=r"^2 of 4 bands lie more than half a band step .*--other-wavelengths\.$"):
+        predict(model, "hr.nc")
+    assert not (tmp_path / "hr.nc").exists()
+    predict(model, "hr.nc", other_wavelengths=True)
+    assert "note: 2 of 4 bands lie more than half a band step from those of the training" in capsys.readouterr().err
+
+
+def test_a_scale_given_twice_is_warned_of(predict, capsys, cube):
+    model = trained_on(*cube["wavelength_nm"].to_numpy().tolist())
+    predict(model, "hr.nc")
+    assert "warning" not in capsys.readouterr().err
+    cube.values[...] /= 1e4
+    predict(model, "hr.nc")
+    assert "is a scale applied twice?" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Checkered(Bicubic):
+    """Interpolation under a checkerboard."""
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        up = super().predict(lr)
+        rows, columns = np.indices(up.shape[-2:])
+        return up + np.where((rows + columns) % 2, 0.4, -0.4).astype(np.float32)
+
+
+def test_a_doubtful_result_is_warned_of_and_on_demand_interpolated(predict, capsys, cube):
+    (warned,) = predict(Checkered(2), "warned.nc")
+    assert "of the image has implausible detail" in capsys.readouterr().err
+    (mended,) = predict(Checkered(2), "mended.nc", guard="fallback")
+    assert "100.0% of the image is interpolated instead." in capsys.readouterr().err
+    (plain,) = predict(Bicubic(2), "plain.nc", guard="off")
+    assert capsys.readouterr().err == ""
+    assert float(abs(open_cube(warned) - open_cube(plain)).max()) > 300
+    np.testing.assert_allclose(open_cube(mended), open_cube(plain), atol=0.1)
 
 
 @pytest.mark.parametrize("source", [".tif", ".nc", ".zarr"])
