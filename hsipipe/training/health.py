@@ -14,6 +14,8 @@ _GAIN = 0.1
 """Smallest gain over the start, in dB, that a training can lose."""
 _KEPT = 0.25
 """Share of the gain below which a validation counts as back at the start."""
+_LEAST_VALIDATIONS = 3
+"""Validations that must have found nothing better than the start."""
 _LEARNED, _FORGOT = 0.9, 0.98
 """Share of the first loss below which a training has learned, and above which it has forgotten that."""
 _REACTS = 1e-6
@@ -26,7 +28,8 @@ def collapse(rows: Sequence[Row], *, steps: int) -> str | None:
     """Return why a training has collapsed, or None.
 
     It has collapsed if its last validation has lost what was gained over the start; if the mean loss is back at its
-    first value; if a layer has died; or if half of the steps have found nothing better than the start.
+    first value; if a layer has died; or if half of the steps, and three validations, have found nothing better than the
+    start.
 
     Args:
         rows: History since the start: ``step``, the validation metric in dB, and from the second row on `LOSS` and
@@ -44,7 +47,7 @@ def collapse(rows: Sequence[Row], *, steps: int) -> str | None:
         return f"the loss rose from {min(losses):.4g} to {losses[-1]:.4g}, at first it was {losses[0]:.4g}"
     if rows[-1].get(DEAD, 0) > rows[0].get(DEAD, 0):
         return "a layer no longer reacts to its input"
-    if best == start and 2 * rows[-1]["step"] >= steps:
+    if best == start and len(rows) > _LEAST_VALIDATIONS and 2 * rows[-1]["step"] >= steps:
         return f"no validation was above that of the start ({start:.4g})"
     return None
 

@@ -147,9 +147,15 @@ def test_the_best_validation_is_kept(tmp_path):
 
 
 def test_a_training_that_only_harms_keeps_its_start_and_says_so(tmp_path):
-    result = train(tmp_path, Told(5.0, *[4.0, 3.0] * 3))
-    assert (result.best_step, result.restarts, result.steps) == (0, 2, 6)
-    assert result.fault == "collapsed at step 6 after 2 restarts: no validation was above that of the start (5)"
+    result = train(tmp_path, Told(5.0, *[4.0, 3.0, 2.0] * 3))
+    assert (result.best_step, result.restarts, result.steps) == (0, 2, 9)
+    assert result.fault == "collapsed at step 9 after 2 restarts: no validation was above that of the start (5)"
+
+
+def test_a_short_training_that_ends_at_its_start_says_so(tmp_path):
+    result = train(tmp_path, Told(5.0, 4.0, 3.0), params=PARAMS.model_copy(update={"steps": 6}))
+    assert (result.best_step, result.restarts) == (0, 0)
+    assert result.fault == "no validation was above that of the untrained start"
     assert all(torch.equal(result.weights[name], tensor) for name, tensor in network().state_dict().items())
 
 
