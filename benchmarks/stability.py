@@ -51,7 +51,8 @@ def rows_of(results):
         for seed, outcome in enumerate(outcomes):
             value, told = outcome["val_mpsnr_db"], bool(outcome["restarts"] or outcome.get("fault"))
             unseen += value < best - BELOW_DB and not told
-            text = f"{name}, {rate}, seed {seed}" + (f", {outcome['restarts']:.0f} restarts" if told else "")
+            said = f", {outcome.get('collapses') or outcome['fault']}" if told else ""
+            text = f"{name}, {rate}, seed {seed}{said}"
             rows.append(row(text, value, "dB"))
             rows.append(row(f"{text}: best of step, skipped", outcome["best_step"], f"{outcome['skipped_steps']:.0f}"))
     return [*rows, row("trainings that collapsed unseen", unseen, "", target="0", met=unseen == 0)]

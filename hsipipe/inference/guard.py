@@ -27,8 +27,9 @@ LOSS_DB = 0.5
 """Loss against interpolation at the coarser resolution above which the whole scene is doubtful."""
 DETAIL = 4.0
 """Energy of the added detail, relative to what interpolation misses at the coarser resolution, that is implausible."""
-GRID = 0.35
-"""Share of the energy of the added detail in a pattern with the period of an LR pixel that is implausible."""
+GRID, GRID_DETAIL = 0.5, 1.0
+"""Share of the energy of the added detail in a pattern with the period of an LR pixel that is implausible, if that
+energy is at least what interpolation misses, times this."""
 _LEAST = 0.003
 """Deviation, of the full range, below which added detail is invisible."""
 _SMALLEST = 4
@@ -126,7 +127,7 @@ def judge(
     if msi is not None or model.scale == 1:
         return Judgement(gain, np.zeros(shape, bool), np.zeros(shape), np.zeros(shape))
     detail, grid = added_detail(lr, sr, scale=model.scale, psf=psf)
-    return Judgement(gain, (detail > DETAIL) | ((grid > GRID) & (detail > DETAIL * GRID**2)), detail, grid)
+    return Judgement(gain, (detail > DETAIL) | ((grid > GRID) & (detail > GRID_DETAIL)), detail, grid)
 
 
 def coarser_gain_db(

@@ -27,9 +27,9 @@ Row = Mapping[str, float]
 def collapse(rows: Sequence[Row], *, steps: int) -> str | None:
     """Return why a training has collapsed, or None.
 
-    It has collapsed if its last validation has lost what was gained over the start; if the mean loss is back at its
-    first value; if a layer has died; or if half of the steps, and three validations, have found nothing better than the
-    start.
+    It has collapsed if its last validation has lost what was gained over the start; if that is below the best and the
+    mean loss is back at its first value; if a layer has died; or if half of the steps, and three validations, found
+    nothing better than the start.
 
     Args:
         rows: History since the start: ``step``, the validation metric in dB, and from the second row on `LOSS` and
@@ -43,7 +43,8 @@ def collapse(rows: Sequence[Row], *, steps: int) -> str | None:
     if math.isfinite(start) and best - start >= _GAIN and last < start + _KEPT * (best - start):
         return f"the validation fell from {best:.4g} to {last:.4g}, the start had {start:.4g}"
     losses = [row[LOSS] for row in rows if LOSS in row]
-    if len(losses) > 1 and min(losses) < _LEARNED * losses[0] and losses[-1] > _FORGOT * losses[0]:
+    # Losses depend on the patches of the batches, so that a rise alone says little.
+    if len(losses) > 1 and last < best and min(losses) < _LEARNED * losses[0] and losses[-1] > _FORGOT * losses[0]:
         return f"the loss rose from {min(losses):.4g} to {losses[-1]:.4g}, at first it was {losses[0]:.4g}"
     if rows[-1].get(DEAD, 0) > rows[0].get(DEAD, 0):
         return "a layer no longer reacts to its input"

@@ -201,7 +201,7 @@ class _Training(Generic[M]):
             state.best_step,
             state.best_value or 0.0,
             resumed_at,
-            restarts=state.restarts,
+            collapses=tuple(state.collapses),
             skipped=state.skipped,
             fault=state.fault or ("" if state.best_step else "no validation was above that of the untrained start"),
         )
@@ -226,7 +226,7 @@ class _Training(Generic[M]):
                 f"collapsed at step {state.step} ({reason}); goes on from step {step} with half the learning rate"
             )
             self._audience.advance(step - state.step, "")
-            self._restart(step)
+            self._restart(step, reason)
             self._save(work)
             return False
         if not finite:
@@ -238,13 +238,13 @@ class _Training(Generic[M]):
         self._audience.say(f"{state.fault}; step {step} is kept")
         return True
 
-    def _restart(self, step: int) -> None:
+    def _restart(self, step: int, reason: str) -> None:
         """Continue from the best weights with a new optimizer state and half the learning rate."""
         best = self._fabric.broadcast(self.best)
         self._module.load_state_dict(best)
         self._ema.load_state_dict(best)
         restore_optimizer(self._optimizer, {})
-        self.state.go_back(step)
+        self.state.go_back(step, reason)
         self._running = None
 
     def _is_over(self) -> bool:

@@ -25,7 +25,7 @@ class Fit:
         best_step: Step of the best validation.
         best_value: Its first validation metric.
         resumed_at: The step at which this process resumed; 0 for a fresh start.
-        restarts: Times that the training collapsed and went on from the best step with half the learning rate.
+        collapses: Step and reason of each collapse, after which it went on from the best step with half the rate.
         skipped: Steps that were skipped for their gradient or loss.
         fault: Why the result is not that of a completed training; empty: it is.
     """
@@ -36,27 +36,27 @@ class Fit:
     best_step: int
     best_value: float
     resumed_at: int
-    restarts: int = 0
+    collapses: tuple[str, ...] = ()
     skipped: int = 0
     fault: str = ""
 
     def summary(self, module: nn.Module, *, metric: str = "val_mpsnr_db") -> dict[str, float | str]:
-        """Return the numbers of a training stage, and its fault if there is one.
+        """Return the numbers of a training stage, and its collapses and fault if there are any.
 
         Args:
             module: The trained module.
             metric: Name of the first validation metric.
         """
-        fault = {"fault": self.fault} if self.fault else {}
+        texts = {"collapses": "; ".join(self.collapses), "fault": self.fault}
         return {
             metric: self.best_value,
             "best_step": self.best_step,
             "steps": self.steps,
             "train_seconds": round(self.seconds, 3),
-            "restarts": self.restarts,
+            "restarts": len(self.collapses),
             "skipped_steps": self.skipped,
             "parameters": sum(p.numel() for p in module.parameters()),
-            **fault,
+            **{name: text for name, text in texts.items() if text},
         }
 
 

@@ -29,7 +29,7 @@ class Progress:
         best_value: Its value; higher is better.
         rows: History, one dict per logged step.
         seconds: Wall time of these steps, summed over all resumed runs.
-        restarts: Restarts from the best step, after a collapse.
+        collapses: Step and reason of each collapse, after which the training restarted from its best step.
         since: Step from which the last restart went on.
         skipped: Steps that were skipped for their gradient or loss.
         skipped_in_a_row: Those at the end of the history.
@@ -43,7 +43,7 @@ class Progress:
     best_value: float | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
-    restarts: int = 0
+    collapses: list[str] = field(default_factory=list)
     since: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
@@ -62,11 +62,16 @@ class Progress:
         self.losses = (0.0, 0)
         return {name: total / count} if count else {}
 
-    def go_back(self, step: int) -> None:
-        """Forget what came after a step, and count a restart."""
+    @property
+    def restarts(self) -> int:
+        """Number of restarts."""
+        return len(self.collapses)
+
+    def go_back(self, step: int, reason: str) -> None:
+        """Forget what came after a step, and note why."""
+        self.collapses = [*self.collapses, f"step {self.step}: {reason}"]
         self.rows = [row for row in self.rows if row["step"] <= step]
         self.step, self.since = step, step
-        self.restarts += 1
         self.skipped_in_a_row, self.usual_norm, self.losses = 0, None, (0.0, 0)
 
     def stale(self) -> int:

@@ -28,7 +28,7 @@ def history(*values: float, losses: tuple[float, ...] = (), dead: tuple[float, .
         (history(31.5, 32.0, 32.08, 31.51), "the validation fell from 32.08 to 31.51, the start had 31.5"),
         (history(30.0, 35.0, 30.5), "the validation fell from 35 to 30.5"),
         (history(30.0, 29.9, 30.0, 30.0, 29.0, 29.5), "no validation was above that of the start"),
-        (history(30, 31, 31, 31, losses=(1.0, 0.5, 0.99)), "the loss rose from 0.5 to 0.99, at first it was 1"),
+        (history(30, 31, 31.1, 31, losses=(1.0, 0.5, 0.99)), "the loss rose from 0.5 to 0.99, at first it was 1"),
         (history(30, 31, 31, dead=(0, 0, 1)), "a layer no longer reacts to its input"),
     ],
 )
@@ -45,6 +45,7 @@ def test_a_collapse_is_seen_in_the_history(rows, reason):
         history(30.0, 29.0, 30.0, 30.5, losses=(1.0, 0.9, 0.8)),
         history(30.0, 29.0, 29.5),  # not yet half of the steps
         history(30, 31, 31, dead=(1, 1, 1)),  # a layer that starts at zero
+        history(30, 31, 31.1, 31.2, losses=(1.0, 0.5, 1.5)),  # bright patches
         history(math.nan, 29.0, 29.5),
     ],
 )

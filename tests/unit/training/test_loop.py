@@ -143,18 +143,18 @@ def test_a_broken_resume_point_means_a_fresh_start(tmp_path):
 def test_the_best_validation_is_kept(tmp_path):
     result = train(tmp_path, Told(0.5, 1.0, 3.0, 2.5, 2.0))
     assert (result.best_step, result.best_value) == (6, 3.0)
-    assert (result.restarts, result.skipped, result.fault) == (0, 0, "")
+    assert (len(result.collapses), result.skipped, result.fault) == (0, 0, "")
 
 
 def test_a_training_that_only_harms_keeps_its_start_and_says_so(tmp_path):
     result = train(tmp_path, Told(5.0, *[4.0, 3.0, 2.0] * 3))
-    assert (result.best_step, result.restarts, result.steps) == (0, 2, 9)
+    assert (result.best_step, len(result.collapses), result.steps) == (0, 2, 9)
     assert result.fault == "collapsed at step 9 after 2 restarts: no validation was above that of the start (5)"
 
 
 def test_a_short_training_that_ends_at_its_start_says_so(tmp_path):
     result = train(tmp_path, Told(5.0, 4.0, 3.0), params=PARAMS.model_copy(update={"steps": 6}))
-    assert (result.best_step, result.restarts) == (0, 0)
+    assert (result.best_step, len(result.collapses)) == (0, 0)
     assert result.fault == "no validation was above that of the untrained start"
     assert all(torch.equal(result.weights[name], tensor) for name, tensor in network().state_dict().items())
 
@@ -186,7 +186,7 @@ def test_a_single_loss_that_is_not_finite_is_skipped_and_counted(tmp_path):
             return super().loss(module, step, part) * (float("nan") if step == 6 else 1)
 
     result = train(tmp_path, Once())
-    assert (result.skipped, result.restarts, result.steps, result.fault) == (1, 0, 12, "")
+    assert (result.skipped, len(result.collapses), result.steps, result.fault) == (1, 0, 12, "")
     assert all(tensor.isfinite().all() for tensor in result.weights.values())
 
 
@@ -220,17 +220,19 @@ def test_a_collapsed_training_goes_back_to_its_best_step_with_half_the_rate(tmp_
     logged = []
     task = dying(tmp_path, "marks", times=1)
     result = train(tmp_path, task, lambda step, metrics: logged.append((step, metrics["val_db"])), params=LONGER)
-    assert (result.restarts, result.fault, result.steps, result.best_step) == (1, "", 24, 24)
-    assert [step for step, _ in logged] == list(range(0, 25, 3))
-    assert logged[-1][1] > logged[3][1] > logged[0][1]
-    assert "collapsed at step 12 (the loss rose from" in caplog.text
+    assert (len(result.collapses), result.fault, result.steps, result.best_step) == (1, "", 24, 24)
+    assert [step for step, _ in logged] == [0, 3, 6, 9, 12, 15, 15, 18, 21, 24]
+    assert logged[5][1] < logged[0][1] < logged[3][1] < logged[-1][1]
+    assert "collapsed at step 15 (the validation fell from" in caplog.text
     assert "goes on from step 12 with half the learning rate" in caplog.text
 
 
 def test_a_training_that_collapses_again_and_again_keeps_its_best_step_and_says_so(tmp_path):
     result = train(tmp_path, dying(tmp_path, "marks", times=9), params=LONGER)
-    assert (result.restarts, result.steps) == (2, 18)
-    assert result.fault.startswith("collapsed at step 18 after 2 restarts: the loss rose from")
+    assert len(result.collapses) == 2
+    assert result.collapses[0].startswith("step 15: the validation fell from")
+    assert f"collapsed at step {result.steps} after 2 restarts: the validation fell from" in result.fault
+    assert result.best_step < result.steps
 
 
 def test_a_training_killed_after_a_collapse_ends_with_the_same_bits(tmp_path):
@@ -247,7 +249,7 @@ def test_a_training_killed_after_a_collapse_ends_with_the_same_bits(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(killed, task, interrupt, params=LONGER)
     resumed = train(killed, task, params=LONGER)
-    assert (resumed.resumed_at, resumed.restarts, expected.restarts) == (12, 1, 1)
+    assert (resumed.resumed_at, len(resumed.collapses), len(expected.collapses)) == (12, 1, 1)
     assert resumed.best_value == expected.best_value
     assert all(torch.equal(resumed.weights[name], tensor) for name, tensor in expected.weights.items())
 
