@@ -109,6 +109,12 @@ def with_wavelengths(cube: xr.DataArray, wavelength_nm: Sequence[float] | NDArra
     return cube.assign_coords(wavelength_nm=("band", values, {"units": "nm", "long_name": "centre wavelength"}))
 
 
+def with_widths(cube: xr.DataArray, fwhm_nm: Sequence[float] | NDArray[Any]) -> xr.DataArray:
+    """Attach the full widths of the bands at half maximum in nm, (C,)."""
+    values = np.asarray(fwhm_nm, dtype=np.float64).ravel()
+    return cube.assign_coords(fwhm_nm=("band", values, {"units": "nm", "long_name": "full width at half maximum"}))
+
+
 def remember(
     cube: xr.DataArray,
     *,

@@ -21,11 +21,12 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.band_texts import from_texts
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember, with_wavelengths
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.rasters import open_raster
-from hsipipe.formats.wavelengths import from_texts, in_nm
+from hsipipe.formats.wavelengths import centres
 from hsipipe.storage.stores import rows_per_chunk
 
 _DRIVER = "GTiff"
@@ -179,7 +180,7 @@ def _wavelengths(raster: Any, count: int) -> NDArray[np.float64] | None:
             return from_texts(list(raster.descriptions))
         found.append((number, units))
     # The unit, or the magnitude without one, is judged over all bands together.
-    return in_nm([number for number, _ in found], found[0][1])
+    return centres([number for number, _ in found], found[0][1])
 
 
 def _of_file(tags: dict[str, str], count: int) -> NDArray[np.float64] | None:
@@ -188,7 +189,7 @@ def _of_file(tags: dict[str, str], count: int) -> NDArray[np.float64] | None:
         words = re.split(r"[,;\s]+", lower.get(name, "").strip("{}[]() "))
         numbers = [_as_number(word) for word in words]
         if len(numbers) == count and None not in numbers:
-            return in_nm(numbers, lower.get("wavelength_units"))
+            return centres(numbers, lower.get("wavelength_units"))
     bands = [lower.get(f"band_{band}") for band in range(1, count + 1)]
     return from_texts(bands)
 

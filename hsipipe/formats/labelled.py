@@ -10,7 +10,7 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import band_axis
 from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
 from hsipipe.formats.georeference import GRID
-from hsipipe.formats.wavelengths import find_wavelengths
+from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths
 
 Variables = Mapping[str, xr.Variable]
 
@@ -76,6 +76,8 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
     cube = _with_position(cube, variables, stored, dict(zip(stored.dims, dims, strict=True)))
     if found is not None and len(found) == cube.sizes["band"]:
         cube = with_wavelengths(cube, found)
+    if (bad := find_bad_bands({key: array.data for key, array in variables.items()}, cube.sizes["band"])) is not None:
+        cube.attrs["bad_bands"] = bad
     return remember(cube, dtype=stored.encoding.get("dtype", stored.dtype), variable=name, variables=shapes)
 
 

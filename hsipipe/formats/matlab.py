@@ -15,7 +15,7 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import band_axis, bands_to_front
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
 from hsipipe.formats.hdf5 import SIGNATURE, lazy_dataset, read_dataset, text, walk
-from hsipipe.formats.wavelengths import find_wavelengths
+from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths
 
 # MATLAB writes a text header of 512 bytes before the HDF5 signature; other programs may omit it.
 _HEADER = 512
@@ -168,6 +168,8 @@ def _cube(contents: _Contents, variable: str | None, bands: int | None) -> xr.Da
         raise FileFormatError(f"the variable has rank {values.ndim}, expected 3, or 2 for one band")
     wavelengths = found[1] if found is not None and found[1].size == len(cube) else None
     made = make_cube(np.ascontiguousarray(cube) if isinstance(cube, np.ndarray) else cube, wavelength_nm=wavelengths)
+    if (bad := find_bad_bands(small, len(made))) is not None:
+        made.attrs["bad_bands"] = bad
     shapes = {key: array.shape for key, array in contents.arrays.items()}
     return remember(made, dtype=values.dtype, variable=name, variables=shapes)
 

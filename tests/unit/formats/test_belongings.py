@@ -39,7 +39,7 @@ def test_an_envi_cube_is_two_files_and_listed_once(tmp_path, cube_values, write_
 def test_two_headers_of_one_file_are_one_cube(tmp_path, write_envi):
     write_envi("a.hdr", "a.img")
     write_envi("a.img.hdr", "a.img")
-    assert [path.name for path in sorted(tmp_path.iterdir()) if is_cube(path)] == ["a.hdr"]
+    assert [path.name for path in sorted(tmp_path.iterdir()) if is_cube(path)] == ["a.img.hdr"]
 
 
 def test_a_header_without_data_is_no_cube(tmp_path, write_envi):

@@ -44,8 +44,8 @@ def test_units_of_the_wavelengths(tmp_path, cube_values, units, factor):
 
 
 def test_an_unknown_unit_of_the_wavelengths_is_an_error(tmp_path, cube_values):
-    _with_units(cube_values, "cm-1", 1).to_netcdf(tmp_path / "a.nc", engine="scipy")
-    with pytest.raises(FileFormatError, match=r"a\.nc: 'wavelength' is in 'cm-1', expected nm, um or m"):
+    _with_units(cube_values, "K", 1).to_netcdf(tmp_path / "a.nc", engine="scipy")
+    with pytest.raises(FileFormatError, match=r"a\.nc: 'wavelength' is in 'K', expected nm, um, m or wavenumbers"):
         open_cube(tmp_path / "a.nc")
 
 
