@@ -186,9 +186,12 @@ def copies(path: Path, location: str) -> dict[str, Path]:
         files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith(("._", ".DS_Store")))
         return {f"{location}/{file.relative_to(path).as_posix()}": file for file in files}
     stem = location.removesuffix(path.suffix)
-    # Renamed together with the cube: a header finds its data by the file name.
-    others = {stem + other.name.removeprefix(path.stem): other for other in formats.companions(path) if other != path}
-    return {location: path} | others
+    # Renamed together with the cube: a header finds its data by the file name. X-METADATA.XML keeps its own name.
+    others = [other for other in formats.companions(path) if other != path]
+    return {location: path} | {
+        stem + other.name.removeprefix(path.stem) if other.name.startswith(path.stem) else other.name: other
+        for other in others
+    }
 
 
 def _check_links(folder: Path) -> None:

@@ -5,10 +5,9 @@ scale and offset of GDAL are applied.
 """
 
 import json
-import re
+import logging
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,22 @@ import dask.array as da
 import numpy as np
 import tifffile
 import xarray as xr
-from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from hsipipe.errors import FileFormatError
+from hsipipe.errors import FileFormatError, HsipipeError
 from hsipipe.formats.band_texts import from_texts
-from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember, with_wavelengths
+from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember, with_wavelengths, with_widths
 from hsipipe.formats.georeference import attach, crs_of, transform_of
-from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.rasters import open_raster
-from hsipipe.formats.wavelengths import centres
+from hsipipe.formats.side_files import MASK, PAM
+from hsipipe.formats.tiff_bands import facts_of_bands, facts_of_file
+from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_page
+from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
+from hsipipe.formats.tiff_stacks import inspect_stack
 from hsipipe.storage.stores import rows_per_chunk
 
-_DRIVER = "GTiff"
-_MOST_BLOCK_BYTES = 2 << 30
-"""Largest tile or compressed strip in bytes; a block is always decoded whole."""
+logger = logging.getLogger(__name__)
+
 _MOST_PAGES = 10_000
 """Largest number of pages; each is opened to read its shape."""
 # Attributes of a cube that are stored as tags, and the parser of each.
@@ -42,30 +41,6 @@ _KEPT: dict[str, Callable[[str], Any]] = {
     "reflectance_scale_factor": float,
     "bad_bands": json.loads,
 }
-_NAMES = ("wavelength_nm", "wavelength", "wavelengths", "center_wavelength", "central_wavelength", "centre_wavelength")
-
-
-@dataclass(frozen=True)
-class _RasterSource(Source):
-    name: str
-    masked: bool
-
-    def read(self, box: Box) -> NDArray[Any]:
-        """Read the box; pixels that the file marks as no data are NaN."""
-        bands, rows, columns = box
-        window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        with open_raster(self.name, driver=_DRIVER) as raster:
-            indexes = list(range(bands.start + 1, bands.stop + 1))
-            values = raster.read(indexes, window=window, masked=self.masked)
-        return values.astype(self.dtype).filled(np.nan) if self.masked else np.asarray(values)
-
-
-@dataclass(frozen=True)
-class _Page:
-    """One image of a file: its GDAL name and shape (band, y, x)."""
-
-    name: str
-    shape: tuple[int, int, int]
 
 
 def check_whole(path: Path) -> None:
@@ -109,100 +84,55 @@ def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
     return end
 
 
-def _pages(path: Path) -> list[_Page]:
-    # An absolute path cannot be mistaken for one of GDAL's virtual files.
-    with open_raster(str(path.absolute()), driver=_DRIVER) as raster:
-        # GDAL sorts pages by name, page 10 before page 2.
-        names = sorted(raster.subdatasets, key=_page_number) or [raster.name]
-        if names == [raster.name]:
-            return [_Page(raster.name, (raster.count, raster.height, raster.width))]
-    pages = []
-    for name in names:
-        with open_raster(name, driver=_DRIVER) as raster:
-            pages.append(_Page(name, (raster.count, raster.height, raster.width)))
-    return pages
+def _check_others(shapes: Mapping[str, tuple[int, ...]], chosen: str) -> None:
+    """Check that no other image of the file may hold further bands of the chosen one.
 
-
-def _page_number(name: str) -> int:
-    return int(name.split(":", 2)[1])  # GTIFF_DIR:10:/path
-
-
-def _groups(pages: Sequence[_Page]) -> dict[str, list[_Page]]:
-    """Group pages into named cubes: single bands of equal size form one cube, any other page is a cube by itself."""
-    groups: dict[str, list[_Page]] = {}
-    single: dict[tuple[int, int, int], list[int]] = {}
-    for number, page in enumerate(pages, start=1):
-        if page.shape[0] == 1:
-            single.setdefault(page.shape, []).append(number)
-        else:
-            groups[f"page_{number}"] = [page]
-    for numbers in single.values():
-        name = f"page_{numbers[0]}" if len(numbers) == 1 else f"pages_{numbers[0]}_to_{numbers[-1]}"
-        groups[name] = [pages[number - 1] for number in numbers]
-    return groups
-
-
-def _open_page(path: Path, page: _Page) -> tuple[da.Array, list[str | None]]:
-    with open_raster(page.name, driver=_DRIVER) as raster:
-        kind = np.dtype(raster.dtypes[0])
-        if kind.kind not in "iuf":
-            raise FileFormatError(f"a cube holds real numbers, got {kind}; store its magnitude or real part")
-        masked = any(flags != [MaskFlags.all_valid] for flags in raster.mask_flag_enums)
-        block = raster.block_shapes[0]
-        # GDAL reads an image in one strip row by row.
-        if block != (raster.height, raster.width) and np.prod(block) * kind.itemsize > _MOST_BLOCK_BYTES:
-            size = np.prod(block) * kind.itemsize
-            raise FileFormatError(
-                f"it claims blocks of {size} bytes, expected at most {_MOST_BLOCK_BYTES}; write smaller blocks"
-            )
-        stored = (1 if raster.interleaving and raster.interleaving.name == "band" else page.shape[0], *block)
-        scales, offsets, texts = raster.scales, raster.offsets, list(raster.descriptions)
-    if masked:
-        kind = np.dtype(np.float32 if kind.itemsize <= 2 or kind.kind == "f" else np.float64)
-    stored = tuple(min(a, b) for a, b in zip(stored, page.shape, strict=True))
-    source = _RasterSource(path, page.shape, kind, page.name, masked)
-    values = open_lazily(source, stored=stored if block[0] < page.shape[1] or block[1] < page.shape[2] else None)
-    if any(scale != 1 for scale in scales) or any(offset != 0 for offset in offsets):
-        values = values * np.array(scales)[:, None, None] + np.array(offsets)[:, None, None]
-    return values, texts
-
-
-def _wavelengths(raster: Any, count: int) -> NDArray[np.float64] | None:
-    found = []
-    for band in range(1, count + 1):
-        tags = {key.lower(): value for key, value in raster.tags(band).items()}
-        units = tags.get("wavelength_units", tags.get("wavelength_unit"))
-        value = next((tags[name] for name in _NAMES if name in tags), None)
-        if value is None:
-            value, units = raster.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM"), "um"
-        number = _as_number(value)
-        if number is None:
-            return from_texts(list(raster.descriptions))
-        found.append((number, units))
-    # The unit, or the magnitude without one, is judged over all bands together.
-    return centres([number for number, _ in found], found[0][1])
-
-
-def _of_file(tags: dict[str, str], count: int) -> NDArray[np.float64] | None:
-    lower = {key.lower(): value for key, value in tags.items()}
-    for name in _NAMES:
-        words = re.split(r"[,;\s]+", lower.get(name, "").strip("{}[]() "))
-        numbers = [_as_number(word) for word in words]
-        if len(numbers) == count and None not in numbers:
-            return centres(numbers, lower.get("wavelength_units"))
-    bands = [lower.get(f"band_{band}") for band in range(1, count + 1)]
-    return from_texts(bands)
-
-
-def _as_number(value: str | None) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        return None
+    Raises:
+        FileFormatError: One has as many rows and columns.
+    """
+    listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    if sum(shape[1:] == shapes[chosen][1:] for shape in shapes.values()) > 1:
+        raise FileFormatError(f"its images may belong to one cube ({listed}); name one with variable=...")
+    if len(shapes) > 1:
+        logger.warning("of its images (%s) the largest is read, %s; name another with variable=...", listed, chosen)
 
 
 def _tag(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _with_tags(
+    cube: xr.DataArray, pages: Sequence[Page], texts: Sequence[str | None], path: Path
+) -> tuple[xr.DataArray, str]:
+    """Attach position, wavelengths and attributes; return also the type of the numbers in the file."""
+    with open_raster(pages[0].name, driver=DRIVER) as raster:
+        kind, crs, transform, tags = raster.dtypes[0], raster.crs, raster.transform, raster.tags()
+        bands = pages[0].roles.spectral
+        nm, widths = facts_of_bands(raster, bands) if len(bands) == len(cube) else (None, None)
+        may_mask = all(value is None for value in raster.nodatavals) and set(raster.scales) == {1.0}
+        may_mask = may_mask and set(raster.offsets) == {0.0}
+    if nm is None:
+        nm, widths = facts_of_file(tags, range(1, len(cube) + 1))
+    if nm is None and len(texts) == len(cube):
+        nm = from_texts(texts)
+    cube = attach(cube, crs=crs, transform=None if transform.is_identity else transform)
+    cube.attrs.update(_kept(tags))
+    if nm is not None:
+        cube = with_wavelengths(cube, nm)
+    if widths is not None:
+        cube = with_widths(cube, widths)
+    return with_side_facts(cube, path, dtype=kind, may_mask=may_mask), kind
+
+
+def _kept(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the tags that are attributes of a cube; one that other programs use otherwise is skipped."""
+    found = {}
+    for key in _KEPT.keys() & tags.keys():
+        try:
+            found[key] = _KEPT[key](tags[key])
+        except (ValueError, HsipipeError):
+            logger.warning("the tag %s is skipped, its value %.40r is not understood", key, tags[key])
+    return found
 
 
 class GeoTiff(CubeFormat):
@@ -215,23 +145,21 @@ class GeoTiff(CubeFormat):
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open the cube of a file lazily."""
         check_whole(path)
-        groups = _groups(_pages(path))
-        shapes = {name: (sum(page.shape[0] for page in pages), *pages[0].shape[1:]) for name, pages in groups.items()}
+        stack = inspect_stack(path)
+        groups = group_pages(list_pages(path))
+        shapes = {
+            name: (sum(len(p.roles.spectral) for p in pages), *pages[0].shape[1:]) for name, pages in groups.items()
+        }
+        if stack.values is not None:
+            groups, shapes = {"stack": next(iter(groups.values()))}, {"stack": stack.values.shape}
         chosen = pick_variable(shapes, variable)
+        if variable is None:
+            _check_others(shapes, chosen)
         pages = groups[chosen]
-        arrays = [_open_page(path, page) for page in pages]
-        cube = make_cube(da.concatenate([array for array, _ in arrays]))
-        with open_raster(pages[0].name, driver=_DRIVER) as raster:
-            kind = raster.dtypes[0]
-            crs, transform, tags = raster.crs, raster.transform, raster.tags()
-            nm = _wavelengths(raster, len(cube)) if len(pages) == 1 else None
-        if nm is None:
-            nm = _of_file(tags, len(cube))
-        if nm is None and len(pages) > 1:
-            nm = from_texts([description for _, texts in arrays for description in texts])
-        cube = attach(cube, crs=crs, transform=None if transform.is_identity else transform)
-        cube.attrs.update({key: parse(tags[key]) for key, parse in _KEPT.items() if key in tags})
-        cube = cube if nm is None else with_wavelengths(cube, nm)
+        arrays = [] if stack.values is not None else [open_page(path, page) for page in pages]
+        cube = make_cube(da.concatenate([array for array, _ in arrays]) if arrays else stack.values)
+        texts: list[str | None] = [*stack.labels] or [text for _, names in arrays for text in names]
+        cube, kind = _with_tags(cube, pages, texts, path)
         return remember(cube, dtype=kind, variable=chosen if len(groups) > 1 else None, variables=shapes)
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
@@ -245,7 +173,7 @@ class GeoTiff(CubeFormat):
         if transform is not None:
             profile["transform"] = transform
         step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
-        with open_raster(str(path.absolute()), driver=_DRIVER, **profile) as raster:
+        with open_raster(str(path.absolute()), driver=DRIVER, **profile) as raster:
             raster.update_tags(**{key: _tag(cube.attrs[key]) for key in _KEPT if key in cube.attrs})
             if "wavelength_nm" in cube.coords:
                 for band, nm in enumerate(cube["wavelength_nm"].values, start=1):
@@ -257,8 +185,8 @@ class GeoTiff(CubeFormat):
 
     def files(self, path: Path) -> list[Path]:
         """List the file and the files next to it that GDAL reads as part of it."""
-        sidecars = [path.with_name(path.name + suffix) for suffix in (".aux.xml", ".msk")] + [path.with_suffix(".tfw")]
-        return sorted([path, *filter(Path.is_file, sidecars)])
+        near = [path.with_name(path.name + suffix) for suffix in (PAM, MASK)] + [path.with_suffix(".tfw")]
+        return sorted([path, *filter(Path.is_file, near), *sidecars(path)])
 
 
 FORMAT = GeoTiff()
