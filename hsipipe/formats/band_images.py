@@ -1,9 +1,8 @@
 """Folder with one image per band: PNGs, scaled from their bit depth to [0, 1], or TIFFs with values as stored.
 
-The last number in a file name is the band number, or the wavelength in names such as ``x_450nm.png``.
+The number that differs between the file names is that of the band, or its wavelength in names such as ``x_450nm.png``.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.base import CubeFormat, make_cube, remember
+from hsipipe.formats.band_names import named_wavelengths, order_bands
+from hsipipe.formats.base import CubeFormat, make_cube, remember, with_wavelengths
 from hsipipe.formats.cave_png import FULL_SCALE, check_png, read_band
 from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.storage.stores import one_line
 
 SUFFIXES = (".png", ".tif", ".tiff")
-_NUMBER = re.compile(r"(?P<stem>.*?)(?P<number>\d+(?:[.]\d+)?)(?P<rest>[^\d]*)")
-_GREY = ("L", "I;16", "I;16B", "F", "I")
+_GREY = ("L", "LA", "I;16", "I;16B", "F", "I")
 
 
 @dataclass(frozen=True)
@@ -41,26 +40,11 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         FileFormatError: A band is missing or duplicated, or the names are not those of one cube.
     """
-    named = [(match, path) for path in sorted(folder.iterdir()) if (match := _band(path))]
-    if len(named) < 2 or not _is_grey(named[0][1]):
+    named = [path for path in sorted(folder.iterdir()) if _is_numbered_image(path)]
+    if len(named) < 2:
         return []
-    kinds = {(match["stem"], match["rest"], path.suffix.lower()) for match, path in named}
-    if len(kinds) > 1:
-        names = ", ".join(sorted(f"{stem}1{rest}{suffix}" for stem, rest, suffix in kinds)[:4])
-        raise FileFormatError(
-            f"it holds images with different names ({names}), expected the bands of one cube; use one folder per cube"
-        )
-    bands: dict[float, Path] = {}
-    for match, path in named:
-        number = float(match["number"])
-        if number in bands:
-            raise FileFormatError(f"{bands[number].name} and {path.name} are the same band; keep one of them")
-        bands[number] = path
-    if not _in_nm(named[0][0]):
-        missing = sorted(set(range(int(min(bands)), int(max(bands)) + 1)) - {int(number) for number in bands})
-        if missing:
-            raise FileFormatError(f"the bands {', '.join(map(str, missing[:8]))} are missing; copy the folder again")
-    return [bands[number] for number in sorted(bands)]
+    ordered = [band.path for band in order_bands(named)] if _is_grey(named[0]) else []
+    return ordered if len(ordered) > 1 else []
 
 
 def _read_pngs(files: list[Path]) -> xr.DataArray:
@@ -82,30 +66,33 @@ def _read_pngs(files: list[Path]) -> xr.DataArray:
 def _read_tiffs(files: list[Path]) -> xr.DataArray:
     from hsipipe.formats import geotiff
 
-    cubes = []
+    cubes: list[xr.DataArray] = []
     for file in files:
         try:
             cubes.append(geotiff.FORMAT.open(file))
         except Exception as error:
             raise FileFormatError(f"{file.name} cannot be read: {one_line(error)}") from error
         first, last = cubes[0], cubes[-1]
-        if last.shape != (1, *first.shape[1:]) or not last.coords.to_dataset().equals(first.coords.to_dataset()):
+        if last.shape != (1, *first.shape[1:]) or not _place(last).equals(_place(first)):
             raise FileFormatError(
                 f"{file.name} has {last.shape[0]} bands of {last.shape[1:]} pixels, expected one at the position "
                 f"of {files[0].name}, with {first.shape[1:]} pixels"
             )
     stack = da.concatenate([cube.data for cube in cubes])
-    cube = xr.DataArray(stack, dims=cubes[0].dims, attrs=cubes[0].attrs, coords=cubes[0].coords)
+    cube = xr.DataArray(stack, dims=cubes[0].dims, attrs=cubes[0].attrs, coords=_place(cubes[0]).coords)
+    if all("wavelength_nm" in single.coords for single in cubes):
+        cube = with_wavelengths(cube, np.concatenate([single["wavelength_nm"].values for single in cubes]))
     return remember(cube, dtype=cubes[0].encoding["stored_dtype"])
 
 
-def _band(path: Path) -> re.Match[str] | None:
+def _place(cube: xr.DataArray) -> xr.Dataset:
+    """Return the coordinates of the pixels."""
+    return cube.coords.to_dataset().drop_dims("band", errors="ignore")
+
+
+def _is_numbered_image(path: Path) -> bool:
     is_image = path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    return _NUMBER.fullmatch(path.stem) if is_image else None
-
-
-def _in_nm(match: re.Match[str]) -> bool:
-    return match["rest"].lower().lstrip(" _-").startswith("nm")
+    return is_image and any(character.isdecimal() for character in path.stem)
 
 
 def _is_grey(path: Path) -> bool:
@@ -135,12 +122,9 @@ class BandImages(CubeFormat):
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open a folder of bands lazily."""
         files = find_images(path)
-        matches = [match for match in map(_band, files) if match]
         cube = _read_tiffs(files) if files[0].suffix.lower() != ".png" else _read_pngs(files)
-        if _in_nm(matches[0]):
-            nm = np.array([float(match["number"]) for match in matches])
-            cube = cube.assign_coords(wavelength_nm=("band", nm, {"units": "nm", "long_name": "centre wavelength"}))
-        return cube
+        nm = named_wavelengths(files)
+        return cube if nm is None else with_wavelengths(cube, nm)
 
 
 FORMAT = BandImages()

@@ -56,7 +56,7 @@ def _bands_in(folder: Path) -> list[tuple[re.Match[str], Path]]:
 
 
 def read_band(path: Path) -> NDArray[np.float32]:
-    """Read one band, (H, W) in [0, 1].
+    """Read one band, (H, W) in [0, 1]; pixels that the alpha channel hides are NaN.
 
     Raises:
         FileFormatError: The PNG is truncated, corrupt or of an unexpected mode; the message names it.
@@ -67,7 +67,10 @@ def read_band(path: Path) -> NDArray[np.float32]:
     if mode not in FULL_SCALE:
         raise FileFormatError(f"{path.name} is a PNG of mode {mode}, expected 16-bit grey or 8-bit grey or RGBA")
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]
-    return (grey / FULL_SCALE[mode]).astype(np.float32)
+    values = (grey / FULL_SCALE[mode]).astype(np.float32)
+    if mode in ("LA", "RGBA"):
+        values[pixels[..., -1] == 0] = np.nan
+    return values
 
 
 def check_png(path: Path) -> tuple[str, tuple[int, int]]:
