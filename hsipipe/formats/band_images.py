@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.band_names import named_wavelengths, order_bands
+from hsipipe.formats.band_names import named_wavelengths, order_bands, without_layers
 from hsipipe.formats.base import CubeFormat, make_cube, remember, with_wavelengths
 from hsipipe.formats.cave_png import FULL_SCALE, check_png, read_band
 from hsipipe.formats.lazy import Box, Source, open_lazily
@@ -40,11 +40,10 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         FileFormatError: A band is missing or duplicated, or the names are not those of one cube.
     """
-    named = [path for path in sorted(folder.iterdir()) if _is_numbered_image(path)]
-    if len(named) < 2:
+    named = without_layers([path for path in sorted(folder.iterdir()) if _is_numbered_image(path)])
+    if len(named) < 2 or not _is_grey(named[0]):
         return []
-    ordered = [band.path for band in order_bands(named)] if _is_grey(named[0]) else []
-    return ordered if len(ordered) > 1 else []
+    return [band.path for band in order_bands(named)]
 
 
 def _read_pngs(files: list[Path]) -> xr.DataArray:

@@ -49,7 +49,7 @@ def order_bands(paths: Sequence[Path]) -> list[NamedBand]:
     Raises:
         FileFormatError: A band is missing or duplicated, or the names are not those of one cube.
     """
-    bands = [path for path in paths if not _NO_BAND.search(path.stem)] or list(paths)
+    bands = without_layers(paths)
     parts = {path: _DIGITS.split(_8A.sub(r"\g<1>8.5", path.stem)) for path in bands}
     kinds: dict[tuple[str, ...], Path] = {}
     for path in bands:
@@ -68,6 +68,11 @@ def order_bands(paths: Sequence[Path]) -> list[NamedBand]:
     if named_wavelengths([band.path for band in ordered]) is None:
         _check_complete(ordered)
     return ordered
+
+
+def without_layers(paths: Sequence[Path]) -> list[Path]:
+    """Skip the masks and quality layers among the images of a folder, unless it holds nothing else."""
+    return [path for path in paths if not _NO_BAND.search(path.stem)] or list(paths)
 
 
 def named_wavelengths(paths: Sequence[Path]) -> NDArray[np.float64] | None:

@@ -1,6 +1,7 @@
 """Tell the spectral bands of a TIFF from alpha bands, masks and quality layers."""
 
 import logging
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ _OPACITY = re.compile(r"alpha(?:[ _-]?(?:band|channel))?|opacity|(?:(?:valid|dat
 """Names of bands that are 0 where there is no data."""
 _LAYER = re.compile(r"\w*mask|(?:qa|bqa|scl|udm2?|cloud|clouds|shadow|snow|quality|flags?|no[ _-]?data)(?:[ _-]\w+)*")
 """Names of bands that hold neither a spectrum nor the opacity."""
+_MOST_BLOCK_BYTES = 64 << 20
+"""Largest block that is decoded for the sample."""
 _ROWS, _COLUMNS = 16, 4096
 """Sample that shows if a band is an alpha band."""
 
@@ -57,6 +60,8 @@ def _is_alpha(raster: Any, band: int) -> bool:
     """
     if "wavelength" in {key.lower() for key in raster.tags(band)}:
         return False
+    if math.prod(raster.block_shapes[band - 1]) * np.dtype(raster.dtypes[band - 1]).itemsize > _MOST_BLOCK_BYTES:
+        return True
     rows = np.unique(np.linspace(0, raster.height - 1, _ROWS).astype(int))
     width = min(raster.width, _COLUMNS)
     sample = np.concatenate([raster.read(band, window=Window(0, int(row), width, 1)) for row in rows])

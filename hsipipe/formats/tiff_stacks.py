@@ -6,6 +6,7 @@ ImageJ writes one directory for a whole stack above 4 GB, tifffile does so on re
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ import tifffile
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.lazy import MappedSource, open_lazily
+
+_STACKS = ("imagej", "shaped", "volumetric", "stk", "nih", "lsm")
+"""Kinds of files whose planes need not have a directory each."""
+_MOST_SUBIMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -37,27 +42,46 @@ def inspect_stack(path: Path) -> Stack:
         FileFormatError: It has several axes beside rows and columns, or fewer planes than it claims.
     """
     with tifffile.TiffFile(path) as file:
+        _check_subimages(file)
         # The description of OME-TIFF may name other files.
-        if file.is_ome or not (file.is_imagej or file.is_shaped):
+        if file.is_ome or not any(getattr(file, f"is_{kind}") for kind in _STACKS):
             return Stack(None, ())
         facts = file.imagej_metadata or {}
         labels = [str(label) for label in facts.get("Labels") or ()]
-        hidden = []
-        for series in file.series:
-            listed = sum(math.prod(page.shape) for page in series.pages if page is not None)
-            if math.prod(series.shape) > listed:
-                hidden.append(series)
-            if file.is_imagej:
+        hidden = [series for series in file.series if _planes(series) > _listed(series)]
+        if file.is_imagej:
+            for series in file.series:
                 _check_axes(series)
-        planes = math.prod(file.series[0].shape[:-2]) if file.is_imagej else 1
-        claimed = facts.get("images", 1)
-        if isinstance(claimed, int) and claimed > max(planes, len(file.pages)):
-            raise FileFormatError(f"ImageJ's description claims {claimed} images, it holds {planes}; copy it again")
+            _check_claim(facts.get("images"), file)
         if not hidden:
             return Stack(None, labels)
         if len(file.series) > 1:
             raise FileFormatError("it holds several stacks, one of them in one directory; save one stack per file")
         return Stack(_open_hidden(path, file, hidden[0]), labels)
+
+
+def _planes(series: Any) -> int:
+    rows_and_columns = math.prod(n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "YX")
+    return int(math.prod(series.shape) // max(rows_and_columns, 1))
+
+
+def _listed(series: Any) -> int:
+    """Return the number of planes that GDAL sees, which ignores the depth of an image."""
+    return sum(int(page.keyframe.samplesperpixel) for page in series.pages if page is not None)
+
+
+def _check_claim(claimed: Any, file: tifffile.TiffFile) -> None:
+    held = max(_planes(file.series[0]), len(file.pages))
+    if isinstance(claimed, int) and claimed > held:
+        raise FileFormatError(f"ImageJ's description claims {claimed} images, it holds {held}; copy it again")
+
+
+def _check_subimages(file: tifffile.TiffFile) -> None:
+    """Refuse images in sub-directories, which GDAL does not list, unless they are smaller copies."""
+    for page in file.pages:
+        for image in islice(page.pages or (), _MOST_SUBIMAGES) if page.subifds else ():
+            if image.shape[:2] == page.shape[:2] and not image.keyframe.subfiletype & 1:
+                raise FileFormatError("it holds images in sub-directories; save it with one directory per band")
 
 
 def _check_axes(series: Any) -> None:

@@ -31,6 +31,8 @@ _NO_CENTRES = re.compile(
     r"number|good|bad|valid|mask|flag|fwhm|width|count|index|unit|shift|uncert|error|bound|bnds|lower|upper|"
     r"(^|[_\W])(min|max|low|high|start|stop|begin|end|std|res|resolution|step|id|idx)($|[_\W])|(min|max)s?$"
 )
+_EXACT = 1e-4
+"""Difference up to which a float is an integer."""
 _SHORTEST_NM, _LONGEST_NM = 100.0, 100_000.0
 """Range of imaging sensors."""
 _LEAST_PLAIN_NM = 200.0
@@ -75,7 +77,7 @@ def centres(values: Any, units: str | None = None, *, name: str = "wavelength") 
     """Convert the centre wavelengths of a file to nm, (C,); None if the numbers cannot be wavelengths.
 
     Band numbers (0, 1, 2, ... or 1, 2, 3, ..., as integers or floats, with a unit or without) and values outside of
-    100 nm to 100 um are no wavelengths. A warning says so, unless the name is that of band numbers, too.
+    100 nm to 100 um are no wavelengths. A warning says so, except for small numbers under a name of band numbers.
 
     Args:
         values: As stored.
@@ -97,7 +99,7 @@ def centres(values: Any, units: str | None = None, *, name: str = "wavelength") 
     doubt = _doubt(numbers, nm, of_numbers=of_numbers, unit_is_known=unit_is_known)
     if not doubt:
         return nm
-    if not of_numbers:
+    if not of_numbers or numbers.min(initial=np.inf) >= _LEAST_OF_NUMBERS_NM:
         logger.warning("%r is not read as wavelengths: %s", name, doubt)
     return None
 
@@ -105,7 +107,10 @@ def centres(values: Any, units: str | None = None, *, name: str = "wavelength") 
 def is_numbering(values: Any) -> bool:
     """Return True for the numbers 0 to N - 1 or 1 to N in any order, which count the bands."""
     numbers = np.sort(np.asarray(values, dtype=np.float64).ravel())
-    return numbers.size > 0 and numbers[0] in (0, 1) and np.array_equal(numbers, numbers[0] + np.arange(numbers.size))
+    first = np.round(numbers[:1])
+    return bool(
+        first.size and first[0] in (0, 1) and np.allclose(numbers, first + np.arange(numbers.size), rtol=0, atol=_EXACT)
+    )
 
 
 def may_be_wavelengths(name: str) -> bool:
@@ -160,9 +165,9 @@ def bad_bands(good: Any) -> list[int]:
 
 def _doubt(numbers: NDArray[np.float64], nm: NDArray[np.float64], *, of_numbers: bool, unit_is_known: bool) -> str:
     """Return the reason why numbers are no wavelengths, or an empty text."""
-    whole = bool((numbers == np.round(numbers)).all())
     if not np.isfinite(nm).all() or not nm.size:
         return "not all of them are finite"
+    whole = bool((np.abs(numbers - np.round(numbers)) <= _EXACT).all())
     if is_numbering(numbers) and not (nm.size == 1 and unit_is_known):
         return f"{numbers[0]:g} to {numbers[-1]:g} are the numbers of the bands"
     if nm.size > 1 and (numbers == numbers[0]).all():

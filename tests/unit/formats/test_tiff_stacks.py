@@ -85,3 +85,29 @@ def test_smaller_images_that_are_not_read_are_told(tmp_path, caplog):
             file.write(np.zeros((count, size, size), "u2"), photometric="minisblack", metadata=None)
     assert open_cube(tmp_path / "s.tif").shape == (5, 8, 8)
     assert "of its images (pages_1_to_5 5x8x8, pages_6_to_10 5x4x4) the largest is read" in caplog.text
+
+
+def test_a_volume_in_one_image_is_read(tmp_path):
+    values = np.random.default_rng(0).integers(0, 200, (32, 32, 48)).astype("u2")
+    tifffile.imwrite(tmp_path / "s.tif", values, volumetric=True, photometric="minisblack")
+    np.testing.assert_array_equal(open_cube(tmp_path / "s.tif"), values)
+
+
+@pytest.mark.parametrize("options", [{"tile": (16, 16, 16)}, {"compression": "zlib"}])
+def test_a_volume_in_blocks_is_refused(tmp_path, options):
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((32, 32, 48), "u2"), volumetric=True, **options)
+    with pytest.raises(
+        FileFormatError, match="32x32x48 that are compressed or interleaved; save it with one directory"
+    ):
+        open_cube(tmp_path / "s.tif")
+
+
+def test_bands_in_sub_directories_are_an_error_and_smaller_copies_are_not(tmp_path):
+    for size, name in ((16, "bands.tif"), (8, "pyramid.tif")):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            file.write(np.ones((16, 16), "u2"), subifds=2, photometric="minisblack")
+            for _ in range(2):
+                file.write(np.zeros((size, size), "u2"), photometric="minisblack", subfiletype=int(size < 16))
+    with pytest.raises(FileFormatError, match="it holds images in sub-directories"):
+        open_cube(tmp_path / "bands.tif")
+    assert open_cube(tmp_path / "pyramid.tif").shape == (1, 16, 16)

@@ -87,6 +87,15 @@ def test_the_numbers_of_the_bands_are_never_wavelengths(name, count, start, kind
     assert find_wavelengths({name: numbers}, [count], units={name: units} if units else {}) is None
 
 
+def test_the_numbers_of_the_bands_as_rounded_floats():
+    assert find_wavelengths({"wavelength": np.arange(1, 32) + 1e-6}, [31]) is None
+
+
+def test_consecutive_integers_of_an_uncertain_name_are_told(caplog):
+    assert centres(range(400, 431), name="band") is None
+    assert "consecutive integers may be the numbers of bands; set the unit" in caplog.text
+
+
 @given(name=names, count=st.integers(2, 3000), units=st.sampled_from(["nm", "um", "Micrometers"]))
 def test_not_even_with_a_unit(name, count, units):
     assert find_wavelengths({name: np.arange(1, count + 1)}, [count], units={name: units}) is None
