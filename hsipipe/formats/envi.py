@@ -12,10 +12,11 @@ import xarray as xr
 from rasterio.errors import RasterioIOError
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.band_roles import Roles, keep_spectral, roles_by_names
 from hsipipe.formats.base import CubeFormat, make_cube, remember
-from hsipipe.formats.envi_bands import ignored_values, with_bands
+from hsipipe.formats.envi_bands import ignored_values, select_bands, with_bands
 from hsipipe.formats.envi_files import has_data, header_of, pair
-from hsipipe.formats.envi_header import Header, is_header, read_header
+from hsipipe.formats.envi_header import Header, is_header, read_header, words
 from hsipipe.formats.envi_layout import Layout, format_inside, layout_of
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.lazy import MappedSource, open_lazily
@@ -24,18 +25,24 @@ from hsipipe.storage.stores import one_line
 logger = logging.getLogger(__name__)
 
 
-def _values(header: Header, layout: Layout, data: Path) -> xr.DataArray:
+def _values(header: Header, layout: Layout, data: Path, roles: Roles) -> xr.DataArray:
     _check_size(layout, data)
     values: Any = open_lazily(MappedSource(data, layout.shape, layout.dtype, layout.offset, layout.strides))
-    cube = make_cube(values)
-    ignored = ignored_values(header, len(cube))
+    cube = keep_spectral(make_cube(values), roles)
+    ignored = ignored_values(header, layout.shape[0])
     if ignored is None:
         return cube
     # Compare as stored: float32 does not represent every integer, and no type of 4 bytes represents -0.01.
     if layout.dtype.kind == "f":
         with np.errstate(over="ignore"):
             ignored = ignored.astype(layout.dtype)
-    return cube.where(xr.DataArray(values != ignored[:, None, None], dims=cube.dims))
+    stored = xr.DataArray(values != ignored[:, None, None], dims=cube.dims)
+    return cube.where(keep_spectral(stored, Roles(roles.spectral)))
+
+
+def _roles(header: Header, count: int) -> Roles:
+    names = words(header, "band names")
+    return roles_by_names(names if len(names) == count else [None] * count)
 
 
 def _check_size(layout: Layout, data: Path) -> None:
@@ -95,7 +102,8 @@ class Envi(CubeFormat):
         header_path, data = pair(path)
         header = read_header(header_path)
         layout = layout_of(header)
-        cube = with_bands(_values(header, layout, data), header)
+        roles = _roles(header, layout.shape[0])
+        cube = with_bands(_values(header, layout, data, roles), select_bands(header, roles.spectral))
         if "map info" in header or "coordinate system string" in header:
             cube = _with_position(cube, data)
         return remember(cube, dtype=layout.dtype)

@@ -4,6 +4,7 @@ An odd field costs that field alone: a warning names it, and the values are read
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_texts import from_texts
 from hsipipe.formats.base import with_wavelengths, with_widths
-from hsipipe.formats.envi_header import Header, numbers, text_of, words
+from hsipipe.formats.envi_header import Header, numbers, text_of, whole, words
 from hsipipe.formats.wavelengths import bad_bands, centres
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,16 @@ def with_bands(cube: xr.DataArray, header: Header) -> xr.DataArray:
     cube = with_wavelengths(cube, nm)
     widths = _widths(header, nm)
     return cube if widths is None else with_widths(cube, widths)
+
+
+def select_bands(header: Header, bands: Sequence[int]) -> Header:
+    """Return a header whose lists describe some of the bands, counted from 1."""
+    count = whole(header, "bands", least=1)
+    if len(bands) == count:
+        return header
+    lists = {name: words(header, name) for name in ("wavelength", "fwhm", "bbl", "band names")}
+    chosen = {name: [found[band - 1] for band in bands] for name, found in lists.items() if len(found) == count}
+    return {**header, **{name: "{" + ", ".join(found) + "}" for name, found in chosen.items()}}
 
 
 def ignored_values(header: Header, count: int) -> NDArray[np.float64] | None:

@@ -13,9 +13,10 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.band_roles import Roles
 from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.rasters import open_raster
-from hsipipe.formats.tiff_roles import Roles, roles_of
+from hsipipe.formats.tiff_roles import roles_of
 
 DRIVER = "GTiff"
 _MOST_BLOCK_BYTES = 2 << 30

@@ -80,7 +80,7 @@ def _check_subimages(file: tifffile.TiffFile) -> None:
     """Refuse images in sub-directories, which GDAL does not list, unless they are smaller copies."""
     for page in file.pages:
         for image in islice(page.pages or (), _MOST_SUBIMAGES) if page.subifds else ():
-            if image.shape[:2] == page.shape[:2] and not image.keyframe.subfiletype & 1:
+            if image.shape[:2] == page.shape[:2] and not getattr(image.keyframe, "subfiletype", 0) & 1:
                 raise FileFormatError("it holds images in sub-directories; save it with one directory per band")
 
 

@@ -130,6 +130,21 @@ def test_bad_bands_and_the_values_that_say_no_data_band_by_band(write):
     assert np.isnan(cube.values[:, 0, 0]).all()
 
 
+def test_alpha_and_quality_among_the_band_names_are_no_bands(tmp_path, caplog):
+    values = VALUES.copy()
+    values[1] = np.eye(3, 5)
+    values.tofile(tmp_path / "s.dat")
+    lists = "wavelength units = nm\nwavelength = {450, 0, 650, 750}\nbbl = {1, 1, 1, 0}\n"
+    lists += "band names = {red, alpha, nir, QA}\n"
+    (tmp_path / "s.hdr").write_text(BASE + lists + f"data ignore value = {float(values[0, 0, 0])!r}\n")
+    cube = open_cube(tmp_path / "s.hdr")
+    expected = np.where((np.eye(3, 5) == 0) | (values == values[0, 0, 0]), np.nan, values)[[0, 2]]
+    np.testing.assert_array_equal(cube, expected)
+    np.testing.assert_array_equal(cube["wavelength_nm"], [450, 650])
+    assert cube.attrs["bad_bands"] == []
+    assert "band 4, 'QA', is not a spectral band" in caplog.text
+
+
 def test_a_fill_value_that_float32_rounds(tmp_path):
     values = VALUES.copy()
     values[1, 1, 1] = -0.01
