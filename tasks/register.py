@@ -1,12 +1,11 @@
 """Stage: copy the method with the best validation into one folder and register it."""
 
-import json
 import math
 import shutil
 
 from hsipipe.artifacts import Comparison, DegradedPairs, RegisteredModel, TrainedMethod
 from hsipipe.errors import ParamsError
-from tasks.running.project import METRICS
+from tasks.running.project import read_metrics
 from tasks.stage import StageRun, stage
 
 
@@ -20,7 +19,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     from tasks.tracking import register_model
 
     params = run.params
-    metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
+    metrics = read_metrics(run.root)
     # By their validation results and not by their settings, on which this stage would then depend.
     validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
     if not validated:

@@ -1,9 +1,7 @@
 """Stage: write the HTML report."""
 
-import json
-
 from hsipipe.artifacts import Comparison, Report, Scores
-from tasks.running.project import METRICS, curves
+from tasks.running.project import curves, read_metrics
 from tasks.stage import StageRun, stage
 
 
@@ -12,7 +10,7 @@ def report(run: StageRun, comparison: Comparison) -> Report:
     """Write ``index.html`` and its figures."""
     from hsipipe.evaluation.report import write_report
 
-    metrics = json.loads((run.root / METRICS).read_text(encoding="utf-8"))
+    metrics = read_metrics(run.root)
     scores = {name: Scores.in_project(run.root, name).path for name in metrics["descriptions"]}
     summary = write_report(scores, metrics, run.out, curves=curves(run.root, metrics["trained"]))
     run.log_figure(run.out)

@@ -1,6 +1,5 @@
 """Print settings and compare results: methods, preset, protocol, compare."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from flows.commands.options import preset_overrides, show
 from hsipipe.errors import FileFormatError, MissingInputError, ParamsError
+from hsipipe.json_text import parse_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -177,7 +177,7 @@ def _comparison_table(first: Path, second: Path) -> "Table":
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = parse_json(path.read_text(encoding="utf-8"))
         _check(tree["models"], tree["protocol"])
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingInputError(f"No file {path}; give two metrics.json, such as reports/metrics.json.") from error

@@ -1,11 +1,11 @@
 """A published folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def read_index(path: Path, *, stage: str) -> dict[str, Any]:
         IntegrityError: The file is damaged.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(parse_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         message = f"No {path.name} in {path.parent}. Run the stage {stage} (dvc repro {stage})."
         raise MissingInputError(message) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged ({error}). Run the stage {stage} again.") from error

@@ -27,6 +27,7 @@ from hsipipe.credentials import public
 from hsipipe.datasets.archives import folder_name, unpack
 from hsipipe.datasets.transfer import SCHEMES, Patience, TransferError, drop, pull
 from hsipipe.errors import FileFormatError, IntegrityError, MissingInputError, ParamsError, UnreachableError
+from hsipipe.json_text import parse_json
 from hsipipe.progress import Advance, progress
 from hsipipe.storage.manifest import MANIFEST, sha256, verify
 from hsipipe.storage.publish import publish, write_text
@@ -257,7 +258,7 @@ def _expected(archive: Archive, place: Path) -> str | None:
 
 def _recorded(cache: Path) -> dict[str, str]:
     try:
-        tree = json.loads((cache / LOCK).read_text(encoding="utf-8"))
+        tree = parse_json((cache / LOCK).read_text(encoding="utf-8"))
         return {str(url): str(digest) for url, digest in tree["sha256"].items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}

@@ -23,6 +23,7 @@ import urllib3
 
 from hsipipe.credentials import public
 from hsipipe.errors import HsipipeError
+from hsipipe.json_text import parse_json
 from hsipipe.progress import Advance
 from hsipipe.storage.publish import write_text
 
@@ -232,7 +233,7 @@ def _resumable(url: str, part: Path, digest_known: bool) -> tuple[Version | None
     """Return version and size of the partial download; None and 0 if it cannot be resumed."""
     size = _size(part)
     try:
-        version = Version(**json.loads(_version_file(part).read_text(encoding="utf-8")))
+        version = Version(**parse_json(_version_file(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None, 0
     fits = version.url == public(url) and size > 0 and (version.size is None or size <= version.size)

@@ -1,5 +1,6 @@
 """Base class of the file formats, and the shape of a cube after reading."""
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,7 @@ def pick_variable(shapes: Mapping[str, tuple[int, ...]], variable: str | None, *
         if variable not in shapes and len(alike) != 1:
             raise FileFormatError(f"no variable {variable!r}; the file holds {listing}")
         return variable if variable in shapes else alike[0]
-    cubes = {name: int(np.prod(shape)) for name, shape in shapes.items() if len(shape) == 3 and 0 not in shape}
+    cubes = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) == 3 and 0 not in shape}
     if not cubes:
         raise FileFormatError(f"no variable of rank 3; the file holds {listing}{hint}")
     largest = max(cubes.values())

@@ -27,6 +27,7 @@ from hsipipe.formats.tiff_bands import facts_of_bands, facts_of_file
 from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_page
 from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
 from hsipipe.formats.tiff_stacks import inspect_stack
+from hsipipe.json_text import parse_json
 from hsipipe.storage.stores import rows_per_chunk
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ _KEPT: dict[str, Callable[[str], Any]] = {
     "long_name": str,
     "gsd_m": float,
     "reflectance_scale_factor": float,
-    "bad_bands": json.loads,
+    "bad_bands": parse_json,
 }
 
 

@@ -4,6 +4,7 @@ An HDF5 file can refer to any file of the machine by external links, external st
 refused.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,10 +148,10 @@ def _variable(path: Path, name: str, dataset: h5py.Dataset) -> xr.Variable:
         dims = tuple(f"{name}_axis{axis}" for axis in range(dataset.ndim))
     # MATLAB is column-major: axes are reversed in its HDF5 files.
     if "MATLAB_class" in dataset.attrs:
-        small = dataset.ndim != 3 and dataset.size <= MOST_AT_ONCE
+        small = dataset.ndim != 3 and math.prod(dataset.shape) <= MOST_AT_ONCE
         values = read_dataset(dataset) if small else lazy_dataset(path, dataset)
         return xr.Variable(dims[::-1], values.T, attributes(dataset))
-    small = dataset.ndim < 2 and dataset.size <= MOST_AT_ONCE
+    small = dataset.ndim < 2 and math.prod(dataset.shape) <= MOST_AT_ONCE
     return xr.Variable(dims, read_dataset(dataset) if small else lazy_dataset(path, dataset), attributes(dataset))
 
 

@@ -4,6 +4,7 @@ A source opens its file for each read: it can be pickled, no file stays open, an
 as :class:`FileFormatError`.
 """
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,7 @@ def open_lazily(source: Source, *, stored: Sequence[int] | None = None, rows: bo
     """
     chunks: Any
     if stored is not None:
-        size = int(np.prod(stored)) * source.dtype.itemsize
+        size = math.prod(stored) * source.dtype.itemsize
         chunks = normalize_chunks(
             "auto", source.shape, limit=max(size, _CHUNK_BYTES), dtype=source.dtype, previous_chunks=tuple(stored)
         )

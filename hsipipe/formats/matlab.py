@@ -1,5 +1,6 @@
 """MATLAB: v5 to v7.2 through SciPy, v7.3 (HDF5, read lazily) through h5py."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,7 @@ class _Contents:
     def small(self) -> dict[str, NDArray[Any]]:
         """Read scalars and short vectors, flattened, by name."""
         shapes = {name: array.shape for name, array in self.arrays.items()}
-        names = [n for n, shape in shapes.items() if np.prod(shape) == max(shape, default=1) <= _MOST_SMALL]
+        names = [n for n, shape in shapes.items() if math.prod(shape) == max(shape, default=1) <= _MOST_SMALL]
         return {name: np.asarray(self.arrays[name].load()).ravel() for name in names if 0 not in shapes[name]}
 
 
@@ -66,7 +67,7 @@ def _list_v5(path: Path) -> _Contents:
     whole: list[str] = []  # read in one call: structs and short vectors
     for key, shape, kind in scipy.io.whosmat(path):
         name = str(key)
-        is_small = np.prod(shape) == max(shape, default=1) <= _MOST_SMALL
+        is_small = math.prod(shape) == max(shape, default=1) <= _MOST_SMALL
         if kind == "struct" or (is_small and kind not in _NO_NUMBERS):
             whole.append(name)
         elif kind in _NO_NUMBERS:
@@ -136,7 +137,8 @@ def _add_hdf5(contents: _Contents, name: str, path: Path, entry: h5py.Dataset, k
     shape = entry.shape[::-1] if turned else entry.shape
 
     def load() -> Any:
-        values = lazy_dataset(path, entry) if entry.ndim > 1 and entry.size > _MOST_SMALL else read_dataset(entry)
+        large = entry.ndim > 1 and math.prod(entry.shape) > _MOST_SMALL
+        values = lazy_dataset(path, entry) if large else read_dataset(entry)
         return values.T if turned else values
 
     contents.arrays[name] = _Array(shape, load, kind == "logical")

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.json_text import parse_json
 from hsipipe.storage.manifest import MANIFEST, verify
 
 WEIGHTS = "model.safetensors"
@@ -42,7 +43,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingInputError(f"{folder} holds no model: {CONFIG} is missing.")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise IntegrityError(f"{path} is not JSON ({error}); make the model again.") from error
     if not isinstance(config, dict):

@@ -8,6 +8,7 @@ from typing import Any
 
 from hsipipe.artifacts import DegradedPairs
 from hsipipe.errors import IntegrityError
+from hsipipe.json_text import parse_json
 from hsipipe.params import DatasetParams
 
 FILE = "provenance.json"
@@ -63,7 +64,7 @@ def fitted_ground(folder: Path) -> list[Ground] | None:
     if not path.is_file():
         return None
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = parse_json(path.read_text(encoding="utf-8"))
         return [_ground(entry) for part in _FITTED for entry in tree[part]]
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged ({error}); register the model again.") from error

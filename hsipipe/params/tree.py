@@ -97,7 +97,7 @@ def load_params(path: Path) -> Params:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingInputError(f"No {path.name} in {path.parent}; run this in the project's folder.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date of month 13, or deep nesting
         raise ParamsError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
     return parse_params(tree, source=path.name)
 

@@ -5,6 +5,7 @@ time: it holds a lock on ``.<name>.lock``, which the kernel releases when the pr
 next writer of the same path removes the leftovers of a killed one.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,6 +18,9 @@ from filelock import FileLock, Timeout
 
 from hsipipe.errors import AlreadyRunningError
 from hsipipe.storage.manifest import write_manifest
+
+_LONGEST = 240
+"""Longest name in bytes that leaves space for the affixes of a hidden sibling; file systems allow 255."""
 
 
 @contextmanager
@@ -66,7 +70,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean_up_files(path)
     # The name holds the process id: two processes may write the same file, and the last complete one remains.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}.tmp")
     try:
         yield temporary
         _sync(temporary)
@@ -88,7 +92,13 @@ def _absolute(path: Path) -> Path:
 
 
 def _sibling(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{kind}")
+    return path.with_name(f".{_short(path.name)}.{kind}")
+
+
+def _short(name: str) -> str:
+    """Return the name, or a digest of a name that is too long for a sibling."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST else hashlib.sha256(encoded).hexdigest()[:32]
 
 
 @contextmanager
@@ -134,7 +144,7 @@ def _restore(path: Path) -> None:
 
 
 def _clean_up_files(path: Path) -> None:
-    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.tmp")
+    pattern = re.compile(re.escape(f".{_short(path.name)}.") + r"(\d+)\.tmp")
     for entry in sorted(path.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
         if match and not psutil.pid_exists(int(match[1])) and not entry.is_dir():

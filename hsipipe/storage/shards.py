@@ -4,6 +4,7 @@ The layout is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs
 too, about ten times slower per row than a memory-mapped file (benchmarks/patch_reading.py).
 """
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -44,7 +45,7 @@ def read_index(array: zarr.Array[Any], position: tuple[int, ...]) -> NDArray[np.
     path = shard_file(array, position)
     shards = array.shards or array.chunks
     grid = tuple(s // c for s, c in zip(shards, array.chunks, strict=True))
-    size = 16 * int(np.prod(grid))
+    size = 16 * math.prod(grid)
     found = np.empty(size + _CHECKSUM, dtype=np.uint8)
     try:
         with path.open("rb", buffering=0) as stream:
@@ -151,7 +152,7 @@ class RowReader:
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._array = array
         self._rows = (array.shards or array.chunks)[0]
-        self._bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+        self._bytes = array.dtype.itemsize * math.prod(array.shape[1:])
         self._shards: OrderedDict[int, _Shard] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -94,10 +94,14 @@ def save_resume(work: Path, *, progress: Progress, tensors: dict[str, dict[str, 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in flat.items()}
     temporary = work / f".{RESUME}.tmp"
     told = json.dumps(asdict(progress))
-    save_file(plain, temporary, metadata={"progress": told, "crc32c": _checksum(told, plain)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(work / RESUME)
+    try:
+        save_file(plain, temporary, metadata={"progress": told, "crc32c": _checksum(told, plain)})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(work / RESUME)
+    except BaseException:  # part of a file would keep a full disk full
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def load_resume(

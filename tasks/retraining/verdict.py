@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hsipipe.errors import MissingInputError
+from hsipipe.errors import IntegrityError, MissingInputError
+from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import write_text
 from tasks.running.git import head
 from tasks.running.project import own_model_name
@@ -93,11 +94,15 @@ def last_verdict(root: Path) -> Verdict:
 
     Raises:
         MissingInputError: No verdict was written.
+        IntegrityError: The file is damaged.
     """
     path = root / ".hsipipe" / VERDICT
     if not path.is_file():
         raise MissingInputError(f"No {path}; run: python -m tasks gate")
-    tree = json.loads(path.read_text(encoding="utf-8"))
-    tree.pop("scores")
-    sequences = {key: tuple(tree[key]) for key in ("scenes", "left_out", "checks", "reasons")}
-    return Verdict(**{**tree, **sequences})
+    try:
+        tree = parse_json(path.read_text(encoding="utf-8"))
+        tree.pop("scores")
+        sequences = {key: tuple(tree[key]) for key in ("scenes", "left_out", "checks", "reasons")}
+        return Verdict(**{**tree, **sequences})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}); run: python -m tasks gate") from error

@@ -4,7 +4,6 @@ DVC trusts every write-protected file of its cache, so damage on the disk would 
 """
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from hsipipe.errors import IntegrityError
+from hsipipe.json_text import parse_json
 from hsipipe.storage.manifest import MANIFEST, verify
 from tasks.running.project import DVC_LOCKS, locks
 
@@ -55,7 +55,7 @@ def drop(root: Path, out: str, *, cache: Path) -> int:
     (md5,) = {entry["md5"] for entry in _outs(root) if entry["path"] == out}
     listing = _file(cache, md5)
     try:
-        names = [md5, *(entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8")))]
+        names = [md5, *(entry["md5"] for entry in parse_json(listing.read_text(encoding="utf-8")))]
     except (OSError, ValueError, KeyError, TypeError):
         names = [md5]
     dropped = 0
@@ -106,7 +106,7 @@ def locked_stages(root: Path) -> dict[str, Any]:
     for name in DVC_LOCKS:
         try:
             stages |= (yaml.safe_load((root / name).read_text(encoding="utf-8")) or {}).get("stages", {})
-        except (FileNotFoundError, yaml.YAMLError):
+        except (FileNotFoundError, yaml.YAMLError, ValueError, RecursionError, AttributeError):
             continue
     return stages
 

@@ -4,8 +4,10 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from hsipipe.errors import MissingInputError
+from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
+from hsipipe.json_text import parse_json
 from hsipipe.methods.catalogue import candidates, entry
 from hsipipe.params import Params, load_params
 from hsipipe.restoration import TASKS
@@ -14,6 +16,7 @@ from tasks.running.rows import Row
 PARAMS = "params.yaml"
 DVC_LOCKS = ("dvc.lock", "tasks/dvc.lock")
 """DVC's lock files, which record the inputs and parameters of every output."""
+_UNUSABLE = "?"
 METRICS = "reports/metrics.json"
 """Metrics of the evaluation, read by DVC and the report."""
 
@@ -23,14 +26,47 @@ def find_root(start: Path | None = None) -> Path:
 
     Raises:
         MissingInputError: No such folder.
+        ParamsError: Its path has a character that the stores of the pipeline cannot express.
     """
     if start is None and (given := os.environ.get("DVC_ROOT")):
-        return Path(given).resolve()
+        return _usable(Path(given).resolve())
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / PARAMS).is_file():
-            return folder
+            return _usable(folder)
     raise MissingInputError(f"No dvc.yaml in {here} or above it; run this inside the project's folder.")
+
+
+def _usable(root: Path) -> Path:
+    """Refuse a path that a database address or a text file would change."""
+    try:
+        str(root).encode()
+    except UnicodeEncodeError as error:
+        raise ParamsError(f"The path {str(root)!r} is not UTF-8; move the project to another folder.") from error
+    if found := [character for character in str(root) if character in _UNUSABLE or not character.isprintable()]:
+        raise ParamsError(
+            f"The path {str(root)!r} contains {found[0]!r}, which has a meaning of its own in the address of a "
+            "database; move the project to a folder without it."
+        )
+    return root
+
+
+def read_metrics(root: Path) -> dict[str, Any]:
+    """Read the metrics of the evaluation.
+
+    Raises:
+        MissingInputError: The stage compare has not run.
+        IntegrityError: The file is damaged.
+    """
+    try:
+        tree = parse_json((root / METRICS).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"No {METRICS} in {root}; run: python -m tasks repro") from error
+    except ValueError as error:
+        raise IntegrityError(f"{root / METRICS} is damaged ({error}); run: dvc repro --force compare") from error
+    if not isinstance(tree, dict):
+        raise IntegrityError(f"{root / METRICS} holds a {type(tree).__name__}; run: dvc repro --force compare")
+    return tree
 
 
 def locks(root: Path) -> Path:

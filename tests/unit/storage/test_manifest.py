@@ -58,7 +58,36 @@ def test_without_a_manifest_the_stage_did_not_run(tmp_path, check):
         check(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"files": 3}'])
+@pytest.mark.parametrize("content", [True, False])
+def test_an_empty_manifest_verifies_nothing(folder, content):
+    (folder / MANIFEST).write_text('{"files": {}}')
+    with pytest.raises(IntegrityError, match="lists no file"):
+        verify(folder, content=content)
+
+
+@pytest.mark.parametrize("content", [True, False])
+@pytest.mark.parametrize("name", ["c.bin", "sub/config.json", "new/.hidden"])
+def test_a_file_that_is_not_listed_is_named(folder, name, content):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(IntegrityError, match=rf"{name} is not listed"):
+        verify(folder, content=content)
+
+
+def test_what_a_file_manager_adds_is_no_damage(folder):
+    for name in (".DS_Store", "sub/._b.bin"):
+        (folder / name).write_bytes(b"")
+    verify(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"files": 3}', '{"files": {"a.bin": 1}}', '{"files": {"a.bin": {"bytes": 1}}}'),
+        *('{"files": {"a.bin": {"bytes": "1", "sha256": "x"}}}', '{"files": {"../a": {"bytes": 1, "sha256": "x"}}}'),
+        '{"files": {"/etc/passwd": {"bytes": 1, "sha256": "x"}}}',
+    ],
+)
 def test_a_damaged_manifest(folder, text):
     (folder / MANIFEST).write_text(text)
     with pytest.raises(IntegrityError, match="damaged"):

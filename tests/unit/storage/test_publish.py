@@ -164,3 +164,14 @@ def test_write_text_is_whole_or_not_at_all(tmp_path):
     write_text(path, "new")
     assert path.read_text() == "new"
     assert _names(path.parent) == ["x.json"]
+
+
+@pytest.mark.parametrize("length", [239, 246, 255])
+def test_a_name_as_long_as_a_file_system_allows_can_be_written_and_replaced(tmp_path, length):
+    path, folder = tmp_path / ("ä" * 100 + "x" * (length - 200)), tmp_path / ("f" * length)
+    for text in ("one", "two"):
+        write_text(path, text)
+        with publish(folder) as temporary:
+            (temporary / "a").write_text(text)
+    assert path.read_text(encoding="utf-8") == (folder / "a").read_text() == "two"
+    assert _names(tmp_path) == sorted([path.name, folder.name])

@@ -1,6 +1,6 @@
 import pytest
 
-from hsipipe.errors import MissingInputError
+from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.methods.presets import load_preset
 from hsipipe.params import load_params
 from tasks.running.dvc import changed_params
@@ -52,3 +52,17 @@ def test_what_a_removed_row_left_is_dropped_even_the_lock_of_a_killed_stage(tmp_
 def test_rows_of_one_training_share_its_curve(tmp_path):
     found = curves(tmp_path, ["pca-residual", "pca-residual@steps-4", "pca-residual@seed-1"])
     assert list(found) == ["pca-residual", "pca-residual@seed-1"]
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "a\nb", "caf\udce9"])
+def test_a_path_that_the_stores_cannot_express_is_refused(tmp_path, name, monkeypatch):
+    root = tmp_path / name
+    root.mkdir()
+    for file in ("dvc.yaml", "params.yaml"):
+        (root / file).touch()
+    with pytest.raises(ParamsError, match="move the project to") as caught:
+        find_root(root)
+    assert str(caught.value).isprintable()
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    with pytest.raises(ParamsError, match="move the project to"):
+        find_root()
