@@ -1,8 +1,9 @@
 """Admission of new scenes: checks that run before any file of a scene is kept."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ PLAUSIBLE = 4.0
 """Largest plausible maximum of a scene, as a reflectance; sun glint exceeds 1."""
 FAINT = 1e-3
 """Smallest plausible maximum of a scene; below it, dataset.folder.full_scale does not match the file."""
+
+
+LONGEST_NAME = 200
+"""Longest name in bytes; later stages add to it, and file systems allow 255."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +89,50 @@ def _check_range(name: str, cube: xr.DataArray, full_scale: float) -> None:
         )
 
 
+def check_names(files: Mapping[str, Path]) -> None:
+    """Refuse names that the later stages, DVC or git cannot write.
+
+    Args:
+        files: Files of the scene: path in the artifact -> file.
+
+    Raises:
+        DataError: A name is too long, is not UTF-8 or has control characters.
+    """
+    for target in sorted(files):
+        size = max(len(os.fsencode(part)) for part in PurePosixPath(target).parts)
+        if size > LONGEST_NAME:
+            raise DataError(
+                f"A name has {size} bytes, expected at most {LONGEST_NAME}; deliver it under a shorter name."
+            )
+        if not target.isprintable():  # bytes that are not UTF-8 are surrogates, which are not printable
+            raise DataError(
+                f"The name {printable(target)} is not UTF-8 or has control characters; deliver it under another name."
+            )
+
+
+def printable(text: str) -> str:
+    """Return a text in which each character can be printed and stored; other bytes and characters are escaped."""
+    shown = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
 def check_no_links(path: Path, files: Mapping[str, Path]) -> None:
-    """Refuse a scene at `path` that consists of symbolic links.
+    """Refuse a scene at `path` that holds anything but regular files, such as links or pipes.
 
     Args:
         path: Path of the scene.
         files: Files of the scene: path in the artifact -> file.
 
     Raises:
-        DataError: A file or folder of the scene is a link.
+        DataError: A file or folder of the scene is a link, or an entry of its folder is neither a file nor a folder.
     """
     parents = {parent for file in files.values() for parent in file.parents if parent.is_relative_to(path)}
-    for entry in sorted({path, *files.values(), *parents}):
+    inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    for entry in sorted({path, *files.values(), *parents, *inside}):
         if entry.is_symlink():
             raise DataError(f"{entry.name} is a symbolic link, expected a regular file; deliver the file itself.")
+        if not entry.is_file() and not entry.is_dir():
+            raise DataError(f"{entry.name} is neither a file nor a folder; deliver regular files.")
 
 
 def check_no_duplicate(name: str, digests: Mapping[str, str], held: Mapping[str, Mapping[str, str]]) -> None:

@@ -27,7 +27,7 @@ class FolderDataset(Dataset):
         """Name of the parameter that drops bands."""
         return "dataset.folder.drop_bands"
 
-    def configure(self, params: DatasetParams) -> Dataset:
+    def configure(self, params: DatasetParams) -> "FolderDataset":
         """Apply the settings of dataset.folder.
 
         Raises:
@@ -51,12 +51,16 @@ class FolderDataset(Dataset):
         Raises:
             DataError: The names of two files differ in the suffix alone.
         """
-        cubes = _cubes(root)
+        return self.scenes(_cubes(root))
+
+    def scenes(self, cubes: Mapping[str, Path]) -> dict[str, Path]:
+        """Select the scenes among cubes by name; the others are multispectral images of these scenes."""
         return {name: path for name, path in cubes.items() if name.removesuffix(_MSI) not in cubes.keys() - {name}}
 
     def msi(self, scene: str, path: Path) -> Measured | None:
         """Return the cube ``<scene>_msi`` of the same folder, if there is one."""
-        image = _cubes(path.parent).get(f"{scene}{_MSI}")
+        # Other cubes of the folder do not matter here, whatever is wrong with them.
+        image = _cubes(path.parent, stem=f"{scene}{_MSI}").get(f"{scene}{_MSI}")
         if image is None:
             return None
         location = self.location(f"{scene}{_MSI}", image)
@@ -94,9 +98,10 @@ class FolderDataset(Dataset):
         return "your own"
 
 
-def _cubes(root: Path) -> dict[str, Path]:
+def _cubes(root: Path, *, stem: str | None = None) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(filter(formats.is_cube, root.iterdir())):
+    entries = (path for path in root.iterdir() if stem is None or path.stem == stem)
+    for path in sorted(filter(formats.is_cube, entries)):
         if path.stem in found:
             raise DataError(
                 f"Scene {path.stem!r} is in {found[path.stem]} and in {path}; rename one, or move it to another folder."

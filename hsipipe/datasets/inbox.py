@@ -1,32 +1,33 @@
 """Ingest new scenes of the data set `folder` from an inbox; quarantine those that fail a check, with the reason.
 
 A scene is copied and synced to disk before it leaves the inbox, so a call that was killed at any moment can be repeated
-with the same result.
+with the same result. Any error with one scene is reported and does not stop the others; a scene is quarantined only for
+what is wrong with the scene itself.
 """
 
-import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hsipipe import formats
-from hsipipe.datasets.admission import Fit, check_fit, check_no_duplicate, check_no_links
+from hsipipe.datasets.admission import Fit, check_names, check_no_links, printable
 from hsipipe.datasets.base import Dataset, copies
+from hsipipe.datasets.examine import Scene, examine, limits_for
 from hsipipe.datasets.folder import FOLDER
 from hsipipe.datasets.prepare import check_scene
-from hsipipe.errors import DataError, HsipipeError, IntegrityError, MissingInputError, ParamsError
+from hsipipe.datasets.quarantine import QUARANTINE, REASON, entries_of, quarantine
+from hsipipe.errors import DataError, IntegrityError, MissingInputError, ParamsError, one_line
 from hsipipe.params import DatasetParams
 from hsipipe.storage.manifest import sha256
-from hsipipe.storage.publish import atomic_file, atomic_folder, write_text
+from hsipipe.storage.publish import atomic_file, atomic_folder
 
-QUARANTINE = "quarantine"
-"""Subfolder of the inbox for refused scenes, one folder per scene."""
-REASON = "reason.json"
-"""File with the reason, in the folder of a refused scene."""
+__all__ = ["QUARANTINE", "REASON", "Arrival", "Outcome", "check_apart", "scenes_differ", "take_in"]
+
 Outcome = Literal["new", "changed", "known", "quarantined", "waiting"]
 
 
@@ -35,9 +36,10 @@ class Arrival:
     """The outcome for one scene of the inbox.
 
     Attributes:
-        name: Name of the scene.
-        outcome: "known": dataset.root already holds the same bytes. "waiting": the scene may still be incomplete.
-        reason: Reason for "quarantined" or "waiting"; empty otherwise.
+        name: Name of the scene, with escapes for what cannot be printed.
+        outcome: "known": dataset.root already holds the same bytes. "waiting": the scene stays for a later call, since
+            it may still be incomplete or cannot be examined now.
+        reason: Reason for "quarantined" or "waiting", or why the scene cannot be removed from the inbox; else empty.
     """
 
     name: str
@@ -68,15 +70,15 @@ def take_in(inbox: Path, dataset: DatasetParams, *, fit: Fit, quiet_s: float) ->
     root = Path(str(dataset.root)).expanduser()
     check_apart(inbox, root)
     root.mkdir(parents=True, exist_ok=True)
-    arrivals = _ignored(inbox) + _refuse_namesakes(inbox)
-    arrived = {name: path for name, path in facts.find(inbox).items() if path.name != QUARANTINE}
-    if not arrived:
-        return arrivals
+    arrivals, cubes = _look_through(inbox)
+    arrived = facts.scenes(cubes)
     for name, path in arrived.items():
-        _finish_replacement(_parts(facts, name, path), root)
-    place = _Place(inbox, root, facts, fit, quiet_s, _descriptions(facts, root))
-    held = _digests(facts, root)
-    arrivals += [_ingest_if_readable(name, path, place, held) for name, path in arrived.items()]
+        with suppress(Exception):  # told when the scene is ingested
+            _finish_replacement(_parts(facts, name, path), root)
+    if arrived:
+        place = _Place(inbox, root, facts, fit, quiet_s, _descriptions(facts, root))
+        held = _digests(facts, root)
+        arrivals += [_ingest_or_pass_over(name, path, place, held) for name, path in arrived.items()]
     return sorted(arrivals, key=lambda arrival: arrival.name)
 
 
@@ -96,7 +98,7 @@ def check_apart(inbox: Path, root: Path) -> None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Source, target and requirements of an ingest; `references` are at most two scenes of the root."""
+    """Source, target and requirements of an ingest; `references` are two scenes of the root, or the first new ones."""
 
     inbox: Path
     root: Path
@@ -106,48 +108,56 @@ class _Place:
     references: dict[str, dict[str, Any]]
 
 
-def _ingest_if_readable(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
-    """Ingest one scene; an unreadable or removed file of the inbox does not block the other scenes."""
+def _ingest_or_pass_over(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
     try:
         return _ingest(name, path, place, held)
-    except (PermissionError, FileNotFoundError) as error:
-        if error.filename is None or not Path(error.filename).is_relative_to(place.inbox):
-            raise
-        return Arrival(name, "waiting", f"{Path(error.filename).name} cannot be read ({error.strerror})")
+    except Exception as error:  # whatever it is, it must not stop the other scenes
+        return Arrival(printable(name), "waiting", f"it cannot be taken in now: {printable(one_line(error))}")
 
 
 def _ingest(name: str, path: Path, place: _Place, held: dict[str, dict[str, str]]) -> Arrival:
     """Ingest one scene and update `held`, the digests of the scenes in the root."""
-    files = place.facts.files(name, path)
+    try:
+        files = place.facts.files(name, path)
+    except DataError as error:
+        return _refuse(name, path, {path.name: path}, place.inbox, str(error))
     try:
         check_no_links(path, files)
+        check_names(files)
     except DataError as error:
-        return _refuse(name, path, files, place.inbox, error)
+        return _refuse(name, path, files, place.inbox, str(error))
     age = min(abs(time.time() - file.stat().st_mtime) for file in files.values())  # abs: a clock may be set back
     if age < place.quiet_s:
         return Arrival(name, "waiting", f"changed {age:.0f} s ago; ingest starts {place.quiet_s:g} s after a change")
-    digests = {target: sha256(source) for target, source in files.items()}
-    try:
-        if held.get(name) != digests:
-            check_no_duplicate(name, digests, held)
-            check_fit(name, path, facts=place.facts, root=place.root, fit=place.fit, references=place.references)
-    except HsipipeError as error:
-        if isinstance(error, ParamsError) and not place.references:
-            raise  # without a stored scene that fits params.yaml, the parameters are at fault, not the new scene
-        return _refuse(name, path, files, place.inbox, error)
-    outcome: Outcome = "known" if held.get(name) == digests else "changed" if name in held else "new"
+    scene = Scene(name, path, place.facts, place.root, place.fit, place.references, held)
+    finding = examine(scene, limits_for(files))
+    if finding.kind == "waiting":
+        return Arrival(name, "waiting", printable(finding.reason))
+    if finding.kind == "unfit":
+        return _refuse(name, path, files, place.inbox, finding.reason)
+    outcome: Outcome = "known" if held.get(name) == finding.digests else "changed" if name in held else "new"
     if outcome != "known":
         for location, part in _parts(place.facts, name, path):
             _copy(location, part, place.root)
             _drop_others(location, part, place.root)
-        held[name] = digests
-    _clear_inbox(path, files)
+        held[name] = finding.digests
+        if finding.entry is not None:
+            place.references.setdefault(name, finding.entry)
+    try:
+        _clear_inbox(path, files)
+    except OSError as error:
+        return Arrival(name, outcome, f"it cannot be removed from the inbox: {one_line(error)}")
     return Arrival(name, outcome)
 
 
-def _refuse(name: str, path: Path, files: Mapping[str, Path], inbox: Path, error: Exception) -> Arrival:
-    _quarantine(name, path, files, inbox, str(error))
-    return Arrival(name, "quarantined", str(error))
+def _refuse(name: str, path: Path, files: Mapping[str, Path], inbox: Path, reason: str) -> Arrival:
+    name, reason = printable(name), printable(reason)
+    try:
+        quarantine(name, path, files, inbox, reason)
+    except OSError as error:
+        said = printable(one_line(error))
+        return Arrival(name, "waiting", f"{reason} It cannot be moved to the quarantine: {said}")
+    return Arrival(name, "quarantined", reason)
 
 
 def _parts(facts: Dataset, name: str, path: Path) -> list[tuple[str, dict[str, Path]]]:
@@ -170,21 +180,35 @@ def _descriptions(facts: Dataset, root: Path) -> dict[str, dict[str, Any]]:
     return {name: check_scene(facts, name, path) for name, path in sorted(facts.find(root).items())[:2]}
 
 
-def _refuse_namesakes(inbox: Path) -> list[Arrival]:
-    """Quarantine cubes whose names differ in the suffix alone, since the scene is ambiguous."""
+def _look_through(inbox: Path) -> tuple[list[Arrival], dict[str, Path]]:
+    """Return the cubes of the inbox by name, and the outcome for everything else in it."""
+    entries = [path for path in sorted(inbox.iterdir()) if path.name != QUARANTINE and not path.name.startswith(".")]
+    cubes = [path for path in entries if _is_cube(path)]
     by_stem: dict[str, list[Path]] = {}
-    for path in sorted(filter(formats.is_cube, inbox.iterdir())):
-        if path.name != QUARANTINE:
-            by_stem.setdefault(path.stem, []).append(path)
-    arrivals = []
+    for path in cubes:
+        by_stem.setdefault(path.stem, []).append(path)
+    arrivals = _ignored(entries, cubes)
     for stem, paths in by_stem.items():
         if len(paths) > 1:
-            names = " and ".join(path.name for path in paths)
-            reason = f"Scene {stem!r} was delivered twice, as {names}; deliver one of them."
-            for path in paths:
-                _quarantine(stem, path, {p.name: p for p in formats.companions(path)}, inbox, reason)
-            arrivals.append(Arrival(stem, "quarantined", reason))
-    return arrivals
+            names = " and ".join(printable(path.name) for path in paths)
+            reason = f"Scene {printable(stem)!r} was delivered twice, as {names}; deliver one of them."
+            refused = [_refuse(stem, path, _companions(path), inbox, reason) for path in paths]
+            arrivals.append(next((one for one in refused if one.outcome == "waiting"), refused[0]))
+    return arrivals, {stem: paths[0] for stem, paths in by_stem.items() if len(paths) == 1}
+
+
+def _is_cube(path: Path) -> bool:
+    try:
+        return formats.is_cube(path)
+    except Exception:  # an entry that cannot be examined is none of the cubes
+        return False
+
+
+def _companions(path: Path) -> dict[str, Path]:
+    try:
+        return {file.name: file for file in formats.companions(path)}
+    except Exception:
+        return {path.name: path}
 
 
 def _digests(facts: Dataset, root: Path) -> dict[str, dict[str, str]]:
@@ -226,22 +250,9 @@ def _drop_others(location: str, files: Mapping[str, Path], root: Path) -> None:
                     _remove(entry)
 
 
-def _quarantine(name: str, path: Path, files: Mapping[str, Path], inbox: Path, reason: str) -> None:
-    """Move a scene into a folder of the quarantine; write the reason first, so that no scene lacks one after a kill."""
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    # Numbered, so that an earlier quarantine of the same second is kept.
-    places = (inbox / QUARANTINE / f"{name}.{now}{number}" for number in ("", *(f".{n}" for n in range(1, 1000))))
-    place = next(place for place in places if not place.exists())
-    place.mkdir(parents=True)
-    report = {"scene": name, "reason": reason, "at": now}
-    write_text(place / REASON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    for entry in _entries(path, files):
-        shutil.move(entry, place / entry.name)
-
-
 def _clear_inbox(path: Path, files: Mapping[str, Path]) -> None:
     """Remove a scene from the inbox; after a kill, the rest is no scene or a known scene."""
-    for entry in _entries(path, files):
+    for entry in entries_of(path, files):
         if entry.is_dir() and not entry.is_symlink():
             hidden = entry.with_name(f".{entry.name}.taken")
             _remove(hidden)
@@ -250,25 +261,13 @@ def _clear_inbox(path: Path, files: Mapping[str, Path]) -> None:
         _remove(entry)
 
 
-def _entries(path: Path, files: Mapping[str, Path]) -> list[Path]:
-    """List the files of a scene in the inbox: MSI, main file, then its companions."""
-    folder = path.parent
-    found = {folder / file.relative_to(folder).parts[0] for file in files.values()} | {path}
-    images = {entry for entry in found if entry != path and formats.is_cube(entry) and entry.stem != path.stem}
-    return [*sorted(images), path, *sorted(found - images - {path})]
-
-
-def _ignored(inbox: Path) -> list[Arrival]:
+def _ignored(entries: Sequence[Path], cubes: Sequence[Path]) -> list[Arrival]:
     """Report the files of the inbox that are neither a cube nor a part of one."""
-    cubes = [path for path in inbox.iterdir() if formats.is_cube(path)]
-    parts = {entry.name for path in cubes if path.is_file() for entry in formats.companions(path)}
-    names = parts | {path.name for path in cubes} | {QUARANTINE}
+    names = {path.name for path in cubes}
+    for path in filter(Path.is_file, cubes):
+        names |= _companions(path).keys()
     reason = "unknown format or incomplete cube; the file stays in the inbox"
-    return [
-        Arrival(entry.name, "waiting", reason)
-        for entry in sorted(inbox.iterdir())
-        if entry.name not in names and not entry.name.startswith(".")
-    ]
+    return [Arrival(printable(entry.name), "waiting", reason) for entry in entries if entry.name not in names]
 
 
 def _remove(entry: Path) -> None:

@@ -18,6 +18,8 @@ from tasks.running.pipeline_run import run_task
 from tasks.running.project import PARAMS
 
 OnLine = Callable[[str], object]
+_MOST_NAMES = 20
+"""Names of scenes in the message of a commit."""
 _OURS = ("data", "models", "reports", ".hsipipe", ".dvc", ".git", "mlartifacts")
 
 
@@ -189,7 +191,8 @@ def _version(root: Path, params: Params, arrivals: Sequence[Arrival], on_line: O
 
 def _message(arrivals: Sequence[Arrival]) -> str:
     came = [arrival.name for arrival in arrivals if arrival.outcome in ("new", "changed")]
-    return f"chore: scenes of the inbox ({', '.join(came) or 'taken in before'})"
+    listed = [*came[:_MOST_NAMES], *([f"and {len(came) - _MOST_NAMES} more"] if len(came) > _MOST_NAMES else [])]
+    return f"chore: scenes of the inbox ({', '.join(listed) or 'taken in before'})"
 
 
 def _arrivals(root: Path) -> Path:

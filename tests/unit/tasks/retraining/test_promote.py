@@ -60,7 +60,7 @@ def test_outside_of_git_nothing_is_fit(root, monkeypatch):
 
 def test_a_verdict_of_another_state_is_void(checkout, monkeypatch):
     def stand(sha256="1", champion=None):
-        now = Standing(champion, 1, {1: {"sha256": sha256}}, [], 0)
+        now = Standing(champion, 1, {1: {"sha256": sha256}}, [])
         monkeypatch.setattr(promote, "standing", lambda *_: now)
 
     verdict = Verdict("name", 1, None, "1", head(checkout), promote=True)
