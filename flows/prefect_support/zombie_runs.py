@@ -18,9 +18,10 @@ from uuid import UUID
 from flows.prefect_support.temporary_server import end_with_us
 from hsipipe.credentials import public
 from hsipipe.errors import HsipipeError
+from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import write_text
 from tasks import tracking
-from tasks.running.process import Owner
+from tasks.running.owner import Life, Owner
 from tasks.running.project import find_root
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KILLED = "Its process is gone: it was killed, or the machine went down."
+_ELSEWHERE = (
+    "belongs to another container or machine, where its process may live, and stays open. If it does not live: "
+    "hsipipe reconcile --elsewhere"
+)
 _BATCH = 200
 """Largest number of runs in one response of a Prefect server."""
 _PATIENCE_S = 5.0
@@ -42,7 +47,7 @@ class Note:
         id: Prefect's id of the run, unique across servers.
         name: Readable name of the run.
         host: Machine of the run.
-        pid: Process id, see :class:`tasks.running.process.Owner`.
+        pid: Process id, see :class:`tasks.running.owner.Owner`.
         created: Start of that process.
         api: Address of its server without credentials; None: temporary server of the checkout.
     """
@@ -54,9 +59,9 @@ class Note:
     created: str
     api: str | None
 
-    def is_dead(self) -> bool:
-        """Return whether it ran on this machine and its process is gone."""
-        return self.host == socket.gethostname() and not Owner(self.pid, self.created).is_alive()
+    def life(self) -> Life:
+        """Judge whether its process still runs."""
+        return Owner(self.pid, self.created).life() if self.host == socket.gethostname() else Life.UNKNOWN
 
 
 def note_run(root: Path) -> None:
@@ -78,18 +83,20 @@ def forget_run(flow: Any, flow_run: Any, state: Any) -> None:
     _path(find_root(), str(flow_run.id)).unlink(missing_ok=True)
 
 
-def close_dead_runs(root: Path) -> tuple[list[str], list[str]]:
+def close_dead_runs(root: Path, *, elsewhere: bool = False) -> tuple[list[str], list[str]]:
     """Set runs whose process is gone to Crashed, with their tasks, which frees their deployment slots.
 
-    Runs on other machines, of living processes, or of a server that does not answer stay open.
+    Runs in other containers and on other machines, of living processes, or of a server that does not answer stay open.
 
     Args:
         root: The project; :func:`flows.prefect_support.environment.prepare` was called for it.
+        elsewhere: Also close the runs of other containers and machines.
 
     Returns:
         A sentence for each closed run, and one for each run that cannot be closed now.
     """
-    waiting = [note for note in _notes(root) if note.is_dead()]
+    closable = {Life.GONE, Life.UNKNOWN} if elsewhere else {Life.GONE}
+    waiting = [note for note in _notes(root) if note.life() in closable]
     if not waiting:
         return [], []
     said: list[str] = []
@@ -113,11 +120,12 @@ def close_and_tell(root: Path) -> None:
         logger.warning(sentence)
 
 
-def reconcile_all(root: Path, *, say: Callable[[str], object]) -> None:
+def reconcile_all(root: Path, *, elsewhere: bool = False, say: Callable[[str], object]) -> None:
     """Close the dead runs of this checkout in MLflow and in Prefect.
 
     Args:
         root: The project; :func:`flows.prefect_support.environment.prepare` was called for it.
+        elsewhere: Also close the runs whose process cannot be judged from here, as in another container.
         say: Called with a sentence for each closed run, or one if there was none.
 
     Raises:
@@ -126,11 +134,14 @@ def reconcile_all(root: Path, *, say: Callable[[str], object]) -> None:
     said: list[str] = []
     left: list[str] = []
     try:
-        names = tracking.close_dead_runs(root)
-        said = [f"MLflow: {name} was left open by a killed process and is closed as KILLED." for name in names]
+        found = tracking.close_dead_runs(root, elsewhere=elsewhere)
+        said = [f"MLflow: {name} was left open by a killed process and is closed as KILLED." for name in found.closed]
+        said += [f"MLflow: {name} {_ELSEWHERE}" for name in found.undecided]
     except HsipipeError as error:
         left.append(str(error))
-    closed, stay = close_dead_runs(root)
+    closed, stay = close_dead_runs(root, elsewhere=elsewhere)
+    if not elsewhere:
+        said += [f"Prefect: {note.name} {_ELSEWHERE}" for note in _notes(root) if note.life() is Life.UNKNOWN]
     for sentence in (*said, *(f"Prefect: {sentence}" for sentence in closed)):
         say(sentence)
     if left or stay:
@@ -219,7 +230,7 @@ def _notes(root: Path) -> list[Note]:
     found = []
     for path in sorted(_path(root, "x").parent.glob("*.json")):
         try:
-            found.append(Note(**json.loads(path.read_text(encoding="utf-8"))))
+            found.append(Note(**parse_json(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):
             logger.warning("Skip %s, which is not a note of a flow run; remove it.", path)
     return found

@@ -1,4 +1,4 @@
-"""Start children that end with their parent, and identify processes.
+"""Start children that end with their parent.
 
 ``python -m tasks.running.process <module> [arguments]`` runs a module that ends when its parent dies, even by SIGKILL.
 A killed DVC leaves its stage running, and the next run would write the same output at the same time.
@@ -11,61 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from hsipipe.processes import end_with_parent
+from tasks.running.owner import Owner
 
 GRACE_S = 15.0
 """Time for a child to shut down, in which a stage closes its MLflow run."""
 POLL_S = 0.5
-# Field 22 of /proc/<pid>/stat (man 5 proc), counted from the one after the name.
-_START_TICKS = 19
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Identity of a process, distinct from a later one with the same number.
-
-    Attributes:
-        pid: Process number.
-        created: Start time as text: the kernel's ticks since boot, which setting the clock does not change, and the
-            boot id. On systems other than Linux, seconds since the epoch.
-    """
-
-    pid: int
-    created: str
-
-    @classmethod
-    def of(cls, process: psutil.Process) -> "Owner":
-        """Identify a running process."""
-        return cls(process.pid, _begun(process))
-
-    @classmethod
-    def me(cls) -> "Owner":
-        """Identify this process."""
-        return cls.of(psutil.Process())
-
-    def is_alive(self) -> bool:
-        """Return whether this process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return Owner.of(process) == self and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
-
-
-def _begun(process: psutil.Process) -> str:
-    # psutil adds the boot time, which moves when the clock is set: a living owner would look dead.
-    try:
-        # The second field is a name in brackets, which may hold spaces and brackets.
-        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{fields.split()[_START_TICKS]}@{machine[:8]}"
-    except (OSError, IndexError):
-        return f"{process.create_time():.2f}"
 
 
 def dvc_ancestor() -> Owner | None:
@@ -88,7 +43,7 @@ def die_with(owner: Owner) -> None:
     """
 
     def watch() -> None:
-        while owner.is_alive():
+        while not owner.is_gone():
             time.sleep(POLL_S)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -4,15 +4,18 @@ One parent run for each run of the pipeline, one nested run for each stage that 
 seconds, so the functions import it.
 """
 
-from tasks.tracking.champion import Move, Standing, promote, registered_names, rollback, standing
+from tasks.tracking.champion import Standing, promote, registered_names, rollback, standing
 from tasks.tracking.load import PinnedModel, fetch_pinned, load_pinned, load_registered, resolve_registered
+from tasks.tracking.moves import Move
+from tasks.tracking.reconcile import Reconciled, close_dead_runs
 from tasks.tracking.register import register_model, registered_uri
-from tasks.tracking.runs import StageTracker, close_dead_runs, stage_run
+from tasks.tracking.runs import StageTracker, stage_run
 from tasks.tracking.store import tracking_uri
 
 __all__ = [
     "Move",
     "PinnedModel",
+    "Reconciled",
     "StageTracker",
     "Standing",
     "close_dead_runs",

@@ -1,54 +1,31 @@
 """Move the alias `champion`, move it back, and keep the history.
 
-Each move is a tag of the registered model, ``champion.0001`` and so on, written before the alias moves. A move whose
-alias did not follow is ignored, though its tag stays. Only one machine at a time may move the champion of a model: the
-lock is local to the checkout, since a registry has none.
+Each move is a tag of the registered model (:mod:`tasks.tracking.moves`), written before the alias moves. A move whose
+alias did not follow is ignored, though its tag stays. Of several machines that move at once at most one succeeds, and
+the others move nothing, although a registry has no lock: the tag is a claim.
 """
 
-import json
-import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from hsipipe.errors import HsipipeError, MissingInputError
+from hsipipe.errors import AlreadyRunningError, HsipipeError, MissingInputError
 from tasks.running.locks import wait_for
 from tasks.running.project import locks
 from tasks.tracking.load import fetch_pinned, resolve_registered
+from tasks.tracking.moves import CHAMPION, LEASE_S, Claim, Move, completed, now_utc, read_claims
 from tasks.tracking.register import CHALLENGER, SHA256
 from tasks.tracking.store import connect, first_line, usable
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-CHAMPION = "champion"
 _REASON_LENGTH = 2000
 """Longest reason, in characters: MLflow limits tags to 5000."""
-_MOVE = re.compile(rf"{CHAMPION}\.(\d+)")
-
-
-@dataclass(frozen=True)
-class Move:
-    """Move of the alias `champion`.
-
-    Attributes:
-        version: New champion.
-        previous: Champion before; None: no champion.
-        kind: Promotion, by the gate or by hand, or rollback to an earlier version.
-        reason: Reason in a sentence.
-        at: Time, UTC.
-        by_hand: True for a user's decision without the gate.
-    """
-
-    version: int
-    previous: int | None
-    kind: Literal["promotion", "rollback"]
-    reason: str
-    at: str
-    by_hand: bool
 
 
 @dataclass(frozen=True)
@@ -59,15 +36,30 @@ class Standing:
         champion: Version of the alias; None: no such alias.
         challenger: Version of the alias; None: no such alias.
         versions: Tags of each version.
-        moves: All moves of the champion, oldest first.
-        numbered: Number of move tags, including moves that did not complete.
+        claims: All moves of the champion, oldest first, including those that did not complete.
     """
 
     champion: int | None
     challenger: int | None
     versions: Mapping[int, Mapping[str, str]]
-    moves: Sequence[Move]
-    numbered: int
+    claims: Sequence[Claim]
+
+    @property
+    def moves(self) -> list[Move]:
+        """Return the completed moves, oldest first."""
+        return [claim.move for claim in completed(self.claims, self.champion)]
+
+    @property
+    def numbered(self) -> int:
+        """Return the number of the last move, complete or not."""
+        return max((claim.number for claim in self.claims), default=0)
+
+    @property
+    def pending(self) -> list[Claim]:
+        """Return the claims of the last number if none of them is complete."""
+        last = [claim for claim in self.claims if claim.number == self.numbered]
+        done = completed(self.claims, self.champion)
+        return [] if any(claim in done for claim in last) else last
 
     @property
     def sha256(self) -> dict[int, str]:
@@ -186,13 +178,56 @@ def _move(
                 f"The champion of {name} is version {now.champion} now and was {expected.champion} at the start; look "
                 "at it (hsipipe models), then try again."
             )
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        move = Move(version, now.champion, kind, reason[:_REASON_LENGTH], at, by_hand)
+        _require_nobody(name, [claim for claim in now.pending if claim.may_follow()])
         for key, value in evidence.items():
             client.set_model_version_tag(name, str(version), key, str(value))
-        client.set_registered_model_tag(name, f"{CHAMPION}.{now.numbered + 1:04d}", json.dumps(asdict(move)))
-        client.set_registered_model_alias(name, CHAMPION, str(version))
+        move = Move(version, now.champion, kind, reason[:_REASON_LENGTH], now_utc(), by_hand)
+        _claim_and_move(client, name, Claim.new(now.numbered + 1, move))
     return move
+
+
+def _claim_and_move(client: "MlflowClient", name: str, claim: Claim) -> None:
+    """Move the alias as claimed, unless another process claims the same move.
+
+    The claim is written before the claims of others are read. Of two claims, the later one is therefore read together
+    with the earlier one, so at most one process finds itself alone.
+
+    Raises:
+        AlreadyRunningError: Another process is moving the champion; this one moves nothing.
+        HsipipeError: The registry has not answered in time, and nothing moved; or another tool has moved the champion
+            at the same moment.
+    """
+    begun = time.monotonic()
+    client.set_registered_model_tag(name, claim.key, claim.text())
+    try:
+        now = _standing(client, name)
+        _require_nobody(name, _rivals(now, claim))
+        if now.champion != claim.move.previous or time.monotonic() - begun > LEASE_S:
+            raise HsipipeError(f"The champion of {name} has moved, or its registry was slow; nothing moved. Try again.")
+    except BaseException:
+        with suppress(Exception):
+            client.delete_registered_model_tag(name, claim.key)
+        raise
+    client.set_registered_model_alias(name, CHAMPION, str(claim.move.version))
+    now = _standing(client, name)
+    if claim.key not in {done.key for done in completed(now.claims, now.champion)}:
+        raise HsipipeError(
+            f"The champion of {name} was moved at the same moment by another process, and is version {now.champion} "
+            "now; look at it (hsipipe models)."
+        )
+
+
+def _rivals(now: Standing, mine: Claim) -> list[Claim]:
+    return [claim for claim in now.claims if claim.number >= mine.number and claim.token != mine.token]
+
+
+def _require_nobody(name: str, others: Sequence[Claim]) -> None:
+    if others:
+        other = others[0]
+        raise AlreadyRunningError(
+            f"Another process ({other.host or 'unknown host'}, since {other.move.at}) is moving the champion of {name} "
+            f"to version {other.move.version}; nothing moved. Look at it (hsipipe models), then try again."
+        )
 
 
 def _standing(client: "MlflowClient", name: str) -> Standing:
@@ -207,21 +242,7 @@ def _standing(client: "MlflowClient", name: str) -> Standing:
         ) from error
     aliases = {alias: int(version) for alias, version in model.aliases.items()}
     versions = {int(version.version): version.tags for version in client.search_model_versions(f"name = '{name}'")}
-    tags = sorted((int(found[1]), text) for key, text in model.tags.items() if (found := _MOVE.fullmatch(key)))
-    moves = [Move(**json.loads(text)) for _, text in tags]
-    champion = aliases.get(CHAMPION)
-    return Standing(champion, aliases.get(CHALLENGER), versions, _happened(moves, champion), tags[-1][0] if tags else 0)
-
-
-def _happened(moves: Sequence[Move], champion: int | None) -> list[Move]:
-    """Select the completed moves: the next move starts from their version, and the alias is at the last one."""
-    ends = [*(move.previous for move in moves[1:]), champion][: len(moves)]
-    return [
-        move
-        for move, end in zip(moves, ends, strict=True)
-        # If another tool has moved the alias since, the last move was completed, too.
-        if move.version == end or end not in (move.version, move.previous)
-    ]
+    return Standing(aliases.get(CHAMPION), aliases.get(CHALLENGER), versions, read_claims(model.tags))
 
 
 def _before(now: Standing) -> int | None:

@@ -1,10 +1,9 @@
-"""Record one parent run per pipeline run and one nested run per stage; close runs of killed processes."""
+"""Record one parent run per pipeline run and one nested run per stage."""
 
 import json
 import logging
 import os
 import platform
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import TrainingPausedError
+from hsipipe.json_text import parse_json
 from hsipipe.params import Params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
@@ -21,9 +21,11 @@ from tasks.running.dvc import out_hashes
 from tasks.running.git import changed, git
 from tasks.running.locks import wait_for
 from tasks.running.overrides import flatten
+from tasks.running.owner import Owner
 from tasks.running.pipeline_run import PIPELINE_RUN
-from tasks.running.process import Owner, dvc_ancestor
+from tasks.running.process import dvc_ancestor
 from tasks.running.project import locks, model_name
+from tasks.tracking.reconcile import owner_tags, reconcile
 from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
 
 if TYPE_CHECKING:
@@ -192,7 +194,7 @@ def _open_parent(client: "MlflowClient", root: Path, experiment: str, params: Pa
     path = root / ".hsipipe" / "pipeline_run.json"
     mine = {"key": pipeline_key(), "store": without_credentials(tracking_uri(root)), "experiment": experiment}
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     if {key: known.get(key) for key in mine} == mine:
@@ -223,45 +225,6 @@ def _record_inputs(
     tags += [RunTag(_key(f"sha256.{path}"), value) for path, value in digests.items()]
     tracker.attempt(tracker.client.log_batch, tracker.run_id, params=_as_params(visible), tags=tags)
     tracker.datasets({root / path: value for path, value in digests.items()})
-
-
-def reconcile(client: "MlflowClient") -> list[str]:
-    """Close the runs of this machine whose process is gone.
-
-    Returns:
-        The names of the closed runs.
-    """
-    closed = []
-    everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
-    mine = f"attributes.status = 'RUNNING' and tags.`hsipipe.host` = '{socket.gethostname()}'"
-    for run in client.search_runs(everywhere, filter_string=mine):
-        tags = run.data.tags
-        owner = Owner(int(tags.get("hsipipe.owner.pid", 0)), tags.get("hsipipe.owner.created", ""))
-        if not owner.is_alive():
-            client.set_terminated(run.info.run_id, status="KILLED")
-            closed.append(str(run.info.run_name))
-    return closed
-
-
-def close_dead_runs(root: Path) -> list[str]:
-    """Call :func:`reconcile` on the store of the project; return the names of the closed runs.
-
-    Raises:
-        HsipipeError: The store is unreachable.
-    """
-    client = connect(root)
-    with wait_for(locks(root) / "pipeline_run.lock"), usable(root):
-        return reconcile(client)
-
-
-def owner_tags() -> dict[str, str]:
-    """Return the tags that identify the owner process, for :func:`reconcile`."""
-    me = Owner.me()
-    return {
-        "hsipipe.host": socket.gethostname(),
-        "hsipipe.owner.pid": str(me.pid),
-        "hsipipe.owner.created": me.created,
-    }
 
 
 def common_tags(root: Path) -> dict[str, str]:

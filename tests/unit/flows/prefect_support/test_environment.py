@@ -4,8 +4,7 @@ import sys
 import pytest
 
 from flows.prefect_support.environment import prepare, require_server, without_traceback
-from flows.schedule import check_cron
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError
+from hsipipe.errors import HsipipeError, StageFailedError
 
 
 def test_defaults_are_set_and_what_the_user_set_stays(tmp_path, monkeypatch):
@@ -53,9 +52,3 @@ def test_a_server_that_does_not_answer_is_named(monkeypatch):
 def test_without_a_named_server_there_is_nothing_to_check(monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     require_server()
-
-
-def test_a_cron_expression_is_checked_before_a_server_starts():
-    check_cron("0 2 * * *")
-    with pytest.raises(ParamsError, match="five fields"):
-        check_cron("bad cron")

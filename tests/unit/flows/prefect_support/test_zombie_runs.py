@@ -2,7 +2,7 @@ import json
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import psutil
 import pytest
@@ -11,7 +11,7 @@ from flows.prefect_support.zombie_runs import Note, close_dead_runs, reconcile_a
 from hsipipe.credentials import public
 from hsipipe.errors import HsipipeError
 from tasks import tracking
-from tasks.running.process import Owner
+from tasks.running.owner import Owner
 
 RUN = "00000000-0000-4000-8000-000000000001"
 NOWHERE = "http://127.0.0.1:9/api"
@@ -63,11 +63,24 @@ def test_a_file_that_is_no_note_is_named_and_left_out(tmp_path, write, dead, cap
 
 def test_reconcile_fails_when_something_stays_open_and_says_what(tmp_path, write, dead, monkeypatch):
     write(dead)
-    monkeypatch.setattr(tracking, "close_dead_runs", lambda root: ["train_gae"])
+    monkeypatch.setattr(tracking, "close_dead_runs", lambda root, **_: tracking.Reconciled(["train_gae"], ["train"]))
     said = []
     with pytest.raises(HsipipeError, match=r"quick-fox .* stays open"):
         reconcile_all(tmp_path, say=said.append)
-    assert said == ["MLflow: train_gae was left open by a killed process and is closed as KILLED."]
+    assert said[0] == "MLflow: train_gae was left open by a killed process and is closed as KILLED."
+    assert said[1].startswith("MLflow: train belongs to another container or machine")
+    assert len(said) == 2
+
+
+def test_a_run_of_another_container_stays_open_is_named_and_can_be_closed_by_hand(tmp_path, write, dead, monkeypatch):
+    monkeypatch.setattr(tracking, "close_dead_runs", lambda root, **_: tracking.Reconciled([], []))
+    path = write(replace(dead, created=dead.created.replace("/", "/9", 1)))
+    said = []
+    reconcile_all(tmp_path, say=said.append)
+    assert path.exists()
+    assert said[0].startswith("Prefect: quick-fox belongs to another container or machine")
+    with pytest.raises(HsipipeError, match="does not answer"):  # it is asked to close it
+        reconcile_all(tmp_path, elsewhere=True, say=said.append)
 
 
 def test_user_and_password_are_taken_out_of_an_address():

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from tasks.running.process import Owner, end_group, start
+from tasks.running.process import end_group, start
 
 PATIENCE_S = 30.0
 
@@ -80,25 +80,3 @@ def test_stages_find_this_interpreter_as_python(folder):
     child = start("which", cwd=folder, env={"EXTRA": "1"})
     out, _ = child.communicate()
     assert os.path.dirname(out.strip()) == os.path.dirname(sys.executable)
-
-
-def test_an_owner_is_alive_until_its_process_ends():
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    owner = Owner.of(psutil.Process(child.pid))
-    assert owner.is_alive()
-    child.communicate()
-    assert not owner.is_alive()
-
-
-def test_a_later_process_with_the_same_number_is_not_the_owner():
-    assert Owner.me().is_alive()
-    assert not Owner(os.getpid(), "1.00").is_alive()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the start is told by the clock")
-def test_an_owner_is_known_whatever_the_clock_says(monkeypatch):
-    me = Owner.me()
-    # psutil adds the time of boot, which the kernel takes from the clock.
-    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1.0e9)
-    assert Owner.of(psutil.Process(os.getpid())) == me
-    assert me.is_alive()

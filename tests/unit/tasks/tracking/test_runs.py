@@ -12,8 +12,9 @@ from hsipipe.errors import HsipipeError
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.running.overrides import flatten
+from tasks.running.owner import Owner
 from tasks.running.pipeline_run import PIPELINE_RUN
-from tasks.running.process import Owner
+from tasks.tracking import close_dead_runs
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
 from tasks.tracking.store import connect, tracking_uri
@@ -106,6 +107,10 @@ def test_runs_of_dead_processes_are_closed_and_others_are_not(root):
         tags = {**tracking.owner_tags(), "hsipipe.owner.pid": str(owner.pid), "hsipipe.owner.created": owner.created}
         stale = client.create_run(tracker_experiment(client), tags=tags).info.run_id
         foreign = client.create_run(tracker_experiment(client), tags={**tags, "hsipipe.host": "elsewhere"}).info.run_id
+        place = owner.created.partition("@")[2]
+        other = {**tags, "hsipipe.owner.created": owner.created.replace(place, place.replace("/", "/9", 1))}
+        contained = client.create_run(tracker_experiment(client), tags=other, run_name="contained").info.run_id
+        odd = client.create_run(tracker_experiment(client), tags={**tags, "hsipipe.owner.pid": "x"}).info.run_id
     with run_of(root):
         assert client.get_run(stale).info.status == "RUNNING"
     child.communicate()
@@ -113,6 +118,11 @@ def test_runs_of_dead_processes_are_closed_and_others_are_not(root):
         assert client.get_run(stale).info.status == "KILLED"
         assert client.get_run(foreign).info.status == "RUNNING"
         assert client.get_run(now.run_id).info.status == "RUNNING"
+        assert client.get_run(contained).info.status == client.get_run(odd).info.status == "RUNNING"
+    assert close_dead_runs(root).undecided.count("contained") == 1
+    assert "contained" in close_dead_runs(root, elsewhere=True).closed
+    assert client.get_run(contained).info.status == "KILLED"
+    assert client.get_run(foreign).info.status == "RUNNING"
 
 
 def tracker_experiment(client):
