@@ -6,6 +6,7 @@ import typer
 
 from flows.commands import data, models, pipeline, registry, settings
 from tasks.running.exits import guarded
+from tasks.running.proxies import spare_local_servers
 
 app = typer.Typer(
     name="hsipipe",
@@ -40,6 +41,7 @@ for command in (
 
 def main() -> None:
     """Entry point of ``hsipipe``."""
+    spare_local_servers()
     sys.exit(guarded(app))
 
 

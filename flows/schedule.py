@@ -6,9 +6,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hsipipe.errors import HsipipeError, ParamsError
 from tasks.running.process import end_group, start
@@ -24,6 +25,7 @@ def serve(
     *,
     interval_s: float | None,
     cron: str | None,
+    timezone: str | None = None,
     timeout_minutes: float | None = None,
 ) -> None:
     """Serve the deployment ``pipeline/scheduled`` or ``retrain/scheduled`` until interrupted.
@@ -34,11 +36,13 @@ def serve(
         name: The flow.
         interval_s: Seconds between two runs.
         cron: Cron expression, instead of the interval.
+        timezone: Time zone of the cron expression; None: that of this machine.
         timeout_minutes: Time limit of a run; its whole process group is stopped.
     """
     from prefect import serve as serve_deployments
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.deployments.runner import RunnerDeployment
+    from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
 
     from flows.pipeline import pipeline
@@ -50,7 +54,7 @@ def serve(
         DEPLOYMENT,
         parameters={"timeout_minutes": timeout_minutes},
         interval=None if interval_s is None else timedelta(seconds=interval_s),
-        cron=cron,
+        schedule=None if cron is None else Cron(cron, timezone=timezone or local_timezone()),
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         # A module is found from any working directory; a file is not.
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -59,19 +63,45 @@ def serve(
     serve_deployments(deployment, pause_on_shutdown=False, limit=1)
 
 
-def check_cron(cron: str | None) -> None:
-    """Check a cron expression before anything starts.
+def check_cron(cron: str, timezone: str) -> None:
+    """Check a cron expression and its time zone before anything starts.
 
     Raises:
-        ParamsError: Invalid cron expression.
+        ParamsError: Invalid cron expression, or unknown time zone.
     """
     from prefect.client.schemas.schedules import CronSchedule
 
     try:
-        if cron is not None:
-            CronSchedule(cron=cron)
+        CronSchedule(cron=cron)
     except ValueError as error:
         raise ParamsError(f"--cron takes five fields such as '0 2 * * *', got {cron!r}.") from error
+    try:
+        CronSchedule(cron=cron, timezone=timezone or "none")
+    except ValueError as error:
+        raise ParamsError(f"--timezone takes a name such as Europe/Berlin or UTC, got {timezone!r}.") from error
+
+
+def local_timezone() -> str:
+    """Return the name of this machine's time zone, such as Europe/Berlin.
+
+    Raises:
+        ParamsError: The machine's time has no name in the IANA database.
+    """
+    from tzlocal import get_localzone_name
+
+    now = datetime.now(UTC)
+    try:
+        name = str(get_localzone_name())
+        # For a TZ such as JST-9 the library gives the zone of /etc/localtime.
+        is_right = now.astimezone().utcoffset() == now.astimezone(ZoneInfo(name)).utcoffset()
+    except ZoneInfoNotFoundError:
+        is_right = False
+    if not is_right:
+        raise ParamsError(
+            f"The time zone of this machine ({now.astimezone().tzname()}) has no name; give --timezone, for example "
+            "Europe/Berlin or UTC."
+        )
+    return name
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Run one stage: ``python -m tasks <stage>``; bring the pipeline up to date: ``python -m tasks repro``."""
 
 import argparse
-import json
 import logging
 import signal
 import sys
@@ -11,11 +10,12 @@ from pathlib import Path
 from types import FrameType
 
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import HsipipeError, TrainingPausedError, UnreachableError, one_line
+from hsipipe.errors import TrainingPausedError, UnreachableError, one_line
 from hsipipe.processes import end_with_parent
 from hsipipe.training.deadline import limit_command, positive_minutes
-from tasks.running.exits import guarded, machine_trouble
-from tasks.running.project import METRICS, find_root, model_name
+from tasks.running.exits import guarded, hang_up_as_terminate, reason
+from tasks.running.project import METRICS, find_root, model_name, read_metrics
+from tasks.running.proxies import spare_local_servers
 from tasks.running.stages import EACH, NAMES, STAGES, as_target
 from tasks.running.threads import set_spinning
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("hsipipe").setLevel(logging.INFO)
+    spare_local_servers()
     if getattr(options, "stop_after", None) is not None:
         limit_command(options.stop_after)
     if options.command == "repro":
@@ -45,16 +46,15 @@ def run_stage(name: str, item: str = "") -> None:
         set_spinning()
     work = CHORES[name][0] if name in CHORES else partial(STAGES[name].execute, item)
     signal.signal(signal.SIGTERM, _terminate)
+    hang_up_as_terminate()
     end_with_parent(signal.SIGTERM)
     if (dvc := dvc_ancestor()) is not None:
         die_with(dvc)
     try:
         work()
     except Exception as error:
-        other = machine_trouble(error) or f"{type(error).__name__}: {error}"
-        own = error if isinstance(error, HsipipeError) else other
         kinds = {UnreachableError: UNREACHABLE, TrainingPausedError: PAUSED}
-        lines = [one_line(own), *(kind for of, kind in kinds.items() if isinstance(error, of))]
+        lines = [one_line(reason(error)), *(kind for of, kind in kinds.items() if isinstance(error, of))]
         _leave(error_path(find_root()), without_credentials("\n".join(lines)))
         raise
 
@@ -92,16 +92,20 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from hsipipe.methods.catalogue import saved_name
     from hsipipe.params import load_params
     from tasks.running import dvc
+    from tasks.running.overrides import notes_on_repeated
     from tasks.running.project import PARAMS
     from tasks.tracking import registered_uri
 
     signal.signal(signal.SIGTERM, _terminate)
+    hang_up_as_terminate()
     root = find_root()
+    for note in notes_on_repeated(overrides):
+        print(note, file=sys.stderr)
     dvc.run(root, [as_target(target) for target in targets], overrides=overrides)
     if not (root / METRICS).is_file():
         return
     console = Console()
-    print_table(json.loads((root / METRICS).read_text(encoding="utf-8")), console)
+    print_table(read_metrics(root), console)
     name = model_name(load_params(root / PARAMS))
     uri = registered_uri(root, name)
     model = RegisteredModel.in_project(root).path

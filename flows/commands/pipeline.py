@@ -1,11 +1,10 @@
 """Run the pipeline: pipeline, sweep, serve, reconcile."""
 
-import json
 import math
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
@@ -32,6 +31,7 @@ def pipeline(set_param: Override = None, preset: Preset = None, timeout: Timeout
 
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
+    _note_repeated(set_param)
     _run([*preset_overrides(preset), *(set_param or [])], timeout)
 
 
@@ -61,6 +61,7 @@ def sweep(
         return
     from tasks.running.overrides import as_overrides
 
+    _note_repeated(set_param)
     _run([*preset_overrides(preset), *as_overrides(_load_sweep(name)["set"]), *(set_param or [])], timeout)
     _print_results()
 
@@ -71,17 +72,22 @@ def serve(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Run hsipipe retrain instead: inbox, gate and promotion.")
     ] = False,
+    timezone: Annotated[
+        str | None, typer.Option(help="Time zone of --cron, such as Europe/Berlin; default: that of this machine.")
+    ] = None,
     timeout: Timeout = None,
 ) -> None:
     """Run the pipeline on a schedule until interrupted; with --retrain, promote better models.
 
-    The default schedule is every night at 2:00. A run due while another is running is skipped.
+    The default schedule is every night at 2:00, local time. A run due while another is running is skipped.
 
     Uses the Prefect server of PREFECT_API_URL, else starts one on this machine.
 
     [bold]Examples[/bold]
 
       hsipipe serve --cron "0 2 * * *"
+
+      hsipipe serve --cron "0 2 * * *" --timezone UTC
 
       hsipipe serve --interval 3600
 
@@ -90,32 +96,47 @@ def serve(
     check_timeout(timeout)
     if interval is not None and cron is not None:
         raise typer.BadParameter("Give --interval or --cron, not both.")
+    if interval is not None and timezone is not None:
+        raise typer.BadParameter("--timezone belongs to --cron; an interval has none.")
     if interval is not None and not (math.isfinite(interval) and interval > 0):
         raise typer.BadParameter(f"--interval must be a positive number of seconds, got {interval}.")
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
-    from flows.schedule import check_cron, server
+    from flows.schedule import check_cron, local_timezone, server
     from flows.schedule import serve as run
     from hsipipe.credentials import without_credentials
+    from tasks.running.exits import hang_up_as_terminate
     from tasks.running.project import find_root
 
+    hang_up_as_terminate()
     root = find_root()
     prepare(root)
-    require_server()
     schedule = cron or (None if interval else "0 2 * * *")
-    check_cron(schedule)
+    if schedule is not None:
+        timezone = timezone if timezone is not None else local_timezone()
+        check_cron(schedule, timezone)
+    require_server()
     with server(root) as api:
         os.environ["PREFECT_API_URL"] = api
         typer.echo(f"Prefect server: {without_credentials(api)}")
+        typer.echo(f"Schedule: every {interval:g} s" if schedule is None else f"Schedule: {schedule} in {timezone}")
         close_and_tell(root)
-        run("retrain" if retrain else "pipeline", interval_s=interval, cron=schedule, timeout_minutes=timeout)
+        name: Literal["pipeline", "retrain"] = "retrain" if retrain else "pipeline"
+        run(name, interval_s=interval, cron=schedule, timezone=timezone, timeout_minutes=timeout)
 
 
-def reconcile() -> None:
+def reconcile(
+    elsewhere: Annotated[
+        bool,
+        typer.Option("--elsewhere", help="Also close runs of other containers and of other machines of this name."),
+    ] = False,
+) -> None:
     """Close the runs of killed processes in Prefect, with their deployment slots, and in MLflow.
 
-    Closes only runs of this machine whose process is gone; the next pipeline, sweep or serve does the same. If a server
-    does not answer, its runs stay open and the exit code is 1.
+    Closes only runs of this machine or container whose process is gone; the next pipeline, sweep or serve does the
+    same. If a server does not answer, its runs stay open and the exit code is 1.
+
+    Runs of another container or machine are named and stay open, since their process cannot be judged from here.
 
     [bold]Example[/bold]
 
@@ -127,16 +148,18 @@ def reconcile() -> None:
 
     root = find_root()
     prepare(root)
-    reconcile_all(root, say=typer.echo)
+    reconcile_all(root, elsewhere=elsewhere, say=typer.echo)
 
 
 def _run(overrides: list[str], timeout: float | None) -> None:
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
     from tasks.running.dvc import changed_params
+    from tasks.running.exits import hang_up_as_terminate
     from tasks.running.project import find_root
 
     check_timeout(timeout)
+    hang_up_as_terminate()
     root = find_root()
     changed_params(root, overrides)  # refuses a wrong key before Prefect starts, which takes seconds
     prepare(root)
@@ -147,13 +170,20 @@ def _run(overrides: list[str], timeout: float | None) -> None:
     run(overrides, timeout)
 
 
+def _note_repeated(set_param: list[str] | None) -> None:
+    from tasks.running.overrides import notes_on_repeated
+
+    for note in notes_on_repeated(set_param or []):
+        typer.echo(note, err=True)
+
+
 def _print_results() -> None:
     from rich.console import Console
 
     from hsipipe.evaluation.table import print_table
-    from tasks.running.project import METRICS, find_root
+    from tasks.running.project import find_root, read_metrics
 
-    print_table(json.loads((find_root() / METRICS).read_text(encoding="utf-8")), Console())
+    print_table(read_metrics(find_root()), Console())
 
 
 def _sweeps() -> dict[str, dict[str, Any]]:

@@ -36,9 +36,11 @@ def retrain(timeout: Timeout = None) -> None:
     from flows.prefect_support.zombie_runs import close_and_tell
     from tasks.retraining.new_scenes import check_retraining
     from tasks.retraining.notifications import check_notifications
+    from tasks.running.exits import hang_up_as_terminate
     from tasks.running.project import find_root
 
     check_timeout(timeout)
+    hang_up_as_terminate()
     root = find_root()
     check_retraining(root)  # fails before Prefect starts, which takes seconds
     check_notifications()

@@ -5,6 +5,7 @@ DVC runs in a child process of the session (:mod:`tasks.running.pipeline_run`).
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from hsipipe.errors import HsipipeError, ParamsError, StageFailedError, one_line
+from hsipipe.errors import HsipipeError, MissingInputError, ParamsError, StageFailedError, one_line
 from hsipipe.params import Params, load_params, parse_params
 from tasks.running import dvc_cache
 from tasks.running.check_names import check_names, check_settings
@@ -95,13 +96,7 @@ def call(root: Path, *arguments: str, on_line: Callable[[str], object]) -> tuple
 
 def has_remote(root: Path) -> bool:
     """Return whether DVC has a default remote, in the configuration of the machine, the user or the project."""
-    from dvc.config import Config
-    from dvc.exceptions import DvcException
-
-    try:
-        return bool(Config(dvc_dir=str(root / ".dvc"), validate=False).get("core", {}).get("remote"))
-    except DvcException as error:
-        raise HsipipeError(f"DVC's configuration cannot be read: {one_line(error)}") from error
+    return bool(_core(root).get("remote"))
 
 
 def stale(root: Path, *, on_line: Callable[[str], object]) -> list[str]:
@@ -231,7 +226,30 @@ def _drop_damaged(current: Session, before: dvc_cache.Marks) -> list[str]:
     return names
 
 
+def _check_repository(root: Path) -> None:
+    """Check that DVC finds a git repository, or was told to do without one."""
+    if "GIT_DIR" in os.environ or any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    if not _core(root).get("no_scm"):
+        raise MissingInputError(
+            f"{root} is not in a git repository, which DVC needs; make one: git init && git add --all && git commit "
+            "--message start; or do without: dvc config --local core.no_scm true"
+        )
+
+
+def _core(root: Path) -> dict[str, Any]:
+    """Return the group `core` of DVC's configuration of the machine, the user and the project."""
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+
+    try:
+        return dict(Config(dvc_dir=str(root / ".dvc"), validate=False).get("core", {}))
+    except DvcException as error:
+        raise HsipipeError(f"DVC's configuration cannot be read: {one_line(error)}") from error
+
+
 def _run_dvc(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
+    _check_repository(current.root)
     return run_module(current, "dvc", *arguments, on_line=on_line)
 
 

@@ -1,7 +1,8 @@
 """Trees of parameters as overrides ``group.key=value``."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -19,6 +20,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def as_overrides(tree: Mapping[str, Any]) -> list[str]:
     """Return one ``group.key=value`` per leaf, without blanks inside, so that a shell can split them."""
     return [f"{key}={_text(value)}" for key, value in flatten(tree).items()]
+
+
+def notes_on_repeated(overrides: Sequence[str]) -> list[str]:
+    """Return a sentence for each key that a user has given more than once, since only the last value counts."""
+    pairs = [override.partition("=")[::2] for override in overrides]
+    last = {key.strip(): value for key, value in pairs}
+    counts = Counter(key.strip() for key, _ in pairs)
+    return [
+        f"note: {key} is set {number} times; the last value counts, {last[key]}"
+        for key, number in counts.items()
+        if number > 1
+    ]
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The stages by name, in the order of the pipeline, and the items that each runs for."""
 
+from pathlib import Path
 from typing import Any
 
 from hsipipe.errors import ParamsError
@@ -47,9 +48,11 @@ def as_target(text: str) -> str:
     """Translate a stage (``train@edsr``, ``download``) to DVC's name; return any other text unchanged.
 
     Raises:
-        ParamsError: The stage runs for each method or autoencoder, and the target names none.
+        ParamsError: The stage runs for each method or autoencoder, and the target names none; or it is an override.
     """
     name, _, item = text.partition("@")
+    if "=" in text and not Path(text).exists():
+        raise ParamsError(f"Got the target {text!r}, expected a stage; every override has its own -S: -S {text}")
     if name not in NAMES or ":" in text:
         return text
     if name in EACH and not item:

@@ -84,35 +84,35 @@ class Checkout:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     logs: itertools.count = field(default_factory=itertools.count)
 
-    def start(self, *arguments, env=None):
-        """Start ``python <arguments>`` in a process group apart."""
+    def start(self, *arguments, env=None, prefix=(), **options):
+        """Start ``python <arguments>`` in a process group apart; a variable that is None is removed."""
         log = self.root.parent / f"{self.root.name}.{next(self.logs)}.log"
+        variables = {**self.env, MARK: self.mark, **(env or {})}
         with log.open("w", encoding="utf-8") as stream:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": stream, "stderr": subprocess.STDOUT}
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*prefix, sys.executable, *arguments],
                 cwd=self.root,
-                env={**self.env, MARK: self.mark, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
+                env={name: value for name, value in variables.items() if value is not None},
                 start_new_session=True,
+                **{**streams, **options},
             )
         return Child(process, log)
 
-    def run(self, *arguments, env=None):
-        """Exit code and output of a command."""
-        return self.start(*arguments, env=env).end(timeout_s=600)
+    def run(self, *arguments, **options):
+        """Exit code and output of a command; options as for :meth:`start`."""
+        return self.start(*arguments, **options).end(timeout_s=600)
 
-    def finish(self, *arguments, env=None):
+    def finish(self, *arguments, **options):
         """Output of a command that must end well."""
-        code, said = self.run(*(arguments or REPRO), env=env)
+        code, said = self.run(*(arguments or REPRO), **options)
         assert code == 0, f"the plain command ended with {code}: {said[-2000:]}"
         return said
 
     @contextmanager
-    def begun(self, *arguments, stage=STAGE, env=None):
+    def begun(self, *arguments, stage=STAGE, **options):
         """Start a command and wait until it works on a stage; kill at the end what is left of it."""
-        child = self.start(*arguments, env=env)
+        child = self.start(*arguments, **options)
         try:
             wait_until(lambda: self.stage_process(stage) or child.is_over(), f"start of {stage}", patience_s=480)
             assert not child.is_over(), f"it ended before {stage}: {child.said()[-1500:]}"

@@ -1,15 +1,21 @@
 """Faults of the machine and its users: signals, two commands at once, full and read-only disks, clocks that jump."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
+import numpy as np
+import psutil
 import pytest
 
-from .harness import REPRO, STAGE
+from tasks.running.dvc import set_params
+
+from .harness import GROUP, OUT, REPRO, STAGE, wait_until
 
 
 def signalled(lab, *, number, target, command=REPRO, moment=0.0):
@@ -53,6 +59,78 @@ def full_disk(lab, place, *, stage=STAGE, spare_bytes=8192):
         enlarge()
         checkout.check_recovers()
     return line
+
+
+def full_at_a_resume_point(lab):
+    """Space for one resume point and not for two, so that the second one of a training finds a full disk."""
+    checkout = lab.checkout(STAGE)
+    work = checkout.root / ".hsipipe" / "work"
+    sizes = []
+
+    def measured():
+        found = [path.stat().st_size for path in work.glob(f"{STAGE}/*/resume.safetensors") if path.exists()]
+        sizes.extend(found)
+        return sizes
+
+    with checkout.begun(*REPRO) as child:
+        wait_until(lambda: measured() or child.is_over(), "a resume point")
+    shutil.rmtree(work)
+    with _small_disk(work, spare_bytes=max(sizes) * 3 // 2 + 65536) as enlarge:
+        line = checkout.complaint(checkout.run(*REPRO), "disk is full")
+        checkout.check_tidy()
+        left = [path.name for path in work.glob(f"{STAGE}/*/.*.tmp")]
+        assert left == [], f"what keeps the disk full: {left}"
+        enlarge()
+        checkout.check_recovers()
+    return line
+
+
+def stopped_and_continued(lab, *, target, seconds=5.0):
+    """SIGSTOP, and SIGCONT after a while, to the stage or to everything, as by Ctrl-Z and fg."""
+    checkout = lab.checkout(STAGE)
+    with checkout.begun(*REPRO) as child:
+        found = [checkout.stage_process(STAGE)] if target == "stage" else checkout.processes()
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in filter(None, found):
+                with suppress(psutil.Error):
+                    process.send_signal(number)
+            time.sleep(seconds if number == signal.SIGSTOP else 0)
+        code, said = child.end()
+        assert code == 0, said[-1500:]
+    checkout.check_recovers()
+    return "the same results"
+
+
+def little_memory(lab):
+    """A limit of memory that a batch of the training does not fit into."""
+    checkout = lab.checkout(STAGE)
+    original = (checkout.root / "params.yaml").read_bytes()
+    set_params(checkout.root, [f"{GROUP}.optimizer.batch=4000000"])
+    line = checkout.complaint(
+        checkout.run(*REPRO, preexec_fn=partial(_limit_memory, 6 << 30)), "memory does not suffice"
+    )
+    checkout.check_tidy()
+    assert not (checkout.root / OUT).exists(), "a model was published"
+    (checkout.root / "params.yaml").write_bytes(original)
+    checkout.check_recovers()
+    return line
+
+
+def little_memory_in_predict(lab):
+    checkout = lab.checkout()
+    lr, out = checkout.root.parent / "lr.npy", checkout.root.parent / "sr.npy"
+    np.save(lr, np.full((8, 1500, 1500), 0.5, np.float32))
+    command = ("-m", "flows", "predict", "models/superresolver", lr, out)
+    line = checkout.complaint(checkout.run(*command, preexec_fn=partial(_limit_memory, 3 << 30)), "memory")
+    assert [path.name for path in lr.parent.glob("*sr.npy*")] == [], "a part of the prediction is left"
+    np.save(lr, np.full((8, 16, 16), 0.5, np.float32))
+    checkout.finish(*command)
+    assert np.load(out).shape == (8, 64, 64)
+    return line
+
+
+def _limit_memory(size):
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def read_only(lab, place):

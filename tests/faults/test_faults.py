@@ -11,7 +11,7 @@ from functools import partial
 import psutil
 import pytest
 
-from . import damage, machine, servers
+from . import damage, machine, servers, surroundings
 from .harness import PIPELINE, REPRO, STAGE, durations
 
 # The time covers the first run of the project, which one of these tests waits for.
@@ -41,6 +41,26 @@ FAULTS = {
     "read-only: DVC's cache": lambda lab: machine.read_only(lab, ".dvc/cache"),
     "read-only: models": lambda lab: machine.read_only(lab, "models"),
     "read-only: download cache": machine.read_only_downloads,
+    "full disk: at a resume point": machine.full_at_a_resume_point,
+    "stage stopped and continued": lambda lab: machine.stopped_and_continued(lab, target="stage"),
+    "all stopped and continued": lambda lab: machine.stopped_and_continued(lab, target="all"),
+    "little memory: training": machine.little_memory,
+    "little memory: predict": machine.little_memory_in_predict,
+    "terminal closes": surroundings.terminal_closes,
+    "terminal closes: flow": lambda lab: surroundings.terminal_closes(lab, command=PIPELINE),
+    "output closes": surroundings.output_closes,
+    "streams closed": surroundings.streams_closed,
+    "another user": surroundings.another_user,
+    "checkout of another user": surroundings.of_another_user,
+    "umask 077": surroundings.narrow_umask,
+    "locale C": lambda lab: surroundings.variables(lab, LC_ALL="C", LANG="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
+    "no HOME": lambda lab: surroundings.variables(lab, HOME=None, USER=None, LOGNAME=None),
+    "HOME that cannot be written": lambda lab: surroundings.variables(lab, HOME="/proc/nowhere"),
+    "worktree": surroundings.worktree,
+    "no git repository": surroundings.without_git,
+    "no git program": surroundings.without_git_program,
+    "path with ?": lambda lab: surroundings.refused_path(lab, "what?x=1"),
+    **{f"path: {name}": partial(surroundings.odd_path, name=name) for name in surroundings.PLACES},
     "clock back by a year": lambda lab: machine.clock(lab, shift_s=-YEAR_S),
     "clock forward by a year": lambda lab: machine.clock(lab, shift_s=YEAR_S),
     "MLflow server down": servers.mlflow_down,

@@ -11,7 +11,14 @@ import time
 import psutil
 import pytest
 
-from hsipipe.errors import AlreadyRunningError, ParamsError, StageFailedError, StagePausedError, StageUnreachableError
+from hsipipe.errors import (
+    AlreadyRunningError,
+    MissingInputError,
+    ParamsError,
+    StageFailedError,
+    StagePausedError,
+    StageUnreachableError,
+)
 from tasks.running import dvc
 from tasks.running.dvc import Outcome
 from tasks.running.pipeline_run import pipeline_session
@@ -285,3 +292,22 @@ def test_a_wrong_override_changes_nothing(root, override, message):
 
 def test_without_dvc_lock_there_are_no_hashes(tmp_path):
     assert dvc.out_hashes(tmp_path) == {}
+
+
+def test_outside_of_git_the_error_says_what_to_do_and_doing_without_works(root, monkeypatch):
+    monkeypatch.setattr(dvc, "_core", lambda _: {})
+    if any((folder / ".git").exists() for folder in root.parents):
+        pytest.skip("the tests lie in a git repository")
+    with pytest.raises(MissingInputError, match=r"git init && .* or do without: dvc config --local core.no_scm true"):
+        dvc.run(root, ["make"])
+    monkeypatch.undo()
+    dvc.run(root, ["make"])
+
+
+def test_every_file_has_the_same_bytes_in_a_clone_of_any_system(repository, tmp_path):
+    for how in ("false", "true"):
+        clone = ["clone", "--quiet", "--depth", "1", "-c", f"core.autocrlf={how}", f"file://{repository}", how]
+        if subprocess.run(["git", *clone], cwd=tmp_path, capture_output=True, check=False).returncode:
+            pytest.skip("the tests do not lie in a git repository")
+    tracked = git(tmp_path / "true", "ls-files", "-z").split("\0")[:-1]
+    assert [n for n in tracked if (tmp_path / "true" / n).read_bytes() != (tmp_path / "false" / n).read_bytes()] == []

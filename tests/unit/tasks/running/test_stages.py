@@ -61,3 +61,8 @@ def test_a_target_in_dvc_s_terms_stays(text):
 def test_a_target_without_its_item_is_refused_because_dvc_would_run_the_whole_catalogue(name):
     with pytest.raises(ParamsError, match=rf"expected {name}@"):
         as_target(name)
+
+
+def test_an_override_without_its_own_s_is_no_target():
+    with pytest.raises(ParamsError, match=r"every override has its own -S: -S sampling\.steps=5"):
+        as_target("sampling.steps=5")
