@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.errors import IntegrityError
+from hsipipe.json_text import parse_json
 from hsipipe.patches.sample import spread
 
 FILE = "domain.json"
@@ -111,8 +112,8 @@ class Domain:
         if not path.is_file():
             return None
         try:
-            return cls._parse(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return cls._parse(parse_json(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"{path} is damaged ({error}); train the model again.") from error
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hsipipe.errors import IntegrityError
+from hsipipe.json_text import parse_json
 
 FILE = "training.json"
 """File of a trained model with the numbers of its training."""
@@ -80,7 +81,7 @@ def fault_of(folder: Path, *, of: Literal["fault", "autoencoder_fault"] = "fault
     if not path.is_file():
         return ""
     try:
-        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        tree: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         return str(tree.get(of, ""))
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise IntegrityError(f"{path} is damaged ({error}); train the model again.") from error
