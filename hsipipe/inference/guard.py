@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.degradation.bicubic import resize_matrix
+from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.super_resolver import SuperResolver
@@ -34,6 +34,8 @@ _LEAST = 0.003
 """Deviation, of the full range, below which added detail is invisible."""
 _SMALLEST = 4
 """Smallest edge of the coarser image in pixels."""
+_MARGIN = 4
+"""LR rows around a strip, as many as its interpolation depends on."""
 _LARGEST = 512
 """Largest edge of the part of a scene that is predicted at the coarser resolution."""
 
@@ -142,13 +144,13 @@ def coarser_gain_db(
     if scale == 1 or min(rows.stop - rows.start, columns.stop - columns.start) < _SMALLEST * scale:
         return None
     truth = np.ascontiguousarray(lr[:, rows, columns], dtype=np.float32)
-    coarse = _degraded(truth, scale, psf)
+    coarse = psf.downsample(truth, scale)
     fine = None
     if msi is not None:
         part = msi[:, rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
-        fine = _degraded(part, scale, psf)
+        fine = psf.downsample(np.ascontiguousarray(part, dtype=np.float32), scale)
     predicted = predict_scene(model, coarse, tile=tile, overlap=overlap, msi=fine)
-    errors = [np.square(image - truth).mean(axis=(1, 2)) for image in (_interpolated(coarse, scale), predicted)]
+    errors = [np.square(image - truth).mean(axis=(1, 2)) for image in (upsample(coarse, scale), predicted)]
     least = 1e-12
     return float(10 * np.log10(np.maximum(errors[0], least) / np.maximum(errors[1], least)).mean())
 
@@ -171,11 +173,9 @@ def added_detail(lr: Image, sr: Image, *, scale: int, psf: Psf) -> tuple[NDArray
     height, width = lr.shape[1:]
     missing = _missing(lr, scale, psf)
     floor = _LEAST**2
-    left, right = (resize_matrix(n, n * scale).astype(np.float32) for n in (height, width))
     detail, grid = (np.zeros((-(-height // BLOCK), -(-width // BLOCK))) for _ in range(2))
     for row in range(detail.shape[0]):
-        rows = slice(row * BLOCK * scale, min((row + 1) * BLOCK, height) * scale)
-        added = sr[:, rows] - left[rows] @ lr @ right.T
+        added = _minus_interpolation(sr, lr, slice(row * BLOCK, min((row + 1) * BLOCK, height)), scale)
         for column in range(detail.shape[1]):
             block = added[:, :, column * BLOCK * scale : (column + 1) * BLOCK * scale]
             plausible = _around(missing, row, column)
@@ -191,14 +191,13 @@ def replaced(sr: Image, lr: Image, judgement: Judgement, *, scale: int) -> NDArr
     Around a doubtful block the change between the two is linear over half a block.
     """
     height, width = lr.shape[1:]
-    left, right = (resize_matrix(n, n * scale).astype(np.float32) for n in (height, width))
     if judgement.loses:
-        return np.asarray(left @ lr @ right.T, dtype=np.float32)
+        return np.asarray(upsample(lr, scale), dtype=np.float32)
     mask = np.kron(judgement.doubtful, np.ones((BLOCK, BLOCK)))[:height, :width]
     weight = np.clip(4 * _linear(height, scale) @ mask @ _linear(width, scale).T, 0, 1).astype(np.float32)
     result = np.array(sr, dtype=np.float32)
     for band, image in enumerate(result):
-        image += weight * (left @ lr[band] @ right.T - image)
+        image += weight * (upsample(lr[band], scale) - image)
     return result
 
 
@@ -208,21 +207,20 @@ def _middle(n: int, scale: int) -> slice:
     return slice((n - length) // 2, (n - length) // 2 + length)
 
 
-def _degraded(image: Image, scale: int, psf: Psf) -> NDArray[np.float32]:
-    rows, columns = (psf.matrix(n, scale) for n in image.shape[1:])
-    return np.ascontiguousarray(rows @ image @ columns.T, dtype=np.float32)
-
-
-def _interpolated(image: Image, scale: int) -> NDArray[np.float32]:
-    rows, columns = (resize_matrix(n, n * scale) for n in image.shape[1:])
-    return np.asarray(rows @ image @ columns.T, dtype=np.float32)
+def _minus_interpolation(sr: Image, lr: Image, rows: slice, scale: int) -> Image:
+    """Subtract the interpolation of a strip of LR rows from the prediction: (C, rows * s, W)."""
+    low = max(0, rows.start - _MARGIN)
+    up = upsample(np.ascontiguousarray(lr[:, low : rows.stop + _MARGIN]), scale)
+    start = (rows.start - low) * scale
+    high = sr[:, rows.start * scale : rows.stop * scale]
+    return np.asarray(high - up[:, start : start + high.shape[1]])
 
 
 def _missing(lr: Image, scale: int, psf: Psf) -> NDArray[np.float32]:
     """Energy of what interpolation misses in the LR-HSI from its own degradation: mean over the bands (h, w)."""
     height, width = lr.shape[1:]
     padded = np.pad(lr, ((0, 0), (0, -height % scale), (0, -width % scale)), mode="edge")
-    error = padded - _interpolated(_degraded(padded, scale, psf), scale)
+    error = padded - upsample(psf.downsample(padded, scale), scale)
     energy: NDArray[np.float32] = np.square(error).mean(axis=0)[:height, :width]
     return energy
 
