@@ -75,6 +75,13 @@ def test_entities_are_refused(with_pam):
         open_cube(with_pam(bomb))
 
 
+def test_gdal_opens_nothing_before_the_check(with_pam, monkeypatch):
+    path = with_pam("<VRTDataset/>")
+    monkeypatch.setattr(rasterio, "open", lambda *args, **options: pytest.fail("GDAL has opened the file"))
+    with pytest.raises(FileFormatError, match="expected <PAMDataset>"):
+        open_cube(path)
+
+
 def test_an_empty_side_file_says_nothing(with_pam):
     assert open_cube(with_pam("")).shape == (2, 4, 5)
 
