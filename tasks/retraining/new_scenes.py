@@ -49,7 +49,8 @@ def check_retraining(root: Path) -> None:
         raise ParamsError(
             f"dataset.root {dataset.root!r} is a folder of the pipeline; set it to another folder of {root}."
         )
-    if inbox.is_relative_to(root.resolve()) and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
+    in_git = inbox.is_relative_to(root.resolve()) and git(root, "rev-parse", "--git-dir") is not None
+    if in_git and git(root, "check-ignore", "--quiet", str(inbox / "x")) is None:
         raise ParamsError(
             f"inbox.path {params.inbox.path!r} lies in the project and git does not ignore it, so waiting files "
             "would count as uncommitted changes; add it to .gitignore, or set a folder elsewhere."

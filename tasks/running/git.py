@@ -36,7 +36,7 @@ def changed(root: Path) -> str | None:
 def commit(root: Path, paths: list[str], message: str) -> None:
     """Commit the given files alone to the current branch; do nothing if they are unchanged.
 
-    No hooks run and nothing is signed. Without a configured user, the author is ``hsipipe``.
+    No hooks run and nothing is signed. Without a configured name or address, that of the author is ``hsipipe``.
 
     Raises:
         HsipipeError: Git refuses; carries its message.
@@ -46,7 +46,8 @@ def commit(root: Path, paths: list[str], message: str) -> None:
     present = [path for path in paths if (root / path).exists()]
     if not present or git(root, "status", "--porcelain", "--untracked-files=all", "--", *present) == "":
         return
-    who = [] if git(root, "config", "user.email") else ["-c", "user.name=hsipipe", "-c", "user.email=hsipipe@localhost"]
+    identity = {"user.name": "hsipipe", "user.email": "hsipipe@localhost"}
+    who = [part for key, value in identity.items() if not git(root, "config", key) for part in ("-c", f"{key}={value}")]
     quiet = ["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]
     for arguments in (
         ["add", "--", *present],

@@ -24,8 +24,7 @@ def terminal_closes(lab, *, command=REPRO):
     """The terminal of the command is closed: SIGHUP to its session."""
     checkout = lab.checkout(STAGE)
     master, slave = os.openpty()
-    take = partial(fcntl.ioctl, slave, termios.TIOCSCTTY, 0)
-    with checkout.begun(*command, stdin=slave, preexec_fn=take) as child:
+    with checkout.begun(*command, stdin=slave, preexec_fn=partial(_take_terminal, slave)) as child:
         os.close(slave)
         os.close(master)
         code, said = child.end()
@@ -35,6 +34,11 @@ def terminal_closes(lab, *, command=REPRO):
         assert not list((checkout.root / "models").glob(".*.tmp"))
     checkout.check_recovers()
     return f"exit {code}"
+
+
+def _take_terminal(slave):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 
 def output_closes(lab):

@@ -11,7 +11,7 @@ from functools import partial
 import psutil
 import pytest
 
-from . import damage, machine, servers, surroundings
+from . import damage, machine, retraining, servers, surroundings
 from .harness import PIPELINE, REPRO, STAGE, durations
 
 # The time covers the first run of the project, which one of these tests waits for.
@@ -56,6 +56,8 @@ FAULTS = {
     "locale C": lambda lab: surroundings.variables(lab, LC_ALL="C", LANG="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
     "no HOME": lambda lab: surroundings.variables(lab, HOME=None, USER=None, LOGNAME=None),
     "HOME that cannot be written": lambda lab: surroundings.variables(lab, HOME="/proc/nowhere"),
+    "inbox killed": retraining.inbox,
+    "gate and promotion killed": retraining.gate_and_promotion,
     "worktree": surroundings.worktree,
     "no git repository": surroundings.without_git,
     "no git program": surroundings.without_git_program,

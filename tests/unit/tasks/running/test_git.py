@@ -48,3 +48,13 @@ def test_outside_of_a_repository_nothing_happens(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
     commit(tmp_path, ["a.txt"], "chore: nowhere")
     assert changed(tmp_path) is None
+
+
+@pytest.mark.parametrize("key", ["user.name", "user.email"])
+def test_what_git_was_told_of_the_author_is_kept_and_the_rest_is_added(repository, key):
+    git(repository, "config", key, "somebody")
+    git(repository, "config", "user.useConfigOnly", "true")  # as in a container: git makes nothing up
+    (repository / "a.txt").write_text("other", encoding="utf-8")
+    commit(repository, ["a.txt"], "chore: second")
+    found = git(repository, "show", "--no-patch", "--format=%an/%ae", "HEAD").split("/")
+    assert found == (["somebody", "hsipipe@localhost"] if key == "user.name" else ["hsipipe", "somebody"])
