@@ -16,6 +16,7 @@ from hsipipe.bands import band_label
 from hsipipe.degradation.noise import add_noise, band_power, check_snr
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError, ParamsError
+from hsipipe.formats.regrid import coarsen
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -161,22 +162,4 @@ def _degrade_labelled(cube: xr.DataArray, sensor: _Sensor) -> xr.DataArray:
     band_axis = ordered.dims.index("band") if "band" in ordered.dims else None
     wavelength_nm = ordered["wavelength_nm"].values if "wavelength_nm" in ordered.coords else None
     values = _degrade_values(ordered.data, sensor, band_axis=band_axis, wavelength_nm=wavelength_nm)
-    coords = {name: _coarser(coord, sensor.scale) for name, coord in ordered.coords.items()}
-    kept = {name: coord for name, coord in coords.items() if coord is not None}
-    attrs = dict(cube.attrs)
-    if isinstance(attrs.get("gsd_m"), Real):
-        attrs["gsd_m"] = float(attrs["gsd_m"]) * sensor.scale  # NumPy's small integers would overflow
-    coarse = xr.DataArray(values, dims=ordered.dims, coords=kept, attrs=attrs, name=cube.name)
-    return coarse.transpose(*cube.dims)
-
-
-def _coarser(coord: xr.DataArray, scale: int) -> xr.Variable | None:
-    variable = coord.variable.copy()
-    # The grid mapping of rioxarray repeats the transform of the finer grid; without it, y and x are used.
-    variable.attrs.pop("GeoTransform", None)
-    if not {"y", "x"} & set(variable.dims):
-        return variable
-    if variable.ndim > 1 or not np.issubdtype(variable.dtype, np.number):
-        return None
-    centres = np.asarray(variable.values, dtype=np.float64).reshape(-1, scale).mean(axis=1)
-    return xr.Variable(variable.dims, centres, variable.attrs)
+    return coarsen(ordered, values, scale=sensor.scale).transpose(*cube.dims)

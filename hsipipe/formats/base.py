@@ -62,6 +62,10 @@ class CubeFormat(ABC):
         """Write a cube (band, y, x) to `path`, a temporary name that becomes the file when writing succeeds."""
         raise FileFormatError(f"{self.title} is only read; save the cube in another format")
 
+    def limits(self) -> tuple[int | None, int | None]:
+        """Return the largest number of bands, and of rows or columns, that a file can hold; None: any number."""
+        return None, None
+
     def files(self, path: Path) -> list[Path]:
         """List all files of the cube at `path`, sorted; hidden files of a folder are not part of it."""
         if path.is_file():

@@ -3,18 +3,27 @@
 The layout is that of rioxarray, so ``cube.rio.crs`` and similar attributes work.
 """
 
+import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from affine import Affine
-from numpy.typing import NDArray
 
 GRID = "spatial_ref"
+_EXACT = 1e-3
+"""Largest difference in pixels of a stored transform and that of rounded coordinates."""
+GCPS = "gcps"
+"""Attribute of the grid mapping with ground control points, GeoJSON as rioxarray writes it."""
+RPCS = "rpcs"
+"""Attribute of the grid mapping with rational polynomial coefficients, JSON of GDAL's names."""
 
 
-def attach(cube: xr.DataArray, *, crs: Any = None, transform: Affine | None = None) -> xr.DataArray:
+def attach(
+    cube: xr.DataArray, *, crs: Any = None, transform: Affine | None = None, gcps: Sequence[Any] = (), rpcs: Any = None
+) -> xr.DataArray:
     """Attach a position to a cube.
 
     Args:
@@ -22,8 +31,10 @@ def attach(cube: xr.DataArray, *, crs: Any = None, transform: Affine | None = No
         crs: Coordinate reference system in any form that rasterio accepts; None: unknown.
         transform: Affine transform of (column, row), counted from the outer corner of the first pixel, to map
             coordinates; None: unknown. y and x are set unless the transform rotates the image.
+        gcps: Ground control points of rasterio.
+        rpcs: Rational polynomial coefficients of rasterio, or None.
     """
-    if crs is None and transform is None:
+    if crs is None and transform is None and not gcps and rpcs is None:
         return cube
     import rioxarray  # noqa: F401  # adds cube.rio; slow to import
 
@@ -36,6 +47,12 @@ def attach(cube: xr.DataArray, *, crs: Any = None, transform: Affine | None = No
             y = top + step_y * (np.arange(cube.sizes["y"]) + 0.5)
             x = left + step_x * (np.arange(cube.sizes["x"]) + 0.5)
             cube = cube.assign_coords(y=y, x=x)
+    if gcps:
+        cube = cube.rio.write_gcps(list(gcps), crs)
+    if rpcs is not None:
+        grid = cube[GRID].variable if GRID in cube.coords else xr.Variable((), 0)
+        cube = cube.assign_coords({GRID: grid.copy()})
+        cube[GRID].attrs[RPCS] = json.dumps(rpcs.to_gdal())
     cube.encoding.pop("grid_mapping", None)
     return cube
 
@@ -51,62 +68,74 @@ def crs_of(cube: xr.DataArray) -> Any:
 
 def transform_of(cube: xr.DataArray) -> Affine | None:
     """Return the transform of (column, row) to map coordinates, from evenly spaced y and x or the stored transform."""
-    if all(dim in cube.coords and cube.sizes[dim] > 1 for dim in ("y", "x")):
-        y, x = (np.asarray(cube[dim].values, dtype=np.float64) for dim in ("y", "x"))
-        step_y, step_x = ((axis[-1] - axis[0]) / (axis.size - 1) for axis in (y, x))
-        even = all(
-            step != 0 and np.allclose(np.diff(axis), step, rtol=1e-3) for axis, step in ((y, step_y), (x, step_x))
-        )
-        return Affine(step_x, 0.0, x[0] - step_x / 2, 0.0, step_y, y[0] - step_y / 2) if even else None
     stored = _stored_transform(cube)
-    return None if stored is None else Affine.from_gdal(*stored)
+    if not all(dim in cube.coords for dim in ("y", "x")):
+        return stored
+    pixel = (0.0, 0.0) if stored is None else (stored.e, stored.a)
+    steps = [_step(cube[dim], of_pixel) for dim, of_pixel in zip("yx", pixel, strict=True)]
+    if 0.0 in steps:
+        return None
+    step_y, step_x = steps
+    top, left = (float(cube[dim].values[0]) - step / 2 for dim, step in zip("yx", steps, strict=True))
+    found = Affine(step_x, 0.0, left, 0.0, step_y, top)
+    # y and x are rounded; the stored transform is exact, but not that of a cropped cube.
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    if stored is not None and is_same_place(found, stored, height=height, width=width, tolerance=_EXACT):
+        return stored
+    return found
 
 
-def refine(cube: xr.DataArray, values: Any, *, scale: int) -> xr.DataArray:
-    """Wrap super-resolved values with the coordinates of the fine grid.
-
-    The outer edges are kept: fine pixel k has its centre at (k + 1/2) / s - 1/2 in coarse pixels.
-
-    Args:
-        cube: LR cube (C, h, w) that the values were predicted from.
-        values: Super-resolved values (C, s*h, s*w).
-        scale: Ratio s.
-
-    Returns:
-        The values with the wavelengths, position and attributes of `cube`; ``gsd_m`` is divided by s.
-    """
-    coords: dict[str, Any] = {
-        str(name): variable.variable for name, variable in cube.coords.items() if not {"y", "x"} & set(variable.dims)
-    }
-    if GRID in coords and (stored := _stored_transform(cube)) is not None:
-        left, step_x, turn_x, top, turn_y, step_y = stored
-        finer = (left, step_x / scale, turn_x / scale, top, turn_y / scale, step_y / scale)
-        coords[GRID] = coords[GRID].copy()
-        coords[GRID].attrs["GeoTransform"] = " ".join(str(value) for value in finer)
-    transform = transform_of(cube)
-    steps = {"y": None, "x": None} if transform is None else {"y": transform.e, "x": transform.a}
-    for dim, step in steps.items():
-        if dim in cube.coords:
-            coarse = np.asarray(cube[dim].values, dtype=np.float64)
-            coords[dim] = (dim, _finer(coarse, scale, step=step), cube[dim].attrs)
-    attrs = dict(cube.attrs)
-    if isinstance(gsd := attrs.get("gsd_m"), int | float | np.number) and math.isfinite(gsd):
-        attrs["gsd_m"] = float(gsd) / scale
-    return xr.DataArray(values, dims=cube.dims, coords=coords, attrs=attrs, name=cube.name)
+def _step(axis: xr.DataArray, of_pixel: float) -> float:
+    """Return the step of an evenly spaced coordinate, of a single one the given step; 0 for an uneven one or text."""
+    if axis.dtype.kind not in "iuf":
+        return 0.0
+    values = np.asarray(axis.values, dtype=np.float64)
+    if values.size < 2:
+        return of_pixel
+    step = float((values[-1] - values[0]) / (values.size - 1))
+    return step if np.allclose(np.diff(values), step, rtol=1e-3) else 0.0
 
 
-def _finer(coarse: NDArray[np.float64], scale: int, *, step: float | None) -> NDArray[np.float64]:
-    place = (np.arange(coarse.size * scale) + 0.5) / scale - 0.5
-    if coarse.size == 1:
-        return np.asarray(coarse[0] + place * (step or 0.0))
-    left = np.clip(np.floor(place).astype(int), 0, coarse.size - 2)  # the outermost are extrapolated
-    return np.asarray(coarse[left] + (place - left) * (coarse[left + 1] - coarse[left]))
+def gcps_of(cube: xr.DataArray) -> list[Any]:
+    """Return the ground control points as rasterio represents them; empty if there are none."""
+    if GRID not in cube.coords or GCPS not in cube[GRID].attrs:
+        return []
+    import rioxarray  # noqa: F401  # adds cube.rio
+
+    return cube.rio.get_gcps() or []
 
 
-def _stored_transform(cube: xr.DataArray) -> tuple[float, ...] | None:
+def rpcs_of(cube: xr.DataArray) -> Any:
+    """Return the rational polynomial coefficients as rasterio represents them, or None."""
+    if GRID not in cube.coords or RPCS not in cube[GRID].attrs:
+        return None
+    from rasterio.rpc import RPC
+
+    return RPC.from_gdal(json.loads(cube[GRID].attrs[RPCS]))
+
+
+def _stored_transform(cube: xr.DataArray) -> Affine | None:
     text = str(cube[GRID].attrs.get("GeoTransform", "")) if GRID in cube.coords else ""
     try:
         numbers = tuple(float(word) for word in text.split())
     except ValueError:
         return None
-    return numbers if len(numbers) == 6 else None
+    return Affine.from_gdal(*numbers) if len(numbers) == 6 else None
+
+
+def is_same_place(one: Affine, other: Affine, *, height: int, width: int, tolerance: float) -> bool:
+    """Return True if two transforms map the corners of an image to the same places.
+
+    Args:
+        one: Transform.
+        other: Transform.
+        height: Rows of the image.
+        width: Columns of the image.
+        tolerance: Largest difference in pixels.
+    """
+    limit = tolerance * min(math.hypot(other.a, other.d), math.hypot(other.b, other.e))
+    for column, row in ((0, 0), (width, 0), (0, height), (width, height)):
+        (x, y), (u, v) = ((t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f) for t in (one, other))
+        if math.hypot(x - u, y - v) > limit:
+            return False
+    return True

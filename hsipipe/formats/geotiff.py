@@ -4,10 +4,9 @@ Bands are samples of one image, or pages of equal size as tifffile writes a stac
 scale and offset of GDAL are applied.
 """
 
-import json
 import logging
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import tifffile
 import xarray as xr
 from rasterio.windows import Window
 
-from hsipipe.errors import FileFormatError, HsipipeError
+from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_texts import from_texts
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember, with_wavelengths, with_widths
 from hsipipe.formats.georeference import attach, crs_of, transform_of
@@ -27,21 +26,13 @@ from hsipipe.formats.tiff_bands import facts_of_bands, facts_of_file
 from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_page
 from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
 from hsipipe.formats.tiff_stacks import inspect_stack
-from hsipipe.json_text import parse_json
+from hsipipe.formats.tiff_tags import with_band_tags, with_tags, write_tags
 from hsipipe.storage.stores import rows_per_chunk
 
 logger = logging.getLogger(__name__)
 
 _MOST_PAGES = 10_000
 """Largest number of pages; each is opened to read its shape."""
-# Attributes of a cube that are stored as tags, and the parser of each.
-_KEPT: dict[str, Callable[[str], Any]] = {
-    "units": str,
-    "long_name": str,
-    "gsd_m": float,
-    "reflectance_scale_factor": float,
-    "bad_bands": parse_json,
-}
 
 
 def check_whole(path: Path) -> None:
@@ -98,17 +89,15 @@ def _check_others(shapes: Mapping[str, tuple[int, ...]], chosen: str) -> None:
         logger.warning("of its images (%s) the largest is read, %s; name another with variable=...", listed, chosen)
 
 
-def _tag(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, list) else str(value)
-
-
 def _with_tags(
     cube: xr.DataArray, pages: Sequence[Page], texts: Sequence[str | None], path: Path
 ) -> tuple[xr.DataArray, str]:
     """Attach position, wavelengths and attributes; return also the type of the numbers in the file."""
     with open_raster(pages[0].name, driver=DRIVER) as raster:
-        kind, crs, transform, tags = raster.dtypes[0], raster.crs, raster.transform, raster.tags()
-        bands = pages[0].roles.spectral
+        kind, transform, tags = raster.dtypes[0], raster.transform, raster.tags()
+        (points, points_crs), rpcs = raster.gcps, raster.rpcs
+        crs, bands = raster.crs or points_crs, pages[0].roles.spectral
+        band_tags = [raster.tags(band) | raster.tags(band, ns="IMAGERY") for band in bands]
         nm, widths = facts_of_bands(raster, bands) if len(bands) == len(cube) else (None, None)
         may_mask = all(value is None for value in raster.nodatavals) and set(raster.scales) == {1.0}
         may_mask = may_mask and set(raster.offsets) == {0.0}
@@ -116,24 +105,13 @@ def _with_tags(
         nm, widths = facts_of_file(tags, range(1, len(cube) + 1))
     if nm is None and len(texts) == len(cube):
         nm = from_texts(texts)
-    cube = attach(cube, crs=crs, transform=None if transform.is_identity else transform)
-    cube.attrs.update(_kept(tags))
+    cube = attach(cube, crs=crs, transform=None if transform.is_identity else transform, gcps=points, rpcs=rpcs)
+    cube = with_band_tags(with_tags(cube, tags), texts, band_tags)
     if nm is not None:
         cube = with_wavelengths(cube, nm)
     if widths is not None:
         cube = with_widths(cube, widths)
     return with_side_facts(cube, path, dtype=kind, may_mask=may_mask), kind
-
-
-def _kept(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Parse the tags that are attributes of a cube; one that other programs use otherwise is skipped."""
-    found = {}
-    for key in _KEPT.keys() & tags.keys():
-        try:
-            found[key] = _KEPT[key](tags[key])
-        except (ValueError, HsipipeError):
-            logger.warning("the tag %s is skipped, its value %.40r is not understood", key, tags[key])
-    return found
 
 
 class GeoTiff(CubeFormat):
@@ -163,8 +141,12 @@ class GeoTiff(CubeFormat):
         cube, kind = _with_tags(cube, pages, texts, path)
         return remember(cube, dtype=kind, variable=chosen if len(groups) > 1 else None, variables=shapes)
 
+    def limits(self) -> tuple[int | None, int | None]:
+        """Return the largest numbers that the tag of the bands, and the rows and columns of GDAL, can hold."""
+        return 65_535, 2**31 - 1
+
     def save(self, cube: xr.DataArray, path: Path) -> None:
-        """Write the cube as float32, strip by strip, with CRS, transform, and the wavelengths as tags of the bands."""
+        """Write the cube as float32, strip by strip, with its position, and what it says about bands as tags."""
         bands, height, width = cube.shape
         transform = transform_of(cube)
         profile: dict[str, Any] = {
@@ -175,11 +157,7 @@ class GeoTiff(CubeFormat):
             profile["transform"] = transform
         step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
         with open_raster(str(path.absolute()), driver=DRIVER, **profile) as raster:
-            raster.update_tags(**{key: _tag(cube.attrs[key]) for key in _KEPT if key in cube.attrs})
-            if "wavelength_nm" in cube.coords:
-                for band, nm in enumerate(cube["wavelength_nm"].values, start=1):
-                    raster.set_band_description(band, f"{nm:g} nm")
-                    raster.update_tags(band, wavelength=repr(float(nm)), wavelength_units="nm")
+            write_tags(raster, cube)
             for start in range(0, height, step):
                 strip = np.ascontiguousarray(cube[:, start : start + step].values, dtype=np.float32)
                 raster.write(strip, window=Window(0, start, width, strip.shape[1]))

@@ -5,6 +5,7 @@ refused.
 """
 
 import math
+import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Attributes that the HDF5 and NetCDF libraries add for themselves.
 _BOOKKEEPING = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
+_MOST_WORDS = 4096
+_MOST_TEXT_BYTES = 1 << 20
 _NO_VARIABLE = "This is a netCDF dimension but not"
 
 
@@ -54,8 +57,10 @@ def open_hdf5(path: Path) -> Iterator[dict[str, h5py.Dataset]]:
 def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
     """Iterate over all groups and data sets below a group, each with its relative path.
 
+    Soft links are skipped: their targets in the file are listed under their own names.
+
     Raises:
-        FileFormatError: An entry is a soft or external link.
+        FileFormatError: An entry is an external link.
     """
     # A hard link may point to a group that contains it.
     seen = {h5py.h5o.get_info(group.id).addr}
@@ -65,6 +70,8 @@ def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
         for key in parent:
             name = f"{prefix}{key}"
             link = parent.get(key, getlink=True)
+            if isinstance(link, h5py.SoftLink):
+                continue
             if not isinstance(link, h5py.HardLink):
                 raise FileFormatError(f"{name!r} is a link to another place; links are refused, store the data itself")
             if key.startswith("#"):
@@ -96,10 +103,54 @@ def lazy_dataset(path: Path, dataset: h5py.Dataset) -> da.Array:
     return open_lazily(_Hdf5Source(path, dataset.shape, dataset.dtype, dataset.name), stored=dataset.chunks, rows=False)
 
 
-def read_variables(path: Path) -> dict[str, xr.Variable]:
-    """List the numeric data sets as lazy variables, with the names of their axes where the file has them."""
-    with open_hdf5(path) as datasets:
-        return {name: _variable(path, name, entry) for name, entry in datasets.items() if not _is_bare_axis(entry)}
+def open_labelled(path: Path, variable: str | None, bands: int | None) -> xr.DataArray:
+    """Open the cube of a file lazily; `variable` may be a soft link inside the file."""
+    with h5py.File(path, "r") as file:
+        links = _soft_links(file) if variable is not None else {}
+        variables = dict(_variables(path, file))
+    for _ in range(len(links)):
+        variable = links.get(str(variable), variable)
+    return cube_of(variables, variable, bands)
+
+
+def _variables(path: Path, file: h5py.File) -> Iterator[tuple[str, xr.Variable]]:
+    """Iterate over numbers and short text as variables, with the names of their axes where the file has them."""
+    for name, entry in walk(file):
+        if not isinstance(entry, h5py.Dataset):
+            continue
+        if _is_numeric(entry) and not _is_bare_axis(entry):
+            yield name, _variable(path, name, entry)
+        elif (words := _text_values(entry)) is not None:
+            yield name, xr.Variable(_dims(name, entry), words, attributes(entry))
+
+
+def _soft_links(file: h5py.File) -> dict[str, str]:
+    """Return the soft links of a file and their targets, both as paths from the root."""
+    groups = [("", file), *((f"{name}/", entry) for name, entry in walk(file) if isinstance(entry, h5py.Group))]
+    found = {}
+    for prefix, group in groups:
+        for key in group:
+            link = group.get(key, getlink=True)
+            if isinstance(link, h5py.SoftLink):
+                found[f"{prefix}{key}"] = posixpath.normpath(posixpath.join("/", prefix, link.path)).lstrip("/")
+    return found
+
+
+def _text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
+    """Read short text, such as names of bands; None for anything else."""
+    if dataset.shape is None or dataset.ndim not in (1, 2) or not 0 < dataset.size <= _MOST_WORDS:
+        return None
+    if dataset.dtype.kind == "S" and dataset.size * dataset.dtype.itemsize <= _MOST_TEXT_BYTES:
+        return read_dataset(dataset)
+    if dataset.ndim != 1 or h5py.check_string_dtype(dataset.dtype) is None:
+        return None
+    words, size = [], 0
+    for place in range(dataset.size):  # one by one: all entries may refer to the same long text
+        words.append(text(_checked(dataset)[place]))
+        size += len(words[-1])
+        if size > _MOST_TEXT_BYTES:
+            return None
+    return np.array(words, dtype=str)
 
 
 def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
@@ -143,9 +194,7 @@ def _is_bare_axis(dataset: h5py.Dataset) -> bool:
 
 
 def _variable(path: Path, name: str, dataset: h5py.Dataset) -> xr.Variable:
-    dims = tuple(_dim_name(name, dataset, axis) for axis in range(dataset.ndim))
-    if len(set(dims)) < len(dims):
-        dims = tuple(f"{name}_axis{axis}" for axis in range(dataset.ndim))
+    dims = _dims(name, dataset)
     # MATLAB is column-major: axes are reversed in its HDF5 files.
     if "MATLAB_class" in dataset.attrs:
         small = dataset.ndim != 3 and math.prod(dataset.shape) <= MOST_AT_ONCE
@@ -153,6 +202,11 @@ def _variable(path: Path, name: str, dataset: h5py.Dataset) -> xr.Variable:
         return xr.Variable(dims[::-1], values.T, attributes(dataset))
     small = dataset.ndim < 2 and math.prod(dataset.shape) <= MOST_AT_ONCE
     return xr.Variable(dims, read_dataset(dataset) if small else lazy_dataset(path, dataset), attributes(dataset))
+
+
+def _dims(name: str, dataset: h5py.Dataset) -> tuple[str, ...]:
+    dims = tuple(_dim_name(name, dataset, axis) for axis in range(dataset.ndim))
+    return dims if len(set(dims)) == len(dims) else tuple(f"{name}_axis{axis}" for axis in range(dataset.ndim))
 
 
 def _dim_name(name: str, dataset: h5py.Dataset, axis: int) -> str:
@@ -171,7 +225,7 @@ class Hdf5(CubeFormat):
 
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open the cube of a file lazily."""
-        return cube_of(read_variables(path), variable, bands)
+        return open_labelled(path, variable, bands)
 
 
 FORMAT = Hdf5()

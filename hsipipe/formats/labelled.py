@@ -7,75 +7,51 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.axes import band_axis
+from hsipipe.formats.axes import clear_band_axis
+from hsipipe.formats.band_facts import LISTED_NAMES, attach_facts
 from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
-from hsipipe.formats.georeference import GRID
-from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths
+from hsipipe.formats.cf import decode, is_spent
+from hsipipe.formats.georeference import GRID, crs_of
+from hsipipe.formats.roles import is_spectral, roles, without_single_axes
+from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths, in_nm, may_be_wavelengths
 
 Variables = Mapping[str, xr.Variable]
 
-_ALIASES = {
-    "band": (
-        "band",
-        "bands",
-        "msi_band",
-        "wavelength",
-        "wavelengths",
-        "wavelength_nm",
-        "lambda",
-        "spectral",
-        "channel",
-        "channels",
-    ),
-    "y": ("y", "y_lr", "row", "rows", "line", "lines", "lat", "latitude", "northing", "downtrack", "along_track"),
-    "x": (
-        "x",
-        "x_lr",
-        "col",
-        "cols",
-        "column",
-        "columns",
-        "sample",
-        "samples",
-        "lon",
-        "longitude",
-        "easting",
-        "crosstrack",
-        "across_track",
-    ),
-}
 _POSITIONS = ("lat", "latitude", "lon", "longitude")
-# Attributes that mark pixels without data, in addition to the two of the CF conventions, in lower case.
-_NO_DATA = ("data_ignore_value", "nodata", "no_data_value", "nodata_value", "fillvalue")
-_DECODED = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
+_OPTICAL_NM = (100.0, 100_000.0)
 # Attributes that describe the storage in the file and do not apply to the cube.
-_SPENT = {*_DECODED, "grid_mapping", "coordinates", "MATLAB_class"}
+_OF_STORAGE = ("grid_mapping", "coordinates", "MATLAB_class", LISTED_NAMES)
 
 
 def cube_of(variables: Variables, variable: str | None, bands: int | None = None) -> xr.DataArray:
     """Select the cube among variables: dims (band, y, x), float32, with its wavelengths in nm and its position.
 
-    Values follow the CF conventions: scale and offset are applied, pixels without data are NaN.
+    Values follow the CF conventions: scale and offset are applied; missing values and values outside of the valid
+    range are NaN. An axis of length 1 that is not band, y or x is dropped.
 
     Raises:
         FileFormatError: There is no cube or several, or the axes or the unit of the wavelengths are unclear.
     """
     shapes = {name: array.shape for name, array in variables.items()}
-    name = pick_variable(shapes, variable)
-    stored = variables[name]
+    reduced = {name: without_single_axes(array) for name, array in variables.items()}
+    name = pick_variable({key: array.shape for key, array in reduced.items()}, variable)
+    stored = reduced[name]
     if stored.ndim != 3:
-        raise FileFormatError(f"variable {name!r} has rank {stored.ndim}, expected 3")
+        sides = ", ".join(f"{dim}={size}" for dim, size in stored.sizes.items())
+        raise FileFormatError(
+            f"variable {name!r} has rank {stored.ndim} ({sides}), expected 3; select one entry of each other axis first"
+        )
     if stored.dtype.kind not in "iufb":
         raise FileFormatError(f"variable {name!r} holds {stored.dtype}, expected real numbers")
     found = _find_wavelengths(variables, stored)
-    counts = [count for count in (bands, None if found is None else len(found)) if count]
-    dims = _names(stored, variables, counts=counts)
-    values = _decode(name, stored)
-    cube = xr.DataArray(as_float32(values), dims=dims, attrs={k: v for k, v in stored.attrs.items() if k not in _SPENT})
+    dims = _names(name, stored, variables, counts=[n for n in (bands, None if found is None else len(found[1])) if n])
+    cube = xr.DataArray(as_float32(decode(name, stored)), dims=dims, attrs=_plain(stored))
     cube = cube.transpose(*DIMS).rename(None)  # the name of the Dask array would be written to files
     cube = _with_position(cube, variables, stored, dict(zip(stored.dims, dims, strict=True)))
-    if found is not None and len(found) == cube.sizes["band"]:
-        cube = with_wavelengths(cube, found)
+    if found is not None and len(found[1]) == cube.sizes["band"]:
+        cube = with_wavelengths(cube, found[1])
+    source, nm = found or (None, None)
+    cube = attach_facts(cube, variables, stored, dim=stored.dims[dims.index("band")], source=source, nm=nm)
     if (bad := find_bad_bands({key: array.data for key, array in variables.items()}, cube.sizes["band"])) is not None:
         cube.attrs["bad_bands"] = bad
     return remember(cube, dtype=stored.encoding.get("dtype", stored.dtype), variable=name, variables=shapes)
@@ -86,39 +62,36 @@ def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
     name = str(cube.name) if cube.name else "reflectance"
     if name in cube.coords:
         name = f"{name}_values"
-    dataset = cube.drop_encoding().to_dataset(name=name)
+    dataset = _with_axes(cube.drop_encoding()).to_dataset(name=name)
     if GRID in cube.coords:
         dataset[name].attrs["grid_mapping"] = GRID  # the link that other programs follow
     return dataset, name
 
 
-def _names(stored: xr.Variable, variables: Variables, *, counts: list[int]) -> tuple[str, ...]:
+def _with_axes(cube: xr.DataArray) -> xr.DataArray:
+    """Mark y and x as the CF conventions want; without a mark GDAL turns the image upside down."""
+    if crs_of(cube) is not None:
+        cube = cube.rio.write_coordinate_system()
+    for dim in ("y", "x"):
+        if dim in cube.coords and "axis" not in cube[dim].attrs:
+            cube = cube.assign_coords({dim: cube[dim].assign_attrs(axis=dim.upper())})
+    return cube
+
+
+def _names(name: str, stored: xr.Variable, variables: Variables, *, counts: list[int]) -> tuple[str, ...]:
     """Name each axis band, y or x."""
-    targets = [next((key for key, names in _ALIASES.items() if str(dim).lower() in names), "") for dim in stored.dims]
-    if set(targets) == set(DIMS):
-        return tuple(targets)
-    if any(targets):
+    if (named := roles(stored, variables)) is not None:
+        return named
+    # The band axis of unnamed axes follows from their lengths and from the values.
+    images = [array.shape for array in variables.values() if array.ndim == 2 and array.dtype.kind in "iufb"]
+    axis = clear_band_axis(stored.data, counts=counts, images=images)
+    if axis is None:
         raise FileFormatError(
-            f"the axes {', '.join(map(str, stored.dims))} are not clearly band, y and x; rename them to these names"
+            f"the axes of {name!r} ({' x '.join(map(str, stored.shape))}) have no names, and it is unclear which one "
+            "holds the bands; give the number of bands, bands=N (--bands N), or store the wavelengths in the file"
         )
-    # The band axis of unnamed axes follows from their lengths.
-    images = [array.shape for array in variables.values() if array.ndim == 2]
-    axis = band_axis(stored.data, counts=counts, images=images)
     rest = iter(("y", "x"))
     return tuple("band" if place == axis else next(rest) for place in range(3))
-
-
-def _decode(name: str, stored: xr.Variable) -> Any:
-    """Decode values by the CF conventions; pixels that another attribute marks as no data become NaN."""
-    attrs = {key: value for key, value in stored.attrs.items() if key in _DECODED}
-    attrs = {key: value for key, value in attrs.items() if np.asarray(value).dtype.kind in "iufbU"}
-    plain = xr.Variable(stored.dims, stored.data, attrs)
-    values: Any = xr.conventions.decode_cf_variable(name, plain, decode_times=False, decode_timedelta=False).data
-    for key, value in stored.attrs.items():
-        if key.lower() in _NO_DATA and np.size(value) == 1:
-            ignored = float(np.asarray(value).item())
-            values = np.where(stored.data != ignored, as_float32(values), np.float32(np.nan))
-    return values
 
 
 def _with_position(
@@ -128,12 +101,14 @@ def _with_position(
     for old, new in renamed.items():
         axis = _lookup(variables, str(old))
         if new != "band" and axis is not None and axis.dims == (old,) and axis.dtype.kind in "iuf":
-            cube = cube.assign_coords({new: (new, np.asarray(axis.data), _plain(axis))})
+            cube = cube.assign_coords({new: (new, np.asarray(decode(str(old), axis)), _plain(axis))})
     plane = tuple(dim for dim in stored.dims if renamed[dim] != "band")
     for name, array in variables.items():
         last = name.rsplit("/", 1)[-1]
         if last.lower() in _POSITIONS and array.dims == plane:
-            cube = cube.assign_coords({last: (tuple(renamed[dim] for dim in plane), array.data, _plain(array))})
+            cube = cube.assign_coords(
+                {last: (tuple(renamed[dim] for dim in plane), decode(name, array), _plain(array))}
+            )
     mapping = str(stored.attrs.get("grid_mapping") or stored.encoding.get("grid_mapping") or GRID).split(":")[0]
     grid = _lookup(variables, mapping)
     if grid is not None and grid.size == 1:
@@ -147,7 +122,7 @@ def _lookup(variables: Variables, name: str) -> xr.Variable | None:
 
 
 def _plain(array: xr.Variable) -> dict[str, Any]:
-    return {key: value for key, value in array.attrs.items() if key not in _SPENT}
+    return {key: value for key, value in array.attrs.items() if key not in _OF_STORAGE and not is_spent(key)}
 
 
 def _with_wkt(attrs: dict[str, Any]) -> dict[str, Any]:
@@ -163,13 +138,29 @@ def _with_wkt(attrs: dict[str, Any]) -> dict[str, Any]:
         return attrs
 
 
-def _find_wavelengths(variables: Variables, stored: xr.Variable) -> Any:
+def _find_wavelengths(variables: Variables, stored: xr.Variable) -> tuple[str, Any] | None:
+    """Return the name of the vector of wavelengths and its values in nm."""
     vectors = {
-        name: np.asarray(array.data)
+        name: np.asarray(decode(name, array))
         for name, array in variables.items()
-        if 1 < array.size == max(array.shape) and array.size in stored.shape
+        if 1 < array.size == max(array.shape) and array.size in stored.shape and may_be_wavelengths(name)
     }
     units = {name: str(variables[name].attrs["units"]) for name in vectors if "units" in variables[name].attrs}
     noted = {key: np.asarray(value) for key, value in stored.attrs.items() if 1 < np.size(value) in stored.shape}
-    found = find_wavelengths(vectors, stored.shape, units=units) or find_wavelengths(noted, stored.shape)
-    return None if found is None else found[1]
+    return (
+        find_wavelengths(vectors, stored.shape, units=units)
+        or find_wavelengths(noted, stored.shape)
+        or _axis_in_nm(variables, stored)
+    )
+
+
+def _axis_in_nm(variables: Variables, stored: xr.Variable) -> tuple[str, Any] | None:
+    """Return the coordinate of an axis whose units are those of a wavelength, under any name."""
+    for dim in stored.dims:
+        axis = _lookup(variables, str(dim))
+        if axis is None or not is_spectral(dim, axis):
+            continue
+        nm = in_nm(decode(str(dim), axis), str(axis.attrs["units"]))
+        if _OPTICAL_NM[0] <= np.min(nm, initial=np.inf) and nm.max() <= _OPTICAL_NM[1]:
+            return str(dim), nm
+    return None

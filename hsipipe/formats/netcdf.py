@@ -1,4 +1,4 @@
-"""NetCDF: classic files through SciPy, NetCDF-4 (HDF5) through h5py. Written as classic with 64-bit offsets."""
+"""NetCDF: classic files through SciPy, NetCDF-4 (HDF5) through h5py. Written as NetCDF-4."""
 
 import warnings
 from pathlib import Path
@@ -11,28 +11,32 @@ from scipy.io import netcdf_file
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.base import CubeFormat
-from hsipipe.formats.hdf5 import SIGNATURE, read_variables, text
+from hsipipe.formats.hdf5 import SIGNATURE, open_labelled, text
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import MappedSource, open_lazily
+from hsipipe.formats.netcdf4_file import as_attribute, write_netcdf4
 from hsipipe.storage.stores import one_line
+
+_MOST_CLASSIC_BYTES = 2**31 - 4
 
 
 def _read_classic(path: Path) -> dict[str, xr.Variable]:
-    """List the numeric variables; those of rank 2 and more are lazy."""
+    """List the variables of numbers and of characters; those of rank 2 and more are lazy."""
     reason = ""
     # The traceback of a truncated file keeps a view of it alive, and SciPy warns about that.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
             with netcdf_file(path, mmap=True, maskandscale=False) as file:
-                return {name: _variable(path, array) for name, array in file.variables.items() if _is_numeric(array)}
+                return {name: _variable(path, array) for name, array in file.variables.items() if _is_read(array)}
         except Exception as error:  # SciPy raises errors of any type
             reason = one_line(error)
     raise FileFormatError(f"it cannot be read as classic NetCDF, the file is damaged or incomplete: {reason}")
 
 
-def _is_numeric(array: Any) -> bool:
-    return bool(np.asarray(array.data).dtype.kind in "iuf")
+def _is_read(array: Any) -> bool:
+    data = np.asarray(array.data)
+    return bool(data.dtype.kind in "iuf" or (data.dtype.kind == "S" and data.ndim == 2))
 
 
 def _variable(path: Path, array: Any) -> xr.Variable:
@@ -48,16 +52,39 @@ def _variable(path: Path, array: Any) -> xr.Variable:
     return xr.Variable(array.dimensions, open_lazily(source, rows=values.ndim == 3), attrs)
 
 
-def _attribute(value: Any) -> str | NDArray[Any]:
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a ragged list
-        return str(value)
-    if array.ndim > 1 or array.dtype.kind not in "biuf":
-        return text(value)
-    # Classic NetCDF has no 64-bit integers.
-    small = array.astype(np.int32) if array.dtype.kind != "f" else None
-    return small if small is not None and np.array_equal(small, array) else array.astype(np.float64)
+def save_classic(cube: xr.DataArray, path: Path) -> None:
+    """Write a cube as classic NetCDF with 64-bit offsets, for programs that do not read NetCDF-4.
+
+    Raises:
+        FileFormatError: The values take 2 GiB or more, which SciPy cannot write.
+    """
+    check_classic(cube.nbytes)
+    dataset, _ = to_dataset(cube.load())
+    for variable in dataset.variables.values():
+        attrs = {str(key): as_attribute(value) for key, value in variable.attrs.items() if value is not None}
+        variable.attrs = {key: _of_classic(value) for key, value in attrs.items()}
+    dataset.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+
+
+def check_classic(nbytes: int) -> None:
+    """Check that values of this size can be written as classic NetCDF.
+
+    Raises:
+        FileFormatError: They take 2 GiB or more.
+    """
+    if nbytes > _MOST_CLASSIC_BYTES:
+        raise FileFormatError(
+            f"the result takes {nbytes} bytes, expected at most {_MOST_CLASSIC_BYTES} for classic NetCDF; "
+            "use another format, or a smaller cube"
+        )
+
+
+def _of_classic(value: str | NDArray[Any]) -> str | NDArray[Any]:
+    """Convert integers, of which classic NetCDF has none of 64 bits."""
+    if isinstance(value, str):
+        return value
+    small = value.astype(np.int32) if value.dtype.kind != "f" else None
+    return small if small is not None and np.array_equal(small, value) else value.astype(np.float64)
 
 
 class NetCdf(CubeFormat):
@@ -74,15 +101,13 @@ class NetCdf(CubeFormat):
         if magic.startswith(b"CDF"):
             return cube_of(_read_classic(path), variable, bands)
         if magic == SIGNATURE:
-            return cube_of(read_variables(path), variable, bands)
+            return open_labelled(path, variable, bands)
         raise FileFormatError("not a NetCDF file, expected the signature of classic NetCDF or of HDF5")
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
-        """Write the cube and its coordinates; attributes that the format cannot hold become text, None is skipped."""
-        dataset, _ = to_dataset(cube.load())
-        for variable in dataset.variables.values():
-            variable.attrs = {str(key): _attribute(value) for key, value in variable.attrs.items() if value is not None}
-        dataset.to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+        """Write the cube and its coordinates as NetCDF-4; attributes that it cannot hold become text."""
+        dataset, _ = to_dataset(cube.astype(np.float32) if cube.dtype == np.float16 else cube)
+        write_netcdf4(dataset, path)
 
 
 FORMAT = NetCdf()

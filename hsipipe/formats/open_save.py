@@ -5,10 +5,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInputError
-from hsipipe.formats.base import DIMS, CubeFormat
-from hsipipe.formats.catalogue import FORMATS
+from hsipipe.errors import DataError, FileFormatError, HsipipeError
+from hsipipe.formats.base import DIMS
 from hsipipe.formats.recognise import recognise
+from hsipipe.formats.sinks import check_sinks, writer
 from hsipipe.storage.publish import atomic_file, atomic_folder
 from hsipipe.storage.stores import one_line
 
@@ -56,9 +56,12 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, band
 def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
     """Write a cube (band, y, x) to .npy, .nc, .tif or .zarr; the file appears complete or not at all.
 
+    A lazy cube is computed while it is written. Folder, name, type and free disk are checked before.
+
     Raises:
-        FileFormatError: No format writes the suffix.
-        DataError: `cube` is not a DataArray, or has other dims.
+        FileFormatError: No format writes the suffix, or the format cannot hold the cube.
+        DataError: `cube` is not a DataArray, has other dims or no real numbers, or the disk is too small.
+        MissingInputError: The folder does not exist.
     """
     if not isinstance(cube, xr.DataArray):
         raise DataError(
@@ -69,23 +72,8 @@ def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
     form = writer(path)
     if set(cube.dims) != set(DIMS):
         raise DataError(f"A cube has the dims {', '.join(DIMS)}, got {', '.join(map(str, cube.dims))}.")
+    bands, height, width = (cube.sizes[dim] for dim in DIMS)
+    check_sinks([path], (bands, height, width), cube.dtype)
     place = atomic_folder if form.is_folder else atomic_file
     with place(path) as temporary:
         form.save(cube.transpose(*DIMS), temporary)
-
-
-def writer(path: Path) -> CubeFormat:
-    """Return the format that saves to the suffix of `path`. Call it before long work to refuse a bad name early.
-
-    Raises:
-        FileFormatError: No format writes the suffix.
-        MissingInputError: The parent folder does not exist.
-    """
-    writers = {suffix: form for form in FORMATS.values() for suffix in form.saved_as}
-    form = writers.get(path.suffix.lower())
-    if form is None:
-        suffix = repr(path.suffix) if path.suffix else "a name without suffix"
-        raise FileFormatError(f"{path}: cubes cannot be written as {suffix}; use {', '.join(sorted(writers))}")
-    if not path.absolute().parent.is_dir():
-        raise MissingInputError(f"{path}: there is no folder {path.absolute().parent}; create it first.")
-    return form

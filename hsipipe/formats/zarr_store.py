@@ -1,5 +1,7 @@
 """Zarr stores, with or without named dimensions. Opened lazily."""
 
+import base64
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from hsipipe.formats.band_facts import LISTED_NAMES, band_names
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
@@ -37,10 +40,33 @@ def _axes(array: zarr.Array[Any]) -> tuple[str, ...] | None:
     return tuple(map(str, given)) if named else None
 
 
-def _variable(path: Path, name: str, array: zarr.Array[Any], attrs: dict[str, Any] | None = None) -> xr.Variable:
+def _attributes(array: zarr.Array[Any]) -> dict[str, Any]:
+    """Return the attributes with the missing value where each version of Zarr has it, as xarray reads and writes it.
+
+    Source: https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html
+    """
+    attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    if array.metadata.zarr_format == 2:
+        fill = array.fill_value
+        # The fill value is also that of unwritten chunks. Zarr's default of 0 marks missing data in packed values only.
+        if fill is not None and (fill != 0 or {"scale_factor", "add_offset"} & set(attrs)):
+            attrs["_FillValue"] = fill
+    elif array.dtype.kind == "f" and isinstance(attrs.get("_FillValue"), str):
+        attrs["_FillValue"] = _from_base64(str(attrs["_FillValue"]))
+    return attrs
+
+
+def _from_base64(text: str) -> float | str:
+    """Decode eight bytes of a float in base64; other text is returned as it is."""
+    try:
+        return float(struct.unpack("<d", base64.b64decode(text, validate=True))[0])
+    except (ValueError, struct.error):
+        return text
+
+
+def _variable(path: Path, name: str, array: zarr.Array[Any]) -> xr.Variable:
     dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
-    if attrs is None:
-        attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    attrs = _attributes(array)
     if 0 in array.shape or (array.ndim < 2 and array.size <= MOST_AT_ONCE):
         check_node(path / name, name=name, is_read=True)
         return xr.Variable(dims, np.asarray(array[...]), attrs)
@@ -73,18 +99,7 @@ class Zarr(CubeFormat):
             for name, array in node.members(max_depth=None)
             if isinstance(array, zarr.Array) and array.dtype.kind in _READ
         }
-        notes = {}
-        if all(_axes(array) is not None for array in arrays.values()) and not any("/" in name for name in arrays):
-            # xarray knows how each version of Zarr marks missing data.
-            with xr.open_zarr(
-                path, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False
-            ) as dataset:
-                notes = {str(name): dict(array.attrs) for name, array in dataset.variables.items()}
-        if node.metadata.zarr_format == 2:
-            # xarray takes the fill value for missing data, but a fill value of 0 is only the value of unwritten chunks.
-            notes = {name: {k: v for k, v in n.items() if k != "_FillValue" or v != 0} for name, n in notes.items()}
-        variables = {name: _variable(path, name, array, notes.get(name)) for name, array in arrays.items()}
-        return cube_of(variables, variable, bands)
+        return cube_of({name: _variable(path, name, array) for name, array in arrays.items()}, variable, bands)
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write the cube in chunks of a few rows with all bands."""
@@ -93,6 +108,11 @@ class Zarr(CubeFormat):
             cube = cube.chunk({"band": -1, "y": rows, "x": -1})
         dataset, name = to_dataset(cube)
         dataset.attrs[EVERY_CHUNK] = True
+        if (names := band_names(cube)) is not None:
+            dataset[name].attrs[LISTED_NAMES] = names
+        texts = [key for key, array in dataset.variables.items() if array.dtype.kind == "U"]
+        # Zarr v3 has no specification for text of fixed length.
+        dataset = dataset.assign_coords({key: dataset[key].astype(np.dtypes.StringDType()) for key in texts})
         codec = ZstdCodec(level=1, checksum=True)
         encoding: dict[Any, dict[str, Any]] = {
             key: {"compressors": [codec], "write_empty_chunks": True}

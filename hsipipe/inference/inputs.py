@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.errors import ParamsError
-from hsipipe.formats.georeference import refine
+from hsipipe.formats.regrid import refine
 from hsipipe.inference.holes import Mask, fill_holes, joined, open_holes
 from hsipipe.inference.known import check_wavelengths, domain_of, input_warnings
 from hsipipe.inference.pair import MsiFile, pair_notes, psf_of, read_msi, response_of

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hsipipe.errors import FileFormatError, ModelInputError
 from hsipipe.formats import open_cube, writer
 from hsipipe.formats.base import DIMS, make_cube
+from hsipipe.formats.netcdf import check_classic, save_classic
 from hsipipe.inference.guard import Guard, guarded
 from hsipipe.inference.inputs import (
     OVERLAP,
@@ -113,8 +114,11 @@ def answer(
         return _answer_batch(images, batch, lr.path.with_name("sr.npy"))
     given = images.prepare(open_cube(lr.path, variable=options.variable, bands=model.bands), lr.path.name, msi)
     target = lr.path.with_name("sr" + lr.kind.suffix)
+    if lr.kind is NETCDF:
+        check_classic(given.lr.nbytes * model.scale**2)
+    save = save_classic if lr.kind is NETCDF else writer(target).save
     sr, doubts = images.predict(given)
-    writer(target).save(given.wrap(sr).transpose(*DIMS), target)
+    save(given.wrap(sr).transpose(*DIMS), target)
     return Answer(target, lr.kind, (*given.notes, *given.warnings(), *doubts))
 
 
