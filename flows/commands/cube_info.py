@@ -13,11 +13,10 @@ from hsipipe.bands import band_label
 from hsipipe.formats import companions, open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.formats.lazy import blocks, count_blocks
+from hsipipe.full_scale import likely_full_scale
 from hsipipe.progress import progress
 
 _MOST_LISTED = 8
-# Common scale factors, and the largest value that still indicates each: a glint is brighter than 1.0.
-_SCALES = ((1, 2.0), (100, 150.0), (255, 255.0), (1000, 1500.0), (4095, 4095.0), (10000, 20000.0), (65535, 65535.0))
 
 
 @dataclass
@@ -179,7 +178,7 @@ def _scale_hint(cube: xr.DataArray, high: float) -> str:
     said = cube.attrs.get("reflectance_scale_factor")
     if isinstance(said, int | float) and said > 0:
         return f"dataset.folder.full_scale={said:g}, as the file says of its reflectances"
-    likely = next((scale for scale, most in _SCALES if high <= most), None)
+    likely = likely_full_scale(high)
     if likely is None:
         return "dataset.folder.full_scale: the value that means 1.0, above the largest"
     if likely == 1:

@@ -1,18 +1,25 @@
 """Check the cubes that are compared; each error says what was got, what was expected, and how to fix it."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.bands import band_label
+from hsipipe.datasets.admission import FAINT, PLAUSIBLE
 from hsipipe.errors import DataError
+from hsipipe.full_scale import likely_full_scale
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.floating[Any]]
 
+_FAR = 50.0
+"""Ratio of the values of a prediction and its truth from which their units differ."""
+_MOST_SAMPLED = 1 << 20
+"""Number of values from which a quantile is estimated."""
 SSIM_WINDOW = 7
 """Edge in pixels of the window of skimage's structural_similarity with its defaults."""
 
@@ -53,6 +60,29 @@ def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:
     return np.asarray(coords["wavelength_nm"], dtype=np.float64) if "wavelength_nm" in coords else None
 
 
+def check_range(hr: Array, others: Mapping[str, Array]) -> None:
+    """Raise DataError unless all cubes have 1.0 as the full range, the peak of PSNR and SSIM.
+
+    Args:
+        hr: Ground truth.
+        others: The other cubes by their role.
+    """
+    high = _high(hr)
+    if high > PLAUSIBLE or 0 < high < FAINT:
+        likely = likely_full_scale(high) if high > PLAUSIBLE else None
+        example = "" if likely is None else f", for example {likely}"
+        raise DataError(
+            f"hr has values up to {high:g}, expected 1.0 as the full range, the peak of PSNR and SSIM; "
+            f"divide {', '.join(['hr', *others])} by the value that means 1.0{example}."
+        )
+    for role, cube in others.items():
+        if (its := _high(cube)) > _FAR * max(high, FAINT):
+            raise DataError(
+                f"{role} has values up to {its:g} and hr up to {high:g}, expected both in the same units with 1.0 as "
+                f"the full range; divide {role} by its scale."
+            )
+
+
 def check_pair(sr: Array, hr: Array, scale: int) -> None:
     """Raise DataError unless `sr` can be scored against `hr` at this scale."""
     if sr.shape != hr.shape:
@@ -83,6 +113,15 @@ def check_lr(lr: Array, hr: Array, scale: int) -> None:
             f"lr has shape {lr.shape}, expected {expected} for hr {hr.shape} at scale {scale}; "
             "give the LR cube that sr was made from, or leave it out."
         )
+
+
+def _high(values: Array) -> float:
+    """Return the largest absolute value but for the outermost hundredth of the pixels, such as glints."""
+    largest = max(float(np.max(values)), -float(np.min(values)))
+    if largest <= PLAUSIBLE:
+        return largest
+    step = max(1, int((values.size / _MOST_SAMPLED) ** 0.5))
+    return float(np.quantile(np.abs(values[:, ::step, ::step]), 0.99))
 
 
 def _check_finite(values: Array, role: str, wavelength_nm: NDArray[np.float64] | None) -> None:

@@ -22,6 +22,9 @@ from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.cubes import Array
 
+_ROUNDING = 1e-6
+"""Ratio of mean and root mean square below which a mean is zero but for rounding; float32 has 7 digits."""
+
 
 def band_mse(sr: Array, hr: Array) -> NDArray[np.float64]:
     """Mean squared error of each band, (C,)."""
@@ -111,12 +114,17 @@ def ergas(
         wavelength_nm: Band centres (C,), for the message.
 
     Raises:
-        DataError: A band of the truth has zero mean; the message names it.
+        DataError: A band of the truth has zero mean, exactly or but for rounding; the message names it.
     """
     means = np.array([_f64(band).mean() for band in hr])
-    if not means.all():
-        band = band_label(int(np.flatnonzero(means == 0)[0]), wavelength_nm)
-        raise DataError(f"hr has zero mean in {band}, but ERGAS divides by the mean of each band; drop the dead band.")
+    sizes = np.array([np.sqrt(np.square(_f64(band)).mean()) for band in hr])
+    zero = np.abs(means) <= _ROUNDING * sizes
+    if zero.any():
+        band = band_label(int(np.flatnonzero(zero)[0]), wavelength_nm)
+        raise DataError(
+            f"hr has zero mean in {band}, but ERGAS divides by the mean of each band; drop the band if it is dead, and "
+            "score values that are not centred."
+        )
     return 100 / ratio * math.sqrt(float(np.mean(mse / means**2)))
 
 

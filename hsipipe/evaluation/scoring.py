@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.psf import BICUBIC, Psf
-from hsipipe.evaluation.cubes import as_cube, band_wavelengths, check_lr, check_pair
+from hsipipe.evaluation.alignment import aligned
+from hsipipe.evaluation.cubes import as_cube, band_wavelengths, check_lr, check_pair, check_range
 from hsipipe.evaluation.metrics import band_mse
 from hsipipe.protocols.metrics import METRICS
 from hsipipe.registry import resolve
@@ -31,6 +32,9 @@ def score(
 ) -> dict[str, float]:
     """Compute every metric of a prediction whose inputs are given.
 
+    Labelled cubes are compared by their coordinates: rows, columns and bands in another order are put into the order of
+    `hr`, and cubes of other places or wavelengths are refused. Cubes without coordinates are compared by position.
+
     Args:
         sr: Prediction (C, H, W); values are taken as they are, not clipped.
         hr: Ground truth (C, H, W), full range 1.0.
@@ -46,20 +50,22 @@ def score(
         value is NaN.
 
     Raises:
-        DataError: Wrong scale, shapes, ranks or extents, NaN, or a band without signal; the message says what to do.
+        DataError: Wrong scale, shapes, ranks, extents, coordinates or range of values, NaN, or a band without signal;
+            the message says what to do.
     """
     scale = check_scale(scale)
-    truth, prediction = as_cube(hr, "hr"), as_cube(sr, "sr")
+    truth, prediction = as_cube(hr, "hr"), as_cube(aligned(sr, hr, "sr"), "sr")
     check_pair(prediction, truth, scale)
     inputs: dict[str, Any] = {"sr": prediction, "hr": truth, "scale": scale, "psf": psf}
     inputs |= {"mse": band_mse(prediction, truth), "ratio": ergas_ratio or scale, "wavelength_nm": band_wavelengths(hr)}
     if lr is not None:
-        inputs["lr"] = as_cube(lr, "lr")
+        inputs["lr"] = as_cube(aligned(lr, hr, "lr", scale=scale), "lr")
         check_lr(inputs["lr"], truth, scale)
     if msi is not None:
-        inputs["msi"] = as_cube(msi, "msi")
+        inputs["msi"] = as_cube(aligned(msi, hr, "msi", bands=False), "msi")
     if response is not None:
         inputs["response"] = response
+    check_range(truth, {role: inputs[role] for role in ("sr", "lr", "msi") if role in inputs})
     return measure(inputs)
 
 

@@ -1,0 +1,13 @@
+"""Guess the value that means 1.0 from the largest value of a cube."""
+
+# Common scale factors, and the largest value that still indicates each: a glint is brighter than 1.0.
+_SCALES = ((1, 2.0), (100, 150.0), (255, 255.0), (1000, 1500.0), (4095, 4095.0), (10000, 20000.0), (65535, 65535.0))
+
+
+def likely_full_scale(high: float) -> int | None:
+    """Return the scale factor that a largest value indicates, or None beyond all common ones.
+
+    >>> likely_full_scale(9800.0)
+    10000
+    """
+    return next((scale for scale, most in _SCALES if high <= most), None)
