@@ -30,23 +30,23 @@ class _Survey:
     negative: NDArray[np.int64]
 
 
-def cube_table(path: Path, *, variable: str | None = None) -> Table:
+def cube_table(path: Path, *, variable: str | None = None, bands: int | None = None) -> Table:
     """Return a table of file, shape, wavelengths in nm, values and their defects, position, and suggestions.
 
     Values are read block by block: the cube may be larger than the memory.
     """
-    cube = open_cube(path, variable=variable)
+    cube = open_cube(path, variable=variable, bands=bands)
     found = _survey(cube)
     nm = cube["wavelength_nm"].to_numpy() if "wavelength_nm" in cube.coords else None
-    bands, height, width = cube.shape
+    count, height, width = cube.shape
     dead = np.flatnonzero((found.low >= found.high) | (found.finite == 0)).tolist()
     bad = [int(band) - 1 for band in np.atleast_1d(cube.attrs.get("bad_bands", [])).astype(int)]
-    pixels = bands * height * width
+    pixels = count * height * width
     rows = {
         "file": str(path),
         "format": str(cube.encoding.get("format", "unknown")),
         "variable": _variables(cube),
-        "shape": f"{bands} bands, {height} rows, {width} columns",
+        "shape": f"{count} bands, {height} rows, {width} columns",
         "stored": f"{cube.encoding.get('stored_dtype', 'unknown')}, {_size(path)}",
         "wavelengths": _wavelengths(nm),
         "values": _values(found),

@@ -42,6 +42,9 @@ def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe data
 def info(
     file: Annotated[Path, typer.Argument(help="A cube: a file, or a folder of PNG bands.")],
     variable: Annotated[str | None, typer.Option(help="Array to inspect, if the file contains several.")] = None,
+    bands: Annotated[
+        int | None, typer.Option(min=1, help="Number of bands, if the file does not name its axes.", metavar="N")
+    ] = None,
 ) -> None:
     """Show shape, wavelengths and values of a cube.
 
@@ -51,7 +54,7 @@ def info(
     """
     from flows.commands.cube_info import cube_table
 
-    show(cube_table(file, variable=variable))
+    show(cube_table(file, variable=variable, bands=bands))
 
 
 def _dataset_table() -> "Table":

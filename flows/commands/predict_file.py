@@ -11,6 +11,7 @@ from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.inference.guard import Guard, guarded
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
+from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.methods.catalogue import load_model
@@ -57,8 +58,9 @@ def predict_file(
 
     Raises:
         ParamsError: Invalid `overlap`, `samples` or scale factor, or an HR-MSI is missing or not supported.
-        FileFormatError: `target` has a suffix that cannot be written.
-        DataError: Values outside of the model's range, or an HR-MSI of another ground.
+        FileFormatError: `target` has a suffix that cannot be written, or its format cannot hold the result.
+        DataError: Values outside of the model's range, an HR-MSI of another ground, or too little disk or memory for
+            the result; nothing is predicted.
         HsipipeError: A missing or unsuitable file or model.
     """
     check_tiles(tile, overlap)
@@ -66,11 +68,20 @@ def predict_file(
         raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     check_full_scale(full_scale)
     _check_samples(samples, target, [source] if msi is None else [source, msi.path])
-    writer(target)  # refuses an unknown suffix before the prediction
+    writer(target)  # refuses an unknown suffix before the model is loaded
     resolver = _load(model)
     check_msi_wanted(resolver, msi)
+    targets = [target, spread_path(target)] if samples is not None and samples > 1 else [target]
     cube = open_cube(source, variable=variable, bands=resolver.bands)
-    given = prepare(resolver, cube, name=source, full_scale=full_scale, msi=msi, other_wavelengths=other_wavelengths)
+    given = prepare(
+        resolver,
+        cube,
+        name=source,
+        full_scale=full_scale,
+        msi=msi,
+        other_wavelengths=other_wavelengths,
+        admit=Admission(targets),
+    )
     for note in given.notes:
         print(f"note: {note}", file=sys.stderr)
     if estimate_sensors and given.msi is not None and isinstance(given.model, FusionModel):
@@ -83,7 +94,6 @@ def predict_file(
     )
     for doubt in doubts:
         print(f"warning: {doubt}", file=sys.stderr)
-    targets = [target, spread_path(target)][: len(images)]
     # The standard deviation first, so that it is never missing next to a result.
     for image, path in reversed(list(zip(images, targets, strict=True))):
         save_cube(given.wrap(image), path)

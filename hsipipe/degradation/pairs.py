@@ -27,6 +27,7 @@ from hsipipe.errors import DataError, ParamsError
 from hsipipe.params import DegradationParams, SplitParams
 from hsipipe.params.data import MEASURED
 from hsipipe.progress import progress
+from hsipipe.storage.space import check_space
 from hsipipe.storage.stores import get_array, open_store, read, rows_per_chunk
 
 logger = logging.getLogger(__name__)
@@ -44,13 +45,14 @@ def make_pairs(
         degradation: Scale, PSF, SRF, noise and normalisation.
 
     Raises:
-        DataError: A scene does not fit the scale, the split or the SRF.
+        DataError: A scene does not fit the scale, the split or the SRF, or the pairs do not fit on the disk.
         ParamsError: The parameters contradict each other or the scenes.
         IntegrityError: A file of a scene changed since it was prepared.
     """
     index = scenes.index()
     sensors = _sensors(degradation, index)
     parts = _plan(index, split, degradation)
+    check_space(out, _pair_bytes(parts, sensors, _bands(index)), files=0)
     for name in sorted({region.scene for part in SPLITS for region in parts[part]}):
         scenes.verify(name)
     entries: dict[str, list[dict[str, Any]]] = {part: [] for part in SPLITS}
@@ -87,6 +89,13 @@ def _sensors(degradation: DegradationParams, index: Mapping[str, Any]) -> Sensor
     if srf is not None and srf != MEASURED:
         matrix = response(srf, index["wavelength_nm"], bands=_bands(index))
     return Sensors(degradation.scale, make_psf(degradation.psf), matrix, snr_db, degradation.seed)
+
+
+def _pair_bytes(parts: Mapping[str, Sequence[Region]], sensors: Sensors, bands: int) -> int:
+    """Return the size of all pairs without compression, which gains little: radiometric noise hardly compresses."""
+    msi = 0 if sensors.response is None else len(sensors.response)
+    pixels = sum(height * width for regions in parts.values() for height, width in (r.shape for r in regions))
+    return 4 * (pixels * (bands + msi) + pixels // sensors.scale**2 * bands)
 
 
 def _warn_of_pair(path: Path, label: str, degradation: DegradationParams) -> None:

@@ -117,7 +117,7 @@ class Zarr(CubeFormat):
         encoding: dict[Any, dict[str, Any]] = {
             key: {"compressors": [codec], "write_empty_chunks": True}
             for key, array in dataset.variables.items()
-            if np.issubdtype(array.dtype, np.number)
+            if array.dtype.kind in "biufc"
         }
         encoding[name]["chunks"] = (cube.sizes["band"], min(rows, cube.sizes["y"]), cube.sizes["x"])
         dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")

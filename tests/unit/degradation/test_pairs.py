@@ -1,5 +1,6 @@
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -293,3 +294,16 @@ def test_to_deblur_the_input_has_the_grid_of_the_truth_and_its_blur(tmp_path, ma
     assert pair.lr.shape == pair.hr.shape
     np.testing.assert_allclose(pair.lr, Psf("gaussian", mtf=0.1).downsample(pair.hr, 1), atol=1e-5)
     assert np.abs(pair.lr - pair.hr).max() > 0.01
+
+
+def test_pairs_that_do_not_fit_on_the_disk_are_refused_before_the_work(tmp_path, make_scenes, make, monkeypatch):
+    scenes = make_scenes()  # three of 6 x 48 x 48, with an MSI of 3 bands
+    need = 4 * 3 * 48 * 48 * (6 + 3 + 6 / 16)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, int(need) - 1))
+    with pytest.raises(
+        DataError, match=r"pairs needs up to 259 kB, but the disk of .* has 259 kB free; free some space"
+    ):
+        make(scenes, tmp_path / "pairs")
+    assert list((tmp_path / "pairs").iterdir()) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, int(need)))
+    make(scenes, tmp_path / "fits")

@@ -1,5 +1,6 @@
 """What `hsipipe info` prints; the command itself is in test_command_line.py."""
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -119,3 +120,10 @@ def test_a_file_of_pixels_before_bands_is_suspected(tmp_path):
 def test_a_tall_file_of_pixels_before_bands_is_suspected_too(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((50, 40, 6)))
     assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["next"]
+
+
+def test_a_number_of_bands_tells_their_axis(tmp_path, cube):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = cube.values.transpose(1, 0, 2)
+    assert lines(tmp_path / "a.h5", bands=40)["shape"] == "40 bands, 6 rows, 30 columns"
+    assert lines(tmp_path / "a.h5", bands=6)["shape"] == "6 bands, 40 rows, 30 columns"

@@ -1,5 +1,6 @@
 """A file in, a file out: what becomes of the position; the rest is in test_command_line.py."""
 
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,8 +9,10 @@ import xarray as xr
 from affine import Affine
 
 import flows.commands.predict_file
+import hsipipe.inference.needs
+import hsipipe.memory
 from flows.commands.predict_file import predict_file
-from hsipipe.errors import ModelInputError, ParamsError
+from hsipipe.errors import DataError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.methods.bicubic import Bicubic
@@ -145,3 +148,36 @@ def test_the_spread_does_not_replace_the_input(predict, tmp_path):
 def test_less_than_one_sample_is_refused(predict):
     with pytest.raises(ParamsError, match="--samples must be at least 1, got 0"):
         predict(Bicubic(2), "hr.nc", samples=0)
+
+
+@dataclass(frozen=True)
+class Untouched(Bicubic):
+    """Model that must not be reached."""
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        raise AssertionError("predicted")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nc", ".tif", ".zarr"])
+def test_a_result_that_does_not_fit_is_refused_before_the_prediction(predict, tmp_path, monkeypatch, suffix):
+    predict(Bicubic(2), "warm.nc")
+    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Untouched(2))
+    options = {"model": "x", "tile": 8, "overlap": 2, "full_scale": 1000.0}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, 1000))
+    with pytest.raises(DataError, match=rf"hr{suffix} needs up to .*, but the disk of .* has 1 kB free"):
+        predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)
+    monkeypatch.undo()
+    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Untouched(2))
+    monkeypatch.setattr(hsipipe.memory, "available_memory", lambda: (0, 0))
+    with pytest.raises(DataError, match=r"A result of 4 x 12 x 10 values needs about .* of memory, but 0 bytes are"):
+        predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)
+
+
+def test_the_standard_deviation_needs_disk_and_memory_too(predict, monkeypatch):
+    seen = []
+    monkeypatch.setattr(hsipipe.inference.needs, "check_sinks", lambda paths, shape: seen.append((len(paths), shape)))
+    monkeypatch.setattr(hsipipe.inference.needs, "check_memory", lambda need, **_: seen.append(need))
+    predict(Sampler(2), "one.nc")
+    predict(Sampler(2), "two.nc", samples=3)
+    assert (seen[0], seen[2]) == ((1, (4, 12, 10)), (2, (4, 12, 10)))
+    assert seen[3] - seen[1] == 4 * 4 * 12 * 10
