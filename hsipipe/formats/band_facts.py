@@ -28,6 +28,8 @@ LISTED_NAMES = "band_names"
 _NAMES = ("band_name", "band_names", "bandname", "bandnames")
 _WIDTHS = ("fwhm", "fwhm_nm", "bandwidth", "bandwidths")
 _GOOD = ("good_band", "good_bands", "good_wavelength", "good_wavelengths", "bbl")
+_MOST_BYTES = 8 << 20
+"""Size of the largest vector that is read: a small file can claim one that fills the memory."""
 _OWN = ("band", "wavelength_nm", BAND_NAME, FWHM_NM, "y", "x", "spatial_ref")
 
 
@@ -71,7 +73,7 @@ def attach_facts(
     listed = f"{stored.attrs.get('coordinates', '')} {stored.encoding.get('coordinates', '')}".split()
     for name, array in variables.items():
         last = name.rsplit("/", 1)[-1]
-        if array.shape[:1] != (count,) or array.ndim > 2 or name == source:
+        if array.shape[:1] != (count,) or array.ndim > 2 or name == source or array.nbytes > _MOST_BYTES:
             continue
         if array.dtype.kind in "SU":
             if last.lower() in _NAMES:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _NO_DATA = ("dataignorevalue", "nodata", "nodatavalue", "fillvalue", "ignorevalue")
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
 _RANGE = ("valid_range", "valid_min", "valid_max")
-_ABSENT = ("", "none", "n/a", "null")
+_ABSENT = ("", "[]", "none", "n/a", "null")
 _MOST_MISSING = 64
 _DIGITS = 6
 """Decimals of a limit in packed units: a decoded limit is a rounded product."""
@@ -169,10 +169,10 @@ def _number(name: str, key: str, given: Any) -> Any:
 
 def _numbers(name: str, key: str, given: Any) -> NDArray[Any]:
     """Return an attribute as a vector of numbers; text is parsed, though the conventions want numbers."""
-    numbers = np.asarray(given).ravel()
-    if numbers.dtype.kind in "iuf":
-        return numbers
     try:
+        numbers = np.asarray(given).ravel()
+        if numbers.dtype.kind in "iuf":
+            return numbers
         return np.array([float(word) for text in numbers for word in _WORD.findall(_text(text))])
     except ValueError as error:
         raise FileFormatError(
@@ -185,7 +185,7 @@ def _text(value: Any) -> str:
 
 
 def _is_given(value: Any) -> bool:
-    return value is not None and np.size(value) > 0 and _text(value).strip().lower() not in _ABSENT
+    return value is not None and _text(value).strip().lower() not in _ABSENT
 
 
 def _marks_missing(attribute: str) -> bool:

@@ -4,13 +4,18 @@ The layout is that of rioxarray, so ``cube.rio.crs`` and similar attributes work
 """
 
 import json
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from affine import Affine
+
+from hsipipe.errors import one_line
+
+logger = logging.getLogger(__name__)
 
 GRID = "spatial_ref"
 _EXACT = 1e-3
@@ -58,12 +63,12 @@ def attach(
 
 
 def crs_of(cube: xr.DataArray) -> Any:
-    """Return the coordinate reference system as rasterio represents it, or None."""
+    """Return the coordinate reference system as rasterio represents it; None if there is none that can be read."""
     if GRID not in cube.coords:
         return None
     import rioxarray  # noqa: F401  # adds cube.rio
 
-    return cube.rio.crs
+    return _readable("the CRS", lambda: cube.rio.crs)
 
 
 def transform_of(cube: xr.DataArray) -> Affine | None:
@@ -102,7 +107,7 @@ def gcps_of(cube: xr.DataArray) -> list[Any]:
         return []
     import rioxarray  # noqa: F401  # adds cube.rio
 
-    return cube.rio.get_gcps() or []
+    return _readable("the ground control points", cube.rio.get_gcps) or []
 
 
 def rpcs_of(cube: xr.DataArray) -> Any:
@@ -111,7 +116,17 @@ def rpcs_of(cube: xr.DataArray) -> Any:
         return None
     from rasterio.rpc import RPC
 
-    return RPC.from_gdal(json.loads(cube[GRID].attrs[RPCS]))
+    text = cube[GRID].attrs[RPCS]
+    return _readable("the rational polynomial coefficients", lambda: RPC.from_gdal(json.loads(text)))
+
+
+def _readable(what: str, read: Callable[[], Any]) -> Any:
+    """Return what `read` gives; None, with a warning, if it fails: a result is not lost for a wrong position."""
+    try:
+        return read()
+    except Exception as error:  # parsers of texts from files raise errors of any type
+        logger.warning("%s cannot be read and is skipped: %s", what, one_line(error))
+        return None
 
 
 def _stored_transform(cube: xr.DataArray) -> Affine | None:

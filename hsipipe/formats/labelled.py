@@ -12,6 +12,7 @@ from hsipipe.formats.band_facts import LISTED_NAMES, attach_facts
 from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
 from hsipipe.formats.cf import decode, is_spent
 from hsipipe.formats.georeference import GRID, crs_of
+from hsipipe.formats.lazy import MOST_AT_ONCE
 from hsipipe.formats.roles import is_spectral, roles, without_single_axes
 from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths, in_nm, may_be_wavelengths
 
@@ -59,8 +60,8 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
 
 def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
     """Return the dataset to write for a cube, and the name of the cube in it."""
-    name = str(cube.name) if cube.name else "reflectance"
-    if name in cube.coords:
+    name = str(cube.name).replace("/", "_") if cube.name else "reflectance"
+    if name in cube.coords or name in cube.dims:
         name = f"{name}_values"
     dataset = _with_axes(cube.drop_encoding()).to_dataset(name=name)
     if GRID in cube.coords:
@@ -143,15 +144,27 @@ def _find_wavelengths(variables: Variables, stored: xr.Variable) -> tuple[str, A
     vectors = {
         name: np.asarray(decode(name, array))
         for name, array in variables.items()
-        if 1 < array.size == max(array.shape) and array.size in stored.shape and may_be_wavelengths(name)
+        if 1 < array.size == max(array.shape) <= MOST_AT_ONCE
+        and array.size in stored.shape
+        and may_be_wavelengths(name)
     }
     units = {name: str(variables[name].attrs["units"]) for name in vectors if "units" in variables[name].attrs}
-    noted = {key: np.asarray(value) for key, value in stored.attrs.items() if 1 < np.size(value) in stored.shape}
+    noted = {
+        key: np.asarray(value) for key, value in stored.attrs.items() if may_be_wavelengths(key) and _is_plain(value)
+    }
     return (
         find_wavelengths(vectors, stored.shape, units=units)
         or find_wavelengths(noted, stored.shape)
         or _axis_in_nm(variables, stored)
     )
+
+
+def _is_plain(value: Any) -> bool:
+    """Return True for a vector of numbers; attributes of Zarr may be any tree."""
+    try:
+        return 1 < np.asarray(value).size and np.asarray(value).dtype.kind in "iuf"
+    except ValueError:  # a ragged list
+        return False
 
 
 def _axis_in_nm(variables: Variables, stored: xr.Variable) -> tuple[str, Any] | None:

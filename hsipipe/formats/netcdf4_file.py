@@ -56,7 +56,7 @@ def as_attribute(value: Any) -> str | NDArray[Any]:
 
 def _encoded(name: str, array: xr.Variable, is_coordinate: bool) -> xr.Variable:
     """Encode dates, booleans, text and missing values as the CF conventions want."""
-    if array.dtype.kind in "USO":
+    if array.dtype.kind in "USOT":
         return _as_characters(name, array)
     plain = xr.conventions.encode_cf_variable(array.copy(deep=False), name=name)
     if is_coordinate:  # it has no missing values

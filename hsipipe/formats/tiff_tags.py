@@ -27,6 +27,7 @@ _PARSED: dict[str, Callable[[str], Any]] = {
 # Tags that GDAL derives from the file, or that say the wavelengths, which are coordinates of the cube.
 _DERIVED = re.compile(r"AREA_OR_POINT|STATISTICS_.*|band_\d+|.*wavelength.*|.*fwhm.*", re.IGNORECASE)
 _LABEL = re.compile(r"[\d.]+ nm")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # not allowed in XML, in which GDAL stores tags
 _WIDTHS = ("fwhm", "fwhm_nm")
 _IMAGERY = "IMAGERY"
 """GDAL's domain of the facts about a band."""
@@ -129,4 +130,6 @@ def _key(name: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-    return json.dumps(value) if isinstance(value, list | tuple | dict) else str(value)
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, default=str)
+    return _CONTROL.sub(" ", value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))

@@ -1,6 +1,7 @@
 """Zarr stores, with or without named dimensions. Opened lazily."""
 
 import base64
+import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,16 @@ def _variable(path: Path, name: str, array: zarr.Array[Any]) -> xr.Variable:
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)
 
 
+def _as_json(value: Any) -> Any:
+    """Return an attribute as JSON can hold it, as text if it cannot."""
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    try:
+        json.dumps(plain)
+    except (TypeError, ValueError):
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return plain
+
+
 class Zarr(CubeFormat):
     """Zarr of versions 2 and 3."""
 
@@ -110,7 +121,9 @@ class Zarr(CubeFormat):
         dataset.attrs[EVERY_CHUNK] = True
         if (names := band_names(cube)) is not None:
             dataset[name].attrs[LISTED_NAMES] = names
-        texts = [key for key, array in dataset.variables.items() if array.dtype.kind == "U"]
+        for array in dataset.variables.values():
+            array.attrs = {str(key): _as_json(value) for key, value in array.attrs.items()}
+        texts = [key for key, array in dataset.variables.items() if array.dtype.kind in "USO"]
         # Zarr v3 has no specification for text of fixed length.
         dataset = dataset.assign_coords({key: dataset[key].astype(np.dtypes.StringDType()) for key in texts})
         codec = ZstdCodec(level=1, checksum=True)

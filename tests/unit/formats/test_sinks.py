@@ -91,3 +91,25 @@ def test_the_estimate_of_the_disk_covers_the_file(tmp_path, suffix):
     values = np.random.default_rng(0).random((10, 200, 100), dtype=np.float32)
     save_cube(xr.DataArray(values, dims=("band", "y", "x")), tmp_path / f"a{suffix}")
     assert (tmp_path / f"a{suffix}").stat().st_size < values.nbytes + (1 << 20)
+
+
+@every_suffix
+def test_no_attribute_or_coordinate_costs_a_result(tmp_path, suffix):
+    values = np.random.default_rng(0).random((3, 8, 9), dtype=np.float32)
+    attrs = {
+        "none": None, "bytes": b"x", "tree": {"a": {1: object()}}, "ragged": [[1], [1, 2]], "big": 2**70, "nan": np.nan,
+        "control": "a\x01\x00b", "object": object(), "array": np.arange(6).reshape(2, 3), "half": np.float16(1),
+        "complex": 1j, "empty": [], "flag": np.True_, "day": np.datetime64("2020-01-01"), 7: "key", "a=b c": "key",
+        "long": "x" * 100_000, "_private": "x", "units": "µ", "name/with/slash": "x",
+    }  # fmt: skip
+    coords = {
+        "label": ("band", np.array(["a", None, 3], dtype=object)),
+        "day": ("y", np.arange(8).astype("datetime64[D]").astype("datetime64[ns]")),
+        "good": ("band", [True, False, True]),
+        "spatial_ref": ((), 0, {"crs_wkt": "no CRS", "gcps": "{", "rpcs": "[]", "GeoTransform": "1 2"}),
+        "x": list("abcdefghi"),
+    }
+    for name in ("band", "a/b", "x", 5, None):
+        cube = xr.DataArray(values, dims=("band", "y", "x"), attrs=attrs, coords=coords, name=name)
+        save_cube(cube, tmp_path / f"a{suffix}")
+        np.testing.assert_array_equal(open_cube(tmp_path / f"a{suffix}"), values)
