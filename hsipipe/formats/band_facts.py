@@ -33,6 +33,11 @@ _MOST_BYTES = 8 << 20
 _OWN = ("band", "wavelength_nm", BAND_NAME, FWHM_NM, "y", "x", "spatial_ref")
 
 
+def may_be_names(name: str) -> bool:
+    """Return True if a variable of this name (or path) may hold the names of the bands."""
+    return name.rsplit("/", 1)[-1].lower() in _NAMES
+
+
 def with_names(cube: xr.DataArray, names: Sequence[str | None] | None) -> xr.DataArray:
     """Attach the names of the bands, (C,), unless there are none; a band without a name has an empty one."""
     texts = [name or "" for name in names or ()]
@@ -76,7 +81,7 @@ def attach_facts(
         if array.shape[:1] != (count,) or array.ndim > 2 or name == source or array.nbytes > _MOST_BYTES:
             continue
         if array.dtype.kind in "SU":
-            if last.lower() in _NAMES:
+            if may_be_names(name):
                 cube = with_names(cube, _texts(array))
         elif array.ndim == 1 and array.dtype.kind in "iufb":
             if last.lower() in _WIDTHS and nm is not None and len(nm) == count:

@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.band_facts import may_be_names
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.labelled import cube_of
 from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
@@ -120,7 +121,9 @@ def _variables(path: Path, file: h5py.File) -> Iterator[tuple[str, xr.Variable]]
             continue
         if _is_numeric(entry) and not _is_bare_axis(entry):
             yield name, _variable(path, name, entry)
-        elif (words := _text_values(entry)) is not None:
+        elif entry.shape == () and entry.dtype.kind == "S":  # many grid mappings are a character with attributes
+            yield name, xr.Variable((), 0, attributes(entry))
+        elif may_be_names(name) and (words := _text_values(entry)) is not None:
             yield name, xr.Variable(_dims(name, entry), words, attributes(entry))
 
 
@@ -137,7 +140,7 @@ def _soft_links(file: h5py.File) -> dict[str, str]:
 
 
 def _text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
-    """Read short text, such as names of bands; None for anything else."""
+    """Read short text; None for anything else."""
     if dataset.shape is None or dataset.ndim not in (1, 2) or not 0 < dataset.size <= _MOST_WORDS:
         return None
     if dataset.dtype.kind == "S" and dataset.size * dataset.dtype.itemsize <= _MOST_TEXT_BYTES:

@@ -36,7 +36,7 @@ def _read_classic(path: Path) -> dict[str, xr.Variable]:
 
 def _is_read(array: Any) -> bool:
     data = np.asarray(array.data)
-    return bool(data.dtype.kind in "iuf" or (data.dtype.kind == "S" and data.ndim == 2))
+    return bool(data.dtype.kind in "iuf" or (data.dtype.kind == "S" and (data.ndim == 2 or data.size == 1)))
 
 
 def _variable(path: Path, array: Any) -> xr.Variable:

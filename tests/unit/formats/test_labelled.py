@@ -8,6 +8,7 @@ import zarr
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats import open_cube, save_cube
+from hsipipe.formats.georeference import crs_of
 
 NM = np.array([450.0, 500.0, 550.0, 600.0, 650.0])
 
@@ -161,9 +162,26 @@ def test_a_position_in_the_words_of_other_programs(tmp_path, cube_values):
     )
     dataset.to_netcdf(tmp_path / "a.nc", engine="scipy")
     cube = open_cube(tmp_path / "a.nc")
-    assert cube.rio.crs.is_geographic
+    assert crs_of(cube).is_geographic
     np.testing.assert_allclose(cube["y"], 50 - 0.1 * np.arange(8))
     assert "grid_mapping" not in cube.attrs
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".h5"])
+def test_a_grid_mapping_that_is_a_character(tmp_path, cube_values, suffix):
+    grid = {"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6378137.0, "inverse_flattening": 298.25}
+    if suffix == ".nc":
+        dataset = xr.Dataset(
+            {"rad": (("band", "y", "x"), cube_values, {"grid_mapping": "crs"}), "crs": ((), b"", grid)}
+        )
+        dataset.to_netcdf(tmp_path / "a.nc", engine="scipy")
+    else:
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["rad"] = cube_values
+            file["rad"].attrs["grid_mapping"] = "crs"
+            file["crs"] = np.bytes_(b"a")
+            file["crs"].attrs.update(grid)
+    assert crs_of(open_cube(tmp_path / f"a{suffix}", bands=5)).is_geographic
 
 
 def test_hdf5_as_a_flight_line_is_delivered(tmp_path, cube_values):
