@@ -1,4 +1,9 @@
-"""Guess the value that means 1.0 from the largest value of a cube."""
+"""Judge the range of values: plausible as reflectances, or a likely value that means 1.0."""
+
+PLAUSIBLE = 4.0
+"""Largest plausible maximum of a scene, as a reflectance; sun glint exceeds 1."""
+FAINT = 1e-3
+"""Smallest plausible maximum of a scene; below it, dataset.folder.full_scale does not match the file."""
 
 # Common scale factors, and the largest value that still indicates each: a glint is brighter than 1.0.
 _SCALES = ((1, 2.0), (100, 150.0), (255, 255.0), (1000, 1500.0), (4095, 4095.0), (10000, 20000.0), (65535, 65535.0))

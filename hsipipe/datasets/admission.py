@@ -14,11 +14,7 @@ from hsipipe.datasets.base import Dataset
 from hsipipe.datasets.prepare import check_msi, check_same_bands, check_scene
 from hsipipe.datasets.splits import check_divides
 from hsipipe.errors import DataError
-
-PLAUSIBLE = 4.0
-"""Largest plausible maximum of a scene, as a reflectance; sun glint exceeds 1."""
-FAINT = 1e-3
-"""Smallest plausible maximum of a scene; below it, dataset.folder.full_scale does not match the file."""
+from hsipipe.full_scale import FAINT, PLAUSIBLE
 
 
 LONGEST_NAME = 200

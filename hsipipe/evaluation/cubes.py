@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.bands import band_label
-from hsipipe.datasets.admission import FAINT, PLAUSIBLE
 from hsipipe.errors import DataError
-from hsipipe.full_scale import likely_full_scale
+from hsipipe.full_scale import FAINT, PLAUSIBLE, likely_full_scale
 
 if TYPE_CHECKING:
     import xarray as xr

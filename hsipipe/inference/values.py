@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hsipipe.datasets.admission import PLAUSIBLE
 from hsipipe.errors import DataError
+from hsipipe.full_scale import PLAUSIBLE
 
 
 def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str) -> NDArray[np.float32]:
