@@ -13,7 +13,7 @@ from tasks.running.stages import NAMES, STAGES
 ROOT = Path(__file__).resolve().parents[2]
 
 # Modules that say no result by themselves: params.yaml is complete, so hsipipe.params holds no value; the
-# others name, report, import and end.
+# others name, parse, report, import and end.
 NEUTRAL = {
     "hsipipe",
     "hsipipe.artifacts",
@@ -21,6 +21,8 @@ NEUTRAL = {
     "hsipipe.bands",
     "hsipipe.credentials",
     "hsipipe.errors",
+    "hsipipe.json_text",
+    "hsipipe.machine",
     "hsipipe.params",
     "hsipipe.processes",
     "hsipipe.progress",

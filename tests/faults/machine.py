@@ -120,7 +120,7 @@ def little_memory_in_predict(lab):
     checkout = lab.checkout()
     lr, out = checkout.root.parent / "lr.npy", checkout.root.parent / "sr.npy"
     np.save(lr, np.full((8, 1500, 1500), 0.5, np.float32))
-    command = ("-m", "flows", "predict", "models/superresolver", lr, out)
+    command = ("-m", "flows", "predict", lr, out, "--model", "models/superresolver")
     line = checkout.complaint(checkout.run(*command, preexec_fn=partial(_limit_memory, 3 << 30)), "memory")
     assert [path.name for path in lr.parent.glob("*sr.npy*")] == [], "a part of the prediction is left"
     np.save(lr, np.full((8, 16, 16), 0.5, np.float32))
