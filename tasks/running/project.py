@@ -16,7 +16,8 @@ from tasks.running.rows import Row
 PARAMS = "params.yaml"
 DVC_LOCKS = ("dvc.lock", "tasks/dvc.lock")
 """DVC's lock files, which record the inputs and parameters of every output."""
-_UNUSABLE = "?"
+_UNUSABLE = "?{}"
+"""Characters of a path that the address of a SQLite database, or DVC's templates, would take for something else."""
 METRICS = "reports/metrics.json"
 """Metrics of the evaluation, read by DVC and the report."""
 
@@ -45,8 +46,8 @@ def _usable(root: Path) -> Path:
         raise ParamsError(f"The path {str(root)!r} is not UTF-8; move the project to another folder.") from error
     if found := [character for character in str(root) if character in _UNUSABLE or not character.isprintable()]:
         raise ParamsError(
-            f"The path {str(root)!r} contains {found[0]!r}, which has a meaning of its own in the address of a "
-            "database; move the project to a folder without it."
+            f"The path {str(root)!r} contains {found[0]!r}, which addresses of databases or templates of DVC "
+            "take for something else; move the project to a folder without it."
         )
     return root
 

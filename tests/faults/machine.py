@@ -105,9 +105,9 @@ def little_memory(lab):
     """A limit of memory that a batch of the training does not fit into."""
     checkout = lab.checkout(STAGE)
     original = (checkout.root / "params.yaml").read_bytes()
-    set_params(checkout.root, [f"{GROUP}.optimizer.batch=4000000"])
+    set_params(checkout.root, [f"{GROUP}.optimizer.batch=500000"])
     line = checkout.complaint(
-        checkout.run(*REPRO, preexec_fn=partial(_limit_memory, 6 << 30)), "memory does not suffice"
+        checkout.run(*REPRO, preexec_fn=partial(_limit_memory, 3 << 30)), "memory does not suffice"
     )
     checkout.check_tidy()
     assert not (checkout.root / OUT).exists(), "a model was published"
@@ -119,7 +119,7 @@ def little_memory(lab):
 def little_memory_in_predict(lab):
     checkout = lab.checkout()
     lr, out = checkout.root.parent / "lr.npy", checkout.root.parent / "sr.npy"
-    np.save(lr, np.full((8, 1500, 1500), 0.5, np.float32))
+    np.save(lr, np.full((8, 2500, 2500), 0.5, np.float32))
     command = ("-m", "flows", "predict", lr, out, "--model", "models/superresolver")
     line = checkout.complaint(checkout.run(*command, preexec_fn=partial(_limit_memory, 3 << 30)), "memory")
     assert [path.name for path in lr.parent.glob("*sr.npy*")] == [], "a part of the prediction is left"

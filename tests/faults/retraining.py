@@ -13,7 +13,7 @@ from tasks.running.dvc import out_hashes, set_params
 from tasks.running.git import git
 from tasks.tracking import load_registered, standing
 
-from .harness import PATIENCE_S, kill_group, wait_until
+from .harness import PATIENCE_S, REPRO, kill_group, wait_until
 
 NAME = "hsipipe-synthetic-x4"
 RECEIVE = """
@@ -37,6 +37,8 @@ def inbox(lab, *, kills=4):
         _kill(checkout, rng.random() * seconds, "-c", RECEIVE)
         assert delivered <= _digests(checkout.root / "inbox") | _digests(checkout.root / "scenes"), "a scene is lost"
     checkout.finish("-c", RECEIVE)
+    for each in (reference, checkout):  # as the next step of a retraining
+        each.finish(*REPRO, "download")
     assert _digests(checkout.root / "inbox" / "quarantine") >= _digests(reference.root / "inbox" / "quarantine")
     for path in ("scenes.dvc", "data/raw/scenes.json"):
         assert (checkout.root / path).read_text() == (reference.root / path).read_text(), f"{path} differs"

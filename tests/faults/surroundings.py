@@ -17,7 +17,7 @@ import pytest
 from .harness import REPRO, STAGE
 
 NOBODY = "65534"
-PLACES = ("with blank", "umlaut-ä-文", "quote'\"`", "percent%20#hash", "dollar$HOME;&|", "{brace}[0]*!", "at@x=1,2:3")
+PLACES = ("with blank", "umlaut-ä-文", "quote'\"`", "percent%20#hash", "dollar$HOME;&|", "[0]*!~", "at@x=1,2:3")
 
 
 def terminal_closes(lab, *, command=REPRO):
@@ -133,13 +133,8 @@ def worktree(lab):
     checkout = lab.checkout(STAGE)
     other = checkout.root.parent / "worktree"
     _git(checkout.root, "worktree", "add", "--quiet", "--detach", str(other))
-    for entry in checkout.root.iterdir():
-        if entry.name == ".dvc":
-            shutil.copytree(entry, other / entry.name, dirs_exist_ok=True)
-        elif entry.name != ".git" and not (other / entry.name).exists():
-            entry.rename(other / entry.name)
-    for name in ("dvc.lock", "tasks/dvc.lock", "params.yaml"):
-        shutil.copyfile(checkout.root / name, other / name)
+    ignored = shutil.ignore_patterns(".git", "__pycache__")
+    shutil.copytree(checkout.root, other, symlinks=True, ignore=ignored, dirs_exist_ok=True)
     replace(checkout, root=other).check_recovers()
     return "the same results"
 

@@ -61,7 +61,7 @@ FAULTS = {
     "worktree": surroundings.worktree,
     "no git repository": surroundings.without_git,
     "no git program": surroundings.without_git_program,
-    "path with ?": lambda lab: surroundings.refused_path(lab, "what?x=1"),
+    **{f"path refused: {name}": partial(surroundings.refused_path, name=name) for name in ("what?x=1", "{brace}")},
     **{f"path: {name}": partial(surroundings.odd_path, name=name) for name in surroundings.PLACES},
     "clock back by a year": lambda lab: machine.clock(lab, shift_s=-YEAR_S),
     "clock forward by a year": lambda lab: machine.clock(lab, shift_s=YEAR_S),

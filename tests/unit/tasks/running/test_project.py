@@ -54,7 +54,7 @@ def test_rows_of_one_training_share_its_curve(tmp_path):
     assert list(found) == ["pca-residual", "pca-residual@seed-1"]
 
 
-@pytest.mark.parametrize("name", ["what?x=1", "a\nb", "caf\udce9"])
+@pytest.mark.parametrize("name", ["what?x=1", "{brace}", "a\nb", "caf\udce9"])
 def test_a_path_that_the_stores_cannot_express_is_refused(tmp_path, name, monkeypatch):
     root = tmp_path / name
     root.mkdir()
