@@ -43,7 +43,7 @@ test-all: $(STAMP)  ## the whole test suite, with pipelines, servers and one fau
 faults-short: $(STAMP)  ## put one fault of each kind into running pipelines, in minutes
 	$(BIN)/python -m pytest tests/faults --numprocesses 2 --dist loadgroup $(ARGS)
 
-faults: $(STAMP)  ## put faults into running pipelines, all of them: about an hour on two cores
+faults: $(STAMP)  ## put faults into running pipelines, all of them: an hour and a half on two cores
 	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, import contracts

@@ -23,7 +23,9 @@ prefect_api = _pipelines.prefect_api
 
 
 def pytest_addoption(parser):
-    parser.addoption("--every-fault", action="store_true", help="all faults, and kills in every stage: about an hour")
+    parser.addoption(
+        "--every-fault", action="store_true", help="all faults, and kills in every stage: an hour and a half"
+    )
 
 
 def pytest_configure(config):

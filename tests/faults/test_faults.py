@@ -80,7 +80,7 @@ SHORT = [
     *("SIGTERM to the stage", "two tasks repro at once", "clock back by a year", "MLflow's SQLite locked"),
     *("full disk: models", "full disk: DVC's cache", "read-only: models"),
     *("damaged resume point", "damaged shard of patches", "damaged download", "damaged entry of DVC's cache"),
-    "loss not finite",
+    *("loss not finite", "terminal closes", "little memory: predict", "no git repository"),
 ]
 # (fixture of the reference, command, what is killed, stages that are killed; None: all)
 KILLS = [
