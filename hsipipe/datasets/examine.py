@@ -8,10 +8,13 @@ import json
 import multiprocessing
 import resource
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import psutil
@@ -106,7 +109,8 @@ def examine(scene: Scene, limits: Limits) -> Finding:
     context.set_forkserver_preload([__name__, *(type(form).__module__ for form in FORMATS.values())])
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(sender, scene, limits.cpu_s), daemon=True)
-    child.start()
+    with _without_main():
+        child.start()
     sender.close()
     try:
         answer = receiver.recv_bytes() if receiver.poll(limits.wall_s) else b""
@@ -120,6 +124,17 @@ def examine(scene: Scene, limits: Limits) -> Finding:
     if not answer:
         return Finding("waiting", f"it was not read within {limits.wall_s:.0f} s; look at its disk, or remove it")
     return Finding(**json.loads(answer))
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module: multiprocessing would run the file of the caller again in every child."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _unanswered(code: int | None, limits: Limits) -> Finding:

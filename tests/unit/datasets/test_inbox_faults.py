@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import fields
 
 import numpy as np
@@ -198,3 +200,24 @@ def test_the_time_of_an_examination_grows_with_the_scene_and_has_an_end(tmp_path
     small, large = (limits_for({name: tmp_path / name}) for name in ("small", "large"))
     assert 60 < small.cpu_s < large.cpu_s <= 3600
     assert small.cpu_s < small.wall_s
+
+
+SCRIPT = """
+from pathlib import Path
+from hsipipe.datasets.admission import Fit
+from hsipipe.datasets.inbox import take_in
+from hsipipe.params import load_params
+
+dataset = load_params(Path("params.yaml")).dataset.model_copy(update={"name": "folder", "root": "scenes"})
+print([one.outcome for one in take_in(Path("inbox"), dataset, fit=Fit(4, False, 8), quiet_s=0)])
+"""
+
+
+def test_a_script_that_takes_scenes_in_is_run_once(inbox, tmp_path, repository):
+    arrive(inbox, "a.npy", "b.npy")
+    (tmp_path / "params.yaml").write_bytes((repository / "params.yaml").read_bytes())
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(repository)}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("['new', 'new']\n", "")
