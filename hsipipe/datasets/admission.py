@@ -16,7 +16,6 @@ from hsipipe.datasets.splits import check_divides
 from hsipipe.errors import DataError
 from hsipipe.full_scale import FAINT, PLAUSIBLE
 
-
 LONGEST_NAME = 200
 """Longest name in bytes; later stages add to it, and file systems allow 255."""
 

@@ -7,7 +7,7 @@ The number that differs from file to file is that of the band, wherever it stand
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ _SUBSETS = re.compile(r"(?:^|_)T\d{2}[A-Z]{3}_\d{8}T\d{6}_|^S2[A-D]_|^L[COTEM]0\
 _HYPERION = re.compile(r"^EO1H\d")
 _UNCALIBRATED = {*range(1, 8), *range(58, 77), *range(225, 243)}
 """Bands of Hyperion without calibrated values."""
+_MOST_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,10 @@ def _check_complete(ordered: Sequence[NamedBand]) -> None:
     name = ordered[0].path.stem
     if any(not number.is_integer() for number in numbers) or _SUBSETS.search(name):
         return
-    missing = set(range(int(min(numbers)), int(max(numbers)) + 1)) - numbers
-    if _HYPERION.search(name):
-        missing -= _UNCALIBRATED
+    held = {int(number) for number in numbers}
+    allowed = held | _UNCALIBRATED if _HYPERION.search(name) else held
+    # A name can state any number, so the numbers between are not listed.
+    missing = list(islice((n for n in range(min(held), max(held)) if n not in allowed), _MOST_LISTED))
     if missing:
-        listed = ", ".join(str(int(number)) for number in sorted(missing)[:8])
+        listed = ", ".join(map(str, missing))
         raise FileFormatError(f"the bands {listed} are missing; copy the folder again, or write nm after a wavelength")

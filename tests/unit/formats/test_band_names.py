@@ -100,6 +100,8 @@ def test_wavelengths_in_the_tags_of_each_image(tmp_path):
         (["EO1H148_B010_L1T.TIF", "EO1H148_B012_L1T.TIF"], "the bands 11 are missing"),
         (["x_1.tif", "x_2.tif", "x_5.tif"], "the bands 3, 4 are missing"),
         (["450.tif", "460.tif"], "or write nm after a wavelength"),
+        (["x_1.tif", "x_99999999999999999999.tif"], "the bands 2, 3, 4, 5, 6, 7, 8, 9 are missing"),
+        (["x_1.tif", f"x_{'9' * 200}.tif"], "the bands 2, 3, 4, 5, 6, 7, 8, 9 are missing"),
         (["a1_b1.tif", "a1_b2.tif", "a2_b1.tif", "a2_b2.tif"], r"different names \(a1_b1\.tif, a2_b1\.tif\)"),
         (["x_1.tif", "x_2.tif", "y_1.tif"], r"different names \(x_1\.tif, y_1\.tif\)"),
         (["x1_450nm.tif", "x2_440nm.tif"], r"different names \(x1_450nm\.tif, x2_440nm\.tif\)"),
