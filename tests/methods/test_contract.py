@@ -13,6 +13,7 @@ from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.base import Method, Trainable
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import entries, entry, load_model, methods, saved_name
+from hsipipe.methods.networks.layers import GridlessShuffle
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
 from hsipipe.storage.publish import publish
@@ -107,11 +108,13 @@ def test_tiles_of_a_scene_agree_with_the_whole(stirred, name):
     # Back-projection takes away much of what moved weights add, so that it is no scale for a seam.
     added = np.abs(predict_scene(plain, lr, tile=32, overlap=3, msi=msi) - Bicubic(SCALE).predict(lr[None])[0]).mean()
     # A normalisation over the tile lets a feature depend on what else is in it.
-    normalised = any(isinstance(module, torch.nn.GroupNorm) for module in plain.network().modules())
+    kinds = {type(module) for module in plain.network().modules()}
+    # A statistic over a window of 9 pixels of a tile of 12 is cut at most of its borders.
+    bound = 0.45 if torch.nn.GroupNorm in kinds else 0.15 if GridlessShuffle in kinds else 0.06
     for method in (plain, stirred(name)):
         tiled, whole = (predict_scene(method, lr, tile=tile, overlap=3, msi=msi) for tile in (12, 32))
         assert tiled.shape == whole.shape == (12, 76, 68)
-        assert np.abs(tiled - whole).mean() < (0.45 if normalised else 0.06) * added
+        assert np.abs(tiled - whole).mean() < bound * added
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -261,11 +261,15 @@ def test_predict_refuses_what_cannot_be_right(invoke, cube, tmp_path, bicubic, o
     assert not (tmp_path / "hr.nc").exists()
 
 
-def test_predict_refuses_nan(invoke, cube, tmp_path, bicubic):
+def test_predict_gives_no_data_for_no_data(invoke, cube, tmp_path, bicubic):
     save_cube(cube, tmp_path / "lr.nc")
-    with pytest.raises(HsipipeError, match="NaN"):
-        invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x")
-    assert not (tmp_path / "hr.nc").exists()
+    result = invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x")
+    holes = np.isnan(cube.to_numpy()).any(axis=0)
+    assert 0 < holes.mean() < 1
+    assert f"note: {holes.mean():.1%} of the image has no data, and has none in the result." in result.stderr
+    scale = open_cube(tmp_path / "hr.nc").sizes["x"] // cube.sizes["x"]
+    expected = holes.repeat(scale, axis=0).repeat(scale, axis=1)
+    np.testing.assert_array_equal(np.isnan(open_cube(tmp_path / "hr.nc").to_numpy()).all(axis=0), expected)
 
 
 def test_predict_without_a_model_says_what_is_missing(invoke, cube, tmp_path):
