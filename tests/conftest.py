@@ -70,7 +70,7 @@ def copy_project():
     def copy(target):
         target.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
-            shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
         for name in FILES:
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(ROOT / name, target / name)
