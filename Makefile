@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all faults-short faults lint audit clean
+.PHONY: help install repro test test-all faults-short faults fuzz lint audit clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-all: $(STAMP)  ## the whole test suite, with pipelines, servers and one fau
 
 faults-short: $(STAMP)  ## put one fault of each kind into running pipelines, in minutes
 	$(BIN)/python -m pytest tests/faults --numprocesses 2 --dist loadgroup $(ARGS)
+
+fuzz: $(STAMP)  ## damaged and hostile files and requests for an hour
+	$(BIN)/python -m pytest tests/fuzz --fuzz-seconds 3600 --timeout 0 -rP $(ARGS)
 
 faults: $(STAMP)  ## put faults into running pipelines, all of them: an hour and a half on two cores
 	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)

@@ -2,10 +2,7 @@
 
 import errno
 import re
-from pathlib import Path
 from typing import Literal
-
-import psutil
 
 from hsipipe.errors import one_line
 
@@ -50,16 +47,3 @@ def _kind(error: BaseException, said: str) -> Trouble | None:
     if isinstance(error, OSError) and error.errno in _NUMBERS:
         return _NUMBERS[error.errno]
     return next((kind for pattern, kind in _TEXTS if pattern.search(said)), None)
-
-
-def available_memory() -> int:
-    """Return the memory in bytes that this process can still take, within the limit of its container."""
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-    except (OSError, ValueError):  # no container, or one without a limit
-        return free
-    # The kernel gives the cache of files back when memory is needed.
-    return max(0, min(free, limit - used + int(stat.get("inactive_file", 0))))

@@ -23,7 +23,8 @@ from hsipipe.datasets.admission import Fit, check_fit, check_no_duplicate
 from hsipipe.datasets.base import Dataset
 from hsipipe.errors import HsipipeError, ParamsError, one_line
 from hsipipe.formats import FORMATS
-from hsipipe.machine import available_memory, machine_trouble
+from hsipipe.machine import machine_trouble
+from hsipipe.memory import available_memory
 from hsipipe.processes import end_with_parent
 from hsipipe.storage.manifest import sha256
 
@@ -158,7 +159,7 @@ def _work(sender: Connection, scene: Scene, cpu_s: float) -> None:
 def _set_limits(cpu_s: float) -> None:
     used = psutil.Process().cpu_times()
     soft = int(used.user + used.system + cpu_s) + 1
-    memory = available_memory() * _SHARE_OF_MEMORY + psutil.Process().memory_info().vms
+    memory = available_memory()[0] * _SHARE_OF_MEMORY + psutil.Process().memory_info().vms
     wanted = {resource.RLIMIT_CPU: (soft, soft + _GRACE_CPU_S), resource.RLIMIT_DATA: (int(memory), int(memory))}
     for number, (soft, most) in wanted.items():
         _, hard = resource.getrlimit(number)

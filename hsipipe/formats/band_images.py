@@ -13,12 +13,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from PIL import Image
 
-from hsipipe.errors import FileFormatError
+from hsipipe.errors import FileFormatError, one_line
 from hsipipe.formats.band_names import named_wavelengths, order_bands, without_layers
 from hsipipe.formats.base import CubeFormat, make_cube, remember, with_wavelengths
 from hsipipe.formats.cave_png import FULL_SCALE, check_png, read_band
 from hsipipe.formats.lazy import Box, Source, open_lazily
-from hsipipe.storage.stores import one_line
 
 SUFFIXES = (".png", ".tif", ".tiff")
 _GREY = ("L", "LA", "I;16", "I;16B", "F", "I")

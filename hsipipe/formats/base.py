@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.claims import check_sides
 
 DIMS = ("band", "y", "x")
 
@@ -160,7 +161,9 @@ def pick_variable(shapes: Mapping[str, tuple[int, ...]], variable: str | None, *
             return pick_variable(inside, None, hint=hint)
         if variable not in shapes and len(alike) != 1:
             raise FileFormatError(f"no variable {variable!r}; the file holds {listing}")
-        return variable if variable in shapes else alike[0]
+        name = variable if variable in shapes else alike[0]
+        check_sides(name, shapes[name])
+        return name
     cubes = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) == 3 and 0 not in shape}
     if not cubes:
         raise FileFormatError(f"no variable of rank 3; the file holds {listing}{hint}")
@@ -168,4 +171,5 @@ def pick_variable(shapes: Mapping[str, tuple[int, ...]], variable: str | None, *
     names = [name for name, size in cubes.items() if size == largest]
     if len(names) > 1:
         raise FileFormatError(f"several cubes ({', '.join(names)}); name one with variable=...")
+    check_sides(names[0], shapes[names[0]])
     return names[0]

@@ -4,6 +4,7 @@ The bands are 16-bit grey, except those of `watercolors`: 8-bit RGBA with the ba
 Some published code wrongly reads all scenes as 8 bit.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from hsipipe.errors import DataError, FileFormatError
 from hsipipe.formats.base import CubeFormat, make_cube, remember
+from hsipipe.formats.claims import check_claim
 
 BANDS = 31
 WAVELENGTH_NM = tuple(float(nm) for nm in range(400, 701, 10))
@@ -24,6 +26,8 @@ _BANDS = "[!.]*_ms_[0-9][0-9].png"
 _NAME = re.compile(r"(?P<scene>.+)_ms_(?P<band>\d{2})\.png")
 FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "RGBA": 255}
 """Value of a PNG that maps to 1.0, by Pillow's mode."""
+_WHILE_READ = 16
+"""Bytes of a pixel while a band is decoded and scaled."""
 
 
 def find_bands(folder: Path) -> dict[int, Path]:
@@ -61,7 +65,8 @@ def read_band(path: Path) -> NDArray[np.float32]:
     Raises:
         FileFormatError: The PNG is truncated, corrupt or of an unexpected mode; the message names it.
     """
-    check_png(path)
+    _, size = check_png(path)
+    check_claim(path.name, math.prod(size) * _WHILE_READ, held=path.stat().st_size)
     with _damage(path), Image.open(path, formats=["PNG"]) as image:
         mode, pixels = image.mode, np.asarray(image)
     if mode not in FULL_SCALE:
@@ -110,6 +115,8 @@ class Cave(CubeFormat):
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Read the bands of a scene; values in [0, 1]."""
         files = find_bands(path)
+        _, size = check_png(files[1])
+        check_claim("the scene", 4 * BANDS * math.prod(size), held=sum(file.stat().st_size for file in files.values()))
         first = read_band(files[1])
         values = np.empty((BANDS, *first.shape), dtype=np.float32)
         for number, file in files.items():

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from rasterio.errors import RasterioIOError
 
-from hsipipe.errors import FileFormatError
+from hsipipe.errors import FileFormatError, one_line
 from hsipipe.formats.band_roles import Roles, keep_spectral, roles_by_names
 from hsipipe.formats.base import CubeFormat, make_cube, remember
 from hsipipe.formats.envi_bands import ignored_values, select_bands, with_bands
@@ -20,7 +20,6 @@ from hsipipe.formats.envi_header import Header, is_header, read_header, words
 from hsipipe.formats.envi_layout import Layout, format_inside, layout_of
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.lazy import MappedSource, open_lazily
-from hsipipe.storage.stores import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -5,14 +5,12 @@ scale and offset of GDAL are applied.
 """
 
 import logging
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import tifffile
 import xarray as xr
 from rasterio.windows import Window
 
@@ -23,6 +21,7 @@ from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.side_files import MASK, PAM
 from hsipipe.formats.tiff_bands import facts_of_bands, facts_of_file
+from hsipipe.formats.tiff_directories import check_whole
 from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_page
 from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
 from hsipipe.formats.tiff_stacks import inspect_stack
@@ -30,50 +29,6 @@ from hsipipe.formats.tiff_tags import with_band_tags, with_tags, write_tags
 from hsipipe.storage.stores import rows_per_chunk
 
 logger = logging.getLogger(__name__)
-
-_MOST_PAGES = 10_000
-"""Largest number of pages; each is opened to read its shape."""
-
-
-def check_whole(path: Path) -> None:
-    """Check that the file contains all directories and data that it refers to.
-
-    Raises:
-        FileFormatError: The file is shorter.
-    """
-    size = path.stat().st_size
-    with tifffile.TiffFile(path) as file:
-        end = _end_of_directories(file, size)
-        if end <= size:
-            for page in file.pages:
-                ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
-                end = max(end, *ends)
-    if end > size:
-        raise FileFormatError(
-            f"it has {size} bytes, expected {end} by its directory; the file is incomplete, copy it again"
-        )
-
-
-def _end_of_directories(file: tifffile.TiffFile, size: int) -> int:
-    """Return the end of the chain of directories in bytes, as far as it can be followed; tifffile skips broken ones."""
-    form, stream = file.tiff, file.filehandle
-    end, offset, seen = 0, file.pages.first.offset, set[int]()
-    while offset and offset not in seen:
-        seen.add(offset)
-        if len(seen) > _MOST_PAGES:
-            raise FileFormatError(f"it holds more than {_MOST_PAGES} images; write the bands as samples of one image")
-        end = max(end, offset + form.tagnosize)
-        if end > size:
-            break
-        stream.seek(offset)
-        (count,) = struct.unpack(form.tagnoformat, stream.read(form.tagnosize))
-        following = offset + form.tagnosize + count * form.tagsize
-        end = max(end, following + form.offsetsize)
-        if end > size:
-            break
-        stream.seek(following)
-        (offset,) = struct.unpack(form.offsetformat, stream.read(form.offsetsize))
-    return end
 
 
 def _check_others(shapes: Mapping[str, tuple[int, ...]], chosen: str) -> None:
@@ -123,9 +78,9 @@ class GeoTiff(CubeFormat):
 
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open the cube of a file lazily."""
-        check_whole(path)
+        directories = check_whole(path)
         stack = inspect_stack(path)
-        groups = group_pages(list_pages(path))
+        groups = group_pages(list_pages(path, [directory.offset for directory in directories]))
         shapes = {
             name: (sum(len(p.roles.spectral) for p in pages), *pages[0].shape[1:]) for name, pages in groups.items()
         }

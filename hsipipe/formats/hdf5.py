@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_facts import may_be_names
 from hsipipe.formats.base import CubeFormat
+from hsipipe.formats.claims import AtOnce, check_claim
 from hsipipe.formats.labelled import cube_of
-from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
+from hsipipe.formats.lazy import Box, Source, open_lazily
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Attributes that the HDF5 and NetCDF libraries add for themselves.
@@ -108,19 +109,19 @@ def open_labelled(path: Path, variable: str | None, bands: int | None) -> xr.Dat
     """Open the cube of a file lazily; `variable` may be a soft link inside the file."""
     with h5py.File(path, "r") as file:
         links = _soft_links(file) if variable is not None else {}
-        variables = dict(_variables(path, file))
+        variables = dict(_variables(path, file, AtOnce()))
     for _ in range(len(links)):
         variable = links.get(str(variable), variable)
     return cube_of(variables, variable, bands)
 
 
-def _variables(path: Path, file: h5py.File) -> Iterator[tuple[str, xr.Variable]]:
+def _variables(path: Path, file: h5py.File, at_once: AtOnce) -> Iterator[tuple[str, xr.Variable]]:
     """Iterate over numbers and short text as variables, with the names of their axes where the file has them."""
     for name, entry in walk(file):
         if not isinstance(entry, h5py.Dataset):
             continue
         if _is_numeric(entry) and not _is_bare_axis(entry):
-            yield name, _variable(path, name, entry)
+            yield name, _variable(path, name, entry, at_once)
         elif entry.shape == () and entry.dtype.kind == "S":  # many grid mappings are a character with attributes
             yield name, xr.Variable((), 0, attributes(entry))
         elif may_be_names(name) and (words := _text_values(entry)) is not None:
@@ -182,7 +183,14 @@ def text(value: Any) -> str:
 def _checked(dataset: h5py.Dataset) -> h5py.Dataset:
     if dataset.external or dataset.is_virtual:
         raise FileFormatError(f"{dataset.name!r} stores its values in another file; store the data itself")
+    if dataset.chunks is not None:  # HDF5 decodes a chunk whole
+        held = Path(dataset.file.filename).stat().st_size
+        check_claim(f"a chunk of {dataset.name!r}", _bytes_of(dataset.chunks, dataset), held=held)
     return dataset
+
+
+def _bytes_of(shape: tuple[int, ...], dataset: h5py.Dataset) -> int:
+    return math.prod(shape) * int(dataset.dtype.itemsize)
 
 
 def _is_numeric(dataset: h5py.Dataset) -> bool:
@@ -196,14 +204,14 @@ def _is_bare_axis(dataset: h5py.Dataset) -> bool:
     return text(dataset.attrs.get("NAME", "")).startswith(_NO_VARIABLE)
 
 
-def _variable(path: Path, name: str, dataset: h5py.Dataset) -> xr.Variable:
+def _variable(path: Path, name: str, dataset: h5py.Dataset, at_once: AtOnce) -> xr.Variable:
     dims = _dims(name, dataset)
     # MATLAB is column-major: axes are reversed in its HDF5 files.
     if "MATLAB_class" in dataset.attrs:
-        small = dataset.ndim != 3 and math.prod(dataset.shape) <= MOST_AT_ONCE
+        small = dataset.ndim != 3 and at_once.take(_bytes_of(dataset.shape, dataset))
         values = read_dataset(dataset) if small else lazy_dataset(path, dataset)
         return xr.Variable(dims[::-1], values.T, attributes(dataset))
-    small = dataset.ndim < 2 and math.prod(dataset.shape) <= MOST_AT_ONCE
+    small = dataset.ndim < 2 and at_once.take(_bytes_of(dataset.shape, dataset))
     return xr.Variable(dims, read_dataset(dataset) if small else lazy_dataset(path, dataset), attributes(dataset))
 
 

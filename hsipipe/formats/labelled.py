@@ -11,8 +11,8 @@ from hsipipe.formats.axes import clear_band_axis
 from hsipipe.formats.band_facts import LISTED_NAMES, attach_facts
 from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
 from hsipipe.formats.cf import decode, is_spent
+from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.georeference import GRID, crs_of
-from hsipipe.formats.lazy import MOST_AT_ONCE
 from hsipipe.formats.roles import is_spectral, roles, without_single_axes
 from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths, in_nm, may_be_wavelengths
 
@@ -141,12 +141,14 @@ def _with_wkt(attrs: dict[str, Any]) -> dict[str, Any]:
 
 def _find_wavelengths(variables: Variables, stored: xr.Variable) -> tuple[str, Any] | None:
     """Return the name of the vector of wavelengths and its values in nm."""
+    at_once = AtOnce()
     vectors = {
         name: np.asarray(decode(name, array))
         for name, array in variables.items()
-        if 1 < array.size == max(array.shape) <= MOST_AT_ONCE
+        if 1 < array.size == max(array.shape)
         and array.size in stored.shape
         and may_be_wavelengths(name)
+        and at_once.take(array.nbytes)
     }
     units = {name: str(variables[name].attrs["units"]) for name in vectors if "units" in variables[name].attrs}
     noted = {

@@ -19,12 +19,10 @@ from dask.array.core import normalize_chunks
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from hsipipe.errors import FileFormatError, HsipipeError
-from hsipipe.storage.stores import one_line, rows_per_chunk
+from hsipipe.errors import FileFormatError, HsipipeError, one_line
+from hsipipe.storage.stores import rows_per_chunk
 
 _CHUNK_BYTES = 4 << 20
-MOST_AT_ONCE = 1 << 20
-"""Number of values up to which a vector is read at once. A small file can claim a vector that fills the memory."""
 Box = tuple[slice, ...]
 
 
@@ -58,6 +56,8 @@ class Source(ABC):
         box, rest = zip(*(_split(entry, n) for entry, n in zip(entries, self.shape, strict=True)), strict=True)
         try:
             values = np.asarray(self.read(box))
+        except FileFormatError as error:
+            raise FileFormatError(f"{self.path}: {error}") from error
         except HsipipeError:
             raise
         except Exception as error:  # parsers of damaged files raise errors of any type

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import band_axis, bands_to_front
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
+from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.hdf5 import SIGNATURE, lazy_dataset, read_dataset, text, walk
+from hsipipe.formats.matlab_safety import check_mat5
 from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths
 
 # MATLAB writes a text header of 512 bytes before the HDF5 signature; other programs may omit it.
@@ -59,6 +61,8 @@ class _Contents:
         """Read scalars and short vectors, flattened, by name."""
         shapes = {name: array.shape for name, array in self.arrays.items()}
         names = [n for n, shape in shapes.items() if math.prod(shape) == max(shape, default=1) <= _MOST_SMALL]
+        at_once = AtOnce()
+        names = [name for name in names if at_once.take(8 * math.prod(shapes[name]))]
         return {name: np.asarray(self.arrays[name].load()).ravel() for name in names if 0 not in shapes[name]}
 
 
@@ -228,6 +232,7 @@ class Matlab(CubeFormat):
         if SIGNATURE in (head[:8], head[_HEADER:]):
             with h5py.File(path, "r") as file:
                 return _cube(_list_hdf5(path, file), variable, bands)
+        check_mat5(path)
         return _cube(_list_v5(path), variable, bands)
 
 

@@ -9,13 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
-from hsipipe.errors import FileFormatError
+from hsipipe.errors import FileFormatError, one_line
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.hdf5 import SIGNATURE, open_labelled, text
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import MappedSource, open_lazily
 from hsipipe.formats.netcdf4_file import as_attribute, write_netcdf4
-from hsipipe.storage.stores import one_line
 
 _MOST_CLASSIC_BYTES = 2**31 - 4
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import xarray as xr
 
-from hsipipe.errors import DataError, FileFormatError, HsipipeError
+from hsipipe.errors import DataError, FileFormatError, HsipipeError, one_line
 from hsipipe.formats.base import DIMS
 from hsipipe.formats.recognise import recognise
 from hsipipe.formats.sinks import check_sinks, writer
 from hsipipe.storage.publish import atomic_file, atomic_folder
-from hsipipe.storage.stores import one_line
 
 
 def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
@@ -44,7 +43,7 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, band
         cube.encoding["format"] = form.title
         return cube
     except FileFormatError as error:
-        raise FileFormatError(f"{path}: {error}") from error
+        raise FileFormatError(f"{path}: {one_line(error)}") from error
     except HsipipeError:
         raise
     except Exception as error:  # parsers of damaged files raise errors of any type

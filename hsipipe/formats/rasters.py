@@ -38,5 +38,5 @@ def open_raster(name: str, *, driver: str, **profile: Any) -> Iterator[Any]:
 
 
 def _file_of(name: str) -> Path:
-    """Return the file of a raster or of one of its pages, ``GTIFF_DIR:2:/path``."""
-    return Path(name.split(":", 2)[2] if name.startswith("GTIFF_DIR:") else name)
+    """Return the file of a raster or of one of its pages, ``GTIFF_DIR:off:8:/path``."""
+    return Path(name.split(":", 3)[3] if name.startswith("GTIFF_DIR:") else name)

@@ -14,6 +14,7 @@ from rasterio.windows import Window
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_roles import Roles
+from hsipipe.formats.claims import check_claim
 from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_roles import roles_of
@@ -40,15 +41,40 @@ class _RasterSource(Source):
 
 @dataclass(frozen=True)
 class Page:
-    """One image of a file: its GDAL name, shape (band, y, x) with all bands, and the roles of the bands."""
+    """One image of a file, as GDAL describes it when it is opened.
+
+    Attributes:
+        name: GDAL's name.
+        shape: Shape (band, y, x) with all bands.
+        roles: Roles of the bands.
+        kind: Type of its numbers.
+        stored: Shape (band, y, x) of a block.
+        is_masked: GDAL's mask marks pixels.
+        no_data: Value without data of each band, NaN where there is none; None if the mask holds them.
+        scales: Scale of each band.
+        offsets: Offset of each band.
+        texts: Description of each band.
+    """
 
     name: str
     shape: tuple[int, int, int]
     roles: Roles
+    kind: np.dtype[Any]
+    stored: tuple[int, int, int]
+    is_masked: bool
+    no_data: tuple[float, ...] | None
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    texts: tuple[str | None, ...]
 
 
-def list_pages(path: Path) -> list[Page]:
+def list_pages(path: Path, offsets: Sequence[int]) -> list[Page]:
     """List the pages of a file in their order.
+
+    Args:
+        path: File.
+        offsets: Places of all directories in the file. GDAL opens a page by its place at once; by its number it walks
+            over all pages before.
 
     Raises:
         FileFormatError: One claims huge blocks.
@@ -58,23 +84,44 @@ def list_pages(path: Path) -> list[Page]:
         # GDAL sorts pages by name, page 10 before page 2.
         names = sorted(raster.subdatasets, key=_page_number) or [raster.name]
         if names == [raster.name]:
-            return [_page(raster)]
+            return [_page(raster, path)]
     pages = []
     for name in names:
-        with open_raster(name, driver=DRIVER) as raster:
-            pages.append(_page(raster))
+        place = offsets[_page_number(name) - 1]
+        with open_raster(f"GTIFF_DIR:off:{place}:{path.absolute()}", driver=DRIVER) as raster:
+            pages.append(_page(raster, path))
     return pages
 
 
-def _page(raster: Any) -> Page:
+def _page(raster: Any, path: Path) -> Page:
     kind, block = np.dtype(raster.dtypes[0]), raster.block_shapes[0]
     # GDAL reads an image in one strip row by row.
-    if block != (raster.height, raster.width) and math.prod(block) * kind.itemsize > _MOST_BLOCK_BYTES:
-        size = math.prod(block) * kind.itemsize
+    rows = 1 if block == (raster.height, raster.width) else block[0]
+    size = rows * block[1] * kind.itemsize * (1 if _is_by_band(raster) else raster.count)
+    if size > _MOST_BLOCK_BYTES:
         raise FileFormatError(
             f"it claims blocks of {size} bytes, expected at most {_MOST_BLOCK_BYTES}; write smaller blocks"
         )
-    return Page(raster.name, (raster.count, raster.height, raster.width), roles_of(raster))
+    check_claim("a block", size, held=path.stat().st_size)
+    # rasterio warns that the mask of an alpha band would hide that of the values without data.
+    both = ColorInterp.alpha in raster.colorinterp and any(value is not None for value in raster.nodatavals)
+    return Page(
+        name=raster.name,
+        shape=(raster.count, raster.height, raster.width),
+        roles=roles_of(raster),
+        kind=kind,
+        stored=(1 if _is_by_band(raster) else raster.count, *block),
+        is_masked=not both and any(_is_masked(flags) for flags in raster.mask_flag_enums),
+        no_data=tuple(math.nan if value is None else value for value in raster.nodatavals) if both else None,
+        scales=raster.scales,
+        offsets=raster.offsets,
+        texts=raster.descriptions,
+    )
+
+
+def _is_by_band(raster: Any) -> bool:
+    """Return True if each band has blocks of its own."""
+    return bool(raster.interleaving and raster.interleaving.name == "band")
 
 
 def _page_number(name: str) -> int:
@@ -98,33 +145,27 @@ def group_pages(pages: Sequence[Page]) -> dict[str, list[Page]]:
 
 def open_page(path: Path, page: Page) -> tuple[da.Array, list[str | None]]:
     """Open the spectral bands of a page lazily, NaN where there is no data, and list their names."""
-    with open_raster(page.name, driver=DRIVER) as raster:
-        kind = np.dtype(raster.dtypes[0])
-        if kind.kind not in "iuf":
-            raise FileFormatError(f"a cube holds real numbers, got {kind}; store its magnitude or real part")
-        # rasterio warns that the mask of one would hide the other.
-        both = ColorInterp.alpha in raster.colorinterp and any(value is not None for value in raster.nodatavals)
-        masked = not both and any(_is_masked(flags) for flags in raster.mask_flag_enums)
-        block = raster.block_shapes[0]
-        stored = (1 if raster.interleaving and raster.interleaving.name == "band" else page.shape[0], *block)
-        scales, offsets, texts = raster.scales, raster.offsets, list(raster.descriptions)
-        no_data = np.array([np.nan if value is None else value for value in raster.nodatavals])
-    in_blocks = block[0] < page.shape[1] or block[1] < page.shape[2]
-    chunk = tuple(min(a, b) for a, b in zip(stored, page.shape, strict=True)) if in_blocks else None
+    kind = page.kind
+    if kind.kind not in "iuf":
+        raise FileFormatError(f"a cube holds real numbers, got {kind}; store its magnitude or real part")
+    in_blocks = page.stored[1] < page.shape[1] or page.stored[2] < page.shape[2]
+    chunk = tuple(min(a, b) for a, b in zip(page.stored, page.shape, strict=True)) if in_blocks else None
     floating = np.dtype(np.float32 if kind.itemsize <= 2 or kind.kind == "f" else np.float64)
-    raw = open_lazily(_RasterSource(path, page.shape, kind, page.name, False), stored=chunk)
     chosen = [band - 1 for band in page.roles.spectral]
-    values = open_lazily(_RasterSource(path, page.shape, floating, page.name, True), stored=chunk) if masked else raw
+    stored_as, masked = (floating, True) if page.is_masked else (kind, False)
+    values = open_lazily(_RasterSource(path, page.shape, stored_as, page.name, masked), stored=chunk)
     values = values[chosen] if len(chosen) < page.shape[0] else values
-    if both:
-        marks = (no_data.astype(kind) if kind.kind == "f" else no_data)[chosen, None, None]
+    if page.no_data is not None:
+        marks = np.array(page.no_data)
+        marks = (marks.astype(kind) if kind.kind == "f" else marks)[chosen, None, None]
         values = da.where(values != marks, values.astype(floating), floating.type(np.nan))
-    if any(scale != 1 for scale in scales) or any(offset != 0 for offset in offsets):
-        values = values * np.array(scales)[chosen, None, None] + np.array(offsets)[chosen, None, None]
+    if any(scale != 1 for scale in page.scales) or any(offset != 0 for offset in page.offsets):
+        values = values * np.array(page.scales)[chosen, None, None] + np.array(page.offsets)[chosen, None, None]
     if page.roles.opacity:
+        raw = open_lazily(_RasterSource(path, page.shape, kind, page.name, False), stored=chunk)
         valid = (raw[[band - 1 for band in page.roles.opacity]] != 0).all(axis=0)
         values = da.where(valid, values.astype(floating), floating.type(np.nan))
-    return values, [texts[index] for index in chosen]
+    return values, [page.texts[index] for index in chosen]
 
 
 def _is_masked(flags: list[MaskFlags]) -> bool:

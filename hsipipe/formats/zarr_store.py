@@ -15,9 +15,12 @@ from zarr.codecs import ZstdCodec
 
 from hsipipe.formats.band_facts import LISTED_NAMES, band_names
 from hsipipe.formats.base import CubeFormat
+from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.labelled import cube_of, to_dataset
-from hsipipe.formats.lazy import MOST_AT_ONCE, Box, Source, open_lazily
+from hsipipe.formats.lazy import Box, Source, open_lazily
+from hsipipe.formats.zarr_chunks import CheckedStore, chain_of
 from hsipipe.formats.zarr_safety import check_node, check_store
+from hsipipe.json_text import parse_json
 from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
 
 # Numbers and text of fixed length. Text of variable length does not describe a cube, and its decoder trusts its header.
@@ -30,8 +33,15 @@ class _ZarrSource(Source):
 
     def read(self, box: Box) -> NDArray[Any]:
         """Read the box."""
-        check_node(self.path / self.name, name=self.name, is_read=True)
-        return np.asarray(zarr.open_array(self.path, mode="r", path=self.name)[box])
+        return np.asarray(_open_checked(self.path / self.name, self.name)[box])
+
+
+def _open_checked(folder: Path, name: str) -> zarr.Array[Any]:
+    """Open an array whose metadata and chunks are checked when they are read."""
+    check_node(folder, name=name, is_read=True)
+    array = zarr.open_array(folder, mode="r")
+    tree = parse_json((folder / ("zarr.json" if array.metadata.zarr_format == 3 else ".zarray")).read_text("utf-8"))
+    return zarr.open_array(CheckedStore(folder, chain_of(tree, array.dtype.itemsize)), mode="r")
 
 
 def _axes(array: zarr.Array[Any]) -> tuple[str, ...] | None:
@@ -65,12 +75,11 @@ def _from_base64(text: str) -> float | str:
         return text
 
 
-def _variable(path: Path, name: str, array: zarr.Array[Any]) -> xr.Variable:
+def _variable(path: Path, name: str, array: zarr.Array[Any], at_once: AtOnce) -> xr.Variable:
     dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
     attrs = _attributes(array)
-    if 0 in array.shape or (array.ndim < 2 and array.size <= MOST_AT_ONCE):
-        check_node(path / name, name=name, is_read=True)
-        return xr.Variable(dims, np.asarray(array[...]), attrs)
+    if 0 in array.shape or (array.ndim < 2 and at_once.take(array.size * array.dtype.itemsize)):
+        return xr.Variable(dims, np.asarray(_open_checked(path / name, name)[...]), attrs)
     source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)
 
@@ -100,9 +109,11 @@ class Zarr(CubeFormat):
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open the cube of a store lazily."""
         check_store(path)
-        node = zarr.open(path, mode="r")
+        node, at_once = zarr.open(path, mode="r"), AtOnce()
         if isinstance(node, zarr.Array):
-            return cube_of({"array": _variable(path, "", node)}, None if variable == "array" else variable, bands)
+            return cube_of(
+                {"array": _variable(path, "", node, at_once)}, None if variable == "array" else variable, bands
+            )
         if (path / "zarr.json").is_file():
             open_store(path)  # a missing chunk would read as zeros
         arrays = {
@@ -110,7 +121,7 @@ class Zarr(CubeFormat):
             for name, array in node.members(max_depth=None)
             if isinstance(array, zarr.Array) and array.dtype.kind in _READ
         }
-        return cube_of({name: _variable(path, name, array) for name, array in arrays.items()}, variable, bands)
+        return cube_of({name: _variable(path, name, array, at_once) for name, array in arrays.items()}, variable, bands)
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write the cube in chunks of a few rows with all bands."""

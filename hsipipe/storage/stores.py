@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
-from hsipipe.errors import AlreadyRunningError, IntegrityError, MissingInputError
+from hsipipe.errors import AlreadyRunningError, IntegrityError, MissingInputError, one_line
 from hsipipe.storage.shards import REMEDY, read_index, shard_file, unreadable
 
 # Radiometric noise hardly compresses: higher levels cost time and save almost no space.
@@ -205,11 +205,6 @@ def _check_decodes(array: zarr.Array[Any], position: tuple[int, ...]) -> None:
         array[region]
     except Exception as error:
         raise IntegrityError(f"{shard_file(array, position)} cannot be decoded: {one_line(error)}. {REMEDY}") from error
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error in one line, or its type if it has no message."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def rows_per_chunk(shape: Sequence[int], *, multiple: int = 1, least: int = 1, limit: int = 4 << 20) -> int:

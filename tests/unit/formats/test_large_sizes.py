@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hsipipe.formats.base import pick_variable
 
-SIDES = st.tuples(*[st.sampled_from([1, 3, 2**16, 2**21, 2**22, 2**32, 2**40])] * 3)
+SIDES = st.tuples(*[st.sampled_from([1, 3, 2**16, 2**21, 2**22])] * 3)
 
 
 @given(st.lists(SIDES, min_size=2, max_size=4, unique_by=math.prod))

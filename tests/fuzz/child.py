@@ -1,0 +1,94 @@
+"""Open an input in a forked child, and measure what it took."""
+
+import json
+import os
+import resource
+import select
+import signal
+import warnings
+from dataclasses import dataclass
+
+import psutil
+
+from hsipipe import open_cube
+from hsipipe.errors import HsipipeError
+from hsipipe.formats import FORMATS  # noqa: F401  # imported once, before the forks
+from hsipipe.machine import machine_trouble
+
+MOST_MB = 800
+"""Growth of the memory; the interpreter and its libraries take the rest of 1 GB."""
+MOST_CPU_S = 10.0
+"""Twice of what an input may take, since a busy machine counts more."""
+_WALL_S = 60
+_MOST_READ = 1 << 22
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an input: "cube", "refused", or a fault; with the growth of memory in MB and CPU seconds."""
+
+    kind: str
+    said: str
+    mb: float
+    cpu_s: float
+
+    @property
+    def fault(self):
+        """Why this outcome is a defect; empty: it is none."""
+        if self.kind not in ("cube", "refused"):
+            return f"{self.kind}: {self.said}"
+        if self.mb > MOST_MB or self.cpu_s > MOST_CPU_S:
+            return f"{self.mb:.0f} MB, {self.cpu_s:.1f} s ({self.said})"
+        return ""
+
+
+def look(path):
+    """Open a cube, read it if it is small, and say what it is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cube = open_cube(path)
+            if cube.size <= _MOST_READ:
+                cube.load()
+        return "cube", f"{cube.shape}"
+    except HsipipeError as error:
+        if machine_trouble(error):
+            return "memory", str(error)
+        return ("traceback", f"not one line: {error}") if "\n" in str(error) else ("refused", str(error))
+    except Exception as error:
+        return "traceback", f"{type(error).__name__}: {error}"
+
+
+def run(path, work=look):
+    """Outcome of `work` on a path, in a child of its own."""
+    reader, writer = os.pipe()
+    held = psutil.Process().memory_info().rss // 1024
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _child(path, writer, work)
+    os.close(writer)
+    ready, _, _ = select.select([reader], [], [], _WALL_S)
+    answer = os.read(reader, 1 << 16) if ready else b""
+    os.close(reader)
+    if not answer:
+        os.kill(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    mb, cpu_s = (usage.ru_maxrss - held) / 1024, usage.ru_utime + usage.ru_stime
+    if not answer:
+        how = f"ended with {os.waitstatus_to_exitcode(status)}" if ready else f"no answer in {_WALL_S} s"
+        return Outcome("crash", how, mb, cpu_s)
+    kind, said = json.loads(answer)
+    return Outcome(kind, said, mb, cpu_s)
+
+
+def _child(path, writer, work):
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (20, 25))
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        kind, said = work(path)
+        os.write(writer, json.dumps((kind, said[:500])).encode())
+    finally:
+        os._exit(0)
