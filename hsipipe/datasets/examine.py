@@ -4,35 +4,25 @@ Only what is wrong with the scene itself refuses it. Errors of the machine, such
 later run.
 """
 
-import json
-import multiprocessing
-import resource
 import signal
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, NamedTuple
-
-import psutil
+from typing import Any, Literal
 
 from hsipipe.datasets.admission import Fit, check_fit, check_no_duplicate
 from hsipipe.datasets.base import Dataset
 from hsipipe.errors import HsipipeError, ParamsError, one_line
 from hsipipe.formats import FORMATS
+from hsipipe.isolation import Limits, UnansweredError, run_limited
 from hsipipe.machine import machine_trouble
 from hsipipe.memory import available_memory
-from hsipipe.processes import end_with_parent
 from hsipipe.storage.manifest import sha256
 
 _CPU_S, _BYTES_PER_CPU_S, _MOST_CPU_S = 300.0, 5e6, 3600.0
 """CPU time of an examination: a base, the slowest plausible reading, and the largest value."""
 _SHARE_OF_MEMORY = 0.8
 """Share of the memory now available that an examination may take."""
-_GRACE_CPU_S = 5
 
 
 @dataclass(frozen=True)
@@ -75,23 +65,11 @@ class Finding:
     entry: dict[str, Any] | None = None
 
 
-class Limits(NamedTuple):
-    """Limits of an examination.
-
-    Attributes:
-        cpu_s: CPU time in s.
-        wall_s: Wall time in s, longer for a slow disk.
-    """
-
-    cpu_s: float
-    wall_s: float
-
-
 def limits_for(files: Mapping[str, Path]) -> Limits:
-    """Return the limits for a scene with these files."""
+    """Return the limits for a scene with these files; that of memory is most of the memory now available."""
     size = sum(file.stat().st_size for file in files.values())
     cpu_s = min(_CPU_S + size / _BYTES_PER_CPU_S, _MOST_CPU_S)
-    return Limits(cpu_s, 2 * cpu_s)
+    return Limits(cpu_s, 2 * cpu_s, int(available_memory()[0] * _SHARE_OF_MEMORY))
 
 
 def examine(scene: Scene, limits: Limits) -> Finding:
@@ -99,74 +77,31 @@ def examine(scene: Scene, limits: Limits) -> Finding:
 
     Args:
         scene: The scene.
-        limits: Its limits of time; that of memory is most of the memory now available.
+        limits: Its limits of time and memory.
 
     Returns:
         The finding. A scene that uses up its CPU time is unfit. One whose reader crashes, or waits for a disk for too
         long, is waiting, since this may be due to the machine.
     """
-    # A server process forks a child for each scene: fast, and without the threads of this process.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *(type(form).__module__ for form in FORMATS.values())])
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_work, args=(sender, scene, limits.cpu_s), daemon=True)
-    with _without_main():
-        child.start()
-    sender.close()
+    readers = [type(form).__module__ for form in FORMATS.values()]
     try:
-        answer = receiver.recv_bytes() if receiver.poll(limits.wall_s) else b""
-    except EOFError:  # it ended without an answer
-        child.join()
-        return _unanswered(child.exitcode, limits)
-    finally:
-        child.kill()
-        child.join()
-        receiver.close()
-    if not answer:
+        return Finding(**run_limited(_examine, scene, limits=limits, preload=readers))
+    except UnansweredError as error:
+        return _unanswered(error, limits)
+
+
+def _unanswered(error: UnansweredError, limits: Limits) -> Finding:
+    if error.code is None:
         return Finding("waiting", f"it was not read within {limits.wall_s:.0f} s; look at its disk, or remove it")
-    return Finding(**json.loads(answer))
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module: multiprocessing would run the file of the caller again in every child."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _unanswered(code: int | None, limits: Limits) -> Finding:
-    if code == -signal.SIGXCPU:
+    if error.is_late:
         reason = f"It was not read within {limits.cpu_s:.0f} s of CPU time; its content is damaged or hostile."
         return Finding("unfit", reason)
-    name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-    cause = "probably for lack of memory" if code == -signal.SIGKILL else "its content may be damaged"
-    return Finding("waiting", f"its reader ended with {name}, {cause}; repair or remove it")
+    cause = "probably for lack of memory" if error.code == -signal.SIGKILL else "its content may be damaged"
+    return Finding("waiting", f"its reader ended with {error}, {cause}; repair or remove it")
 
 
-def _work(sender: Connection, scene: Scene, cpu_s: float) -> None:
-    end_with_parent(signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the parent ends this process
-    _set_limits(cpu_s)
-    finding = _find(scene)
-    # Not pickled: what a hostile file has made of this process must not run in the parent.
-    sender.send_bytes(json.dumps(vars(finding)).encode())
-
-
-def _set_limits(cpu_s: float) -> None:
-    used = psutil.Process().cpu_times()
-    soft = int(used.user + used.system + cpu_s) + 1
-    memory = available_memory()[0] * _SHARE_OF_MEMORY + psutil.Process().memory_info().vms
-    wanted = {resource.RLIMIT_CPU: (soft, soft + _GRACE_CPU_S), resource.RLIMIT_DATA: (int(memory), int(memory))}
-    for number, (soft, most) in wanted.items():
-        _, hard = resource.getrlimit(number)
-        try:
-            resource.setrlimit(number, (soft, most) if hard == resource.RLIM_INFINITY else (min(soft, hard), hard))
-        except (ValueError, OSError):  # a system without this limit
-            continue
+def _examine(scene: Scene) -> dict[str, Any]:
+    return vars(_find(scene))
 
 
 def _find(scene: Scene) -> Finding:

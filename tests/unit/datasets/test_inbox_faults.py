@@ -18,12 +18,15 @@ from odd_readers import OddReaders
 from hsipipe import save_cube
 from hsipipe.datasets import inbox as module
 from hsipipe.datasets.admission import Fit, check_names, printable
-from hsipipe.datasets.examine import Limits, limits_for
+from hsipipe.datasets.examine import limits_for
 from hsipipe.datasets.folder import FOLDER
 from hsipipe.datasets.inbox import QUARANTINE, REASON, take_in
 from hsipipe.errors import DataError
+from hsipipe.isolation import Limits
 
 FIT = Fit(scale=4, crop_remainder=False, patch=8)
+
+MEMORY = 4 << 30
 
 
 @pytest.fixture
@@ -63,14 +66,18 @@ def test_a_scene_that_crashes_its_reader_is_told_and_passed_over(inbox, dataset,
 
 
 def test_a_scene_that_takes_the_processor_for_ever_is_put_aside(inbox, dataset, monkeypatch):
-    monkeypatch.setattr(module, "limits_for", lambda files: Limits(1.0 if "spin.npy" in files else 60.0, 120.0))
+    monkeypatch.setattr(
+        module, "limits_for", lambda files: Limits(1.0 if "spin.npy" in files else 60.0, 120.0, MEMORY)
+    )
     found = ingest(inbox, dataset, "spin.npy")
     assert found["spin"].outcome == "quarantined"
     assert "CPU time" in found["spin"].reason
 
 
 def test_a_scene_whose_disk_does_not_answer_stays(inbox, dataset, monkeypatch):
-    monkeypatch.setattr(module, "limits_for", lambda files: Limits(60.0, 0.1 if "sleep.npy" in files else 60.0))
+    monkeypatch.setattr(
+        module, "limits_for", lambda files: Limits(60.0, 0.1 if "sleep.npy" in files else 60.0, MEMORY)
+    )
     found = ingest(inbox, dataset, "sleep.npy")
     assert found["sleep"].outcome == "waiting"
     assert (inbox / "sleep.npy").is_file()
