@@ -105,7 +105,9 @@ def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) 
     bodies = [b"", b"garbage", good[:-9], good[:40], b"CDF\x01" + rng.randbytes(200), b"II*\0" + rng.randbytes(200)]
     while not until.wait(GARBAGE_S):
         body = rng.choice(bodies)
-        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(
+            body
+        )
         message = rng.choice(
             [rng.randbytes(300) + b"\r\n\r\n", head + body, head.replace(b"predict", b"nowhere") + body]
         )
@@ -119,7 +121,7 @@ def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) 
 
 def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
     """Hold ten connections in the middle of a head or a body, and replace closed ones."""
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(good)
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(good)
     held: list[socket.socket] = []
     while not until.wait(0.2):
         if len(held) >= 10:

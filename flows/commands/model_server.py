@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import dask
@@ -10,6 +11,7 @@ import dask
 from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.methods.super_resolver import SuperResolver
+from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import ModelSource, Pinned, describe
 from hsipipe.serving.server import bind, is_loopback, run, url_of
@@ -56,7 +58,14 @@ class FolderSource:
 
 
 def serve_model(
-    model: str, *, host: str, port: int, limits: Limits, device: str = "cpu", follow_s: float | None = None
+    model: str,
+    *,
+    host: str,
+    port: int,
+    limits: Limits,
+    allowed_hosts: Sequence[str] = (),
+    device: str = "cpu",
+    follow_s: float | None = None,
 ) -> None:
     """Serve until the process is stopped.
 
@@ -65,11 +74,12 @@ def serve_model(
         host: Address to bind to.
         port: Port; 0: any free port.
         limits: Limits of the server.
+        allowed_hosts: Host names that requests may use, see :class:`Hosts`.
         device: Torch device of the model.
         follow_s: Seconds between checks for a new version.
 
     Raises:
-        HsipipeError: The model is missing or does not predict, or the address is in use.
+        HsipipeError: The model is missing or does not predict, the address is in use, or a host name is invalid.
     """
     token = os.environ.get(TOKEN)
     if token is not None and not token.strip():
@@ -79,6 +89,7 @@ def serve_model(
     # A request has one worker; Dask's threads would take the cores of other requests.
     dask.config.set(scheduler="synchronous")
     with bind(host, port) as bound:  # fails before the model is loaded if the address is in use
+        hosts = Hosts(local=is_loopback(bound), allowed=allowed_hosts)
         if not is_loopback(bound):
             print(
                 f"warning: {url_of(bound)} is open to other machines, without TLS: whoever can listen sees cubes and "
@@ -87,7 +98,8 @@ def serve_model(
             )
         server = ModelServer(_source(model, device), limits=limits, token=token, follow_s=follow_s)
         name = describe(server.model.current.pinned)
-        run(server, bound, started=lambda: print(f"serving {name} at {url_of(bound)}", flush=True))
+        ready = f"serving {name} at {url_of(bound)}"
+        run(server, bound, hosts=hosts, started=lambda: print(ready, flush=True))
 
 
 def _source(model: str, device: str) -> ModelSource:

@@ -95,6 +95,10 @@ def model_server(
     model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
     host: Annotated[str, typer.Option(help="Address to bind to; there is no TLS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port, which is printed.")] = 8000,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name in the address of clients, repeatable; default: any, on loopback none but its own."),
+    ] = None,
     follow: Annotated[
         float | None, typer.Option(help="Interval of looking for a new version.", metavar="SECONDS")
     ] = None,
@@ -123,6 +127,9 @@ def model_server(
     verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the
     header Authorization: Bearer $HSIPIPE_SERVER_TOKEN if that variable is set here, and is for this machine if not.
 
+    A request of a web page of another site is refused. On a loopback address so is one with another name in its
+    header Host than localhost, 127.0.0.1, [::1] or an --allowed-host.
+
     /health reports whether the model predicts, /model its name and version, /metrics the metrics for Prometheus.
 
     [bold]Examples[/bold]
@@ -150,4 +157,5 @@ def model_server(
         queue=queue,
         connections=connections,
     )
-    serve_model(model, host=host, port=port, limits=limits, device=device, follow_s=follow)
+    names = tuple(allowed_host or ())
+    serve_model(model, host=host, port=port, limits=limits, allowed_hosts=names, device=device, follow_s=follow)

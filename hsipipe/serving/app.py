@@ -14,17 +14,19 @@ from starlette.exceptions import HTTPException
 from hsipipe.serving.answers import Options
 from hsipipe.serving.failures import INTERNAL, ClientGoneError, RequestError, body_of, headers_of
 from hsipipe.serving.guard import MEDIA, Guard
+from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.service import ModelServer
 from hsipipe.serving.uploads import media_types
 
 _GONE = 499
 
 
-def make_app(server: ModelServer, *, started: Callable[[], None] = lambda: None) -> Guard:
+def make_app(server: ModelServer, *, hosts: Hosts, started: Callable[[], None] = lambda: None) -> Guard:
     """Build the ASGI application of a server.
 
     Args:
         server: Implementation of the routes.
+        hosts: Host names of the server.
         started: Called at startup.
     """
 
@@ -50,7 +52,7 @@ def make_app(server: ModelServer, *, started: Callable[[], None] = lambda: None)
     app = FastAPI(title="hsipipe model server", docs_url=None, redoc_url=None, lifespan=lifespan)
     _add_routes(app, server)
     _add_error_handlers(app, server)
-    return Guard(app, limits=server.limits, metrics=server.metrics)
+    return Guard(app, hosts=hosts, limits=server.limits, metrics=server.metrics)
 
 
 def _add_routes(app: FastAPI, server: ModelServer) -> None:

@@ -1,4 +1,4 @@
-"""ASGI middleware around the application: count requests, and bound the size and the time of their bodies."""
+"""ASGI middleware around the application: count requests, check their heads, bound size and time of their bodies."""
 
 import asyncio
 import re
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hsipipe.serving.failures import RequestError, body_of, headers_of
+from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Loaded
 
@@ -103,12 +104,13 @@ class Guard:
 
     Args:
         app: Guarded application.
+        hosts: Host names of the server.
         limits: Limits of the server.
         metrics: Updated for each request.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+    def __init__(self, app: ASGIApp, *, hosts: Hosts, limits: Limits, metrics: Metrics) -> None:
+        self._app, self._hosts, self._limits, self._metrics = app, hosts, limits, metrics
         self._disk = Disk(limits.upload_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +123,7 @@ class Guard:
         begun = time.monotonic()
         self._metrics.in_flight.inc()
         try:
-            if (error := request.refusal()) is not None:
+            if (error := self._hosts.refusal(scope["headers"]) or request.refusal()) is not None:
                 self._metrics.refused.labels(error.reason).inc()
                 await request.answer(error)
             else:

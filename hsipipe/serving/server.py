@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from hsipipe.errors import HsipipeError
 from hsipipe.serving.app import make_app
 from hsipipe.serving.failures import RequestError, body_of, headers_of
+from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.service import ModelServer
 
@@ -139,15 +140,16 @@ def is_loopback(bound: socket.socket) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
-def make_server(server: ModelServer, *, started: Callable[[], None] = lambda: None) -> uvicorn.Server:
-    """Build the uvicorn server for a bound socket: ``make_server(server).run(sockets=[bound])``.
+def make_server(server: ModelServer, *, hosts: Hosts, started: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """Build the uvicorn server for a bound socket: ``make_server(server, hosts=hosts).run(sockets=[bound])``.
 
     Args:
         server: Implementation of the routes.
+        hosts: Host names of the server.
         started: Called at startup.
     """
     config = uvicorn.Config(
-        make_app(server, started=started),
+        make_app(server, hosts=hosts, started=started),
         http=type("Connection", (_Connection,), {"limits": server.limits}),
         loop="asyncio",
         ws="none",
@@ -164,12 +166,13 @@ def make_server(server: ModelServer, *, started: Callable[[], None] = lambda: No
     return uvicorn.Server(config)
 
 
-def run(server: ModelServer, bound: socket.socket, *, started: Callable[[], None]) -> None:
+def run(server: ModelServer, bound: socket.socket, *, hosts: Hosts, started: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight within the grace time.
 
     Args:
         server: Implementation of the routes.
         bound: Bound socket.
+        hosts: Host names of the server.
         started: Called at startup.
     """
 
@@ -180,6 +183,6 @@ def run(server: ModelServer, bound: socket.socket, *, started: Callable[[], None
     # uvicorn raises the signal again after its shutdown; the default handler would end the process with an error.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        make_server(server, started=listening).run(sockets=[bound])
+        make_server(server, hosts=hosts, started=listening).run(sockets=[bound])
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import pytest
 
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.super_resolver import check_input, check_msi
+from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Pinned
-from hsipipe.serving.server import bind, make_server
+from hsipipe.serving.server import bind, is_loopback, make_server
 from hsipipe.serving.service import ModelServer
 
 DEADLINE_S = 60
@@ -118,6 +120,21 @@ def npy(array):
     return stream.getvalue()
 
 
+@contextmanager
+def connected(client):
+    """Open a raw connection to a server."""
+    with socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE_S) as connection:
+        yield connection
+
+
+def until_closed(connection):
+    """Read to the end of the answer and the connection."""
+    got = b""
+    while block := connection.recv(65536):
+        got += block
+    return got
+
+
 @pytest.fixture
 def serve():
     """Start a server with limits and return its client: ``serve(model, workers=2)``."""
@@ -143,11 +160,12 @@ def bicubic():
 
 
 @contextmanager
-def running(source, *, limits, **options):
-    with bind("127.0.0.1", 0) as bound:
+def running(source, *, limits, host="127.0.0.1", allowed_hosts=(), **options):
+    with bind(host, 0) as bound:
+        hosts = Hosts(local=is_loopback(bound), allowed=allowed_hosts)
         model_server = ModelServer(source, limits=limits, **options)
         started = threading.Event()
-        server = make_server(model_server, started=started.set)
+        server = make_server(model_server, hosts=hosts, started=started.set)
 
         def end():
             server.should_exit = True

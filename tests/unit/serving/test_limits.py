@@ -6,7 +6,6 @@ import socket
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from hsipipe.errors import ParamsError
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 
-from .conftest import DEADLINE_S, Gate, Source, npy, running, wait_until
+from .conftest import DEADLINE_S, Gate, Source, connected, npy, running, until_closed, wait_until
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -40,19 +39,6 @@ def hasty():
         yield client
 
 
-@contextmanager
-def connected(client):
-    with socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE_S) as connection:
-        yield connection
-
-
-def until_closed(connection):
-    got = b""
-    while block := connection.recv(65536):
-        got += block
-    return got
-
-
 def refused(client, reason):
     text = client.ask("GET", "/metrics")[2].decode()
     line = f'hsipipe_refused_total{{reason="{reason}"}}'
@@ -62,7 +48,9 @@ def refused(client, reason):
 def test_a_body_that_says_it_is_too_large_is_not_read(serve):
     client = serve(Bicubic(2), body_bytes=1000)
     with connected(client) as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n")
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n"
+        )
         answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"Got a body of 1001 bytes, expected at most 1000" in answer
@@ -81,7 +69,7 @@ def test_a_body_that_does_not_say_its_size_is_counted(serve):
 
 def test_a_body_that_never_ends_is_given_up(hasty):
     with connected(hasty) as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n\x93NUM")
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n\x93NUM")
         answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"did not arrive within 0.2 s" in answer
@@ -99,7 +87,7 @@ def test_a_head_that_never_ends_is_given_up(hasty, begin, answer):
 
 def test_a_second_head_on_a_connection_has_the_same_time(hasty):
     with connected(hasty) as connection:
-        connection.sendall(b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /model HTTP/1.1\r\nHost")
         assert b"No complete head of a request within 0.2 s." in until_closed(connection)
@@ -131,7 +119,7 @@ def test_garbage_is_answered_with_a_clear_error(bicubic):
 
 def test_garbage_in_a_chunked_body_ends_that_connection_alone(bicubic):
     with connected(bicubic) as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         until_closed(connection)
     assert bicubic.ask("POST", "/predict", npy(LR))[0] == 200
 
@@ -140,7 +128,7 @@ def test_clients_that_break_off_leave_nothing(serve, temporary):
     gate = Gate(2)
     client = serve(gate, queue=1)
     body = npy(BLOCKING)
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with connected(client) as connection:  # in the middle of the body
         connection.sendall(head + body[:50])
         wait_until(lambda: list(temporary.iterdir()))
@@ -227,7 +215,7 @@ def test_connections_are_bounded(serve):
     client = serve(Bicubic(2), connections=2)
     with connected(client) as one, connected(client) as two:
         for connection in (one, two):
-            connection.sendall(b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         with connected(client) as three:
             answer = until_closed(three)
@@ -240,7 +228,9 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(serve, temporary):
     client = serve(Bicubic(4), stall_s=0.2)
     body = npy(np.zeros((16, 128, 128), np.float32))
     with connected(client) as connection:
-        connection.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        connection.sendall(
+            f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
         wait_until(lambda: list(temporary.iterdir()))
         wait_until(lambda: not list(temporary.iterdir()))
         assert len(until_closed(connection)) < 16 * 512 * 512 * 4

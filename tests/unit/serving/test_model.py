@@ -148,8 +148,9 @@ def test_with_a_token_only_its_bearer_may_refresh(serve):
 
 def test_without_a_token_what_was_passed_on_may_not_refresh(serve):
     client = serve(Bicubic(2))
-    for header in ("X-Forwarded-For", "Forwarded", "Origin"):
-        status, tree = refresh(client, **{header: "203.0.113.9"})
+    passed_on = {name: "203.0.113.9" for name in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP")}
+    for header, value in {**passed_on, "Origin": f"http://127.0.0.1:{client.port}"}.items():
+        status, tree = refresh(client, **{header: value})
         assert (status, "HSIPIPE_SERVER_TOKEN" in tree["error"]) == (403, True), header
     assert refresh(client)[0] == 202
 
