@@ -114,6 +114,9 @@ def model_server(
     head_timeout: Annotated[float, typer.Option(help="Seconds for the head of a request.")] = 10.0,
     body_timeout: Annotated[float, typer.Option(help="Seconds for the body, else 408.")] = 120.0,
     predict_timeout: Annotated[float, typer.Option(help="Seconds for waiting and predicting, else 504.")] = 300.0,
+    answer_timeout: Annotated[
+        float, typer.Option(help="Seconds for a client to take its answer, and one more for each 64 KiB of it.")
+    ] = 60.0,
     connections: Annotated[int, typer.Option(min=1, help="Concurrent connections; more are refused.")] = 256,
 ) -> None:
     """Serve a model over HTTP: POST one LR cube to /predict, get the HR cube in the same form.
@@ -153,6 +156,7 @@ def model_server(
         head_s=head_timeout,
         body_s=body_timeout,
         predict_s=predict_timeout,
+        answer_s=answer_timeout,
         workers=workers,
         queue=queue,
         connections=connections,

@@ -43,6 +43,7 @@ def make_app(server: ModelServer, *, hosts: Hosts, started: Callable[[], None] =
         finally:
             if handles_signals:
                 loop.remove_signal_handler(signal.SIGHUP)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the default would end the process
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following

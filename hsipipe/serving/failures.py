@@ -29,6 +29,11 @@ class ClientGoneError(Exception):
     """The client disconnected before its answer."""
 
 
+def shutting_down() -> RequestError:
+    """Return the refusal of a request after the begin of the shutdown."""
+    return RequestError(503, "The server is shutting down; try again later.", reason="shutdown", retry_s=5)
+
+
 def as_request_error(error: Exception, folder: Path) -> RequestError | None:
     """Translate an error of a prediction for the client; None for a fault of the server.
 

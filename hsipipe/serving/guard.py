@@ -4,12 +4,12 @@ import asyncio
 import re
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hsipipe.serving.failures import RequestError, body_of, headers_of
+from hsipipe.serving.failures import RequestError, body_of, headers_of, shutting_down
 from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Loaded
@@ -20,9 +20,6 @@ SPACE = "hsipipe.space"
 """Key of the request's :class:`Space` in the ASGI scope."""
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-_DRAIN_S = 2.0
-_SILENCE_S = 0.2
-_DRAIN_BYTES = 64 << 20
 _GONE = "499"
 """Status of a request whose client disconnected before its answer; nginx uses the same."""
 
@@ -112,22 +109,31 @@ class Guard:
     def __init__(self, app: ASGIApp, *, hosts: Hosts, limits: Limits, metrics: Metrics) -> None:
         self._app, self._hosts, self._limits, self._metrics = app, hosts, limits, metrics
         self._disk = Disk(limits.upload_bytes)
+        self._ends = False
+
+    def end(self) -> None:
+        """Refuse new requests from now on, and close each connection after its answer."""
+        self._ends = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, receive, send, limits=self._limits, space=Space(self._disk))
+        space = Space(self._disk)
+        request = _Request(scope, receive, send, limits=self._limits, space=space, is_last=lambda: self._ends)
         scope[SPACE] = request.space
         begun = time.monotonic()
         self._metrics.in_flight.inc()
         try:
-            if (error := self._hosts.refusal(scope["headers"]) or request.refusal()) is not None:
-                self._metrics.refused.labels(error.reason).inc()
-                await request.answer(error)
+            if (error := self._refusal(scope) or request.refusal()) is not None:
+                await self._refuse(request, error)
             else:
                 await self._app(scope, request.receive, request.send)
+        except asyncio.CancelledError:
+            if not self._ends or request.has_begun:
+                raise
+            await self._refuse(request, shutting_down())  # the grace time is over
         finally:
             # A request refused by its head is not routed.
             route = scope["path"] if scope["path"] in ROUTES else "other"
@@ -135,14 +141,29 @@ class Guard:
             self._metrics.requests.labels(route, request.status).inc()
             self._metrics.seconds.labels(route).observe(time.monotonic() - begun)
 
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        return self._hosts.refusal(scope["headers"]) or (shutting_down() if self._ends else None)
+
+    async def _refuse(self, request: "_Request", error: RequestError) -> None:
+        self._metrics.refused.labels(error.reason).inc()
+        await request.answer(error)
+
 
 class _Request:
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, limits: Limits, space: Space) -> None:
-        self._receive, self._send, self._limits = receive, send, limits
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        limits: Limits,
+        space: Space,
+        is_last: Callable[[], bool],
+    ) -> None:
+        self._receive, self._send, self._limits, self._is_last = receive, send, limits, is_last
         self.space, self.status = space, _GONE
         headers = dict(scope["headers"])
         self._length = headers.get(b"content-length")
-        self._awaits_100 = headers.get(b"expect", b"").lower() == b"100-continue"
         self._whole = self._length in (None, b"0") and b"transfer-encoding" not in headers
         self._got = 0
         self._until: float | None = None
@@ -167,13 +188,17 @@ class _Request:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message; close the connection where the body was not read to its end."""
+        """Send a message; close the connection at the shutdown, or where the body was not read to its end."""
         if message["type"] == "http.response.start":
             self.status = str(message["status"])
-            if not self._whole:
+            if self._is_last() or not self._whole:
                 message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
-                await self._drain()
         await self._send(message)
+
+    @property
+    def has_begun(self) -> bool:
+        """True from the head of the answer on."""
+        return self.status != _GONE
 
     async def answer(self, error: RequestError) -> None:
         """Send an error."""
@@ -192,17 +217,6 @@ class _Request:
         except TimeoutError as error:
             seconds = self._limits.body_s
             raise RequestError(408, f"The body did not arrive within {seconds:g} s.", reason="slow") from error
-
-    async def _drain(self) -> None:
-        """Read on for a moment: closing on unread bytes resets the connection, and the answer is lost."""
-        left = 0 if self._awaits_100 else _DRAIN_BYTES
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                while left > 0 and not self._whole:
-                    async with asyncio.timeout(_SILENCE_S):
-                        message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    self._whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
     def _too_large(self) -> RequestError:
         got = f"{int(self._length)} bytes" if self._length is not None else f"at least {self._got} bytes"

@@ -19,6 +19,9 @@ class Limits:
         body_s: Seconds for the whole body.
         predict_s: Seconds from the end of the body to the answer, including the wait for a worker.
         stall_s: Seconds without progress while an answer is sent.
+        answer_s: Seconds for the client to take a whole answer, in addition to its size over `answer_rate`.
+        answer_rate: Least rate of a client in bytes per second.
+        load_s: Seconds to look up, load and try another version of the model.
         grace_s: Seconds for the requests in flight at shutdown.
         workers: Concurrent predictions.
         queue: Predictions waiting for a worker.
@@ -36,6 +39,9 @@ class Limits:
     body_s: float = 120.0
     predict_s: float = 300.0
     stall_s: float = 60.0
+    answer_s: float = 60.0
+    answer_rate: int = 64 << 10
+    load_s: float = 600.0
     grace_s: float = 30.0
     workers: int = 1
     queue: int = 16

@@ -1,109 +1,28 @@
-"""Run uvicorn on a bound socket: connection limits, start and graceful shutdown."""
+"""Run uvicorn on a bound socket: start and graceful shutdown."""
 
 import asyncio
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from http import HTTPStatus
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hsipipe.errors import HsipipeError
 from hsipipe.serving.app import make_app
-from hsipipe.serving.failures import RequestError, body_of, headers_of
+from hsipipe.serving.connection import Connection
+from hsipipe.serving.guard import Guard
 from hsipipe.serving.hosts import Hosts
-from hsipipe.serving.limits import Limits
 from hsipipe.serving.service import ModelServer
 
 _HEAD_BYTES = 32 << 10
 _BACKLOG = 2048
 _IDLE_S = 30
 """Longest idle time in s of a connection; if it is short, a proxy may lose a request on a closing connection."""
-
-
-class _Connection(H11Protocol):
-    """Bound the number of connections, the time of a request's head and the time of a stalled answer.
-
-    uvicorn has no setting for these. Its keep-alive timeout starts after the first answer and ends at the next byte,
-    `limit_concurrency` counts a connection only when it sends a request, and an ASGI application cannot abort a
-    transport whose peer does not read. Invalid HTTP gets an error in JSON, like any other error.
-    """
-
-    limits: Limits
-    _head: asyncio.TimerHandle | None = None
-    _stall: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            message = f"{self.limits.connections} connections are open; try again later."
-            self._refuse(RequestError(503, message, retry_s=5))
-        else:
-            self._watch_head()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch_head()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._watch_head()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stall = self.loop.call_later(self.limits.stall_s, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        self._stall = _cancelled(self._stall)
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head, self._stall = _cancelled(self._head), _cancelled(self._stall)
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(RequestError(400, f"{msg} Expected HTTP/1.1, for example from curl."))
-
-    def _watch_head(self) -> None:
-        """Run the timer only while a head is incomplete; an idle connection has uvicorn's keep-alive timeout."""
-        idle = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
-        if not (idle and (self.cycle is None or self.conn.trailing_data[0])):
-            self._head = _cancelled(self._head)
-        elif self._head is None:
-            self._head = self.loop.call_later(self.limits.head_s, self._end_head)
-
-    def _end_head(self) -> None:
-        if self.conn.trailing_data[0]:
-            self._refuse(RequestError(408, f"No complete head of a request within {self.limits.head_s:g} s."))
-        else:
-            self.transport.close()
-
-    def _refuse(self, error: RequestError) -> None:
-        """Send an error outside of any request, and close the connection."""
-        body = body_of(str(error))
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            **headers_of(error),
-        }
-        head = h11.Response(
-            status_code=error.status, headers=list(headers.items()), reason=HTTPStatus(error.status).phrase
-        )
-        with suppress(h11.LocalProtocolError):  # an answer has begun
-            for event in (head, h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-
-def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    """Cancel a timer, and return None in its place."""
-    if timer is not None:
-        timer.cancel()
-    return None
+_STEPS = 3
+"""Steps of the event loop from the accept of a connection to its protocol."""
+_LAST_S = 1.0
+"""Longest time in s for the errors that are sent when the grace time is over."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -148,9 +67,10 @@ def make_server(server: ModelServer, *, hosts: Hosts, started: Callable[[], None
         hosts: Host names of the server.
         started: Called at startup.
     """
+    guard = make_app(server, hosts=hosts, started=started)
     config = uvicorn.Config(
-        make_app(server, hosts=hosts, started=started),
-        http=type("Connection", (_Connection,), {"limits": server.limits}),
+        guard,
+        http=type("Connection", (Connection,), {"limits": server.limits}),
         loop="asyncio",
         ws="none",
         lifespan="on",
@@ -163,7 +83,53 @@ def make_server(server: ModelServer, *, hosts: Hosts, started: Callable[[], None
         timeout_graceful_shutdown=max(1, round(server.limits.grace_s)),
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
-    return uvicorn.Server(config)
+    return _Server(config, guard)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that gives every request an answer at its shutdown.
+
+    uvicorn closes its socket on waiting connections and idle connections on arriving requests, which resets both.
+    """
+
+    def __init__(self, config: uvicorn.Config, guard: Guard) -> None:
+        super().__init__(config)
+        self._guard = guard
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._guard.end()
+        await self._stop_listening(sockets or [])
+        await super().shutdown(sockets)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                while self.server_state.tasks or self.server_state.connections:
+                    await asyncio.sleep(0.01)
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for bound in sockets:
+            loop.remove_reader(bound)
+        for _ in range(_STEPS):
+            await asyncio.sleep(0)
+        waiting = [connection for bound in sockets for connection in _accept_all(bound)]
+        for server in self.servers:
+            server.close()
+        for connection in waiting:
+            with suppress(OSError):
+                await loop.connect_accepted_socket(self._make_connection, connection)
+
+    def _make_connection(self) -> Connection:
+        make = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore
+
+
+def _accept_all(bound: socket.socket) -> list[socket.socket]:
+    accepted = []
+    with suppress(OSError):  # none is waiting, or no file descriptor is free
+        while True:
+            accepted.append(bound.accept()[0])
+            accepted[-1].setblocking(False)
+    return accepted
 
 
 def run(server: ModelServer, bound: socket.socket, *, hosts: Hosts, started: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """Run a real server in a thread, with models that need no training."""
 
+import asyncio
 import http.client
 import io
 import json
@@ -86,6 +87,8 @@ class Client:
     port: int
     server: ModelServer
     end: Callable[[], None]
+    loop: Callable[[], asyncio.AbstractEventLoop]
+    thread: threading.Thread
 
     def ask(self, method, path, body=None, headers=None, **options):
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)) as connection:
@@ -175,7 +178,7 @@ def running(source, *, limits, host="127.0.0.1", allowed_hosts=(), **options):
         try:
             assert started.wait(DEADLINE_S)
             wait_until(lambda: server.started)
-            yield Client(bound.getsockname()[1], model_server, end)
+            yield Client(bound.getsockname()[1], model_server, end, lambda: server.servers[0].get_loop(), thread)
         finally:
             end()
             thread.join(DEADLINE_S)
