@@ -2,9 +2,12 @@
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import dask
 
@@ -88,7 +91,7 @@ def serve_model(
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # A request has one worker; Dask's threads would take the cores of other requests.
     dask.config.set(scheduler="synchronous")
-    with bind(host, port) as bound:  # fails before the model is loaded if the address is in use
+    with _early_hangups() as hangups, bind(host, port) as bound:  # an address in use fails before the model is loaded
         hosts = Hosts(local=is_loopback(bound), allowed=allowed_hosts)
         if not is_loopback(bound):
             print(
@@ -97,9 +100,35 @@ def serve_model(
                 file=sys.stderr,
             )
         server = ModelServer(_source(model, device), limits=limits, token=token, follow_s=follow_s)
-        name = describe(server.model.current.pinned)
-        ready = f"serving {name} at {url_of(bound)}"
-        run(server, bound, hosts=hosts, started=lambda: print(ready, flush=True))
+        ready = f"serving {describe(server.model.current.pinned)} at {url_of(bound)}"
+
+        def started() -> None:
+            print(ready, flush=True)
+            if hangups:
+                server.model.refresh()
+
+        run(server, bound, hosts=hosts, started=started)
+    if server.model.is_hanging:
+        _exit()
+
+
+@contextmanager
+def _early_hangups() -> Iterator[list[int]]:
+    """Collect each SIGHUP until the server handles them; by default it ends the process."""
+    found: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: found.append(number))
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _exit() -> NoReturn:
+    """End the process without its other threads: MLflow downloads in threads that Python would wait for."""
+    logging.warning("the switch of the model does not end; it is given up")
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _source(model: str, device: str) -> ModelSource:

@@ -2,8 +2,8 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 _EDGE = 8
 """Edge of the trial cube in LR pixels, and its bands for a model without a fixed number."""
 _MSI_BANDS = 3
+_MOST_HUNG = 3
+"""Most abandoned switches whose threads still run; Python cannot end a thread."""
+_CLOSE_S = 2.0
+"""Longest time in s that the shutdown waits for a switch."""
 
 
 class Pinned(NamedTuple):
@@ -79,32 +83,36 @@ class ModelInService:
 
     Args:
         source: Source of models.
+        load_s: Seconds to look up, load and try another version; a switch that takes longer is abandoned.
         switched: Called with the new model after a switch.
 
     Raises:
         HsipipeError: The first model cannot be loaded, or fails its trial.
     """
 
-    def __init__(self, source: ModelSource, *, switched: Callable[[Loaded], None] = lambda loaded: None) -> None:
-        self._source, self._switched = source, switched
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
-        self._lock = threading.Lock()
-        self._asked = 0
+    def __init__(
+        self, source: ModelSource, *, load_s: float, switched: Callable[[Loaded], None] = lambda loaded: None
+    ) -> None:
+        self._source, self._load_s, self._switched = source, load_s, switched
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._asked, self._is_closed = 0, False
+        self._loaders: list[threading.Thread] = []
         self.failed: FailedSwitch | None = None
-        self.current = self._load(source.resolve())
+        self.current = _load(source, source.resolve())
         switched(self.current)
 
     def refresh(self) -> bool:
         """Load the wanted version in the background.
 
         Returns:
-            False where one switch is running and another is queued.
+            False where one switch is running and another is queued, or after :meth:`close`.
         """
         with self._lock:
-            if self._asked >= 2:
+            if self._is_closed or self._asked >= 2:
                 return False
             self._asked += 1
-        self._loader.submit(self._refresh)
+        # Daemon threads: a registry that hangs must not keep the process from its end.
+        threading.Thread(target=self._refresh, name="model-switch", daemon=True).start()
         return True
 
     @property
@@ -112,32 +120,81 @@ class ModelInService:
         """True while a model is being loaded."""
         return self._asked > 0
 
+    @property
+    def is_hanging(self) -> bool:
+        """True while a model is being loaded or an abandoned switch still runs."""
+        return any(loader.is_alive() for loader in self._loaders)
+
     def close(self) -> None:
-        """Stop loading models."""
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        """Stop switching; wait a moment for a switch in progress."""
+        self._is_closed = True
+        until = time.monotonic() + _CLOSE_S
+        for loader in list(self._loaders):
+            loader.join(max(0.0, until - time.monotonic()))
 
     def _refresh(self) -> None:
-        wanted = None
         try:
-            wanted = self._source.resolve()
-            if wanted == self.current.pinned:
-                return
-            self.current = self._load(wanted)
-            self._switched(self.current)
-            logger.info("now in service: %s", describe(wanted))
-        except Exception as error:  # any failure keeps the old model in service
-            message = one_line(error)
-            self.failed = FailedSwitch(now(), message)
-            name = "the model" if wanted is None else describe(wanted)
-            logger.warning("%s cannot be put in service, %s stays: %s", name, describe(self.current.pinned), message)
+            with self._turn:
+                if not self._is_closed:
+                    self._switch()
         finally:
             with self._lock:
                 self._asked -= 1
 
-    def _load(self, pinned: Pinned) -> Loaded:
-        model = self._source.load(pinned)
-        try_out(model)
-        return Loaded(pinned, model, now())
+    def _switch(self) -> None:
+        attempt = _Attempt(self._source, self.current.pinned)
+        error = self._run(attempt)
+        if self._is_closed:
+            return
+        if error is not None:  # any failure keeps the old model in service
+            self.failed = FailedSwitch(now(), error)
+            name = "the model" if attempt.wanted is None else describe(attempt.wanted)
+            logger.warning("%s cannot be put in service, %s stays: %s", name, describe(self.current.pinned), error)
+        elif attempt.loaded is not None:
+            self.current = attempt.loaded
+            self._switched(self.current)
+            logger.info("now in service: %s", describe(self.current.pinned))
+
+    def _run(self, attempt: "_Attempt") -> str | None:
+        """Run an attempt within its time; return its error."""
+        self._loaders = [loader for loader in self._loaders if loader.is_alive()]
+        if len(self._loaders) >= _MOST_HUNG:
+            return f"{len(self._loaders)} earlier switches still hang; check the registry, or restart the server."
+        loader = threading.Thread(target=attempt.run, name="model-loader", daemon=True)
+        self._loaders.append(loader)
+        loader.start()
+        loader.join(self._load_s)
+        if loader.is_alive():
+            return f"not loaded within {self._load_s:g} s; check the registry."
+        return attempt.error
+
+
+class _Attempt:
+    """Look up and load the wanted version. The caller may abandon the thread, so only the caller switches."""
+
+    def __init__(self, source: ModelSource, current: Pinned) -> None:
+        self._source, self._current = source, current
+        self.wanted: Pinned | None = None
+        self.loaded: Loaded | None = None
+        self.error: str | None = None
+
+    def run(self) -> None:
+        """Set `loaded` if another version is wanted, and `error` on any failure."""
+        try:
+            wanted = self._source.resolve()
+            if not isinstance(wanted, Pinned):
+                raise ModelInputError(f"Got {wanted!r} from the registry, expected a model version.")
+            self.wanted = wanted
+            if wanted != self._current:
+                self.loaded = _load(self._source, wanted)
+        except BaseException as error:  # a library may raise SystemExit
+            self.error = one_line(error)
+
+
+def _load(source: ModelSource, pinned: Pinned) -> Loaded:
+    model = source.load(pinned)
+    try_out(model)
+    return Loaded(pinned, model, now())
 
 
 def try_out(model: SuperResolver) -> None:

@@ -44,7 +44,7 @@ class ModelServer:
         self, source: ModelSource, *, limits: Limits, token: str | None = None, follow_s: float | None = None
     ) -> None:
         self.limits, self.metrics = limits, Metrics()
-        self.model = ModelInService(source, switched=self.metrics.model_switched)
+        self.model = ModelInService(source, load_s=limits.load_s, switched=self.metrics.model_switched)
         self.predictions = Predictions(limits, changed=self.metrics.waiting.set)
         self._token, self._follow_s = token, follow_s
         self._trials = ThreadPoolExecutor(1, thread_name_prefix="trial")
