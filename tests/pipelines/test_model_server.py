@@ -73,8 +73,8 @@ class Server:
 
 
 @contextmanager
-def served(root, environment, *options):
-    command = [sys.executable, "-m", "flows", "model-server", "--port", "0", *options]
+def served(root, environment, *options, command=None):
+    command = command or [sys.executable, "-m", "flows", "model-server", "--port", "0", *options]
     process = subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -160,6 +160,77 @@ def damage(root):
         weights.write_bytes(content)
 
 
+def until_closed(server, body, answers):
+    """Predict on one open connection until the server closes it; record each status or error."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as connection:
+        while not answers or answers[-1] == 200:
+            try:
+                connection.request("POST", "/predict", body)
+                answer = connection.getresponse()
+                answer.read()
+                answers.append(answer.status)
+                if answer.headers.get("Connection") == "close":
+                    return
+            except (OSError, http.client.HTTPException) as error:
+                answers.append(repr(error))
+
+
+def test_signals_under_load_lose_no_request(tmp_path, environment_here, small_model):
+    with publish(tmp_path / "model") as out:
+        small_model(1).save(out)
+    stream = io.BytesIO()
+    np.save(stream, np.random.default_rng(0).random((BANDS, 16, 16), dtype=np.float32))
+    answers = [[] for _ in range(6)]
+    with served(tmp_path, environment_here, "--model", "model") as server:
+        threads = [threading.Thread(target=until_closed, args=(server, stream.getvalue(), each)) for each in answers]
+        for thread in threads:
+            thread.start()
+        for enough in (2, 4, 6):
+            wait_until(lambda enough=enough: all(len(each) >= enough for each in answers))
+            server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGHUP)
+        for thread in threads:
+            thread.join(DEADLINE_S)
+            server.process.send_signal(signal.SIGHUP)
+        _, log = server.process.communicate(timeout=DEADLINE_S)
+        assert server.process.returncode in (0, -signal.SIGHUP)  # a hangup may come after the end of the server
+    assert {status for each in answers for status in each} <= {200, 503}
+    assert all(len(each) >= 6 for each in answers)
+    assert "Traceback" not in log
+
+
+HANGING = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from flows.commands import model_server
+from hsipipe.serving.limits import Limits
+
+class Hanging(model_server.FolderSource):
+    def resolve(self):
+        if threading.current_thread() is not threading.main_thread():
+            print("asked", flush=True)
+            ThreadPoolExecutor(1).submit(threading.Event().wait).result()  # as a download of MLflow
+        return super().resolve()
+
+model_server.FolderSource = Hanging
+model_server.serve_model("model", host="127.0.0.1", port=0, limits=Limits(grace_s=5.0))
+"""
+
+
+def test_a_registry_that_hangs_does_not_hold_up_the_process(tmp_path, environment_here, small_model):
+    with publish(tmp_path / "model") as out:
+        small_model(1).save(out)
+    with served(tmp_path, environment_here, command=[sys.executable, "-c", HANGING]) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stdout.readline() == "asked\n"
+        assert server.ask("GET", "/health")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        _, log = server.process.communicate(timeout=DEADLINE_S / 4)
+        assert server.process.returncode == 0
+    assert "the switch of the model does not end; it is given up" in log
+
+
 def test_what_cannot_be_served_is_one_error(root, monkeypatch):
     def error_of(*options):
         with dask.config.set(scheduler=None):  # the server sets it for its process
@@ -169,6 +240,9 @@ def test_what_cannot_be_served_is_one_error(root, monkeypatch):
 
     monkeypatch.chdir(root)
     assert f"No model at 'models:/{NAME}@champion'" in error_of("--model", f"models:/{NAME}@champion", "--port", 0)
+    assert "Got the allowed host 'http://x', expected a name" in error_of(
+        "--model", root / "model", "--port", 0, "--allowed-host", "http://x"
+    )
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         assert f"Cannot serve at 127.0.0.1:{port}" in error_of("--model", root / "model", "--port", port)
