@@ -19,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,9 +32,12 @@ import torch
 
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.catalogue import load_model
+from hsipipe.methods.base import Frame
+from hsipipe.methods.catalogue import gae_settings, load_model, method_settings
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
-from hsipipe.methods.dmgasr.method import Dmgasr, LatentNet
+from hsipipe.methods.dmgasr.latent_net import LatentNet
+from hsipipe.methods.dmgasr.method import Dmgasr
+from hsipipe.methods.dmgasr.settings import DmgasrSettings
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import Params, load_params
@@ -49,18 +53,22 @@ FLAT = 0.02
 
 def make(kind: str, params: Params, folder: Path) -> None:
     torch.manual_seed(0)
-    if kind == "dmgasr":
-        how = params.diffusion.model_dump(include={"schedule", "steps", "space", "target", "scale_input"})
-        unet = Unet(params.gae.latent_channels, params.diffusion.unet, patch=params.patches.size)
-        net = LatentNet(unet, objective="diffusion", scale=SCALE, **how)
-        model = Dmgasr(GroupAutoencoder(BANDS, params.gae), net, sampling=params.sampling)
-    else:
-        sizes = {name: getattr(params.control, name) for name in ("components", "width", "blocks")}
-        model = PcaResidual(BANDS, scale=SCALE, consistency=params.sampling.consistency, **sizes)
+    settings = method_settings(params, kind)
+    model = dmgasr(settings, params) if kind == "dmgasr" else PcaResidual(Frame(BANDS, SCALE), settings)
+    if kind != "dmgasr":
         model.set_components(torch.rand(1000, BANDS), 0.1 * torch.randn(1000, BANDS))
         torch.nn.init.normal_(model.tail.weight, std=0.1)
     with publish(folder) as out:
-        model.save(out)
+        model.eval().save(out)
+
+
+def dmgasr(settings: DmgasrSettings, params: Params) -> Dmgasr:
+    gae = GroupAutoencoder(BANDS, gae_settings(params, "standard"))
+    gae.start_at_principal_components(torch.rand(1000, BANDS))
+    names = {"objective", "schedule", "steps", "space", "target", "scale_input"}
+    unet = Unet(gae.latent_channels, settings.unet, patch=params.patches.size)
+    net = LatentNet(unet, scale=SCALE, **settings.model_dump(include=names))
+    return Dmgasr(gae, net, sampling=params.sampling)
 
 
 @dataclass
@@ -100,7 +108,7 @@ def well_behaved(port: int, bodies: list[bytes], expected: list[bytes], tally: T
                     tally.errors.add(f"{status}: {body[:200].decode(errors='replace')}")
 
 
-def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
+def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event, *, refused: bytes = rb"4\d\d") -> None:
     rng = random.Random(0)
     bodies = [b"", b"garbage", good[:-9], good[:40], b"CDF\x01" + rng.randbytes(200), b"II*\0" + rng.randbytes(200)]
     while not until.wait(GARBAGE_S):
@@ -116,7 +124,7 @@ def sends_garbage(port: int, good: bytes, tally: Tally, until: threading.Event) 
             answer = connection.recv(4096)
             with tally.lock:
                 tally.garbage += 1
-                tally.garbage_served += not re.match(rb"HTTP/1.1 4\d\d ", answer)
+                tally.garbage_served += not re.match(rb"HTTP/1.1 (%b) " % refused, answer)
 
 
 def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
@@ -138,10 +146,7 @@ def hangs(port: int, good: bytes, tally: Tally, until: threading.Event) -> None:
 
 def under_load(process: subprocess.Popen, port: int, folder: Path, seconds: float) -> tuple[Tally, list[float], float]:
     """Run all clients; return results after the warm-up, resident MiB of the server each second, and seconds taken."""
-    model = load_model(folder)
-    cubes = np.random.default_rng(0).random((CUBES, BANDS, EDGE, EDGE), dtype=np.float32)
-    bodies = [npy(cube) for cube in cubes]
-    expected = [npy(predict_scene(model, cube, tile=TILE, overlap=OVERLAP)) for cube in cubes]
+    bodies, expected = exchanges(folder)
     tally, until, server = Tally(), threading.Event(), psutil.Process(process.pid)
     threads = [
         threading.Thread(target=well_behaved, args=(port, bodies, expected, tally, until)) for _ in range(CLIENTS)
@@ -168,13 +173,35 @@ def under_load(process: subprocess.Popen, port: int, folder: Path, seconds: floa
     return tally, resident, taken
 
 
+def exchanges(folder: Path) -> tuple[list[bytes], list[bytes]]:
+    """Return requests and the direct predictions, both as .npy."""
+    model = load_model(folder)
+    cubes = np.random.default_rng(0).random((CUBES, BANDS, EDGE, EDGE), dtype=np.float32)
+    return [npy(cube) for cube in cubes], [
+        npy(predict_scene(model, cube, tile=TILE, overlap=OVERLAP)) for cube in cubes
+    ]
+
+
 def npy(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
 
 
-def measure(kind: str, params: Params, seconds: float) -> list[record.Row]:
+@dataclass
+class Served:
+    """A server in a process, and its end: exit code, folders of requests left, tracebacks in the log."""
+
+    process: subprocess.Popen
+    port: int
+    folder: Path
+    code: int = 0
+    left: int = 0
+    tracebacks: int = 0
+
+
+@contextmanager
+def served(kind: str, params: Params) -> Iterator[Served]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         make(kind, params, folder)
@@ -185,17 +212,22 @@ def measure(kind: str, params: Params, seconds: float) -> list[record.Row]:
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True) as process,
         ):
             try:
-                line = process.stdout.readline()
-                tally, resident, taken = under_load(process, int(line.rsplit(":", 1)[1]), folder, seconds)
+                server = Served(process, int(process.stdout.readline().rsplit(":", 1)[1]), folder)
+                yield server
                 process.terminate()
-                code = process.wait(60)
+                server.code = process.wait(60)
             finally:
                 process.kill()
-        left = [entry.name for entry in Path(place).iterdir() if entry.name.startswith("hsipipe-request-")]
-        tracebacks = (Path(place) / "log").read_text().count("Traceback")
+        server.left = sum(entry.name.startswith("hsipipe-request-") for entry in Path(place).iterdir())
+        server.tracebacks = (Path(place) / "log").read_text().count("Traceback")
+
+
+def measure(kind: str, params: Params, seconds: float) -> list[record.Row]:
+    with served(kind, params) as server:
+        tally, resident, taken = under_load(server.process, server.port, server.folder, seconds)
     for error in sorted(tally.errors):
         print(error)
-    return rows(kind, tally, resident, taken, code=code, left=len(left), tracebacks=tracebacks)
+    return rows(kind, tally, resident, taken, server)
 
 
 def of_quarter(resident: list[float], number: int) -> float:
@@ -204,9 +236,7 @@ def of_quarter(resident: list[float], number: int) -> float:
     return float(np.median(resident[number * size :][:size]))
 
 
-def rows(
-    kind: str, tally: Tally, resident: list[float], taken: float, *, code: int, left: int, tracebacks: int
-) -> list[record.Row]:
+def rows(kind: str, tally: Tally, resident: list[float], taken: float, server: Served) -> list[record.Row]:
     milliseconds = np.array(tally.seconds) * 1000
     quarters = [of_quarter(resident, number) for number in range(4)]
     growth = quarters[3] / quarters[1] - 1
@@ -226,9 +256,9 @@ def rows(
         record.row(f"{kind}: connections that hung", tally.hung, ""),
         *(record.row(f"{kind}: resident, quarter {n + 1}", value, "MiB") for n, value in enumerate(quarters)),
         record.row(f"{kind}: growth, quarter 2 to 4", growth * 100, "%", target=f"< {FLAT:.0%}", met=growth < FLAT),
-        none("exit code after SIGTERM", code),
-        none("folders of requests left", left),
-        none("tracebacks in the log", tracebacks),
+        none("exit code after SIGTERM", server.code),
+        none("folders of requests left", server.left),
+        none("tracebacks in the log", server.tracebacks),
     ]
 
 
