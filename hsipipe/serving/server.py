@@ -21,7 +21,7 @@ _IDLE_S = 30
 """Longest idle time in s of a connection; if it is short, a proxy may lose a request on a closing connection."""
 _STEPS = 3
 """Steps of the event loop from the accept of a connection to its protocol."""
-_LAST_S = 1.0
+_ERRORS_S = 1.0
 """Longest time in s for the errors that are sent when the grace time is over."""
 
 
@@ -101,7 +101,7 @@ class _Server(uvicorn.Server):
         await self._stop_listening(sockets or [])
         await super().shutdown(sockets)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_S):
+            async with asyncio.timeout(_ERRORS_S):
                 while self.server_state.tasks or self.server_state.connections:
                     await asyncio.sleep(0.01)
 
