@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -71,9 +72,7 @@ def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: S
     Raises:
         UnansweredError: The child ended without an answer, or was ended.
     """
-    # A server process forks a child for each call: fast, and without the threads of this process.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, work.__module__, *preload])
+    context = _context([work.__module__, *preload])
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(sender, work, args, limits), daemon=True)
     with _without_main():
@@ -92,6 +91,19 @@ def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: S
         raise UnansweredError(None)
     # Not pickled: what a hostile file has made of the child must not run here.
     return json.loads(answer)
+
+
+def prepare_children(preload: Sequence[str]) -> None:
+    """Start the server of the children before the first call of :func:`run_limited`, with the same `preload`."""
+    _context(preload)
+    forkserver.ensure_running()
+
+
+def _context(preload: Sequence[str]) -> Any:
+    # A server process forks a child for each call: fast, and without the threads of this process.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *preload])
+    return context
 
 
 @contextmanager

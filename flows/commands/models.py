@@ -113,6 +113,7 @@ def model_server(
     max_tile: Annotated[int, typer.Option(min=1, help="Largest tile in input pixels, else 413.")] = 256,
     head_timeout: Annotated[float, typer.Option(help="Seconds for the head of a request.")] = 10.0,
     body_timeout: Annotated[float, typer.Option(help="Seconds for the body, else 408.")] = 120.0,
+    read_timeout: Annotated[float, typer.Option(help="CPU seconds to read a file, else 400.")] = 30.0,
     predict_timeout: Annotated[float, typer.Option(help="Seconds for waiting and predicting, else 504.")] = 300.0,
     answer_timeout: Annotated[
         float, typer.Option(help="Seconds for a client to take its answer, and one more for each 64 KiB of it.")
@@ -155,6 +156,7 @@ def model_server(
         tile=max_tile,
         head_s=head_timeout,
         body_s=body_timeout,
+        read_s=read_timeout,
         predict_s=predict_timeout,
         answer_s=answer_timeout,
         workers=workers,

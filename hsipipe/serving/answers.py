@@ -35,7 +35,8 @@ from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.predictions import Tick
-from hsipipe.serving.uploads import NETCDF, NPY, Kind, Upload, Workspace, check_netcdf
+from hsipipe.serving.rehearsal import rehearse
+from hsipipe.serving.uploads import NETCDF, NPY, Kind, Upload, Workspace
 
 _MOST_NAMES = 1000
 """Size of Dask's cache of array names; its default is 100 000, and every request adds some."""
@@ -98,10 +99,10 @@ def answer(
     """
     if key_split.cache_info().currsize > _MOST_NAMES:
         key_split.cache_clear()
-    for upload in uploads.values():
-        if upload.kind is NETCDF:
-            check_netcdf(upload.path)
     lr = uploads["lr"]
+    rehearse(lr, variable=options.variable, bands=model.bands, limits=limits)
+    if "msi" in uploads:
+        rehearse(uploads["msi"], variable=options.msi_variable, bands=model.msi_bands, limits=limits)
     msi = None
     if "msi" in uploads:
         msi = MsiFile(uploads["msi"].path, options.msi_full_scale, options.msi_variable)

@@ -17,6 +17,7 @@ class Limits:
         tile: Largest edge of a tile in LR pixels; the memory of a network grows with its square.
         head_s: Seconds for the request line and the headers.
         body_s: Seconds for the whole body.
+        read_s: CPU seconds to read a file; twice as many by the clock.
         predict_s: Seconds from the end of the body to the answer, including the wait for a worker.
         stall_s: Seconds without progress while an answer is sent.
         answer_s: Seconds for the client to take a whole answer, in addition to its size over `answer_rate`.
@@ -37,6 +38,7 @@ class Limits:
     tile: int = 256
     head_s: float = 10.0
     body_s: float = 120.0
+    read_s: float = 30.0
     predict_s: float = 300.0
     stall_s: float = 60.0
     answer_s: float = 60.0

@@ -18,6 +18,7 @@ from hsipipe.serving.guard import SPACE, Metrics
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Loaded, ModelInService, ModelSource, try_out
 from hsipipe.serving.predictions import Predictions, Tick
+from hsipipe.serving.rehearsal import prepare_rehearsals
 from hsipipe.serving.uploads import Workspace, receive
 
 _TRIAL_S = 10.0
@@ -44,6 +45,7 @@ class ModelServer:
         self, source: ModelSource, *, limits: Limits, token: str | None = None, follow_s: float | None = None
     ) -> None:
         self.limits, self.metrics = limits, Metrics()
+        prepare_rehearsals()
         self.model = ModelInService(source, load_s=limits.load_s, switched=self.metrics.model_switched)
         self.predictions = Predictions(limits, changed=self.metrics.waiting.set)
         self._token, self._follow_s = token, follow_s

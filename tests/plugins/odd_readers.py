@@ -1,6 +1,7 @@
 """A data set `folder` whose reader fails as the name of the scene says, importable by child processes."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -35,3 +36,8 @@ class OddReaders(FolderDataset):
             case "bug":
                 raise ZeroDivisionError("by zero")
         return super().read(path)
+
+
+def crash(*_):
+    """End the process as a library does that a file has misled."""
+    os.kill(os.getpid(), signal.SIGSEGV)

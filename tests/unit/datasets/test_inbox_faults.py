@@ -66,18 +66,14 @@ def test_a_scene_that_crashes_its_reader_is_told_and_passed_over(inbox, dataset,
 
 
 def test_a_scene_that_takes_the_processor_for_ever_is_put_aside(inbox, dataset, monkeypatch):
-    monkeypatch.setattr(
-        module, "limits_for", lambda files: Limits(1.0 if "spin.npy" in files else 60.0, 120.0, MEMORY)
-    )
+    monkeypatch.setattr(module, "limits_for", lambda files: Limits(1.0 if "spin.npy" in files else 60.0, 120.0, MEMORY))
     found = ingest(inbox, dataset, "spin.npy")
     assert found["spin"].outcome == "quarantined"
     assert "CPU time" in found["spin"].reason
 
 
 def test_a_scene_whose_disk_does_not_answer_stays(inbox, dataset, monkeypatch):
-    monkeypatch.setattr(
-        module, "limits_for", lambda files: Limits(60.0, 0.1 if "sleep.npy" in files else 60.0, MEMORY)
-    )
+    monkeypatch.setattr(module, "limits_for", lambda files: Limits(60.0, 0.1 if "sleep.npy" in files else 60.0, MEMORY))
     found = ingest(inbox, dataset, "sleep.npy")
     assert found["sleep"].outcome == "waiting"
     assert (inbox / "sleep.npy").is_file()

@@ -4,6 +4,7 @@ import io
 import struct
 
 import numpy as np
+import odd_readers
 import pytest
 import rasterio
 import xarray as xr
@@ -12,6 +13,7 @@ from bomb import Bomb
 
 from hsipipe.formats import save_cube
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.serving import rehearsal
 from hsipipe.serving.limits import Limits
 
 from .conftest import Source, running
@@ -119,3 +121,23 @@ def test_a_virtual_raster_reads_nothing(client, tmp_path):
     ).encode()
     assert client.refused(text)[0] == 415
     assert client.refused(b"II*\0" + text)[0] == 400
+
+
+def tiff(tmp_path):
+    save_cube(xr.DataArray(VALUES, dims=("band", "y", "x")), tmp_path / "lr.tif")
+    return (tmp_path / "lr.tif").read_bytes()
+
+
+def test_a_file_that_takes_too_long_to_read_is_refused_and_the_worker_is_free(tmp_path):
+    with running(Source({"1": Bicubic(2)}), limits=Limits(read_s=0.001)) as client:
+        status, error = client.refused(tiff(tmp_path))
+        assert (status, "was not read within 0.001 s" in error) == (400, True), error
+        np.testing.assert_array_equal(client.predict(VALUES)[0], Bicubic(2).predict(VALUES[None])[0])
+
+
+def test_a_file_whose_reader_crashes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_read", odd_readers.crash)
+    with running(Source({"1": Bicubic(2)}), limits=Limits()) as client:
+        status, error = client.refused(tiff(tmp_path))
+        assert (status, "ended its reader with SIGSEGV" in error) == (400, True), error
+        np.testing.assert_array_equal(client.predict(VALUES)[0], Bicubic(2).predict(VALUES[None])[0])

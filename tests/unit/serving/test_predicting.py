@@ -157,7 +157,7 @@ LR = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
         (npy(LR), "?tile=many", 400, "tile: Input should be a valid integer"),
         (b"PK\x03\x04garbage", "", 415, "begins like no known cube"),
         (b"CDF\x01garbage", "", 400, "cannot be read as classic NetCDF"),
-        (b"II*\x00garbage", "", 400, "cannot be read as GeoTIFF"),
+        (b"II*\x00garbage", "", 400, "the file is incomplete, copy it again"),
     ],
 )
 def test_what_cannot_be_served_is_one_clear_line(bicubic, body, query, status, message):
