@@ -15,7 +15,7 @@ from hsipipe.serving.limits import Limits
 
 _LINGER_S = 2.0
 """Longest time in s of reading on after the last answer."""
-_LAST_S = 0.3
+_LAST_S = 1.0
 """Time in s in which a request that is on its way at the shutdown still gets an answer."""
 
 
@@ -29,6 +29,7 @@ class Connection(H11Protocol):
 
     limits: Limits
     _head: asyncio.TimerHandle | None = None
+    _ends = False
     _sending: "_Sending"
     _lingering: "_Lingering"
 
@@ -57,6 +58,9 @@ class Connection(H11Protocol):
         """Start the time of the next head."""
         self._sending.answered()
         super().on_response_complete()
+        # The head of this answer was sent before the shutdown, so that the client may send its next request.
+        if self._ends and not self.transport.is_closing():
+            self.loop.call_later(_LAST_S, self._end_idle)
         self._watch_head()
 
     def pause_writing(self) -> None:
@@ -81,11 +85,10 @@ class Connection(H11Protocol):
         self._refuse(RequestError(400, f"{msg} Expected HTTP/1.1, for example from curl."))
 
     def shutdown(self) -> None:
-        """Close after the answer; an idle connection closes after the time for a request that is on its way."""
+        """Close after the time for a request that is on its way; until then every answer asks the client to close."""
+        self._ends = True
         if self._is_idle():
             self.loop.call_later(_LAST_S, self._end_idle)
-        else:
-            self.cycle.keep_alive = False
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

@@ -77,6 +77,22 @@ def test_an_upload_in_progress_is_predicted(serve):
     assert b"connection: close" in answer.lower()
 
 
+def test_a_request_after_an_answer_that_began_before_the_end_is_answered(serve):
+    client = serve(Bicubic(4))
+    body = npy(np.zeros((16, 128, 128), np.float32))
+    with connected(client) as connection:
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        answer = connection.recv(1000)
+        assert b"connection: close" not in answer.lower()
+        client.end()
+        wait_until(lambda: is_refused(client))
+        connection.sendall(GET)
+        answer += until_closed(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer[16 * 512 * 512 * 4 :].count(b"HTTP/1.1 503 ") == 1
+
+
 def test_predictions_that_outlast_the_grace_time_end_with_503(serve):
     gate = Gate(2)
     client = serve(gate, grace_s=1.0, queue=1)
