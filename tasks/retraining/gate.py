@@ -27,7 +27,7 @@ def judge(root: Path) -> Verdict:
         ModelInputError: The champion does not accept these scenes.
     """
     params = load_params(root / PARAMS)
-    verdict = _undecided(root, model_name(params))
+    verdict = undecided(root, model_name(params))
     scores: dict[str, Any] = {}
     inputs = {kind.LOCATION: digest(kind.in_project(root).path) for kind in (DegradedPairs, RegisteredModel)}
     gate = params.gate.model_dump(mode="json")
@@ -40,7 +40,7 @@ def judge(root: Path) -> Verdict:
     return verdict
 
 
-def _undecided(root: Path, name: str) -> Verdict:
+def undecided(root: Path, name: str) -> Verdict:
     """Return a verdict before any comparison: both versions, and reasons against the challenger."""
     now, own = standing(root, name), RegisteredModel.in_project(root).path
     if now.challenger is None:
@@ -56,6 +56,9 @@ def _undecided(root: Path, name: str) -> Verdict:
         return replace(verdict, reasons=("It is already the champion.",))
     if now.challenger in now.withdrawn:
         reason = f"Version {now.challenger} was rolled back; promote it by hand if intended (hsipipe promote)."
+        return replace(verdict, reasons=(reason,))
+    if fault := now.versions[now.challenger].get("fault"):
+        reason = f"Its training was not completed ({fault}); promote it by hand if intended (hsipipe promote)."
         return replace(verdict, reasons=(reason,))
     if now.champion is None and now.numbered:
         reason = f"{name} has lost its champion alias; set it with: hsipipe promote VERSION"

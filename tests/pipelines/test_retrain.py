@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from hsipipe import save_cube
 from hsipipe.artifacts import RawScenes
@@ -53,9 +54,8 @@ def scenes(repository, tmp_path_factory):
     return {f"scene_{number}": folder.open(name).load() for number, name in enumerate(names)}
 
 
-def noisy(cube, *, seed, std):
-    noise = np.random.default_rng(seed).normal(0, std, cube.shape).astype(np.float32)
-    return cube.copy(data=np.clip(cube.to_numpy() + noise, 0, 1))
+def blurred(cube, *, std):
+    return cube.copy(data=gaussian_filter(cube.to_numpy(), [std if dim in ("y", "x") else 0 for dim in cube.dims]))
 
 
 def arrive(project, cubes):
@@ -128,9 +128,9 @@ def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run
         assert "secret-path" not in said
         return notification
 
-    # Middling training scenes and a broken file: the first champion, held against interpolation.
+    # Training scenes out of focus and a broken file: the first champion, held against interpolation.
     training = [name for name in scenes if name not in PINNED]
-    arrive(project, {name: noisy(scenes[name], seed=1, std=0.1) for name in training})
+    arrive(project, {name: blurred(scenes[name], std=6) for name in training})
     arrive(project, {name: scenes[name] for name in PINNED})
     (project / "inbox" / "broken.nc").write_bytes((project / "inbox" / "scene_9.nc").read_bytes()[:2000])
     notification = retrain()
@@ -149,8 +149,8 @@ def test_better_is_promoted_worse_is_not_and_a_rollback_restores(retraining, run
     assert "state of the data behind version 1" in log
     assert git(project, "status", "--porcelain") == ""
 
-    # The same scenes under heavy noise, and another test scene: the champion is judged anew, and stays.
-    arrive(project, {name: noisy(scenes[name], seed=2, std=0.3) for name in training})
+    # The same scenes out of all focus, and another test scene: the champion is judged anew, and stays.
+    arrive(project, {name: blurred(scenes[name], std=8) for name in training})
     arrive(project, {"scene_2": scenes["scene_2"] * np.float32(0.9)})
     notification = retrain()
     assert notification["title"].endswith("kept"), notification
