@@ -15,6 +15,10 @@ from hsipipe.methods.dmgasr.windows import Resampling, WindowPlan, plan_resampli
 from hsipipe.methods.networks.layers import Trunk
 from hsipipe.params import GaeParams
 
+BRANCH_SCALE = 0.02
+"""Factor of the networks beside a linear path. Unscaled, the first steps of Adam moved the output by more than the
+error of the linear path, and the training took longer to undo this than to learn."""
+
 
 class GroupAutoencoder(nn.Module):
     """One encoder and one local decoder shared by all band groups, and a global decoder of the whole cube.
@@ -25,12 +29,16 @@ class GroupAutoencoder(nn.Module):
     With spectral windows as groups, the cube's bands are resampled to the nodes of the windows and back. The networks
     then do not depend on the number of bands, and :meth:`for_wavelengths` serves other sensors.
 
+    The linear path is a principal component analysis of each group, which is not trained; the networks beside it learn
+    what it leaves over.
+
     If `params.encoder` is ``identity``, there is no network: the latents are the whitened bands.
 
     Args:
         bands: Band count C of the cubes.
         params: Sizes; see :class:`hsipipe.params.GaeParams`.
         windows: The spectral windows, if `params.window_nm` is set.
+        branch_scale: Factor of the networks beside a linear path.
 
     Attributes:
         latent_channels: Latent channels k of a group.
@@ -45,8 +53,17 @@ class GroupAutoencoder(nn.Module):
     residual_std: Tensor
     to_nodes: Tensor
     to_bands: Tensor
+    linear_encoder: Tensor
+    linear_decoder: Tensor
 
-    def __init__(self, bands: int, params: GaeParams, *, windows: WindowPlan | None = None) -> None:
+    def __init__(
+        self,
+        bands: int,
+        params: GaeParams,
+        *,
+        windows: WindowPlan | None = None,
+        branch_scale: float = BRANCH_SCALE,
+    ) -> None:
         super().__init__()
         if (windows is None) != (params.window_nm is None):
             raise ParamsError(
@@ -69,11 +86,10 @@ class GroupAutoencoder(nn.Module):
         self.global_decoder: Trunk | None = None
         if params.global_decoder:
             self.global_decoder = Trunk(bands, bands, width=params.global_width, blocks=params.global_blocks)
-        self.linear_encoder: nn.Conv2d | None = None
-        self.linear_decoder: nn.Conv2d | None = None
+        self.branch_scale = branch_scale if params.linear_path else 1.0
         if params.linear_path:
-            self.linear_encoder = nn.Conv2d(n, k, 1, bias=False)
-            self.linear_decoder = nn.Conv2d(k, n, 1, bias=False)
+            self.register_buffer("linear_encoder", torch.zeros(self.plan.count, k, n))
+            self.register_buffer("linear_decoder", torch.zeros(self.plan.count, n, k))
         shape = (self.plan.count, k, 1, 1)
         self.register_buffer("latent_mean", torch.zeros(shape))
         self.register_buffer("latent_std", torch.ones(shape))
@@ -100,6 +116,7 @@ class GroupAutoencoder(nn.Module):
     def config(self) -> dict[str, Any]:
         """Return the configuration from which :meth:`from_config` builds the same module, for the training sensor."""
         config: dict[str, Any] = {"bands": self.plan.bands, "params": self.params.model_dump(mode="json")}
+        config["branch_scale"] = self.branch_scale
         if isinstance(self.plan, WindowPlan):
             config |= {"wavelength_nm": self.plan.wavelength_nm, "edges_nm": self.plan.edges_nm}
         return config
@@ -115,7 +132,7 @@ class GroupAutoencoder(nn.Module):
         if params.window_nm is not None:
             edges = tuple((float(low), float(high)) for low, high in config["edges_nm"])
             windows = WindowPlan(tuple(map(float, config["wavelength_nm"])), edges, int(params.n_subs))
-        return cls(int(config["bands"]), params, windows=windows)
+        return cls(int(config["bands"]), params, windows=windows, branch_scale=float(config.get("branch_scale", 1.0)))
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "GroupAutoencoder":
         """Return a copy that shares the weights, for the cubes of another sensor.
@@ -149,9 +166,7 @@ class GroupAutoencoder(nn.Module):
         """Encode a cube (B, C, H, W) to whitened latents (B, G, k, H, W)."""
         # In channels-last format, convolutions with few channels need no copies on a CPU.
         groups = self._split(cube).contiguous(memory_format=torch.channels_last)
-        latent = self.encoder(groups)
-        if self.linear_encoder is not None:
-            latent = latent + self.linear_encoder(groups)
+        latent = self._with_linear(self.encoder(groups), groups, "linear_encoder")
         latent = latent.reshape(cube.shape[0], -1, self.latent_channels, *cube.shape[2:])
         whitened: Tensor = (latent - self.latent_mean[self.groups]) / self.latent_std[self.groups]
         return whitened
@@ -160,13 +175,19 @@ class GroupAutoencoder(nn.Module):
         """Decode whitened latents (B, G, k, H, W) to a cube (B, C, H, W)."""
         batch, groups = latent.shape[:2]
         flat = (latent * self.latent_std[self.groups] + self.latent_mean[self.groups]).flatten(0, 1)
-        decoded = self.local_decoder(flat)
-        if self.linear_decoder is not None:
-            decoded = decoded + self.linear_decoder(flat)
+        decoded = self._with_linear(self.local_decoder(flat), flat, "linear_decoder")
         cube = self._merge(decoded.reshape(batch, groups, *decoded.shape[1:]))
         if self.global_decoder is not None:
-            cube = cube + self.global_decoder(cube)
+            cube = cube + self.branch_scale * self.global_decoder(cube)
         return cube
+
+    def _with_linear(self, branch: Tensor, groups: Tensor, path: str) -> Tensor:
+        """Add the linear path of each group, (B * G, n, H, W) to (B * G, k, H, W) or back, to the network's output."""
+        if not self.params.linear_path:
+            return branch
+        weights: Tensor = getattr(self, path)[self.groups]
+        each = groups.reshape(-1, len(weights), *groups.shape[1:])
+        return self.branch_scale * branch + torch.einsum("gkn,bgnhw->bgkhw", weights, each).flatten(0, 1)
 
     def forward(self, cube: Tensor) -> Tensor:
         """Reconstruct (B, C, H, W)."""
@@ -195,26 +216,32 @@ class GroupAutoencoder(nn.Module):
 
     @torch.no_grad()
     def start_at_principal_components(self, spectra: Tensor) -> None:
-        """Set the linear path to the PCA of all groups' spectra, and the output of the networks to zero.
+        """Set the linear path to the PCA of the spectra of each group, and the output of the networks to zero.
 
-        Training then starts at the reconstruction of the PCA and can only improve on it. A GAE trained from random
-        weights ended below the PCA in measurements.
+        Training then starts at the reconstruction of the PCA. A GAE trained from random weights ended below the PCA in
+        measurements.
 
         Args:
             spectra: (M, C) training pixels.
         """
-        if self.linear_encoder is None or self.linear_decoder is None:
+        if not self.params.linear_path:
             return
-        groups = self._split(spectra.T[None, :, :, None]).squeeze(-1)
-        rows = groups.transpose(1, 2).reshape(-1, self.plan.n_subs).double()
+        rows = self._split(spectra.T[None, :, :, None]).squeeze(-1).transpose(1, 2).double()
         # Not centred, so that a zero spectrum is reconstructed as zero.
-        _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-        basis = vectors.flip(1)[:, : self.latent_channels].T
-        self.linear_encoder.weight.copy_(basis[:, :, None, None])
-        self.linear_decoder.weight.copy_(basis.T[:, :, None, None])
+        _, vectors = torch.linalg.eigh(rows.transpose(1, 2) @ rows / rows.shape[1])
+        basis = vectors.flip(2)[:, :, : self.latent_channels]
+        self.linear_encoder.copy_(basis.transpose(1, 2))
+        self.linear_decoder.copy_(basis)
         for trunk in (self.encoder, self.local_decoder, self.global_decoder):
             if isinstance(trunk, Trunk):
                 trunk.start_at_zero()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for path in ("linear_encoder", "linear_decoder"):
+            # An earlier checkpoint has one linear path for all groups, as a convolution.
+            if (shared := state_dict.pop(f"{prefix}{path}.weight", None)) is not None:
+                state_dict[prefix + path] = shared[:, :, 0, 0].repeat(self.plan.count, 1, 1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def set_whitening(self, *, mean: Tensor, std: Tensor, residual_std: Tensor) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hsipipe.errors import DataError, ModelInputError, ParamsError
-from hsipipe.methods.dmgasr.gae import GroupAutoencoder
+from hsipipe.methods.checkpoint import save_checkpoint
+from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.methods.dmgasr.windows import plan_windows
 
 CAVE = [400.0 + 10.0 * band for band in range(31)]
@@ -31,11 +32,14 @@ def test_shapes_of_latents_and_cube(gae):
 
 
 def test_groups_in_the_batch_equal_a_loop_over_groups(gae):
+    generator = torch.Generator().manual_seed(1)
+    gae.linear_encoder.copy_(torch.rand(gae.linear_encoder.shape, generator=generator))
     cube = torch.rand(1, 31, 8, 8)
     latent = gae.encode(cube)
     for index, start in enumerate(gae.plan.starts):
         group = cube[:, start : start + gae.plan.n_subs]
-        alone = gae.encoder(group) + gae.linear_encoder(group)
+        linear = torch.einsum("kn,bnhw->bkhw", gae.linear_encoder[index], group)
+        alone = gae.branch_scale * gae.encoder(group) + linear
         torch.testing.assert_close(latent[:, index], alone)
 
 
@@ -43,10 +47,9 @@ def test_starts_as_the_grouped_pca(gae, spectra):
     gae.start_at_principal_components(spectra)
     cube = spectra[:64].T.reshape(1, 31, 8, 8)
     n, k = gae.plan.n_subs, gae.params.latent_channels
-    rows = torch.cat([spectra[:, s : s + n] for s in gae.plan.starts])
-    basis = torch.linalg.svd(rows, full_matrices=False).Vh[:k]
     expected, weight = torch.zeros(64, 31), torch.zeros(31)
     for s in gae.plan.starts:
+        basis = torch.linalg.svd(spectra[:, s : s + n], full_matrices=False).Vh[:k]
         expected[:, s : s + n] += spectra[:64, s : s + n] @ basis.T @ basis
         weight[s : s + n] += 1
     torch.testing.assert_close(gae(cube)[0].reshape(31, 64).T, expected / weight, atol=1e-4, rtol=1e-4)
@@ -76,6 +79,20 @@ def test_overlapping_bands_are_averaged(gae):
     assert cube[0, 30, 0, 0] == 4
 
 
+def test_an_earlier_checkpoint_with_one_linear_path_for_all_groups_loads(gae, tmp_path):
+    n, k = gae.plan.n_subs, gae.latent_channels
+    weights = {name: value for name, value in gae.state_dict().items() if not name.startswith("linear")}
+    generator = torch.Generator().manual_seed(1)
+    shared = {name: torch.rand(*shape, 1, 1, generator=generator) for name, shape in
+              (("linear_encoder.weight", (k, n)), ("linear_decoder.weight", (n, k)))}  # fmt: skip
+    config = {key: value for key, value in gae.config().items() if key != "branch_scale"}
+    save_checkpoint(tmp_path, weights=weights | shared, config=config)
+    earlier, cube = load_gae(tmp_path), torch.rand(1, 31, 4, 4)
+    group = cube[:, -n:]
+    expected = gae.encoder(group) + torch.einsum("kn,bnhw->bkhw", shared["linear_encoder.weight"][:, :, 0, 0], group)
+    torch.testing.assert_close(earlier.encode(cube)[:, -1], expected)
+
+
 @pytest.fixture
 def by_window(gae_params, spectra):
     """Its windows are the groups of the one by number; the whitening differs from group to group."""
@@ -91,7 +108,8 @@ def by_window(gae_params, spectra):
 def test_windows_as_wide_as_the_groups_are_the_groups(gae_params, spectra, by_window):
     by_number = GroupAutoencoder(31, gae_params.model_copy(update={"global_decoder": False})).requires_grad_(False)
     by_number.start_at_principal_components(spectra)
-    torch.testing.assert_close(by_window.linear_encoder.weight, by_number.linear_encoder.weight, atol=1e-4, rtol=0)
+    planes = [each.linear_decoder @ each.linear_encoder for each in (by_window, by_number)]
+    torch.testing.assert_close(*planes, atol=1e-4, rtol=0)
     by_number.load_state_dict(by_window.state_dict())
     cube = torch.rand(2, 31, 8, 8)
     torch.testing.assert_close(by_window.encode(cube), by_number.encode(cube), atol=1e-5, rtol=1e-4)
