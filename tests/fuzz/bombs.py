@@ -64,9 +64,9 @@ def _deflated_tile(path):
 def _npz(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("cube.npy", "w") as stream:
         np.lib.format.write_array_header_1_0(
-            stream, {"descr": "<f4", "fortran_order": False, "shape": (200, 1024, 1024)}
+            stream, {"descr": "<f4", "fortran_order": False, "shape": (70, 1024, 1024)}
         )
-        for _ in range(200):
+        for _ in range(70):
             stream.write(bytes(4 << 20))
 
 
@@ -75,20 +75,20 @@ def _png(path):
     for band in range(1, 32):
         name = path / f"seed_ms_{band:02d}.png"
         if band == 1:
-            Image.fromarray(np.zeros((12_000, 12_000), np.uint16)).save(name, compress_level=9)
+            Image.fromarray(np.zeros((8_000, 8_000), np.uint16)).save(name, compress_level=9)
         else:
             name.write_bytes((path / "seed_ms_01.png").read_bytes()[: 1 << 14])
 
 
 def _mat(path):
-    scipy.io.savemat(path, {"cube": np.zeros((100, 1000, 1000), np.float64)}, do_compression=True)
+    scipy.io.savemat(path, {"cube": np.zeros((40, 1000, 1000), np.float64)}, do_compression=True)
 
 
 def _mat_struct(path):
-    scipy.io.savemat(path, {"s": {"cube": np.zeros((100, 1000, 1000), np.float64)}}, do_compression=True)
+    scipy.io.savemat(path, {"s": {"cube": np.zeros((40, 1000, 1000), np.float64)}}, do_compression=True)
 
 
-def _hdf5(path, *, shape=(100, 2000, 1000), chunks=(100, 2000, 1000), extra=0):
+def _hdf5(path, *, shape=(40, 2000, 1000), chunks=(40, 2000, 1000), extra=0):
     with h5py.File(path, "w") as file:
         data = file.create_dataset("cube", shape=shape, chunks=chunks, dtype="f4", compression="gzip")
         data[0, 0, 0] = 1
@@ -120,8 +120,8 @@ def _packed(path, compressor, data):
 
 def _zeros(compress):
     """At most 1 MB that unpacks to 4 GB: streams of zeros one after the other."""
-    one = compress(bytes(64 << 20))
-    return (one * 64)[: 1 << 20]
+    one = compress(bytes(8 << 20))
+    return (one * 512)[: 1 << 20]
 
 
 def _zstd():

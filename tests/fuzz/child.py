@@ -9,10 +9,11 @@ import warnings
 from dataclasses import dataclass
 
 import psutil
+import rioxarray  # noqa: F401  # readers import it late
 
 from hsipipe import open_cube
 from hsipipe.errors import HsipipeError
-from hsipipe.formats import FORMATS  # noqa: F401  # imported once, before the forks
+from hsipipe.formats import FORMATS
 from hsipipe.machine import machine_trouble
 
 MOST_MB = 800
@@ -20,6 +21,8 @@ MOST_MB = 800
 MOST_CPU_S = 10.0
 """Twice of what an input may take, since a busy machine counts more."""
 _WALL_S = 60
+_READERS = list(FORMATS.values())
+"""Imported before the forks, each of which would take a second for it."""
 _MOST_READ = 1 << 22
 
 
