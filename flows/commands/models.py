@@ -106,7 +106,9 @@ def model_server(
     workers: Annotated[int, typer.Option(min=1, help="Concurrent predictions.")] = 1,
     queue: Annotated[int, typer.Option(min=0, help="Waiting predictions; more are refused with 503.")] = 16,
     max_body: Annotated[int, typer.Option(min=1, help="Largest body in MiB, else 413.")] = 256,
-    max_uploads: Annotated[int, typer.Option(min=1, help="Largest sum of the bodies on the disk, in MiB.")] = 4096,
+    max_uploads: Annotated[
+        int, typer.Option(min=1, help="Largest sum of bodies and answers on the disk, in MiB.")
+    ] = 4096,
     max_values: Annotated[
         int, typer.Option(min=1, help="Most values (images x bands x rows x columns) of a prediction, else 413.")
     ] = 1 << 27,

@@ -1,7 +1,7 @@
 """Predict an uploaded cube as ``hsipipe predict`` does, and send the result file."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,7 +82,13 @@ def check_options(options: Options) -> None:
 
 
 def answer(
-    model: SuperResolver, uploads: dict[str, Upload], options: Options, *, limits: Limits, before_tile: Tick
+    model: SuperResolver,
+    uploads: dict[str, Upload],
+    options: Options,
+    *,
+    limits: Limits,
+    before_tile: Tick,
+    reserve: Callable[[int], None],
 ) -> Answer:
     """Predict the uploads of a request.
 
@@ -92,6 +98,7 @@ def answer(
         options: Query.
         limits: Limits of the server.
         before_tile: Called before each tile; an error that it raises ends the prediction.
+        reserve: Called with the bytes of the answer before it is predicted; raises an error where they are too many.
 
     Raises:
         RequestError: A limit is exceeded.
@@ -107,7 +114,7 @@ def answer(
     if "msi" in uploads:
         msi = MsiFile(uploads["msi"].path, options.msi_full_scale, options.msi_variable)
     check_msi_wanted(model, msi, wording=QUERY)
-    images = _Images(model, options, limits, before_tile)
+    images = _Images(model, options, limits, before_tile, reserve)
     batch = _batch(lr, options)
     if batch is not None:
         if msi is not None:
@@ -131,6 +138,7 @@ class _Images:
     options: Options
     limits: Limits
     before_tile: Tick
+    reserve: Callable[[int], None]
 
     def prepare(self, cube: xr.DataArray, name: str, msi: MsiFile | None = None) -> Inputs:
         return prepare(
@@ -174,6 +182,7 @@ class _Images:
         self.check_size(1, bands, height * scale, width * scale)
         if scale == self.model.scale:
             self.check_tile(height, width)
+            self.reserve(4 * bands * (height * scale) * (width * scale))
 
 
 def _batch(upload: Upload, options: Options) -> NDArray[np.generic] | None:

@@ -69,7 +69,9 @@ class Disk:
         """
         with self._lock:
             if self._taken + size > self._most:
-                raise RequestError(503, "Too many uploads at once; try again later.", reason="uploads", retry_s=10)
+                raise RequestError(
+                    503, "Too many uploads and answers at once; try again later.", reason="uploads", retry_s=10
+                )
             self._taken += size
 
     def give_back(self, size: int) -> None:
@@ -79,7 +81,7 @@ class Disk:
 
 
 class Space:
-    """Disk space of the body of one request."""
+    """Disk space of one request: of its body and of its answer."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk, self._taken, self._lock = disk, 0, threading.Lock()

@@ -12,7 +12,7 @@ class Limits:
 
     Attributes:
         body_bytes: Largest body of a request.
-        upload_bytes: Largest sum of all bodies on the disk.
+        upload_bytes: Largest sum of all bodies and answers on the disk.
         values: Most values (images x bands x rows x columns) of a prediction, and of an HR-MSI.
         tile: Largest edge of a tile in LR pixels; the memory of a network grows with its square.
         head_s: Seconds for the request line and the headers.

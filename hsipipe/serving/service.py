@@ -68,7 +68,14 @@ class ModelServer:
             uploads = await receive(request, workspace.path)
 
             def make(tick: Tick) -> Answer:
-                return answer(loaded.model, uploads, options, limits=self.limits, before_tile=tick)
+                return answer(
+                    loaded.model,
+                    uploads,
+                    options,
+                    limits=self.limits,
+                    before_tile=tick,
+                    reserve=workspace.reserve,
+                )
 
             workspace.hold()
             made = await self.predictions.run(make, gone=_watch(request), ended=workspace.release)

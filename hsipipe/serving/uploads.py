@@ -65,12 +65,20 @@ class Workspace:
     The caller of the constructor is the first holder.
 
     Args:
-        space: Disk space taken by the uploads; given back with the folder.
+        space: Disk space taken by the uploads and the answer; given back with the folder.
     """
 
     def __init__(self, space: Space) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="hsipipe-request-"))
         self._space, self._holders, self._lock = space, 1, threading.Lock()
+
+    def reserve(self, nbytes: int) -> None:
+        """Count the answer that is about to be written.
+
+        Raises:
+            RequestError: The disk space of the server is taken.
+        """
+        self._space.take(nbytes)
 
     def hold(self) -> None:
         """Keep the folder until one more :meth:`release`."""

@@ -19,6 +19,7 @@ from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Pinned
+from hsipipe.serving.rehearsal import prepare_rehearsals
 from hsipipe.serving.server import bind, is_loopback, make_server
 from hsipipe.serving.service import ModelServer
 
@@ -183,3 +184,9 @@ def running(source, *, limits, host="127.0.0.1", allowed_hosts=(), **options):
             end()
             thread.join(DEADLINE_S)
             assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children():
+    """Start what the readers of uploads are forked from before a test looks at the temporary folder, in which it is."""
+    prepare_rehearsals()

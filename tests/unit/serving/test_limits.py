@@ -269,3 +269,13 @@ def reachable(client):
     except ConnectionRefusedError:
         return False
     return True
+
+
+def test_answers_count_as_the_space_that_they_take(serve):
+    client = serve(Bicubic(2), upload_bytes=2000)
+    assert client.ask("POST", "/predict", npy(LR[:1, :2, :2]))[0] == 200
+    sent = npy(LR)  # 608 bytes, and 1920 of the answer
+    status, _, body = client.ask("POST", "/predict", sent)
+    assert (status, b"uploads and answers" in body) == (503, True)
+    for _ in range(30):  # what was counted is given back
+        assert client.ask("POST", "/predict", npy(LR[:1, :2, :2]))[0] == 200
