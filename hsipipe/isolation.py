@@ -21,6 +21,9 @@ import psutil
 from hsipipe.processes import end_with_parent
 
 _GRACE_CPU_S = 5
+_END_S = 10
+_MOST_ANSWER = 256 << 20
+"""Largest answer; that of the inbox lists every file of a scene."""
 _MAIN = threading.Lock()
 
 
@@ -78,17 +81,24 @@ def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: S
     with _without_main():
         child.start()
     sender.close()
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(limits.wall_s, end)
+    timer.start()
     try:
-        answer = receiver.recv_bytes() if receiver.poll(limits.wall_s) else None
-    except EOFError:  # it ended without an answer
-        child.join()
-        raise UnansweredError(child.exitcode) from None
+        answer = receiver.recv_bytes(_MOST_ANSWER)
+    except (EOFError, OSError):  # it ended without a whole answer, or sends what is none
+        child.join(0 if late.is_set() else _END_S)
+        raise UnansweredError(None if late.is_set() else child.exitcode) from None
     finally:
+        timer.cancel()
         child.kill()
         child.join()
         receiver.close()
-    if answer is None:
-        raise UnansweredError(None)
     # Not pickled: what a hostile file has made of the child must not run here.
     return json.loads(answer)
 
@@ -129,7 +139,8 @@ def _set_limits(limits: Limits) -> None:
     process = psutil.Process()
     used = process.cpu_times()
     soft = int(used.user + used.system + limits.cpu_s) + 1
-    memory = limits.memory + process.memory_info().vms
+    held = process.memory_info()
+    memory = limits.memory + getattr(held, "data", held.vms)
     wanted = {resource.RLIMIT_CPU: (soft, soft + _GRACE_CPU_S), resource.RLIMIT_DATA: (memory, memory)}
     for number, (soft, most) in wanted.items():
         _, hard = resource.getrlimit(number)

@@ -26,7 +26,7 @@ _BANDS = "[!.]*_ms_[0-9][0-9].png"
 _NAME = re.compile(r"(?P<scene>.+)_ms_(?P<band>\d{2})\.png")
 FULL_SCALE = {"I;16": 65535, "I;16B": 65535, "L": 255, "LA": 255, "RGB": 255, "RGBA": 255}
 """Value of a PNG that maps to 1.0, by Pillow's mode."""
-_WHILE_READ = 16
+_WHILE_READ = 8
 """Bytes of a pixel while a band is decoded and scaled."""
 
 
@@ -72,7 +72,8 @@ def read_band(path: Path) -> NDArray[np.float32]:
     if mode not in FULL_SCALE:
         raise FileFormatError(f"{path.name} is a PNG of mode {mode}, expected 16-bit grey or 8-bit grey or RGBA")
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]
-    values = (grey / FULL_SCALE[mode]).astype(np.float32)
+    values = grey.astype(np.float32)
+    values /= np.float32(FULL_SCALE[mode])
     if mode in ("LA", "RGBA"):
         values[pixels[..., -1] == 0] = np.nan
     return values

@@ -30,11 +30,6 @@ def check_sides(name: str, shape: Sequence[int]) -> None:
         )
 
 
-def is_plausible(claimed: int, held: int) -> bool:
-    """Return True unless a file of `held` bytes is far too small to unpack to `claimed` bytes."""
-    return claimed <= max(_LEAST_BYTES, _MOST_RATIO * held)
-
-
 def check_claim(what: str, claimed: int, *, held: int) -> None:
     """Check the size of what is about to be unpacked at once.
 
@@ -46,10 +41,10 @@ def check_claim(what: str, claimed: int, *, held: int) -> None:
     Raises:
         FileFormatError: The file is far too small for it.
     """
-    if not is_plausible(claimed, held):
+    if claimed > max(_LEAST_BYTES, _MOST_RATIO * held):
         raise FileFormatError(
-            f"{what} would take {size_text(claimed)} from a file of {size_text(held)}; the file is damaged, "
-            "or store it in smaller pieces without compression"
+            f"{what} would take {size_text(claimed)} from {size_text(held)}, which no scene does; the file is damaged, "
+            "or store it in smaller pieces or without compression"
         )
 
 

@@ -80,7 +80,7 @@ class GeoTiff(CubeFormat):
         """Open the cube of a file lazily."""
         directories = check_whole(path)
         stack = inspect_stack(path)
-        groups = group_pages(list_pages(path, [directory.offset for directory in directories]))
+        groups = group_pages(list_pages(path, directories))
         shapes = {
             name: (sum(len(p.roles.spectral) for p in pages), *pages[0].shape[1:]) for name, pages in groups.items()
         }

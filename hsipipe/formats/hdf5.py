@@ -148,6 +148,8 @@ def _text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
         return read_dataset(dataset)
     if dataset.ndim != 1 or h5py.check_string_dtype(dataset.dtype) is None:
         return None
+    if _bytes_at_once(dataset) > _MOST_TEXT_BYTES:
+        return None
     words, size = [], 0
     for place in range(dataset.size):  # one by one: all entries may refer to the same long text
         words.append(text(_checked(dataset)[place]))
@@ -161,11 +163,13 @@ def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """Collect the attributes that are text or numbers; arrays of one value become scalars."""
     found: dict[str, Any] = {}
     for name in dataset.attrs:
+        if name in _BOOKKEEPING or _is_long_text(dataset, name):
+            continue
         try:
             value = np.asarray(dataset.attrs[name])
         except (OSError, TypeError, ValueError):  # a type that h5py does not support
             continue
-        if name in _BOOKKEEPING or value.size == 0 or value.dtype.kind not in "iufbSUO":
+        if value.size == 0 or value.dtype.kind not in "iufbSUO":
             continue
         if value.dtype.kind in "SUO":
             if value.size == 1 and isinstance(value.item(), str | bytes):
@@ -173,6 +177,12 @@ def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
         else:
             found[name] = value.item() if value.size == 1 else value
     return found
+
+
+def _is_long_text(dataset: h5py.Dataset | h5py.Group, name: str) -> bool:
+    """Return True for several texts of variable length, all of which may refer to the same long one."""
+    attribute = dataset.attrs.get_id(name)
+    return bool(math.prod(attribute.shape) > 1 and attribute.dtype.kind == "O")
 
 
 def text(value: Any) -> str:
@@ -193,6 +203,13 @@ def _bytes_of(shape: tuple[int, ...], dataset: h5py.Dataset) -> int:
     return math.prod(shape) * int(dataset.dtype.itemsize)
 
 
+def _bytes_at_once(dataset: h5py.Dataset) -> int:
+    """Return the bytes that are decoded to read a data set: its chunks, which may be larger than the data set."""
+    chunks = dataset.chunks or dataset.shape
+    sides = (-(-n // chunk) * chunk for n, chunk in zip(dataset.shape, chunks, strict=True) if chunk)
+    return _bytes_of(tuple(sides), dataset)
+
+
 def _is_numeric(dataset: h5py.Dataset) -> bool:
     try:
         return dataset.shape is not None and dataset.dtype.kind in "iufb"
@@ -208,10 +225,10 @@ def _variable(path: Path, name: str, dataset: h5py.Dataset, at_once: AtOnce) -> 
     dims = _dims(name, dataset)
     # MATLAB is column-major: axes are reversed in its HDF5 files.
     if "MATLAB_class" in dataset.attrs:
-        small = dataset.ndim != 3 and at_once.take(_bytes_of(dataset.shape, dataset))
+        small = dataset.ndim != 3 and at_once.take(_bytes_at_once(dataset))
         values = read_dataset(dataset) if small else lazy_dataset(path, dataset)
         return xr.Variable(dims[::-1], values.T, attributes(dataset))
-    small = dataset.ndim < 2 and at_once.take(_bytes_of(dataset.shape, dataset))
+    small = dataset.ndim < 2 and at_once.take(_bytes_at_once(dataset))
     return xr.Variable(dims, read_dataset(dataset) if small else lazy_dataset(path, dataset), attributes(dataset))
 
 

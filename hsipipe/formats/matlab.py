@@ -101,8 +101,8 @@ def _add_v5(contents: _Contents, name: str, value: Any) -> None:
     if not isinstance(value, np.ndarray):
         contents.others[name] = "sparse" if hasattr(value, "nnz") else "object"
     elif value.dtype.names and value.size == 1:
-        for part in value.dtype.names:
-            _add_v5(contents, f"{name}.{part}", value.item()[value.dtype.names.index(part)])
+        for part, entry in zip(value.dtype.names, value.item(), strict=True):
+            _add_v5(contents, f"{name}.{part}", entry)
     elif value.dtype.kind in "iufbc":
         contents.arrays[name] = _Array(value.shape, lambda: value, value.dtype.kind == "b")
     else:

@@ -24,8 +24,9 @@ _NUMBERS = range(6, 16)
 _IS_COMPLEX = 0x800
 _MOST_DEPTH = 32
 _MOST_NAME = 4096
+_MOST_FIELDS = 4096
 _MOST_DIMS = 32
-_MOST_ELEMENTS = 1 << 20
+_MOST_ELEMENTS = 1 << 17
 """Most elements of a file; SciPy makes an object of each."""
 _BLOCK = 1 << 16
 
@@ -111,8 +112,7 @@ class _Checker:
         if tag.kind != _MATRIX or depth > _MOST_DEPTH:
             raise FileFormatError(f"an element has the type {tag.kind}, expected an array, or is nested too deep")
         if depth == 0:
-            self._claimed += tag.nbytes
-            check_claim("its arrays", self._claimed, held=self._size)
+            self._claim(tag.nbytes)
         if tag.nbytes == 0:
             return
         (flags, *_), dims = self._words(stream, 8), self._dims(stream)
@@ -136,6 +136,10 @@ class _Checker:
             raise FileFormatError(f"an array has the class {kind}, which is unknown; the file is damaged")
         return count if kind == _CELL else 1
 
+    def _claim(self, nbytes: int) -> None:
+        self._claimed += nbytes
+        check_claim("what it holds", self._claimed, held=self._size)
+
     def _inner(self, stream: "_Stream", count: int, depth: int) -> None:
         if count > _MOST_ELEMENTS:
             raise FileFormatError(f"an array claims {count} entries, expected at most {_MOST_ELEMENTS}")
@@ -147,6 +151,8 @@ class _Checker:
         for part in range(parts):
             tag = self.tag(stream)
             expected = count * self._item(tag)
+            # SciPy makes complex numbers of 16 bytes, and characters of 4.
+            self._claim(4 * tag.nbytes if is_text else 16 * count if parts > 1 else 0)
             if tag.nbytes != expected and not is_text:  # characters of UTF-8 take one byte or more
                 raise FileFormatError(f"an array of {count} numbers holds {tag.nbytes} bytes, expected {expected}")
             if not (is_last and part == parts - 1):
@@ -161,7 +167,7 @@ class _Checker:
     def _fields(self, stream: "_Stream") -> int:
         """Return the number of fields of a struct."""
         (length, *_), names = self._words(stream, 4), self.tag(stream)
-        if not 0 < length <= _MOST_NAME or names.nbytes > _MOST_NAME * _MOST_NAME or names.nbytes % length:
+        if not 0 < length <= _MOST_NAME or names.nbytes > _MOST_FIELDS * length or names.nbytes % length:
             raise FileFormatError(f"a struct has names of {length} bytes in {names.nbytes}; the file is damaged")
         self._skip(stream, names)
         return names.nbytes // length

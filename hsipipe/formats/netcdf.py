@@ -1,5 +1,6 @@
 """NetCDF: classic files through SciPy, NetCDF-4 (HDF5) through h5py. Written as NetCDF-4."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,20 @@ from hsipipe.formats.lazy import MappedSource, open_lazily
 from hsipipe.formats.netcdf4_file import as_attribute, write_netcdf4
 
 _MOST_CLASSIC_BYTES = 2**31 - 4
+_HEADER_READS = 50_000
+"""Most reads of a NetCDF header; a variable takes about ten, an attribute five."""
+
+
+class _Header(io.FileIO):
+    """Bound the reads of a header; SciPy keeps about 500 bytes for each entry of 32 bytes."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        if self.reads > _HEADER_READS:
+            raise FileFormatError("its header has too many entries; store the cube alone")
+        return super().read(size) or b""
 
 
 def _read_classic(path: Path) -> dict[str, xr.Variable]:
@@ -26,8 +41,12 @@ def _read_classic(path: Path) -> dict[str, xr.Variable]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            with netcdf_file(path, mmap=True, maskandscale=False) as file:
+            with _Header(path) as stream, netcdf_file(stream, mmap=True, maskandscale=False) as file:
+                if sum(array.data.nbytes for array in file.variables.values()) > path.stat().st_size:
+                    raise FileFormatError("its variables share bytes; store each variable once")
                 return {name: _variable(path, array) for name, array in file.variables.items() if _is_read(array)}
+        except FileFormatError:
+            raise
         except Exception as error:  # SciPy raises errors of any type
             reason = one_line(error)
     raise FileFormatError(f"it cannot be read as classic NetCDF, the file is damaged or incomplete: {reason}")

@@ -1,5 +1,6 @@
 """NumPy .npz: a cube (band, y, x) and its wavelengths in one archive. Pickled objects are refused."""
 
+import io
 import math
 import zipfile
 from pathlib import Path
@@ -12,6 +13,9 @@ from hsipipe.formats.axes import axis_of_count, bands_to_front
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
 from hsipipe.formats.claims import AtOnce, check_claim
 from hsipipe.formats.wavelengths import find_wavelengths
+
+_MOST_HEADER = 10_012
+"""Bytes of the longest header that NumPy accepts."""
 
 
 class Npz(CubeFormat):
@@ -45,8 +49,9 @@ class Npz(CubeFormat):
 
 def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], int]:
     """Return the shape of an array, and the bytes of a value."""
-    member = name if name in archive.namelist() else f"{name}.npy"
-    with archive.open(member) as stream:
+    member = name if name in archive.NameToInfo else f"{name}.npy"
+    with archive.open(member) as packed:
+        stream = io.BytesIO(packed.read(_MOST_HEADER))  # NumPy would read as much as the header claims
         version = npy_format.read_magic(stream)
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read(stream)

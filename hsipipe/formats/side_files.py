@@ -12,6 +12,8 @@ from xml.etree.ElementTree import Element
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.xml_files import read_xml
 
+_MOST_ITEMS = 8192
+"""Most items of metadata; the time that GDAL takes grows with their square."""
 PAM, MASK = ".aux.xml", ".msk"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NUMBERS = {"Scale": 1, "Offset": 1, "NoDataValue": 1, "GeoTransform": 6}
@@ -47,6 +49,8 @@ def _last_band(pam: Path, modified_ns: int, size: int) -> int:
     root = read_xml(pam)
     if root.tag != "PAMDataset":
         raise FileFormatError(f"{pam.name} holds <{root.tag}>, expected <PAMDataset>; remove it or write it again")
+    if sum(1 for _ in root.iter("MDI")) > _MOST_ITEMS:
+        raise FileFormatError(f"{pam.name} has more than {_MOST_ITEMS} items of metadata; remove it")
     for element in root.iter():
         if element.tag in _NUMBERS:
             _check_numbers(pam, element)

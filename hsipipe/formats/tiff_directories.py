@@ -16,10 +16,12 @@ from hsipipe.errors import FileFormatError
 
 _MOST_DIRECTORIES = 640
 """Largest number of images, as many as an imaging spectrometer has bands; GDAL opens each, which takes milliseconds."""
-_STARTS = (273, 324)
-_COUNTS = (279, 325)
-"""Tags with the places and the sizes of strips and of tiles."""
-_TYPE_BYTES = {3: 2, 4: 4, 16: 8}
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value by its type."""
+_SAMPLES, _METADATA = 277, 42112
+_MOST_SAMPLES = 4096
+_MOST_METADATA, _METADATA_OF_A_BAND = 256 << 10, 4 << 10
+"""Most bytes of GDAL's metadata, and the same for each band: the time that GDAL takes grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,8 @@ class _Layout:
         return struct.calcsize(self.order + code)
 
 
-@dataclass(frozen=True)
-class Directory:
-    """A directory: its place in the file, and the bytes of its tables of strips or tiles."""
-
-    offset: int
-    size: int
-    table_bytes: int
-
-
-def check_whole(path: Path) -> list[Directory]:
-    """Check that a file contains all directories and data that it refers to; return the directories in their order.
+def check_whole(path: Path) -> list[int]:
+    """Check that a file contains all directories and data that it refers to; return the places of the directories.
 
     Raises:
         FileFormatError: The file is shorter, has too many directories, or they share their bytes.
@@ -53,9 +46,6 @@ def check_whole(path: Path) -> list[Directory]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         found = list(_walk(stream, size))
-    claimed = sum(directory.size + directory.table_bytes for directory in found)
-    if claimed > size:
-        raise FileFormatError(f"its directories claim {claimed} bytes of {size} and share them; the file is damaged")
     with tifffile.TiffFile(path) as file:
         end = max((_end_of_data(page) for page in file.pages), default=0)
     if end > size:
@@ -65,7 +55,7 @@ def check_whole(path: Path) -> list[Directory]:
     return found
 
 
-def _walk(stream: BinaryIO, size: int) -> Iterator[Directory]:
+def _walk(stream: BinaryIO, size: int) -> Iterator[int]:
     layout, offset = _head(stream)
     seen, together = set[int](), 0
     while offset and offset not in seen:
@@ -78,14 +68,16 @@ def _walk(stream: BinaryIO, size: int) -> Iterator[Directory]:
         head, inside = layout.size(layout.count), count * layout.tag_bytes
         together += head + inside
         end = offset + head + inside + layout.size(layout.offset)
-        if end > size or together > size:
+        if end > size:
             raise FileFormatError(
-                f"it has {size} bytes, expected {max(end, together)} by its directory; the file is incomplete, "
-                "copy it again"
+                f"it has {size} bytes, expected {end} by its directory; the file is incomplete, copy it again"
             )
         stream.seek(offset + head)
-        tables = _table_bytes(stream.read(inside), layout)
-        yield Directory(offset, head + inside, tables)
+        if together <= size:
+            together += _bytes_outside(stream.read(inside), layout)
+        if together > size:
+            raise FileFormatError(f"its directories claim {together} bytes of {size}; they share them, or are damaged")
+        yield offset
         (offset,) = _read(stream, layout, layout.offset, offset + head + inside, size)
 
 
@@ -112,15 +104,25 @@ def _read(stream: BinaryIO, layout: _Layout, code: str, offset: int, size: int) 
     return struct.unpack(layout.order + code, stream.read(length))
 
 
-def _table_bytes(tags: bytes, layout: _Layout) -> int:
-    """Return the bytes of the tables of strips and tiles outside of the directory."""
-    total = 0
+def _bytes_outside(tags: bytes, layout: _Layout) -> int:
+    """Return the bytes of the values that are stored outside of a directory."""
+    total, samples, metadata = 0, 1, 0
     code = layout.order + ("HHI" if layout.tag_bytes == 12 else "HHQ")
     for start in range(0, len(tags), layout.tag_bytes):
         tag, kind, count = struct.unpack_from(code, tags, start)
-        nbytes = count * _TYPE_BYTES.get(kind, 8)
-        if tag in (*_STARTS, *_COUNTS) and nbytes > layout.size(layout.offset):
+        nbytes = count * _BYTES.get(kind, 1)
+        if nbytes > layout.size(layout.offset):
             total += nbytes
+        if tag == _SAMPLES:
+            (samples,) = struct.unpack_from(
+                layout.order + "H", tags, start + layout.tag_bytes - layout.size(layout.offset)
+            )
+        if tag == _METADATA:
+            metadata = nbytes
+    if samples > _MOST_SAMPLES:
+        raise FileFormatError(f"an image has {samples} bands, expected at most {_MOST_SAMPLES}")
+    if metadata > _MOST_METADATA + _METADATA_OF_A_BAND * samples:
+        raise FileFormatError(f"an image of {samples} bands has {metadata} bytes of metadata; write it without them")
     return total
 
 

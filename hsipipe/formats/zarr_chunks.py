@@ -7,7 +7,7 @@ import bz2
 import lzma
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +22,10 @@ from hsipipe.formats.claims import check_claim
 
 COMPRESSORS = ("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd")
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-_SLACK = 1 << 16
-"""Bytes that checksums and filters may add to a chunk."""
+_LEAST, _MOST_RATIO = 64 << 20, 8
+"""What a chunk may unpack to: so many bytes, or times its own size, since filters may change the type after it."""
+_DEFLATE_RATIO = 1100
+"""Above the largest ratio of deflate, 1032."""
 _PIECE = 1 << 20
 _ZSTD_MAGIC, _ZSTD_SKIPPABLE = 0xFD2FB528, range(0x184D2A50, 0x184D2A60)
 _ZSTD_BLOCK = 128 << 10
@@ -59,9 +61,10 @@ class Chain:
                 self.inner.check(piece)
             return
         check_claim("a chunk", self.nbytes, held=len(data))
-        if self.compressor is not None and _unpacked(self.compressor, data, self.nbytes + _SLACK) is None:
+        most = max(_LEAST, _MOST_RATIO * self.nbytes)
+        if self.compressor is not None and _exceeds(self.compressor, data, most):
             raise FileFormatError(
-                f"a chunk of {len(data)} bytes unpacks to more than the {self.nbytes} of its array; it is damaged"
+                f"a chunk of {len(data)} bytes unpacks to far more than the {self.nbytes} of its array; it is damaged"
             )
 
     def check_part(self, data: memoryview, part: ByteRequest) -> None:
@@ -110,14 +113,22 @@ def chain_of(tree: Mapping[str, Any], item: int) -> Chain:
         item: Bytes of a value.
     """
     if "codecs" not in tree:
-        names = [entry["id"] for entry in [*(tree.get("filters") or []), tree.get("compressor")] if entry]
+        entries = [entry for entry in [*(tree.get("filters") or []), tree.get("compressor")] if entry]
+        _check_lzma(entry for entry in entries if entry["id"] == "lzma")
+        names = [entry["id"] for entry in entries]
         return Chain(math.prod(tree["chunks"]) * item, _compressor(names))
     return _chain_v3(tree["codecs"], math.prod(tree["chunk_grid"]["configuration"]["chunk_shape"]), item)
 
 
 def _chain_v3(codecs: Any, values: int, item: int) -> Chain:
+    names = [codec["name"] if isinstance(codec, Mapping) else str(codec) for codec in codecs]
+    compressor = _compressor([name.removeprefix("numcodecs.") for name in names])
+    if compressor == "lzma":
+        _check_lzma(codec.get("configuration") or {} for codec in codecs if isinstance(codec, Mapping))
     for codec in codecs:
         if isinstance(codec, Mapping) and codec["name"] == "sharding_indexed":
+            if compressor is not None:
+                raise FileFormatError(f"shards are compressed by {compressor}; compress the chunks inside of them")
             given = codec["configuration"]
             inside = math.prod(given["chunk_shape"])
             inner = _chain_v3(given["codecs"], inside, item)
@@ -127,8 +138,12 @@ def _chain_v3(codecs: Any, values: int, item: int) -> Chain:
                 count=values // max(1, inside),
                 index_at="start" if given.get("index_location") == "start" else "end",
             )
-    names = [codec["name"] if isinstance(codec, Mapping) else str(codec) for codec in codecs]
-    return Chain(values * item, _compressor([name.removeprefix("numcodecs.") for name in names]))
+    return Chain(values * item, compressor)
+
+
+def _check_lzma(settings: Iterable[Mapping[str, Any]]) -> None:
+    if any(entry.get("format") == lzma.FORMAT_RAW for entry in settings):
+        raise FileFormatError("an array is compressed by raw lzma, whose size cannot be checked; use another codec")
 
 
 def _compressor(names: list[str]) -> str | None:
@@ -138,38 +153,38 @@ def _compressor(names: list[str]) -> str | None:
     return found[0] if found else None
 
 
-def _unpacked(compressor: str, data: memoryview, most: int) -> int | None:
-    """Return the bytes that a chunk unpacks to, as far as this is known; None for more than `most`."""
+def _exceeds(compressor: str, data: memoryview, most: int) -> bool:
+    """Return True if a chunk unpacks to more than `most` bytes."""
     if compressor == "blosc":
-        size = int.from_bytes(data[4:8], "little")
-    elif compressor == "lz4":
-        size = int.from_bytes(data[:4], "little")
-    elif compressor == "zstd":
-        size = _zstd_size(data)
-    else:
-        return _inflated(compressor, data, most)
-    return size if size <= most else None
+        return int.from_bytes(data[4:8], "little") > most
+    if compressor == "lz4":
+        return int.from_bytes(data[:4], "little") > most
+    if compressor == "zstd":
+        return _zstd_size(data) > most
+    if compressor in ("gzip", "zlib") and _DEFLATE_RATIO * len(data) <= most:
+        return False
+    return _inflated(compressor, data, most) > most
 
 
-def _inflated(compressor: str, data: memoryview, most: int) -> int | None:
-    """Unpack piece by piece; concatenated streams count together."""
+def _inflated(compressor: str, data: memoryview, most: int) -> int:
+    """Unpack piece by piece until there are more than `most` bytes; concatenated streams count together."""
     start: Callable[[], Any] = {
         "gzip": lambda: zlib.decompressobj(wbits=31),
         "zlib": zlib.decompressobj,
         "bz2": bz2.BZ2Decompressor,
         "lzma": lzma.LZMADecompressor,
     }[compressor]
-    total, left = 0, bytes(data)
+    total, place, stream, waiting = 0, 0, start(), b""
     try:
-        while left:
-            stream, waiting = start(), left
-            while not stream.eof and (waiting or not getattr(stream, "needs_input", True)):
-                total += len(stream.decompress(waiting, _PIECE))
-                waiting = getattr(stream, "unconsumed_tail", b"")
-                if total > most:
-                    return None
-            left = stream.unused_data
-    except (zlib.error, OSError, EOFError, lzma.LZMAError):
+        while total <= most and (waiting or place < len(data) or not getattr(stream, "needs_input", True)):
+            if not waiting:
+                waiting, place = bytes(data[place : place + _PIECE]), place + _PIECE
+            total += len(stream.decompress(waiting, _PIECE))
+            waiting = getattr(stream, "unconsumed_tail", b"")
+            if stream.eof:
+                # Zeros may pad a stream.
+                waiting, stream = stream.unused_data.lstrip(b"\0"), start()
+    except (zlib.error, OSError, EOFError):
         return total  # the decoder describes the damage
     return total
 
@@ -198,9 +213,10 @@ def _zstd_frame(data: memoryview, place: int) -> tuple[int, int]:
     place += 1 + (not is_single) + (0, 1, 2, 4)[flags & 3]
     length = (1 if is_single else 0, 2, 4, 8)[size_code]
     stated = int.from_bytes(data[place : place + length], "little") + (256 if length == 2 else 0)
-    place, blocks, is_last = place + length, 0, False
+    place, held, is_last = place + length, 0, False
     while not is_last and place + 3 <= len(data):
         head = int.from_bytes(data[place : place + 3], "little")
         is_last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
-        place, blocks = place + 3 + (1 if kind == 1 else size), blocks + 1
-    return (stated if length else blocks * _ZSTD_BLOCK), place + (4 if flags & 4 else 0)
+        place += 3 + (1 if kind == 1 else size)
+        held += _ZSTD_BLOCK if kind == 2 else size
+    return (stated if length else held), place + (4 if flags & 4 else 0)

@@ -20,6 +20,10 @@ MOST_VALUES = 1 << 44
 """Largest number of values of an array."""
 MOST_METADATA_BYTES = 64 << 20
 """Largest metadata file in bytes."""
+_MOST_TINY, _TINY_BYTES = 1 << 15, 4096
+"""Most chunks that are smaller than this; each takes as long to read as a large one."""
+_MOST_NODES = 1024
+"""Most arrays and groups of a store."""
 _MOST_IN_SHARD = 1 << 24
 _MOST_NESTED = 4
 _FILES = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
@@ -56,6 +60,8 @@ def check_store(path: Path) -> None:
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
+        if len(seen) > _MOST_NODES:
+            raise FileFormatError(f"it holds more than {_MOST_NODES} groups and arrays; open one of its groups")
         if not check_node(folder, name=folder.relative_to(path).as_posix()):
             waiting += [entry for entry in folder.iterdir() if entry.is_dir()]
 
@@ -145,7 +151,14 @@ def chunk_bytes(tree: dict[str, Any], name: str) -> int:
         if not isinstance(grid, dict) or grid.get("name") != "regular":
             raise FileFormatError(f"the array {name!r} does not have a regular chunk grid")
         chunk = _check_v3_codecs(tree.get("codecs"), _chunk_shape(grid, name), name)
-    return math.prod(chunk) * size
+    size *= math.prod(chunk)
+    count = math.prod(-(-n // part) for n, part in zip(shape, chunk, strict=False) if part)
+    if count > _MOST_TINY and size < _TINY_BYTES:
+        raise FileFormatError(
+            f"the array {name!r} has {count} chunks of {size} bytes, which takes hours to read; "
+            "store it in larger chunks"
+        )
+    return size
 
 
 def _v2_size(dtype: Any, name: str) -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,12 @@ def _open_checked(folder: Path, name: str) -> zarr.Array[Any]:
     return zarr.open_array(CheckedStore(folder, chain_of(tree, array.dtype.itemsize)), mode="r")
 
 
+def _bytes_at_once(array: zarr.Array[Any]) -> int:
+    """Return the bytes that are decoded to read an array: its chunks, which may be larger than the array."""
+    sides = (-(-n // chunk) * chunk for n, chunk in zip(array.shape, array.chunks, strict=True) if chunk)
+    return math.prod(sides) * array.dtype.itemsize
+
+
 def _axes(array: zarr.Array[Any]) -> tuple[str, ...] | None:
     """Return the names of the axes, if all have different names."""
     given: Any = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
@@ -78,7 +85,7 @@ def _from_base64(text: str) -> float | str:
 def _variable(path: Path, name: str, array: zarr.Array[Any], at_once: AtOnce) -> xr.Variable:
     dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
     attrs = _attributes(array)
-    if 0 in array.shape or (array.ndim < 2 and at_once.take(array.size * array.dtype.itemsize)):
+    if 0 in array.shape or (array.ndim < 2 and at_once.take(_bytes_at_once(array))):
         return xr.Variable(dims, np.asarray(_open_checked(path / name, name)[...]), attrs)
     source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)

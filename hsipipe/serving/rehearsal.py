@@ -5,7 +5,7 @@ SciPy and GDAL parse these files. A damaged one can crash or hang them, and Pyth
 
 from pathlib import Path
 
-from hsipipe.errors import HsipipeError
+from hsipipe.errors import one_line
 from hsipipe.formats import open_cube
 from hsipipe.formats.geotiff import GeoTiff
 from hsipipe.formats.lazy import blocks
@@ -15,9 +15,11 @@ from hsipipe.isolation import UnansweredError, prepare_children, run_limited
 from hsipipe.machine import machine_trouble
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.limits import Limits
-from hsipipe.serving.uploads import NETCDF, NPY, Upload, check_netcdf
+from hsipipe.serving.uploads import NPY, Upload
 
-_BASE_BYTES = 1 << 30
+_BASE_BYTES = 512 << 20
+_BASE_S, _BYTES_PER_S = 5.0, 5e6
+"""CPU time for any file, and the slowest plausible reading."""
 _PRELOAD = (__name__, NetCdf.__module__, GeoTiff.__module__, "rioxarray")
 
 
@@ -40,30 +42,26 @@ def rehearse(upload: Upload, *, variable: str | None, bands: int | None, limits:
     """
     if upload.kind is NPY:
         return
-    child = ChildLimits(limits.read_s, 2 * limits.read_s, _BASE_BYTES + 4 * limits.values)
+    cpu_s = min(limits.read_s, _BASE_S + upload.path.stat().st_size / _BYTES_PER_S)
+    child = ChildLimits(cpu_s, 2 * cpu_s, _BASE_BYTES + 4 * limits.values)
     try:
-        refusal = run_limited(
-            _read, str(upload.path), upload.kind is NETCDF, variable, bands, limits.values, limits=child,
-            preload=_PRELOAD,
-        )  # fmt: skip
+        refusal = run_limited(_read, str(upload.path), variable, bands, limits.values, limits=child, preload=_PRELOAD)
     except UnansweredError as error:
-        how = f"was not read within {limits.read_s:g} s" if error.is_late else f"ended its reader with {error}"
+        how = f"was not read within {cpu_s:.3g} s" if error.is_late else f"ended its reader with {error}"
         raise RequestError(400, f"{upload.path.name} {how}; it is damaged, write it again.", reason="read") from error
     if refusal:
         raise RequestError(400, refusal)
 
 
-def _read(path: str, is_netcdf: bool, variable: str | None, bands: int | None, most: int) -> str:
+def _read(path: str, variable: str | None, bands: int | None, most: int) -> str:
     """Return why a cube cannot be read; empty if it can, or if it has more values than the server takes."""
     try:
-        if is_netcdf:
-            check_netcdf(Path(path))
         cube = open_cube(path, variable=variable, bands=bands)
         if cube.size <= most:
             for _ in blocks(cube):
                 pass
-    except (HsipipeError, MemoryError) as error:
+    except Exception as error:
         if machine_trouble(error):
             return f"{Path(path).name} takes too much memory to read; it is damaged, or write it without compression."
-        return str(error)
+        return one_line(error)
     return ""

@@ -1,27 +1,21 @@
 """Receive cubes: write request bodies to a temporary folder and detect file formats by their first bytes."""
 
 import asyncio
-import io
 import shutil
 import tempfile
 import threading
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy.io import netcdf_file
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from hsipipe.errors import FileFormatError
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.guard import Space
 
 _HDF5 = b"\x89HDF"
-_HEADER_READS = 50_000
-"""Most reads of a NetCDF header; a variable takes about ten, an attribute five."""
 
 
 @dataclass(frozen=True)
@@ -169,37 +163,6 @@ def _identify(path: Path, name: str, media: str) -> Upload:
     if claimed not in (None, kind):
         raise RequestError(400, f"{name} begins like {kind.title}, but its Content-Type is {media}.")
     return Upload(path.rename(path.with_name(name + kind.suffix)), kind)
-
-
-class _Header(io.FileIO):
-    """Bound the reads of a header; SciPy keeps about 500 bytes for each entry of 32 bytes."""
-
-    reads = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        self.reads += 1
-        if self.reads > _HEADER_READS:
-            raise FileFormatError("its header has too many entries; store the cube alone")
-        return super().read(size) or b""
-
-
-def check_netcdf(path: Path) -> None:
-    """Check that a classic NetCDF file does not multiply in memory.
-
-    Raises:
-        FileFormatError: The header is huge, or variables share their bytes.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns of views that outlive the mapped file
-        try:
-            with _Header(path) as stream, netcdf_file(stream, mmap=True, maskandscale=False) as file:
-                claimed = sum(variable.data.nbytes for variable in file.variables.values())
-        except FileFormatError:
-            raise
-        except Exception:  # the reader of cubes describes the damage
-            return
-    if claimed > path.stat().st_size:
-        raise FileFormatError("its variables share bytes; store each variable once")
 
 
 def media_types() -> Mapping[str, Mapping[str, object]]:

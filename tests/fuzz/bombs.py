@@ -153,6 +153,151 @@ def _side_file(path):
     path.with_name(path.name + ".aux.xml").write_text(f"<PAMDataset><Metadata>{items}</Metadata></PAMDataset>")
 
 
+def _directories(path, tags, extra, *, count=1):
+    """Images of 16 x 1 that have further tags, whose values all lie behind the directories."""
+    size = 2 + 12 * (9 + len(tags)) + 4
+    at, data = 8 + count * size, bytearray(b"II*\0" + struct.pack("<I", 8))
+    for page in range(count):
+        entries = [
+            (256, 4, 1, 16), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, at),
+            (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, 16), *((tag, kind, n, at + 16) for tag, kind, n in tags),
+        ]  # fmt: skip
+        data += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *e) for e in sorted(entries))
+        data += struct.pack("<I", 0 if page == count - 1 else 8 + (page + 1) * size)
+    path.write_bytes(bytes(data) + bytes(16) + extra)
+
+
+def _metadata(items):
+    return b"<GDALMetadata>" + b"".join(b'<Item name="a%d">b</Item>' % n for n in range(items)) + b"</GDALMetadata>\0"
+
+
+def _bands(path, count=60_000):
+    at = 8 + 2 + 12 * 11 + 4
+    entries = [
+        (256, 4, 1, 1), (257, 4, 1, 1), (258, 3, count, at), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, at + 2 * count), (277, 3, 1, count), (278, 4, 1, 1), (279, 4, 1, count), (284, 3, 1, 1),
+        (338, 3, count - 1, at + 3 * count),
+    ]  # fmt: skip
+    _tiff(path, entries, struct.pack("<H", 8) * count + bytes(3 * count))
+
+
+def _packed_hdf5(path, fill, *, values=1 << 25, kind="f8", links=0):
+    """A vector of few values whose only chunk is large, under several names."""
+    with h5py.File(path, "w") as file:
+        file["cube"] = np.zeros((4, 8, 8), "f4")
+        data = file.create_dataset(fill, shape=(4,), maxshape=(None,), chunks=(values,), dtype=kind, compression="gzip")
+        data.id.write_direct_chunk((0,), zlib.compress(bytes(256 << 20), 9))
+        for number in range(links):
+            file[f"w{number}"] = data
+        if links == 0:
+            data.resize((4096,))
+
+
+def _attribute(path, count=4000, length=500_000):
+    """All entries of an attribute refer to one long text."""
+    with h5py.File(path, "w") as file:
+        file["cube"] = np.zeros((4, 8, 8), "f4")
+        texts = ["x" * length, *(f"y{number}" for number in range(count - 1))]
+        file["cube"].attrs["t"] = np.array(texts, dtype=object)
+    data, mark = bytearray(path.read_bytes()), struct.pack("<I", length)
+    at = data.find(mark)
+    while data[at + 16 : at + 20] != struct.pack("<I", 2):
+        at = data.find(mark, at + 1)
+    data[at : at + 16 * count] = bytes(data[at : at + 16]) * count
+    path.write_bytes(data)
+
+
+def _element(kind, data):
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def _matrix(kind, dims, name, rest, flags=0):
+    head = _element(6, struct.pack("<II", kind | flags, 0)) + _element(5, struct.pack(f"<{len(dims)}i", *dims))
+    return _element(14, head + _element(1, name) + rest)
+
+
+def _mat5(path, matrix):
+    """A cube, and a struct with one more matrix; everything is compressed."""
+    cube = _matrix(7, (4, 5, 6), b"cube", _element(7, bytes(480)))
+    parts = (zlib.compress(part, 9) for part in (cube, matrix))
+    data = b"".join(struct.pack("<II", 15, len(part)) + part for part in parts)
+    path.write_bytes(b"MATLAB 5.0".ljust(124) + b"\0\1IM" + data)
+
+
+def _fields(names, length):
+    return _element(5, struct.pack("<i", length)) + _element(1, b"".join(name.ljust(length, b"\0") for name in names))
+
+
+def _struct(inner):
+    return _matrix(2, (1, 1), b"s", _fields([b"a"], 8) + inner)
+
+
+def _npz_header(path):
+    """The header of an array claims 1 GB of text."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("cube.npy", "w") as stream:
+        stream.write(b"\x93NUMPY\x02\x00" + (1000 << 20).to_bytes(4, "little"))
+        for _ in range(100):
+            stream.write(bytes(4 << 20))
+
+
+def _shared_netcdf(path, count=6000, length=100_000):
+    """Variables that all have the same bytes."""
+
+    def text(value):
+        return struct.pack(">I", len(value)) + value + bytes(-len(value) % 4)
+
+    def body(at):
+        dims = [(b"x", length), (b"a", 4), (b"b", 5), (b"c", 6)]
+        head = b"CDF\x01" + struct.pack(">III", 0, 10, 4) + b"".join(text(n) + struct.pack(">I", k) for n, k in dims)
+        one = struct.pack(">IIIIIII", 1, 0, 0, 0, 5, 4 * length, at)
+        cube = text(b"cube") + struct.pack(">IIIIIIIII", 3, 1, 2, 3, 0, 0, 5, 480, at)
+        variables = b"".join(text(b"%x" % number) + one for number in range(count))
+        return head + bytes(8) + struct.pack(">II", 11, count + 1) + variables + cube
+
+    path.write_bytes(body(len(body(0))) + bytes(4 * length))
+
+
+def _compressed_shard(path):
+    """A shard that is compressed as a whole."""
+    (path / "c" / "0" / "0").mkdir(parents=True)
+    raw = {"name": "bytes", "configuration": {"endian": "little"}}
+    inside = {"chunk_shape": [4, 60, 64], "codecs": [raw], "index_codecs": [raw, {"name": "crc32c"}]}
+    meta = {
+        "zarr_format": 3, "node_type": "array", "shape": [4, 60, 64], "data_type": "float32",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4, 60, 64]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}, "fill_value": 0,
+        "attributes": {}, "dimension_names": ["band", "y", "x"],
+        "codecs": [{"name": "sharding_indexed", "configuration": inside},
+                   {"name": "gzip", "configuration": {"level": 1}}],
+    }  # fmt: skip
+    (path / "zarr.json").write_text(json.dumps(meta))
+    (path / "c" / "0" / "0" / "0").write_bytes(_zeros(gzip.compress))
+
+
+def _raw_lzma(path):
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
+    data = lzma.compress(bytes(256 << 20), format=lzma.FORMAT_RAW, filters=filters)
+    codec = {"id": "lzma", "format": 3, "check": -1, "preset": None, "filters": filters}
+    _store(path, {"cube": _zarray([4, 60, 64], [4, 60, 64], compressor=codec)}, {"cube/0.0.0": data})
+
+
+def _vectors(path):
+    """Vectors of 4 values whose chunks are of 256 MB."""
+    data = bz2.compress(bytes(64 << 20)) * 4
+    meta = _zarray([4], [1 << 25], dtype="<f8", compressor={"id": "bz2", "level": 1})
+    _store(
+        path,
+        {"cube": _zarray([4, 8, 8], [4, 8, 8])} | {f"v{n}": meta for n in range(20)},
+        {f"v{n}/0": data for n in range(20)},
+    )
+
+
+def _pam_items(path):
+    tifffile.imwrite(path, np.zeros((4, 4), np.uint8))
+    items = "".join(f"<MDI key='a{n}'>b</MDI>" for n in range(38_000))
+    path.with_name(path.name + ".aux.xml").write_text(f"<PAMDataset><Metadata>{items}</Metadata></PAMDataset>")
+
+
 BOMBS = {
     "wide.tif": _wide,
     "wide_samples.tif": lambda path: _wide(path, width=4_000_000, samples=60_000),
@@ -195,6 +340,39 @@ BOMBS = {
     "zstd.zarr": lambda path: _packed(path, "zstd", _zstd()),
     "frames.zarr": lambda path: _packed(path, "zstd", _two_frames()),
     "deep.zarr": _deep,
+    "tiny_chunks.zarr": lambda path: _store(path, {"cube": _zarray([70, 71, 72], [1, 1, 1])}),
+    "arrays.zarr": lambda path: _store(path, {f"v{n}": _zarray([4], [4], dtype="<f8") for n in range(3000)}),
+    "bz2_vectors.zarr": _vectors,
+    "padded.zarr": lambda path: _packed(path, "gzip", _zeros(lambda data: gzip.compress(data) + b"\0")),
+    "lzma_raw.zarr": _raw_lzma,
+    "shard.zarr": _compressed_shard,
+    "links.h5": lambda path: _packed_hdf5(path, "wavelength", links=30),
+    "words.h5": lambda path: _packed_hdf5(path, "band_name", values=1 << 24, kind=h5py.string_dtype()),
+    "attribute.h5": _attribute,
+    "items.tif": lambda path: _directories(path, [(42112, 2, len(_metadata(35_000)))], _metadata(35_000)),
+    "shared_items.tif": lambda path: _directories(
+        path, [(42112, 2, len(_metadata(1500)))], _metadata(1500), count=300
+    ),
+    "tags.tif": lambda path: _directories(
+        path, [(1000 + n, 1, 700_000) for n in range(4000)], bytes(700_000)
+    ),
+    "bands.tif": _bands,
+    "pam_items.tif": _pam_items,
+    "fields.mat": lambda path: _mat5(
+        path, _matrix(2, (1, 1), b"s", _fields([b"%x" % n for n in range(60_000)], 8) + _element(14, b"") * 60_000)
+    ),
+    "complex.mat": lambda path: _mat5(
+        path, _struct(_matrix(6, (1, 100_000_000), b"", _element(2, bytes(100_000_000)) * 2, flags=0x800))
+    ),
+    "characters.mat": lambda path: _mat5(
+        path, _struct(_matrix(4, (1, 200_000_000), b"", _element(16, b"a" * 200_000_000)))
+    ),
+    "names.mat": lambda path: _mat5(path, _matrix(2, (1, 0), b"s", _fields([b"a"] * 2_000_000, 4))),
+    "cells.mat": lambda path: _mat5(
+        path, _struct(_matrix(1, (1, 1_000_000), b"", _element(14, b"") * 1_000_000))
+    ),
+    "header.npz": _npz_header,
+    "shared.nc": _shared_netcdf,
     "blanks.hdr": _blanks,
 }  # fmt: skip
 """Writer of each input by its name."""

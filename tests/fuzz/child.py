@@ -1,28 +1,26 @@
-"""Open an input in a forked child, and measure what it took."""
+"""Open an input in a child process, and measure what it took.
 
+As a program, fork a child for each path on standard input, and write its outcome to standard output: the process has no
+threads, and has imported the readers. Tests call :func:`run`.
+"""
+
+import atexit
 import json
 import os
 import resource
 import select
 import signal
+import subprocess
+import sys
 import warnings
-from dataclasses import dataclass
-
-import psutil
-import rioxarray  # noqa: F401  # readers import it late
-
-from hsipipe import open_cube
-from hsipipe.errors import HsipipeError
-from hsipipe.formats import FORMATS
-from hsipipe.machine import machine_trouble
+from dataclasses import asdict, dataclass
+from functools import cache
 
 MOST_MB = 800
 """Growth of the memory; the interpreter and its libraries take the rest of 1 GB."""
 MOST_CPU_S = 10.0
 """Twice of what an input may take, since a busy machine counts more."""
 _WALL_S = 60
-_READERS = list(FORMATS.values())
-"""Imported before the forks, each of which would take a second for it."""
 _MOST_READ = 1 << 22
 
 
@@ -45,8 +43,31 @@ class Outcome:
         return ""
 
 
-def look(path):
+@cache
+def _forker():
+    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def end():
+        process.communicate()
+
+    atexit.register(end)
+    return process
+
+
+def run(path):
+    """Outcome of opening a path."""
+    process = _forker()
+    process.stdin.write(json.dumps(str(path)) + "\n")
+    process.stdin.flush()
+    return Outcome(**json.loads(process.stdout.readline()))
+
+
+def _look(path):
     """Open a cube, read it if it is small, and say what it is."""
+    from hsipipe import open_cube
+    from hsipipe.errors import HsipipeError
+    from hsipipe.machine import machine_trouble
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -62,14 +83,12 @@ def look(path):
         return "traceback", f"{type(error).__name__}: {error}"
 
 
-def run(path, work=look):
-    """Outcome of `work` on a path, in a child of its own."""
+def _outcome(path, held_kb):
     reader, writer = os.pipe()
-    held = psutil.Process().memory_info().rss // 1024
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _child(path, writer, work)
+        _open(path, writer)
     os.close(writer)
     ready, _, _ = select.select([reader], [], [], _WALL_S)
     answer = os.read(reader, 1 << 16) if ready else b""
@@ -77,21 +96,39 @@ def run(path, work=look):
     if not answer:
         os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
-    mb, cpu_s = (usage.ru_maxrss - held) / 1024, usage.ru_utime + usage.ru_stime
+    took = ((usage.ru_maxrss - held_kb) / 1024, usage.ru_utime + usage.ru_stime)
     if not answer:
         how = f"ended with {os.waitstatus_to_exitcode(status)}" if ready else f"no answer in {_WALL_S} s"
-        return Outcome("crash", how, mb, cpu_s)
+        return Outcome("crash", how, *took)
     kind, said = json.loads(answer)
-    return Outcome(kind, said, mb, cpu_s)
+    return Outcome(kind, said, *took)
 
 
-def _child(path, writer, work):
+def _open(path, writer):
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (20, 25))
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        kind, said = work(path)
+        kind, said = _look(path)
         os.write(writer, json.dumps((kind, said[:500])).encode())
     finally:
         os._exit(0)
+
+
+def _serve():
+    import psutil
+    import rioxarray  # noqa: F401  # readers import it late
+
+    from hsipipe.formats import FORMATS
+
+    readers = list(FORMATS.values())  # imported before the forks, each of which would take a second for it
+    assert readers
+    held_kb = psutil.Process().memory_info().rss // 1024
+    for line in sys.stdin:
+        outcome = _outcome(json.loads(line), held_kb)
+        print(json.dumps(asdict(outcome)), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -6,9 +6,11 @@ import scipy.io
 import tifffile
 import xarray as xr
 import zarr
+from affine import Affine
 from PIL import Image
 
 from hsipipe import save_cube
+from hsipipe.formats.georeference import attach
 from hsipipe.formats.netcdf import save_classic
 
 BANDS, ROWS, COLUMNS = 5, 6, 7
@@ -18,14 +20,9 @@ NM = np.linspace(400, 700, BANDS)
 def cube():
     """A cube with wavelengths, widths, a position and attributes."""
     values = np.random.default_rng(0).random((BANDS, ROWS, COLUMNS), dtype=np.float32)
-    coords = {
-        "wavelength_nm": ("band", NM),
-        "y": 10.0 - np.arange(ROWS),
-        "x": 5.0 + np.arange(COLUMNS),
-        "band_name": ("band", [f"b{k}" for k in range(BANDS)]),
-    }
+    coords = {"wavelength_nm": ("band", NM), "band_name": ("band", [f"b{k}" for k in range(BANDS)])}
     made = xr.DataArray(values, dims=("band", "y", "x"), coords=coords, attrs={"title": "seed", "gsd_m": 4.0})
-    return made.rio.write_crs("EPSG:32632").rio.write_transform() if hasattr(made, "rio") else made
+    return attach(made, crs="EPSG:32632", transform=Affine(4, 0, 500_000, 0, -4, 4_000_000))
 
 
 def _envi(path):
