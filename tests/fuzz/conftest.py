@@ -7,13 +7,13 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fuzz-seconds", type=float, default=20, help="seconds of all targets of the readers together")
+    parser.addoption("--fuzz-seconds", type=float, default=10, help="seconds of all targets of the readers together")
 
 
 @pytest.fixture
 def fuzz_seconds(request):
     """Seconds of all targets of the readers together."""
-    return request.config.getoption("--fuzz-seconds", default=20)
+    return request.config.getoption("--fuzz-seconds", default=10)
 
 
 @pytest.fixture
