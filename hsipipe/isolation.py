@@ -91,7 +91,7 @@ def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: S
     timer.start()
     try:
         answer = receiver.recv_bytes(_MOST_ANSWER)
-    except (EOFError, OSError):  # it ended without a whole answer, or sends what is none
+    except (EOFError, OSError):  # the answer is incomplete or invalid
         child.join(0 if late.is_set() else _END_S)
         raise UnansweredError(None if late.is_set() else child.exitcode) from None
     finally:

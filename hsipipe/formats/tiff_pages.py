@@ -50,7 +50,7 @@ class Page:
         kind: Type of its numbers.
         stored: Shape (band, y, x) of a block.
         is_masked: GDAL's mask marks pixels.
-        no_data: Value without data of each band, NaN where there is none; None if the mask holds them.
+        no_data: Nodata value of each band, NaN for a band without one; None if GDAL's mask contains them.
         scales: Scale of each band.
         offsets: Offset of each band.
         texts: Description of each band.
@@ -120,7 +120,7 @@ def _page(raster: Any, path: Path) -> Page:
 
 
 def _is_by_band(raster: Any) -> bool:
-    """Return True if each band has blocks of its own."""
+    """Return True if a block holds one band."""
     return bool(raster.interleaving and raster.interleaving.name == "band")
 
 

@@ -23,7 +23,7 @@ from hsipipe.formats.claims import check_claim
 COMPRESSORS = ("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd")
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _LEAST, _MOST_RATIO = 64 << 20, 8
-"""What a chunk may unpack to: so many bytes, or times its own size, since filters may change the type after it."""
+"""Largest unpacked size: this many bytes, or this multiple of the chunk size; filters may change the data type."""
 _DEFLATE_RATIO = 1100
 """Above the largest ratio of deflate, 1032."""
 _PIECE = 1 << 20
@@ -34,7 +34,7 @@ _ZSTD_BLOCK = 128 << 10
 
 @dataclass(frozen=True)
 class Chain:
-    """What decodes a chunk.
+    """The codecs of a chunk.
 
     Attributes:
         nbytes: Size of the unpacked chunk.
@@ -97,7 +97,7 @@ class CheckedStore(LocalStore):
         """Read a file of the store, or a part of it."""
         found = await super().get(key, prototype, byte_range)
         if found is not None and not key.endswith(_METADATA):
-            data = memoryview(found.to_bytes())
+            data = found.as_numpy_array().data
             if byte_range is None:
                 self._chain.check(data)
             else:

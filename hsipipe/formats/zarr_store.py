@@ -34,15 +34,15 @@ class _ZarrSource(Source):
 
     def read(self, box: Box) -> NDArray[Any]:
         """Read the box."""
-        return np.asarray(_open_checked(self.path / self.name, self.name)[box])
+        return np.asarray(_open_checked(self.path / self.name, self.name, self.dtype)[box])
 
 
-def _open_checked(folder: Path, name: str) -> zarr.Array[Any]:
+def _open_checked(folder: Path, name: str, dtype: np.dtype[Any]) -> zarr.Array[Any]:
     """Open an array whose metadata and chunks are checked when they are read."""
     check_node(folder, name=name, is_read=True)
-    array = zarr.open_array(folder, mode="r")
-    tree = parse_json((folder / ("zarr.json" if array.metadata.zarr_format == 3 else ".zarray")).read_text("utf-8"))
-    return zarr.open_array(CheckedStore(folder, chain_of(tree, array.dtype.itemsize)), mode="r")
+    v2, v3 = folder / ".zarray", folder / "zarr.json"
+    tree = parse_json((v3 if v3.is_file() else v2).read_text("utf-8"))
+    return zarr.open_array(CheckedStore(folder, chain_of(tree, dtype.itemsize)), mode="r")
 
 
 def _bytes_at_once(array: zarr.Array[Any]) -> int:
@@ -86,7 +86,7 @@ def _variable(path: Path, name: str, array: zarr.Array[Any], at_once: AtOnce) ->
     dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
     attrs = _attributes(array)
     if 0 in array.shape or (array.ndim < 2 and at_once.take(_bytes_at_once(array))):
-        return xr.Variable(dims, np.asarray(_open_checked(path / name, name)[...]), attrs)
+        return xr.Variable(dims, np.asarray(_open_checked(path / name, name, np.dtype(array.dtype))[...]), attrs)
     source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
     return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)
 

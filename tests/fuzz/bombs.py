@@ -121,7 +121,7 @@ def _packed(path, compressor, data):
 def _zeros(compress):
     """At most 1 MB that unpacks to 4 GB: streams of zeros one after the other."""
     one = compress(bytes(8 << 20))
-    return (one * 512)[: 1 << 20]
+    return (one * 512)[:1_000_000]
 
 
 def _zstd():

@@ -135,7 +135,7 @@ def files_of(folder):
 
 
 def seeds(folder):
-    """Write every seed into a folder of its own; return the contents of its files by name of the seed."""
+    """Write each seed into a separate folder; return the contents of its files by seed."""
     found = {}
     for name, write in SEEDS.items():
         (folder / name.replace(".", "_")).mkdir(parents=True)

@@ -9,6 +9,6 @@ from child import run
 def test_small_input_takes_little(name, tmp_path):
     BOMBS[name](tmp_path / name)
     held = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    assert held <= 5 << 20
+    assert held <= 1 << 20
     outcome = run(tmp_path / name)
     assert not outcome.fault, outcome

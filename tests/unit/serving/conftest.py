@@ -190,3 +190,12 @@ def running(source, *, limits, host="127.0.0.1", allowed_hosts=(), **options):
 def children():
     """Start what the readers of uploads are forked from before a test looks at the temporary folder, in which it is."""
     prepare_rehearsals()
+
+
+def is_refused(client):
+    """True where the port of the server is closed."""
+    try:
+        socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE_S).close()
+    except ConnectionRefusedError:
+        return True
+    return False

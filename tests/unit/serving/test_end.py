@@ -12,20 +12,12 @@ import pytest
 
 from hsipipe.methods.bicubic import Bicubic
 
-from .conftest import DEADLINE_S, Gate, connected, npy, until_closed, wait_until
+from .conftest import DEADLINE_S, Gate, connected, is_refused, npy, until_closed, wait_until
 
 pytestmark = pytest.mark.xdist_group("servers")
 
 BLOCKING = np.random.default_rng(0).random((5, 6, 5), dtype=np.float32)
 GET = b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-def is_refused(client):
-    try:
-        socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE_S).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def asked(connection):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import tempfile
 import threading
 import time
@@ -14,7 +13,7 @@ from hsipipe.errors import ParamsError
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving.limits import Limits
 
-from .conftest import DEADLINE_S, Gate, Source, connected, npy, running, until_closed, wait_until
+from .conftest import DEADLINE_S, Gate, Source, connected, is_refused, npy, running, until_closed, wait_until
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -257,18 +256,10 @@ def test_what_is_in_flight_at_the_end_is_answered(serve):
     thread.start()
     assert gate.entered.acquire(timeout=DEADLINE_S)
     client.end()
-    wait_until(lambda: not reachable(client))
+    wait_until(lambda: is_refused(client))
     gate.opened.set()
     thread.join()
     assert answers[0][0].shape == (5, 12, 10)
-
-
-def reachable(client):
-    try:
-        socket.create_connection(("127.0.0.1", client.port), timeout=DEADLINE_S).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def test_answers_count_as_the_space_that_they_take(serve):

@@ -1,4 +1,4 @@
-"""What speaks against a challenger before it is compared."""
+"""Refuse a challenger before the gate compares it."""
 
 import pytest
 
