@@ -28,6 +28,8 @@ _TRUTH = "#000000"
 WIDTH = 12.0
 _TALLEST = 14.0
 _FEW = 30
+_UNITS = {"db": "dB", "layers": "layers"}
+"""Unit of a column of the training curves by the end of its name; any other column is a loss."""
 _DECADES = 20
 
 
@@ -191,10 +193,11 @@ def method_dots(metrics: Mapping[str, Any]) -> Figure:
 
 
 def training_curves(path: Path) -> Figure | None:
-    """Plot the training curves of a stage, columns in dB apart from the others; None if there is nothing to plot.
+    """Plot the training curves of a stage, one panel for each unit; None if there is nothing to plot.
 
     Args:
-        path: CSV with a header; the first column is the step, cells may be empty.
+        path: CSV with a header; the first column is the step, cells may be empty. Counts of layers are plotted if one
+            is not zero.
 
     Raises:
         FileFormatError: A cell is not a number.
@@ -203,19 +206,19 @@ def training_curves(path: Path) -> Figure | None:
     if len(table) < 2:
         return None
     (step, steps), *columns = table.items()
-    series = {name: values for name, values in columns if np.isfinite(values).any()}
-    panels = [
-        {name: values for name, values in series.items() if name.endswith("_db") == decibel}
-        for decibel in (False, True)
-    ]
-    panels = [panel for panel in panels if panel]
-    if not panels:
+    panels: dict[str, dict[str, NDArray[np.float64]]] = {"loss": {}, "layers": {}, "dB": {}}
+    for name, values in columns:
+        unit = _UNITS.get(name.rsplit("_", 1)[-1], "loss")
+        if np.isfinite(values).any() and (unit != "layers" or np.nanmax(values) > 0):
+            panels[unit][name] = values
+    shown = {unit: panel for unit, panel in panels.items() if panel}
+    if not shown:
         return None
-    figure = new_figure(4.8 * len(panels), 3.2)
-    for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    figure = new_figure(4.8 * len(shown), 3.2)
+    for axis, (unit, panel) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         _curves(axis, steps, panel)
         axis.set_xlabel(step, fontsize=9)
-        axis.set_ylabel("dB" if next(iter(panel)).endswith("_db") else "loss", fontsize=9)
+        axis.set_ylabel(unit, fontsize=9)
     return figure
 
 

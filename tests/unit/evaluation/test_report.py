@@ -230,6 +230,13 @@ def test_curves_without_values_are_left_out(tmp_path, text):
     assert training_curves(path) is None
 
 
+@pytest.mark.parametrize(("dead", "units"), [(0, ["loss", "dB"]), (2, ["loss", "layers", "dB"])])
+def test_each_unit_has_a_panel_and_dead_layers_only_if_there_are_any(tmp_path, dead, units):
+    path = tmp_path / "curve.csv"
+    path.write_text(f"step,val_mpsnr_db,dead_layers,loss\n0,30,0,\n50,31,{dead},0.2\n")
+    assert [axis.get_ylabel() for axis in training_curves(path).axes] == units
+
+
 def test_curves_that_are_no_numbers_are_refused(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_text("step,loss\n1,low\n")
