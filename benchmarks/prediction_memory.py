@@ -59,6 +59,7 @@ def measure(source, target, scale, samples, with_msi):
     import psutil
 
     import flows.commands.predict_file as command
+    from flows.commands.sample_file import Samples
     from hsipipe.inference.needs import prediction_bytes
     from hsipipe.inference.pair import MsiFile
 
@@ -78,7 +79,7 @@ def measure(source, target, scale, samples, with_msi):
             with _Watch(psutil.Process()) as watch:
                 command.predict_file(
                     place / f"lr{source}", place / f"sr{target}", model="", tile=64, overlap=8, full_scale=2.0,
-                    samples=samples if samples > 1 else None, msi=fine,
+                    samples=Samples(samples if samples > 1 else None), msi=fine,
                 )  # fmt: skip
             return watch.peak
 
@@ -100,27 +101,27 @@ def _write(values, path):
 
 
 def _model(scale, msi_bands):
-    import dataclasses
-
     from hsipipe.methods.bicubic import Bicubic
 
     @dataclass(frozen=True)
     class Model(Bicubic):
         """Bicubic interpolation with samples, and an HR-MSI that it does not use."""
 
-        samples: int = 1
+        varies = True
+        sample_nfe = 1
+        interval_scale = 1.0
 
         @property
         def msi_bands(self):
             return msi_bands
 
-        def with_samples(self, samples):
-            return dataclasses.replace(self, samples=samples)
-
         def predict(self, lr, *, msi=None, origin=(0, 0)):
             return super().predict(lr)
 
-        def predict_with_spread(self, lr, *, msi=None, origin=(0, 0)):
+        def draw(self, lr, *, count, msi=None, origin=(0, 0)):
+            return iter([self.predict(lr)] * count)
+
+        def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
             return self.predict(lr), self.predict(lr)
 
     return Model(scale)

@@ -53,9 +53,12 @@ def trained(name: str, params: Params, root: Path, folder: Path) -> Any:
         once(gae, lambda out: train_gae(patches, out, gae=settings, work=_folder(folder / "work-gae"), **common))
         once(encoded, lambda out: encode_latents(patches, gae, out, hardware=params.hardware))
         latents = encoded, gae
-    own, work = method_settings(params, name), _folder(folder / "work")
-    done = TrainedMethod(folder / name)
-    once(done, lambda out: train_method(name, own, patches, out, latents=latents, work=work, **common))
+    mean = entry(name).mean
+    if mean is not None:
+        trained(mean, params, root, folder)
+    own, work = method_settings(params, name), _folder(folder / f"work-{name}")
+    done, given = TrainedMethod(folder / name), None if mean is None else TrainedMethod(folder / mean)
+    once(done, lambda out: train_method(name, own, patches, out, latents=latents, mean=given, work=work, **common))
     return load_model(done.path)
 
 

@@ -7,7 +7,8 @@ A stage is written as a function of its input artifacts that returns its output 
 
 The annotations are the edges of the pipeline; ``reads`` names the groups of params.yaml that the stage can access.
 dvc.yaml and tasks/dvc.yaml repeat both for DVC, and a contract test compares them. A stage that runs once per method
-or autoencoder gets its name as ``run.item``; an input ``X | None`` is given to methods trained on latents only.
+or autoencoder gets its name as ``run.item``; an input ``X | None`` is given to methods trained on it only: latents and
+their autoencoder, or a regression.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from hsipipe.artifacts import Artifact
+from hsipipe.artifacts import Artifact, TrainedMethod
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params import Params, load_params
 from tasks.running.check_names import check_names
@@ -117,7 +118,7 @@ class Input:
     Attributes:
         kind: Type of the artifact.
         many: One artifact for each row of the table.
-        optional: None for methods that are not trained on latents.
+        optional: None for methods that are not trained on it.
     """
 
     kind: type[Artifact]
@@ -212,8 +213,9 @@ class Stage(Generic[R]):
         row = Row.parse(item)
         if not given.optional:
             return [row.trained]
-        autoencoder = entry(row.method).autoencoder
-        return [] if autoencoder is None else [autoencoder]
+        line = entry(row.method)
+        source = line.mean if given.kind is TrainedMethod else line.autoencoder
+        return [] if source is None else [source]
 
     def _write_numbers(self, run: StageRun) -> None:
         from hsipipe.storage.publish import write_text

@@ -5,7 +5,13 @@ from tasks.stage import StageRun, stage
 
 
 @stage(reads=("methods", "hardware"), each="method", trains=True)
-def train(run: StageRun, store: PatchStore, gae: GaeCheckpoint | None, latents: LatentStore | None) -> TrainedMethod:
+def train(
+    run: StageRun,
+    store: PatchStore,
+    gae: GaeCheckpoint | None,
+    latents: LatentStore | None,
+    mean: TrainedMethod | None,
+) -> TrainedMethod:
     """Train the network; the step that validates best is kept."""
     from hsipipe.methods.catalogue import method_settings, write_source
     from hsipipe.training.train import train_method
@@ -19,6 +25,7 @@ def train(run: StageRun, store: PatchStore, gae: GaeCheckpoint | None, latents: 
         store,
         run.out,
         latents=None if latents is None or gae is None else (latents, gae),
+        mean=mean,
         hardware=run.params.hardware,
         work=run.work,
         log=run.log,

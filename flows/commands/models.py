@@ -20,9 +20,20 @@ def predict(
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Mean of K samples; for K > 1 their standard deviation is written to OUT_std.", metavar="K"
+            min=2, help="Draw K possible images; their standard deviation is written to OUT_std.", metavar="K"
         ),
     ] = None,
+    quantiles: Annotated[
+        str | None,
+        typer.Option(help="Quantiles of the samples, to OUT_q05, OUT_q95 for 0.05,0.95.", metavar="P,P"),
+    ] = None,
+    keep_samples: Annotated[
+        bool, typer.Option("--keep-samples", help="Write the samples themselves to OUT_samples (.nc or .zarr).")
+    ] = False,
+    sharp: Annotated[
+        bool,
+        typer.Option("--sharp", help="One sharp image with plausible detail, about 1 dB below the prediction."),
+    ] = False,
     msi: Annotated[
         Path | None, typer.Option(help="HR-MSI of the same ground, for a fusion model.", metavar="FILE")
     ] = None,
@@ -44,8 +55,9 @@ def predict(
 ) -> None:
     """Super-resolve a whole scene.
 
-    With --samples the result is the mean of K samples from independent noise. Next to high.nc, high_std.nc contains
-    their standard deviation per pixel and band in the units of the result: the uncertainty of the prediction.
+    With --samples a posterior such as dmgasr draws K images that are possible. The result stays the prediction. Next to
+    high.nc, high_std.nc contains their standard deviation per pixel and band, in the units of the result. --quantiles
+    adds the ends of calibrated intervals, --keep-samples the images, for questions of your own.
 
     With --msi a fusion model combines the bands of IN with the pixels of an HR-MSI of the same extent, and prints the
     consistency of the result with both. For sensors that the model was not trained for, --estimate-sensors estimates
@@ -62,11 +74,12 @@ def predict(
 
       hsipipe predict low.npy high.npy --model models/superresolver --full-scale 10000
 
-      hsipipe predict low.tif high.tif --model models/superresolver --samples 8
+      hsipipe predict low.tif high.tif --model models/superresolver --samples 8 --quantiles 0.05,0.95
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
     from flows.commands.predict_file import predict_file
+    from flows.commands.sample_file import Samples
     from hsipipe.inference.guard import GUARDS
     from hsipipe.inference.pair import MsiFile
 
@@ -81,7 +94,8 @@ def predict(
         overlap=overlap,
         full_scale=full_scale,
         variable=variable,
-        samples=samples,
+        samples=Samples(samples, _probabilities(quantiles), keep_samples),
+        sharp=sharp,
         msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
         estimate_sensors=estimate_sensors,
         other_wavelengths=other_wavelengths,
@@ -89,6 +103,13 @@ def predict(
     )
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+def _probabilities(text: str | None) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise typer.BadParameter(f"--quantiles must be probabilities such as 0.05,0.95, got {text!r}.") from None
 
 
 def model_server(

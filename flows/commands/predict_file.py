@@ -1,22 +1,26 @@
 """Super-resolve a whole scene from file to file."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from flows.commands.pair_quality import for_this_pair, quality_note
+from flows.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.inference.guard import Guard, guarded
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
-from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.inference.scene import predict_scene
+from hsipipe.inference.statistics import predict_statistics
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel
-from hsipipe.methods.super_resolver import SpreadResolver, SuperResolver
+from hsipipe.methods.posterior.method import Posterior
+from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 
 
 def predict_file(
@@ -28,7 +32,8 @@ def predict_file(
     overlap: int,
     full_scale: float,
     variable: str | None = None,
-    samples: int | None = None,
+    samples: Samples = NO_SAMPLES,
+    sharp: bool = False,
     msi: MsiFile | None = None,
     estimate_sensors: bool = False,
     other_wavelengths: bool = False,
@@ -44,8 +49,8 @@ def predict_file(
         overlap: LR pixels of context on each side of a tile.
         full_scale: Scale factor: input value that maps to 1.0.
         variable: Array to read, if the file contains several.
-        samples: Number of samples, whose mean is the result; for two or more, their standard deviation in the units of
-            the result is written to :func:`spread_path`. None: the number saved with the model, and the mean alone.
+        samples: Samples whose statistics, in the units of the result, are written next to it.
+        sharp: Predict one sharp image in the place of the most likely values; the model must be a posterior.
         msi: HR-MSI of the same ground, for a fusion model; the quality of the fusion is printed to stderr.
         estimate_sensors: Estimate PSF and spectral response from the pair instead of using those of the training.
         other_wavelengths: Accept bands of other wavelengths than those of the training.
@@ -57,7 +62,8 @@ def predict_file(
         The written files, the result first.
 
     Raises:
-        ParamsError: Invalid `overlap`, `samples` or scale factor, or an HR-MSI is missing or not supported.
+        ParamsError: Invalid `overlap`, `samples`, `quantiles` or scale factor, `sharp` for a model that cannot, or an
+            HR-MSI is missing or not supported.
         FileFormatError: `target` has a suffix that cannot be written, or its format cannot hold the result.
         DataError: Values outside of the model's range, an HR-MSI of another ground, or too little disk or memory for
             the result; nothing is predicted.
@@ -67,11 +73,11 @@ def predict_file(
     if estimate_sensors and msi is None:
         raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     check_full_scale(full_scale)
-    _check_samples(samples, target, [source] if msi is None else [source, msi.path])
+    targets = samples.paths(target)
+    _check_names(targets, [source] if msi is None else [source, msi.path], sharp=sharp and samples.count is not None)
     writer(target)  # refuses an unknown suffix before the model is loaded
-    resolver = _load(model)
+    resolver = _sharp(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
-    targets = [target, spread_path(target)] if samples is not None and samples > 1 else [target]
     cube = open_cube(source, variable=variable, bands=resolver.bands)
     given = prepare(
         resolver,
@@ -80,62 +86,67 @@ def predict_file(
         full_scale=full_scale,
         msi=msi,
         other_wavelengths=other_wavelengths,
-        admit=Admission(targets),
+        admit=Admission(targets[: len(samples.statistics())]),
     )
-    for note in given.notes:
-        print(f"note: {note}", file=sys.stderr)
+    _say("note", given.notes)
     if estimate_sensors and given.msi is not None and isinstance(given.model, FusionModel):
         given = replace(given, model=for_this_pair(given.model, given.lr, given.msi))
-    for warning in given.warnings():
-        print(f"warning: {warning}", file=sys.stderr)
-    images = _predict(given, samples=samples, tile=tile, overlap=overlap)
-    images[0], doubts = guarded(
-        given.model, given.lr, images[0], guard=guard, msi=given.msi, tile=tile, overlap=overlap
-    )
-    for doubt in doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
-    # The standard deviation first, so that it is never missing next to a result.
-    for image, path in reversed(list(zip(images, targets, strict=True))):
-        save_cube(given.wrap(image), path)
-    if given.msi is not None:
-        scale, psf = given.model.scale, psf_of(given.model)
-        note = quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)
-        print(f"note: {note}", file=sys.stderr)
+    _say("warning", given.warnings())
+    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap)
     return targets
 
 
-def spread_path(target: Path) -> Path:
-    """Return the file of the standard deviation: ``high_std.nc`` for ``high.nc``."""
-    return target.with_name(f"{target.stem}_std{target.suffix}")
-
-
-def _check_samples(samples: int | None, target: Path, inputs: list[Path]) -> None:
-    if samples is None:
-        return
-    if samples < 1:
-        raise ParamsError(f"--samples must be at least 1, got {samples}.")
-    for path in inputs:
-        if samples > 1 and spread_path(target).absolute() == path.absolute():
-            raise ParamsError(
-                f"The standard deviation would replace the input {path}; choose another name than {target}."
-            )
-
-
-def _predict(given: Inputs, *, samples: int | None, tile: int, overlap: int) -> list[np.ndarray]:
-    """Return the prediction, or the mean of samples and, for two or more, their standard deviation."""
-    model, lr, msi = given.model, given.lr, given.msi
-    sampler = model.with_samples(samples) if samples is not None and isinstance(model, SpreadResolver) else None
-    if samples is None or samples == 1:
-        return [predict_scene(sampler or model, lr, tile=tile, overlap=overlap, msi=msi)]
-    if sampler is not None and sampler.samples > 1:
-        return list(predict_scene_with_spread(sampler, lr, tile=tile, overlap=overlap, msi=msi))
-    print(
-        f"note: {model.name} gives the same prediction every time, so {samples} samples have no spread and the "
-        "standard deviation is zero everywhere; only a diffusion with more than one step (sampling.steps) varies.",
-        file=sys.stderr,
+def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: Guard, tile: int, overlap: int) -> None:
+    """Predict and write all files."""
+    if samples.keep:
+        check_room(given, samples, targets[-1])
+    images = _predict(given, samples, tile=tile, overlap=overlap)
+    images[0], doubts = guarded(
+        given.model, given.lr, images[0], guard=guard, msi=given.msi, tile=tile, overlap=overlap
     )
-    mean = predict_scene(model, lr, tile=tile, overlap=overlap, msi=msi)
-    return [mean, np.zeros_like(mean)]
+    _say("warning", doubts)
+    if samples.keep:
+        save_samples(given, samples, targets[-1], tile=tile, overlap=overlap)
+    # The result last, so that nothing is missing next to it.
+    for image, path in reversed(list(zip(images, targets, strict=False))):
+        save_cube(given.wrap(image), path)
+    if given.msi is not None:
+        scale, psf = given.model.scale, psf_of(given.model)
+        _say("note", [quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)])
+
+
+def _say(kind: str, texts: Sequence[str]) -> None:
+    for text in texts:
+        print(f"{kind}: {text}", file=sys.stderr)
+
+
+def _check_names(targets: Sequence[Path], inputs: Sequence[Path], *, sharp: bool) -> None:
+    if sharp:
+        raise ParamsError("--sharp gives one image and no uncertainty; leave out --samples, or --sharp.")
+    for path in inputs:
+        if any(other.absolute() == path.absolute() for other in targets[1:]):
+            raise ParamsError(f"A result would replace the input {path}; choose another name than {targets[0]}.")
+
+
+def _predict(given: Inputs, samples: Samples, *, tile: int, overlap: int) -> list[np.ndarray]:
+    """Return the prediction, and with samples the other statistics."""
+    model, lr, msi = given.model, given.lr, given.msi
+    if samples.count is None:
+        return [predict_scene(model, lr, tile=tile, overlap=overlap, msi=msi)]
+    if not (isinstance(model, SampleResolver) and model.varies):
+        print(
+            f"note: {model.name} gives the same prediction every time, so {samples.count} samples have no spread and "
+            "the standard deviation is zero everywhere; a posterior such as dmgasr varies.",
+            file=sys.stderr,
+        )
+    wanted = samples.statistics()
+    return predict_statistics(model, lr, wanted, count=samples.count, tile=tile, overlap=overlap, msi=msi)
+
+
+def _sharp(model: SuperResolver) -> SuperResolver:
+    if not isinstance(model, Posterior) or model.sampling is None:
+        raise ParamsError(f"{model.name} has no sharp mode; take a posterior such as dmgasr, or leave out --sharp.")
+    return model.prepared(model.sampling.model_copy(update={"mode": "sharp"}))
 
 
 def _load(model: str) -> SuperResolver:

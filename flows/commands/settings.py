@@ -1,6 +1,6 @@
 """Print settings and compare results: methods, preset, protocol, compare."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COMPARED = ("mpsnr_db", "mssim", "sam_deg", "ergas")
+_SAMPLED = ("crps", "coverage_90", "spread_skill", "energy_score", "psd_error")
 
 
 def methods() -> None:
@@ -57,20 +58,32 @@ def protocol(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="First metrics.json.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Second metrics.json.")],
+    first: Annotated[Path, typer.Argument(metavar="[A]", help="A metrics.json.")] = Path("reports/metrics.json"),
+    second: Annotated[Path | None, typer.Argument(metavar="[B]", help="A second metrics.json.")] = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="The metrics of samples: CRPS, coverage, energy score, power spectra.")
+    ] = False,
 ) -> None:
-    """Show two results side by side; refuse results of different protocols.
+    """Show the table of a result, or two results side by side; refuse results of different protocols.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
+
+      hsipipe compare --uncertainty
 
       hsipipe compare last-week.json reports/metrics.json
     """
-    show(_comparison_table(first, second))
+    if second is not None:
+        show(_comparison_table(first, second, _SAMPLED if uncertainty else _COMPARED))
+        return
+    from rich.console import Console
+
+    from hsipipe.evaluation.table import print_table
+
+    print_table(_read(first), Console(), uncertainty=uncertainty)
 
 
 def _method_table(params: Path) -> "Table":
-    """Return a table of the methods with their input, training and autoencoder, at most 80 characters wide.
+    """Return a table of the methods with their input, training and what they build on, at most 80 characters wide.
 
     Args:
         params: A params.yaml; it names the trained and the compared methods.
@@ -82,14 +95,14 @@ def _method_table(params: Path) -> "Table":
 
     settings = load_params(params)
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "input", "trained", "autoencoder", "compared"):
+    for heading in ("name", "input", "trained", "builds on", "compared"):
         table.add_column(heading, no_wrap=True)
     for name, entry in entries().items():
         table.add_row(
             name,
-            "LR-HSI, HR-MSI" if entry.fuses else "LR-HSI",
+            "LR + MSI" if entry.fuses else "LR",
             "yes" if is_trained(settings, name) else "no",
-            entry.autoencoder or "-",
+            entry.autoencoder or entry.mean or "-",
             "yes" if name in settings.compare else "no",
         )
     return table
@@ -137,12 +150,13 @@ def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) ->
     return as_overrides(fixed | dict(setup.pins))
 
 
-def _comparison_table(first: Path, second: Path) -> "Table":
+def _comparison_table(first: Path, second: Path, keys: Sequence[str] = _COMPARED) -> "Table":
     """Compare the means of the rows that both files contain.
 
     Args:
         first: First ``metrics.json``.
         second: Second ``metrics.json``.
+        keys: Metrics to show.
 
     Raises:
         MissingInputError: A file is missing.
@@ -157,7 +171,7 @@ def _comparison_table(first: Path, second: Path) -> "Table":
 
     a, b = _read(first), _read(second)
     require_same(a["protocol"], b["protocol"])
-    columns = [METRIC[key] for key in _COMPARED]
+    columns = [METRIC[key] for key in keys]
     protocol = a["protocol"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"protocol {protocol['name']} {protocol['hash']}")
     table.add_column("", no_wrap=True)
@@ -180,7 +194,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         tree = parse_json(path.read_text(encoding="utf-8"))
         _check(tree["models"], tree["protocol"])
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise MissingInputError(f"No file {path}; give two metrics.json, such as reports/metrics.json.") from error
+        raise MissingInputError(f"No file {path}; give a metrics.json, such as reports/metrics.json.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is no metrics.json of an evaluation: {error!r}.") from error
     return dict(tree)
@@ -188,7 +202,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _check(models: Mapping[str, Mapping[str, Any]], protocol: Mapping[str, Any]) -> None:
     for name, row in models.items():
-        for key in _COMPARED:
+        for key in (*_COMPARED, *_SAMPLED):
             if not isinstance(row.get(key), int | float | None):
                 raise TypeError(f"{key} of {name} is {row[key]!r}")
     for key in ("name", "hash"):

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNCERTAINTY_DEFINITIONS: Mapping[str, str] = {
-    "samples": "samples K whose mean is the prediction",
+    "samples": "samples K",
+    "mean_absolute_error": "mean absolute error of the prediction; the CRPS of samples is to be below it",
     "spread_error_cc": "Pearson correlation of predicted error and absolute error over all values of all test scenes",
     "spread_ratio": "root mean square of the predicted errors over that of the errors; below 1 the model is too sure",
     "calibration_error": (
@@ -82,6 +83,7 @@ def summary(sums: Sums, *, samples: int) -> dict[str, float]:
     scatter = (count * pp - p * p) * (count * ee - e * e)
     return {
         "samples": samples,
+        "mean_absolute_error": e / count if count > 0 else math.nan,
         "spread_error_cc": (count * pe - p * e) / math.sqrt(scatter) if scatter > 0 else math.nan,
         "spread_ratio": math.sqrt(pp / ee) if ee > 0 else math.nan,
         "calibration_error": float((share * np.abs(predicted - observed)).sum()),

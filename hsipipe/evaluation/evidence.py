@@ -3,7 +3,7 @@
 Ceilings are not included: they bound the results and are not results.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from hsipipe.artifacts import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
-from hsipipe.evaluation.calibration import SUMS_SHAPE, calibration_sums
+from hsipipe.evaluation.calibration import calibration_sums, predicted_error
+from hsipipe.evaluation.ensemble import Ensemble, mean_power
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
 
 DISPLAY_NM = (650.0, 550.0, 450.0)
 _REACH_NM = 40.0
 _GAMMA = 1 / 2.2
+PICTURED = 3
+"""Samples that the report shows."""
 PIXEL_KINDS = ("bright", "median", "dark", "textured")
 """Kinds of the pixels whose spectra are shown, in this order."""
 
@@ -33,8 +36,13 @@ class SceneEvidence:
         rgb: False colour of each row's prediction (R, H, W, 3) uint8, same stretch.
         error: Mean over bands of the absolute error (R, H, W) float16.
         spread_rows: Indices (U,) int32 of the U rows that are means of several samples.
-        spread: Mean over bands of the predicted error of these rows (U, H, W) float16.
+        width: Mean over bands of the width of the 90 % interval of these rows (U, H, W) float16.
+        samples: False colour of three samples of these rows in the enlarged part (U, 3, h, w, 3) uint8.
         calibration: Their :data:`hsipipe.evaluation.calibration.Sums` (U, 6, bins) float64.
+        frequency: Frequencies (F,) float32 of the power spectra, in cycles per pixel.
+        hr_power: Power spectrum of the truth, mean over bands (F,) float64.
+        power: That of each row's prediction (R, F) float64.
+        sample_power: That of one sample of the rows with samples (U, F) float64.
         band_psnr_db: PSNR of each row and band (R, C) float32.
         pixels: Chosen pixels as (y, x), (P, 2) int32: bright, median, dark, textured.
         hr_spectra: True spectra of these pixels (P, C) float32.
@@ -49,8 +57,13 @@ class SceneEvidence:
     rgb: NDArray[np.uint8]
     error: NDArray[np.float16]
     spread_rows: NDArray[np.int32]
-    spread: NDArray[np.float16]
+    width: NDArray[np.float16]
+    samples: NDArray[np.uint8]
     calibration: NDArray[np.float64]
+    frequency: NDArray[np.float32]
+    hr_power: NDArray[np.float64]
+    power: NDArray[np.float64]
+    sample_power: NDArray[np.float64]
     band_psnr_db: NDArray[np.float32]
     pixels: NDArray[np.int32]
     hr_spectra: NDArray[np.float32]
@@ -60,42 +73,36 @@ class SceneEvidence:
     detail: NDArray[np.int32]
 
     @classmethod
-    def of(
-        cls,
-        pair: Pair,
-        predictions: Sequence[NDArray[np.floating[Any]]],
-        spreads: Mapping[int, NDArray[np.floating[Any]]] | None = None,
-    ) -> "SceneEvidence":
-        """Reduce a scene to the data that the report shows.
+    def of(cls, pair: Pair, prediction: NDArray[np.floating[Any]], ensemble: Ensemble) -> "SceneEvidence":
+        """Reduce a scene to the data that the report shows of one row.
 
         Args:
             pair: The scene.
-            predictions: (C, H, W) each, in the order of the rows.
-            spreads: Predicted errors (C, H, W) of the rows that have them, by the rows' index.
+            prediction: (C, H, W).
+            ensemble: Its samples, or the prediction alone.
         """
-        hr, spreads = pair.hr, spreads or {}
-        sums = [calibration_sums(spread, predictions[row], hr) for row, spread in spreads.items()]
-        maps = [spread.mean(axis=0) for spread in spreads.values()]
-        bands = display_bands(len(hr), pair.wavelength_nm)
+        hr, bands = pair.hr, display_bands(len(pair.hr), pair.wavelength_nm)
         low, high = stretch(hr[bands])
-        pixels = choose_pixels(hr)
+        pixels, detail = choose_pixels(hr), choose_detail(hr)
         y, x = pixels.T
         known = pair.wavelength_nm is not None
+        frequency, hr_power = mean_power(hr)
         return cls(
             hr_rgb=to_rgb(hr[bands], low, high),
             lr_rgb=to_rgb(pair.lr[bands], low, high),
-            rgb=np.stack([to_rgb(sr[bands], low, high) for sr in predictions]),
-            error=np.stack([mean_absolute_error(sr, hr) for sr in predictions]),
-            spread_rows=np.array(list(spreads), dtype=np.int32),
-            spread=np.array(maps, np.float16).reshape(-1, *hr.shape[1:]),
-            calibration=np.array(sums, np.float64).reshape(-1, *SUMS_SHAPE),
-            band_psnr_db=np.stack([band_psnr_db(band_mse(sr, hr)) for sr in predictions]).astype(np.float32),
+            rgb=to_rgb(prediction[bands], low, high)[None],
+            error=mean_absolute_error(prediction, hr)[None],
+            frequency=frequency.astype(np.float32),
+            hr_power=hr_power,
+            power=mean_power(prediction)[1][None],
+            band_psnr_db=band_psnr_db(band_mse(prediction, hr))[None].astype(np.float32),
             pixels=pixels,
             hr_spectra=hr[:, y, x].T.astype(np.float32),
-            spectra=np.stack([sr[:, y, x].T for sr in predictions]).astype(np.float32),
+            spectra=prediction[:, y, x].T[None].astype(np.float32),
             wavelength_nm=np.asarray(pair.wavelength_nm if known else np.full(len(hr), np.nan), np.float64),
             display_bands=np.asarray(bands, np.int32),
-            detail=np.asarray(choose_detail(hr), np.int32),
+            detail=np.asarray(detail, np.int32),
+            **_of_samples(pair, prediction, ensemble, lambda cube: to_rgb(_cut(cube[bands], detail), low, high)),
         )
 
     @classmethod
@@ -105,7 +112,8 @@ class SceneEvidence:
         for scene in scenes:
             spread_rows.append(scene.spread_rows + before)
             before += len(scene.rgb)
-        by_row = ("rgb", "error", "band_psnr_db", "spectra", "spread", "calibration")
+        by_row = ["rgb", "error", "power", "band_psnr_db", "spectra"]
+        by_row += ["width", "samples", "calibration", "sample_power"]
         stacked = {name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in by_row}
         return replace(scenes[0], spread_rows=np.concatenate(spread_rows), **stacked)
 
@@ -129,6 +137,30 @@ class SceneEvidence:
             raise MissingInputError(f"No {path.name} in {path.parent}; run the stage evaluate.") from error
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise FileFormatError(f"{path} holds no scene evidence ({error}); run the stage evaluate.") from error
+
+
+def _of_samples(
+    pair: Pair,
+    prediction: NDArray[np.floating[Any]],
+    ensemble: Ensemble,
+    picture: Callable[[NDArray[np.floating[Any]]], NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """The fields of rows with samples, empty without."""
+    count = len(ensemble.samples)
+    spread = predicted_error(ensemble.deviation, count)
+    made = {
+        "spread_rows": np.zeros(1, np.int32),
+        "width": (2 * ensemble.half_width.mean(axis=0, dtype=np.float64)).astype(np.float16)[None],
+        "samples": np.stack([picture(ensemble.samples[number % count]) for number in range(PICTURED)])[None],
+        "calibration": calibration_sums(spread, prediction, pair.hr)[None],
+        "sample_power": mean_power(ensemble.samples[0])[1][None],
+    }
+    return made if ensemble.varies else {name: values[:0] for name, values in made.items()}
+
+
+def _cut(cube: NDArray[np.floating[Any]], part: tuple[int, int, int, int]) -> NDArray[np.floating[Any]]:
+    y, x, height, width = part
+    return cube[:, y : y + height, x : x + width]
 
 
 def display_bands(bands: int, wavelength_nm: NDArray[np.float64] | None) -> list[int]:

@@ -126,14 +126,15 @@ def _overview(
 
 
 def _uncertainty(album: _Album, metrics: Mapping[str, Any], scores: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Calibration of each row that is the mean of several samples."""
+    """Calibration of each row with samples."""
     drawn = []
     for name, values in metrics.get("uncertainty", {}).items():
         scenes = {scene: _evidence([scores[name]], scene).calibration[0] for scene in metrics["scenes"]}
         figure = spread_figures.calibration(np.sum(list(scenes.values()), axis=0), scenes)
         numbers = [(text, _number(values[key])) for key, text in UNCERTAINTY_DEFINITIONS.items()]
-        src = album.add(figure, f"calibration-{name}")
-        drawn.append({"row": name, "sentence": sentence(values), "src": src, "numbers": numbers})
+        pictures = {"src": album.add(figure, f"calibration-{name}")}
+        pictures["reliability"] = album.add(spread_figures.reliability(values), f"reliability-{name}")
+        drawn.append({"row": name, "sentence": sentence(values), "numbers": numbers, **pictures})
     return drawn
 
 
@@ -157,8 +158,13 @@ def _scene(
         "images": album.add(figures.image_strip(scene, rows, captions), f"{name}-images"),
         "errors": album.add(figures.error_maps(scene, rows, captions), f"{name}-errors"),
         "spectra": album.add(figures.spectra(scene, rows, PIXEL_KINDS), f"{name}-spectra"),
+        "power": album.add(spread_figures.power_spectra(scene, rows), f"{name}-power"),
         "spreads": [
-            {"row": row, "src": album.add(spread_figures.spread_maps(scene, number), f"{name}-spread-{row}")}
+            {
+                "row": row,
+                "src": album.add(spread_figures.spread_maps(scene, number), f"{name}-spread-{row}"),
+                "samples": album.add(spread_figures.sample_strip(scene, number), f"{name}-samples-{row}"),
+            }
             for number, row in enumerate(list(rows)[index] for index in scene.spread_rows)
         ],
     }
@@ -197,7 +203,8 @@ def _render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     models = metrics["models"]
-    columns = _columns(models)
+    columns, sample_columns = _columns(models), [metric for metric in METRICS if metric.of_samples]
+    results = {name: row for name, row in models.items() if row["kind"] != "ceiling"}
     frame = dict(metrics["protocol"]["fields"])
     return template.render(
         frame=frame,
@@ -209,9 +216,11 @@ def _render(
             *(_table(name, rows, columns, metrics) for name, rows in metrics["scenes"].items()),
         ],
         columns=columns,
+        sample_columns=sample_columns,
+        sample_table=_table("Uncertainty", results, sample_columns, metrics),
         protocol=metrics["protocol"],
         test_set=metrics.get("test_set", []),
-        definitions=_definitions(frame, columns),
+        definitions=_definitions(frame, columns + (sample_columns if uncertainty else [])),
         overview=overview,
         skipped=[name for name, row in models.items() if row["kind"] != "ceiling" and name not in choose_rows(metrics)],
         uncertainty=uncertainty,
@@ -228,8 +237,8 @@ def _definitions(frame: Mapping[str, Any], columns: Sequence[Metric]) -> list[tu
 
 
 def _columns(models: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
-    """The metrics that at least one row has."""
-    return [metric for metric in METRICS if any(metric.key in row for row in models.values())]
+    """The metrics that at least one row has, without those of samples, which have a table of their own."""
+    return [metric for metric in METRICS if not metric.of_samples and any(metric.key in row for row in models.values())]
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

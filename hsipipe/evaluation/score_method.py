@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, Pair, Scores
 from hsipipe.errors import DataError
-from hsipipe.evaluation.calibration import predicted_error, summary
+from hsipipe.evaluation.calibration import summary
+from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
+from hsipipe.evaluation.score_samples import CALIBRATION_LISTS, calibration_of, sample_metrics, training_frame
 from hsipipe.evaluation.scoring import score
-from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.inference.scene import draw_scene, predict_scene
 from hsipipe.methods.base import Ceiling, Method, Trainable
 from hsipipe.methods.pca_ceiling import PcaCeiling
-from hsipipe.methods.super_resolver import SpreadResolver
+from hsipipe.methods.super_resolver import SampleResolver
 from hsipipe.params import SamplingParams
 from hsipipe.progress import progress
 from hsipipe.protocols import Protocol
@@ -63,20 +65,33 @@ class _Row:
     sampling: SamplingParams
     ceiling: Ceiling | None = None
 
-    def predict(self, pair: Pair) -> tuple[Prediction, Prediction | None]:
-        """Predict (C, H, W), and the standard deviation of the samples where there are several.
+    @property
+    def sampler(self) -> SampleResolver | None:
+        """The method, if its samples differ from each other."""
+        method = self.method
+        is_sampler = self.ceiling is None and isinstance(method, SampleResolver) and method.varies
+        return cast(SampleResolver, method) if is_sampler else None
 
-        A method gets the observations only; only a ceiling gets the truth.
-        """
+    def predict(self, pair: Pair) -> Prediction:
+        """Predict (C, H, W). A method gets the observations only; only a ceiling gets the truth."""
         method, msi = self.method, pair.msi if self.method.FUSES else None
-        tile, overlap = self.sampling.tile, self.sampling.overlap
         if self.ceiling is not None:
-            return self.ceiling(pair.lr, msi, pair.hr), None
+            return self.ceiling(pair.lr, msi, pair.hr)
         if method.WHOLE_SCENE:
-            return method.predict(pair.lr[None], msi=None if msi is None else msi[None])[0], None
-        if isinstance(method, SpreadResolver) and method.samples > 1:
-            return predict_scene_with_spread(method, pair.lr, msi=msi, tile=tile, overlap=overlap)
-        return predict_scene(method, pair.lr, msi=msi, tile=tile, overlap=overlap), None
+            whole: Prediction = method.predict(pair.lr[None], msi=None if msi is None else msi[None])[0]
+            return whole
+        return predict_scene(method, pair.lr, msi=msi, tile=self.sampling.tile, overlap=self.sampling.overlap)
+
+    def draw(self, pair: Pair, prediction: Prediction, limits: tuple[float, float]) -> Ensemble:
+        """Draw samples from the observations; without a sampler return the clipped prediction."""
+        if (sampler := self.sampler) is None:
+            return Ensemble([prediction])
+        msi = pair.msi if self.method.FUSES else None
+        sampling = self.sampling
+        samples = draw_scene(
+            sampler, pair.lr, count=sampling.ensemble, msi=msi, tile=sampling.tile, overlap=sampling.overlap
+        )
+        return Ensemble.of(samples, sampler.interval_scale, limits)
 
 
 def score_method(
@@ -117,8 +132,9 @@ def score_method(
     ceilings = _ceilings(method, pairs)
     rows = [_Row(row, method, sampling), *(_Row(name, method, sampling, it) for name, it in ceilings.items())]
     response = pairs.response() if method.FUSES else None
+    frame, limits = training_frame(pairs), protocol.conventions.prediction_range
     scenes: dict[str, dict[str, dict[str, float]]] = {}
-    test_set, calibration = [], []
+    test_set, calibrations = [], []
     with progress(f"evaluate {row}", len(names) * len(rows)) as advance:
         for name in names:
             pair = pairs.read("test", name)
@@ -127,11 +143,12 @@ def score_method(
                 _warm_up(rows, pair, scale=protocol.scale)
             scenes[name] = {}
             for each in rows:
-                prediction, spread, scenes[name][each.name] = _score_scene(each, pair, protocol, response)
+                prediction, scenes[name][each.name] = _score_scene(each, pair, protocol, response)
                 if each.ceiling is None:
-                    evidence = SceneEvidence.of(pair, [prediction], {} if spread is None else {0: spread})
-                    evidence.save(out / f"{name}.npz")
-                    calibration.append(evidence.calibration)
+                    ensemble = each.draw(pair, prediction, limits)
+                    scenes[name][each.name] |= sample_metrics(ensemble, prediction, pair, frame, protocol)
+                    SceneEvidence.of(pair, prediction, ensemble).save(out / f"{name}.npz")
+                    calibrations += [calibration_of(ensemble, prediction, pair)] if ensemble.varies else []
                 advance(note=f"{name}: {each.name}")
             test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair)})
     tree = {
@@ -143,7 +160,7 @@ def score_method(
         "test_set": test_set,
         "protocol": protocol.as_json(),
         **_validation(method, pairs, sampling),
-        **_uncertainty(method, np.sum(calibration, axis=0)),
+        **_uncertainty(rows[0], calibrations),
         "faults": faults.of_rows(row, ceilings),
     }
     tree = finite(tree)
@@ -183,15 +200,18 @@ def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams) 
     values = []
     for name in names:
         pair = pairs.read("val", name)
-        sr, _ = _Row(name, method, sampling).predict(pair)
+        sr = _Row(name, method, sampling).predict(pair)
         values.append(mpsnr_db(band_mse(sr.clip(0, 1), pair.hr)))
     return {"val_mpsnr_db": float(np.mean(values))}
 
 
-def _uncertainty(method: Method, calibration: NDArray[np.float64]) -> dict[str, Any]:
-    if not (isinstance(method, SpreadResolver) and method.samples > 1):
+def _uncertainty(row: _Row, calibrations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if (sampler := row.sampler) is None:
         return {}
-    return {"uncertainty": summary(calibration[0], samples=method.samples)}
+    means = {key: np.mean([scene[key] for scene in calibrations], axis=0).tolist() for key in CALIBRATION_LISTS}
+    sums = np.sum([scene["sums"] for scene in calibrations], axis=0)
+    numbers = {**summary(sums, samples=row.sampling.ensemble), "sample_nfe": sampler.sample_nfe}
+    return {"uncertainty": {**numbers, "interval_scale": sampler.interval_scale, **means}}
 
 
 def _require_msi(method: Method, pair: Pair) -> None:
@@ -215,10 +235,10 @@ def _warm_up(rows: list[_Row], pair: Pair, *, scale: int) -> None:
 
 def _score_scene(
     row: _Row, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None
-) -> tuple[Prediction, Prediction | None, dict[str, float]]:
-    """Return the row's prediction of a scene, its predicted error, and its metrics."""
+) -> tuple[Prediction, dict[str, float]]:
+    """Return the row's prediction of a scene and its metrics."""
     started = time.perf_counter()
-    prediction, spread = row.predict(pair)
+    prediction = row.predict(pair)
     seconds = time.perf_counter() - started
     low, high = protocol.conventions.prediction_range
     prediction = np.clip(prediction, low, high)
@@ -235,10 +255,8 @@ def _score_scene(
         )
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error
-    samples = row.method.samples if isinstance(row.method, SpreadResolver) else 1
-    expected = None if spread is None else predicted_error(spread, samples)
     nfe = 0 if row.ceiling is not None else row.method.nfe
-    return prediction, expected, {**values, "seconds_per_image": seconds, "nfe": nfe}
+    return prediction, {**values, "seconds_per_image": seconds, "nfe": nfe}
 
 
 def finite(tree: Any) -> Any:

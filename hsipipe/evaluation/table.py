@@ -13,14 +13,18 @@ from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols.metrics import METRICS, Metric
 
 
-def render(metrics: Mapping[str, Any]) -> Table:
+def render(metrics: Mapping[str, Any], *, uncertainty: bool = False) -> Table:
     """Tabulate the means over the test scenes; ceilings come last and dimmed, the best other row is bold.
 
-    With an HR-MSI, the consistency with it replaces the cube's PSNR, unless that is the protocol's headline metric:
-    80 columns cannot hold both.
+    Args:
+        metrics: The tree of metrics.json.
+        uncertainty: The metrics of samples instead, without ceilings.
     """
     rows: Mapping[str, Mapping[str, Any]] = metrics["models"]
-    best, columns = best_rows(rows, leave_out=metrics.get("faults", {})), _terminal(metrics)
+    if uncertainty:
+        rows = {name: row for name, row in rows.items() if row.get("kind") != "ceiling"}
+    best = best_rows(rows, leave_out=metrics.get("faults", {}))
+    columns = [metric for metric in METRICS if metric.of_samples] if uncertainty else _terminal(metrics)
     deviations = metrics.get("spread", {})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=_title(metrics))
     table.add_column("", no_wrap=True)
@@ -42,10 +46,15 @@ def render(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the table, and below it the verdicts."""
+def print_table(metrics: Mapping[str, Any], console: Console | None = None, *, uncertainty: bool = False) -> None:
+    """Print the table, and below it the verdicts; with `uncertainty` the table of samples, and what its columns are."""
     console = console or Console()
-    console.print(render(metrics))
+    console.print(render(metrics, uncertainty=uncertainty))
+    if uncertainty:
+        for metric in METRICS:
+            if metric.of_samples:
+                console.print(f"{metric.heading}: {metric.definition}.")
+        return
     sentences = Table.grid(padding=(0, 1))
     for verdict in judge(metrics):
         mark = Text("+", style="green") if verdict.ok else Text("!", style="bold yellow")
@@ -71,11 +80,15 @@ def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[st
 
 
 def _terminal(metrics: Mapping[str, Any]) -> list[Metric]:
-    """The metrics that fit into 80 columns."""
-    fused = any(row.get("msi_consistency_psnr_db") is not None for row in metrics["models"].values())
+    """The metrics that fit into 80 columns: with an HR-MSI the consistency with it, else those of samples if any."""
+    there = {key for row in metrics["models"].values() for key, value in row.items() if value is not None}
     headline = dict(metrics.get("protocol", {}).get("fields", [])).get("headline")
-    hidden = "cube_psnr_db" if fused and headline != "cube_psnr_db" else "msi_consistency_psnr_db"
-    return [metric for metric in METRICS if metric.terminal and metric.key != hidden]
+    more = {"cube_psnr_db"}
+    if "msi_consistency_psnr_db" in there and headline not in more:
+        more = {"msi_consistency_psnr_db"}
+    elif "coverage_90" in there and headline not in more:
+        more = {"crps", "coverage_90"}
+    return [metric for metric in METRICS if metric.terminal or metric.key in more]
 
 
 def _title(metrics: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,10 @@ from hsipipe.protocols.metrics import METRIC
 
 REGRESSION = "-regression"
 """Suffix of the name of a trained baseline: the same network as the method's, trained to predict in one step."""
+SCALE_ALONE = "-heteroscedastic"
+"""Suffix of the name of the baseline of a sampler: the same prediction with its predicted scale alone."""
+_COVERED = 2.0
+"""Difference of coverage from 90 % that is calibrated."""
 # An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5), counts as lossless.
 LOSSLESS_DB = 120.0
 """MPSNR in dB above which a ceiling counts as lossless."""
@@ -50,7 +54,12 @@ def _compare(metrics: Mapping[str, Any], first: str | None) -> list[Verdict]:
     names = [name for name, row in rows.items() if row.get("kind") != "ceiling"]
     if first is None or len(names) < 2:
         return []
-    ranked = sorted((name for name in names if name != first), key=lambda name: -_sortable(rows[name]))
+    # A posterior predicts what its regression predicts, and a heteroscedastic regression too.
+    doubles = {name for name in names if any(_same(rows, name, other) for other in names[: names.index(name)])}
+    others = [name for name in names if name != first and name not in doubles]
+    ranked = sorted(others, key=lambda name: -_sortable(rows[name]))
+    if not ranked:
+        return []
     best = ranked[0]
     verdicts = [_psnr(metrics, best, first, first), _sam(rows, best, first)]
     if len(ranked) > 1:
@@ -58,7 +67,9 @@ def _compare(metrics: Mapping[str, Any], first: str | None) -> list[Verdict]:
     verdicts += [_psnr(metrics, name, first, first) for name in ranked[1:] if not _above(rows, name, first)]
     for name in names:
         twin = f"{name}{REGRESSION}"
-        if twin not in rows:
+        if (uncertainty := metrics.get("uncertainty", {}).get(name)) is not None:
+            verdicts += _samples(metrics, name, uncertainty)
+        if twin not in rows or _same(rows, name, twin):
             continue
         if {name, twin} != set(ranked[:2]):
             verdicts.append(_psnr(metrics, name, twin, twin))
@@ -116,6 +127,32 @@ def _sam(rows: Mapping[str, Any], name: str, other: str) -> Verdict:
         text = f"{name} has WORSE spectra than {other}: its SAM is {_amount(rise)} degrees higher"
         return Verdict(False, f"{text} ({numbers}).")
     return Verdict(True, f"The SAM of {name} is {_amount(-rise)} degrees below {other}'s ({numbers}).")
+
+
+def _same(rows: Mapping[str, Any], name: str, other: str) -> bool:
+    """Return True if two rows have the same prediction."""
+    keys = (_PSNR.key, _SAM.key, "ergas")
+    return all(rows[name].get(key) is not None and rows[name][key] == rows[other].get(key) for key in keys)
+
+
+def _samples(metrics: Mapping[str, Any], name: str, uncertainty: Mapping[str, Any]) -> list[Verdict]:
+    """Compare the samples of a row with its prediction alone, and with the scale alone where that is a row."""
+    row, verdicts = metrics["models"][name], []
+    covered, crps = (_number(row.get(key)) for key in ("coverage_90", "crps"))
+    mae = _number(uncertainty.get("mean_absolute_error"))
+    if math.isfinite(covered):
+        text = f"The 90 % intervals of {name} hold {covered:.1f} % of the values"
+        verdicts.append(Verdict(abs(covered - 90) <= _COVERED, f"{text}."))
+    if math.isfinite(crps / mae if mae else math.nan):
+        text = f"The samples of {name} have a CRPS of {crps / mae:.2f} times the mean absolute error of its prediction"
+        verdicts.append(Verdict(crps < mae, f"{text} (0.71 is ideal for normal errors)."))
+    base = f"{name}{SCALE_ALONE}"
+    other = _number(metrics["models"].get(base, {}).get("crps"))
+    if uncertainty.get("sample_nfe") and math.isfinite(crps / other if other else math.nan):
+        change = 100 * (crps / other - 1)
+        side = "below" if change < 0 else "NOT below"
+        verdicts.append(Verdict(change < 0, f"The CRPS of {name} is {side} that of {base}: {change:+.1f} %."))
+    return verdicts
 
 
 def _one_evaluation(name: str, twin: str) -> Verdict:

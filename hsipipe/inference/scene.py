@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from hsipipe.errors import ModelInputError
-from hsipipe.methods.super_resolver import SceneResolver, SpreadResolver, SuperResolver, check_input, check_msi
+from hsipipe.methods.super_resolver import SampleResolver, SceneResolver, SuperResolver, check_input, check_msi
 from hsipipe.progress import progress
 
 
@@ -52,36 +52,74 @@ def predict_scene(
 
 
 def predict_scene_with_spread(
-    model: SpreadResolver, lr: np.ndarray, *, tile: int, overlap: int, msi: np.ndarray | None = None
+    model: SampleResolver,
+    lr: np.ndarray,
+    *,
+    count: int,
+    tile: int,
+    overlap: int,
+    msi: np.ndarray | None = None,
+    before_tile: Callable[[], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Super-resolve a scene and compute the standard deviation of the model's samples.
 
-    Standard deviations are blended with the weights of the means. The deviation of a sample sum_i w_i X_i is at most
-    sum_i w_i std(X_i), for any correlation of the tiles (triangle inequality), with equality where the samples of the
-    tiles agree. They nearly agree, since the noise of sample k depends only on the position in the scene. The result is
-    thus exact outside the overlaps and never too small inside. Blended variances would be larger, and weights w_i^2
-    hold only for independent tiles and would show the grid of the tiles.
+    Standard deviations are blended with the weights of the predictions. The deviation of a sample sum_i w_i X_i is at
+    most sum_i w_i std(X_i), for any correlation of the tiles (triangle inequality), with equality where the samples of
+    the tiles agree. They nearly agree, since the noise of sample k depends only on the position in the scene. The
+    result is thus exact outside the overlaps and never too small inside. Blended variances would be larger, and weights
+    w_i^2 hold only for independent tiles and would show the grid of the tiles.
 
     Args:
         model: Super-resolver.
         lr: LR-HSI (C, h, w) float32.
+        count: Number K of samples.
+        tile: Edge of a tile in LR pixels.
+        overlap: Context on each side of the core of a tile in LR pixels.
+        msi: HR-MSI (c, H, W) float32, for a fusion model.
+        before_tile: Called before each tile; an error that it raises ends the prediction.
+
+    Returns:
+        Prediction and standard deviation, each (C, H, W) float32.
+
+    Raises:
+        ModelInputError: The scene is not (C, h, w), or the model refuses it.
+    """
+    bound = cast(SampleResolver, _bind(model, lr, msi))
+
+    def predict(piece: _Piece) -> Sequence[np.ndarray]:
+        if before_tile is not None:
+            before_tile()
+        return bound.predict_with_spread(piece.lr, count=count, **piece.options())
+
+    prediction, std = _blend(predict, lr, msi, count=2, scale=model.scale, tile=tile, overlap=overlap)
+    return prediction, std
+
+
+def draw_scene(
+    model: SampleResolver, lr: np.ndarray, *, count: int, tile: int, overlap: int, msi: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Draw samples of a whole scene, all kept in memory.
+
+    Args:
+        model: Super-resolver.
+        lr: LR-HSI (C, h, w) float32.
+        count: Number K of samples.
         tile: Edge of a tile in LR pixels.
         overlap: Context on each side of the core of a tile in LR pixels.
         msi: HR-MSI (c, H, W) float32, for a fusion model.
 
     Returns:
-        Mean and standard deviation, each (C, H, W) float32.
+        K samples (C, H, W) float32.
 
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
-    bound = cast(SpreadResolver, _bind(model, lr, msi))
+    bound = cast(SampleResolver, _bind(model, lr, msi))
 
     def predict(piece: _Piece) -> Sequence[np.ndarray]:
-        return bound.predict_with_spread(piece.lr, **piece.options())
+        return list(bound.draw(piece.lr, count=count, **piece.options()))
 
-    mean, std = _blend(predict, lr, msi, count=2, scale=model.scale, tile=tile, overlap=overlap)
-    return mean, std
+    return _blend(predict, lr, msi, count=count, scale=model.scale, tile=tile, overlap=overlap)
 
 
 @dataclass(frozen=True)

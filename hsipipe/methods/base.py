@@ -20,7 +20,7 @@ from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.methods.checkpoint import read_config, save_config
 from hsipipe.methods.domain import Domain
-from hsipipe.methods.super_resolver import Batch
+from hsipipe.methods.super_resolver import Batch, SuperResolver
 from hsipipe.params import Group, HardwareParams, SamplingParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import spread
@@ -83,12 +83,14 @@ class TrainingData:
         val: ``val.zarr`` of the patch store.
         latents: Folder of the latents, for a method that is trained on latents.
         gae: Folder of the autoencoder that encoded them.
+        mean: Folder of the regression whose residual a posterior is trained on.
     """
 
     train: PatchArrays
     val: PatchArrays
     latents: Path | None = None
     gae: Path | None = None
+    mean: Path | None = None
 
     @property
     def frame(self) -> Frame:
@@ -214,9 +216,11 @@ class Trainable(Method):
 
     Attributes:
         ARRAYS: Arrays of a training batch.
+        JUDGED_BY: The number of :meth:`judge` that chooses a checkpoint.
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr")
+    JUDGED_BY: ClassVar[str] = "val_mpsnr_db"
 
     def network(self) -> nn.Module:
         """The module whose weights are trained."""
@@ -245,6 +249,19 @@ class Trainable(Method):
             draws: Random numbers of this step.
         """
 
+    def judge(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Return numbers of the validation, first the one that chooses a checkpoint; by default the MPSNR.
+
+        Of the first number more is better.
+
+        Args:
+            patches: Validation patches, ``lr`` (N, C, h, w), ``hr`` (N, C, H, W) and, for a fusion, ``msi``.
+        """
+        return {"val_mpsnr_db": validation_psnr_db(self, patches)}
+
+    def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> None:
+        """Measure on validation patches, after the training, what a prediction needs; by default nothing."""
+
     @classmethod
     def check_hardware(cls, settings: Any, hardware: HardwareParams) -> None:
         """Check that the training can use the hardware.
@@ -269,3 +286,20 @@ def as_tensor(image: np.ndarray, *, like: Tensor) -> Tensor:
 def as_batch(images: "list[Tensor] | tuple[Tensor, ...] | Iterator[Tensor]") -> np.ndarray:
     """Concatenate images (1, C, H, W) to one array (B, C, H, W) float32."""
     return np.concatenate([image.float().cpu().numpy() for image in images])
+
+
+def validation_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]) -> float:
+    """MPSNR in dB of the predictions, clipped to the full range 0..1.
+
+    Errors are averaged over all patches before the logarithm, as in a scene that the patches were cut from. The mean of
+    the patches' PSNR would be dominated by dark and flat patches, in which hardly any gain is possible.
+
+    Args:
+        model: Predicts each patch separately.
+        patches: ``lr`` (N, C, h, w) and ``hr`` (N, C, H, W); ``msi`` (N, c, H, W) for a model that fuses.
+    """
+    errors = []
+    for number, (lr, hr) in enumerate(zip(patches["lr"], patches["hr"], strict=True)):
+        beside = {"msi": patches["msi"][number][None]} if "msi" in patches else {}
+        errors.append(np.square(model.predict(lr[None], **beside)[0].clip(0, 1) - hr).mean(axis=(1, 2)))
+    return float(-10 * np.log10(np.maximum(np.mean(errors, axis=0), 1e-12)).mean())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TABLE = "catalogue.yaml"
 _LATENTS = "data/latents/"
+_MODELS = "models/"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Entry:
         """Name of the autoencoder whose latents it is trained on; None if it is trained on patches."""
         return self.reads.removeprefix(_LATENTS) if self.reads.startswith(_LATENTS) else None
 
+    @property
+    def mean(self) -> str | None:
+        """Name of the regression whose residual it is trained on; None: it is no posterior."""
+        return self.reads.removeprefix(_MODELS) if self.reads.startswith(_MODELS) else None
+
 
 @cache
 def entries() -> Mapping[str, Entry]:
@@ -69,6 +75,13 @@ def autoencoders() -> Mapping[str, str]:
 def methods() -> "Registry[type[Method]]":
     """Return the classes by name; a class is imported when it is looked up."""
     return Registry("method", {entry.name: entry.where for entry in entries().values()})
+
+
+@cache
+def kinds() -> "Registry[type[Method]]":
+    """Return the classes by the kind that a saved model names."""
+    table = {entry.name: entry.where for entry in entries().values()}
+    return Registry("model kind", {**table, **_table()["kinds"]})
 
 
 def entry(name: str) -> Entry:
@@ -222,7 +235,7 @@ def load_model(
     domain = Domain.read(path)
     if domain is not None and wavelength_nm is not None and (text := domain.other_bands(wavelength_nm)):
         raise ModelInputError(f"{text}. Take a model of this sensor.")
-    return methods()[str(config.get("kind", "(none)"))].load(path, device=device).within(domain)
+    return kinds()[str(config.get("kind", "(none)"))].load(path, device=device).within(domain)
 
 
 def _table() -> dict[str, Any]:

@@ -24,10 +24,12 @@ class PcaCeiling:
     Attributes:
         mean: Mean spectrum (C,).
         components: Orthonormal rows (k, C), largest variance first.
+        std: Standard deviation along each component (k,).
     """
 
     mean: NDArray[np.float64]
     components: NDArray[np.float64]
+    std: NDArray[np.float64]
 
     @classmethod
     def fit(cls, cubes: Iterable[NDArray[np.float32]], k: int) -> Self:
@@ -51,8 +53,9 @@ class PcaCeiling:
             raise DataError("PCA got no training scene, expected at least one; check split in params.yaml.")
         mean, covariance = moments.finish()
         # eigh sorts ascending.
-        _, vectors = np.linalg.eigh(covariance)
-        return cls(mean, np.ascontiguousarray(vectors[:, ::-1][:, :k].T))
+        variances, vectors = np.linalg.eigh(covariance)
+        std = np.sqrt(np.maximum(variances[::-1][:k], 0))
+        return cls(mean, np.ascontiguousarray(vectors[:, ::-1][:, :k].T), std)
 
     @classmethod
     def fit_training(cls, pairs: DegradedPairs, k: int) -> Self:

@@ -1,6 +1,6 @@
 """The interface of a super-resolver, and the checks of its inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -72,32 +72,48 @@ class SceneResolver(SuperResolver, Protocol):
 
 
 @runtime_checkable
-class SpreadResolver(SuperResolver, Protocol):
-    """A super-resolver whose prediction is the mean of samples, and that can compute their standard deviation."""
+class SampleResolver(SuperResolver, Protocol):
+    """A super-resolver that can draw samples of what the HR cube may be."""
 
     @property
-    def samples(self) -> int:
-        """Number K of samples that a prediction averages; 1 if all samples would be equal."""
+    def varies(self) -> bool:
+        """False if all samples are equal, as those of a regression."""
 
-    def with_samples(self, samples: int) -> "SpreadResolver":
-        """Return a copy that shares the weights, with another number of samples."""
+    @property
+    def sample_nfe(self) -> int:
+        """Network evaluations of a sample."""
 
-    def predict_with_spread(
-        self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
-    ) -> tuple[Batch, Batch]:
-        """Predict like :meth:`predict`, and also return the standard deviation of the samples.
+    @property
+    def interval_scale(self) -> float:
+        """Factor on the width of intervals, by which they covered their share of the validation; 1: not calibrated."""
+
+    def draw(
+        self, lr: Batch, *, count: int, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> Iterator[Batch]:
+        """Draw samples, one after the other.
 
         Args:
             lr: (B, C, h, w) float32, full range 1.0.
+            count: Number K of samples. The k-th depends on its number and its place alone.
             msi: HR-MSI (B, c, H, W) float32, for a model that fuses.
             origin: LR row and column of the images in their scene.
 
-        Returns:
-            Mean and standard deviation of the samples, each (B, C, H, W) float32. The deviation is that of a single
-            sample (K - 1 in its denominator), and zero for a single sample.
+        Yields:
+            (B, C, H, W) float32.
 
         Raises:
-            ModelInputError: See :func:`check_input`.
+            ModelInputError: See :func:`check_input` and :func:`check_msi`.
+        """
+
+    def predict_with_spread(
+        self, lr: Batch, *, count: int, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Batch, Batch]:
+        """Predict, and return the standard deviation of `count` samples (K - 1 in its denominator), both (B, C, H, W).
+
+        A model without a regression predicts the mean of these samples.
+
+        Raises:
+            ModelInputError: See :func:`check_input` and :func:`check_msi`.
         """
 
 

@@ -20,7 +20,7 @@ from hsipipe.params.networks import CdformerParams, UnetParams
 from hsipipe.params.operations import GateParams, InboxParams
 from hsipipe.params.training import HardwareParams, LossParams, OptimizerParams, TrainingParams
 from hsipipe.params.tree import Params, inherited, load_params, parse_group, parse_params
-from hsipipe.params.use import RegistryParams, SamplingParams, StepsParams
+from hsipipe.params.use import RegistryParams, SamplingParams, SharpParams, StepsParams
 
 __all__ = [
     "CdformerParams",
@@ -46,6 +46,7 @@ __all__ = [
     "RegistryParams",
     "Sampler",
     "SamplingParams",
+    "SharpParams",
     "SnrParams",
     "SplitParams",
     "StepsParams",

@@ -7,9 +7,22 @@ from pydantic import Field, model_validator
 from hsipipe.params.base import Group, NonNegative, Positive, Sampler
 
 
+class SharpParams(Group):
+    """One sharp image of a posterior: its diffusion in few steps, from the prediction and little noise."""
+
+    steps: Positive
+    """Network evaluations; one gives the mean of the samples back."""
+    noise: Annotated[float, Field(gt=0, le=1)]
+    """Noise at the start in units of the predicted scale; 1 gives a sample, which is 3 dB below the prediction."""
+
+
 class SamplingParams(Group):
     """Settings of a prediction; a change here needs no new training."""
 
+    mode: Literal["mean", "sharp"]
+    """Prediction of a posterior: that of its regression, or one sharp image (arXiv 2410.00418), whose detail is
+    plausible and not what is most likely; no uncertainty."""
+    sharp: SharpParams
     sampler: Sampler
     """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on."""
     steps: Positive
@@ -17,7 +30,9 @@ class SamplingParams(Group):
     steps_of: dict[str, Positive]
     """Network evaluations per sample of the methods named here, in the place of `steps`."""
     samples: Positive
-    """Samples from independent noise; a prediction is their mean, and their spread is its uncertainty."""
+    """Samples from independent noise whose mean is the prediction of a diffusion without a regression."""
+    ensemble: Annotated[int, Field(ge=2)]
+    """Samples from which the evaluation measures the uncertainty."""
     residual_decode: bool
     """Add the decoded change to the interpolated input, so that the autoencoder's loss cancels (dmgasr)."""
     consistency: NonNegative
@@ -46,7 +61,8 @@ class SamplingParams(Group):
     @classmethod
     def saved(cls, tree: dict[str, Any]) -> Self:
         """Read the sampling that a saved model holds; keys that were added later have their neutral value."""
-        return cls.model_validate({"samples": 1, "steps_of": {}, "response": "given", **tree})
+        later = {"mode": "mean", "sharp": {"steps": 3, "noise": 0.6}, "samples": 1, "ensemble": 8}
+        return cls.model_validate({**later, "steps_of": {}, "response": "given", **tree})
 
 
 class StepsParams(Group):

@@ -30,7 +30,8 @@ class Metric:
         of_pair: Judges a fusion; skipped without an HR-MSI.
         hashed: The definition is part of every protocol's hash. Leave it False for a new metric: old results stay
             comparable.
-        terminal: Shown in the table of 80 columns, not only in the report.
+        terminal: Always in the table of 80 columns.
+        of_samples: Judges samples; in the table of ``hsipipe compare --uncertainty``.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Metric:
     of_pair: bool = False
     hashed: bool = False
     terminal: bool = False
+    of_samples: bool = False
 
     @property
     def heading(self) -> str:
@@ -90,7 +92,6 @@ METRICS: tuple[Metric, ...] = (
         short="cube",
         function="hsipipe.evaluation.metrics:cube_psnr_db",
         hashed=True,
-        terminal=True,
     ),
     Metric(
         "mssim",
@@ -163,7 +164,6 @@ METRICS: tuple[Metric, ...] = (
         short="MSI",
         function="hsipipe.evaluation.metrics:msi_consistency_psnr_db",
         of_pair=True,
-        terminal=True,
     ),
     Metric(
         "d_lambda",
@@ -191,6 +191,99 @@ METRICS: tuple[Metric, ...] = (
         better="higher",
         function="hsipipe.evaluation.fusion_metrics:qnr",
         of_pair=True,
+    ),
+    Metric(
+        "crps",
+        "CRPS",
+        "fair continuous ranked probability score of the samples, mean over all values; of a prediction without "
+        "samples the mean absolute error",
+        digits=5,
+        better="lower",
+        function="hsipipe.evaluation.ensemble:crps",
+        of_samples=True,
+    ),
+    Metric(
+        "coverage_90",
+        "Coverage",
+        "share of the values inside the central 90 % interval of the samples, calibrated on the validation patches (%)",
+        digits=1,
+        unit="%",
+        short="Cover",
+        function="hsipipe.evaluation.ensemble:coverage_90",
+        of_samples=True,
+    ),
+    Metric(
+        "spread_skill",
+        "Spread/skill",
+        "root of the mean variance of the samples, times sqrt(1 + 1/K), over the RMSE of their mean; 1 is calibrated",
+        digits=3,
+        short="Spread",
+        function="hsipipe.evaluation.ensemble:spread_skill",
+        of_samples=True,
+    ),
+    Metric(
+        "energy_score",
+        "Energy score",
+        "fair energy score of patches of 8 x 8 pixels in 15 components of the training spectra, each scaled to unit "
+        "variance; of a prediction without samples the norm of its error",
+        digits=3,
+        better="lower",
+        short="Energy",
+        function="hsipipe.evaluation.ensemble:energy_score",
+        of_samples=True,
+    ),
+    Metric(
+        "psd_error",
+        "PSD error",
+        "mean absolute log10 ratio of the radial power of one sample (or the prediction) to the truth's, from 1/(2s) "
+        "to 1/2 cycles per pixel",
+        digits=3,
+        better="lower",
+        short="PSD",
+        function="hsipipe.evaluation.ensemble:psd_error",
+        of_samples=True,
+    ),
+    Metric(
+        "edge_sharpness",
+        "Edge sharpness",
+        "PSD error from 1/4 to 1/2 cycles per pixel",
+        digits=3,
+        better="lower",
+        short="Edges",
+        function="hsipipe.evaluation.ensemble:edge_sharpness",
+        of_samples=True,
+    ),
+    Metric(
+        "sample_consistency_db",
+        "Consistency of samples",
+        "lowest consistency of a sample (dB)",
+        digits=2,
+        unit="dB",
+        better="higher",
+        short="Consist",
+        function="hsipipe.evaluation.ensemble:sample_consistency_db",
+        of_samples=True,
+    ),
+    Metric(
+        "block_max_crps",
+        "CRPS of maxima",
+        "CRPS of the largest brightness in blocks of 8 x 8 pixels; of a prediction without samples its absolute error",
+        digits=5,
+        better="lower",
+        short="Max",
+        function="hsipipe.evaluation.ensemble:block_max_crps",
+        of_samples=True,
+    ),
+    Metric(
+        "bright_area_crps",
+        "CRPS of areas",
+        "CRPS of the share of blocks of 8 x 8 pixels that is brighter than 90 % of the input's pixels; of a prediction "
+        "without samples its absolute error",
+        digits=5,
+        better="lower",
+        short="Area",
+        function="hsipipe.evaluation.ensemble:bright_area_crps",
+        of_samples=True,
     ),
     Metric(
         "seconds_per_image",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hsipipe.errors import FileFormatError, ModelInputError
+from hsipipe.errors import FileFormatError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, writer
 from hsipipe.formats.base import DIMS, make_cube
 from hsipipe.formats.netcdf import check_classic, save_classic
@@ -30,6 +30,7 @@ from hsipipe.inference.inputs import (
 )
 from hsipipe.inference.pair import MsiFile
 from hsipipe.inference.scene import predict_scene
+from hsipipe.inference.statistics import Statistic, predict_statistics
 from hsipipe.inference.wording import QUERY
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
@@ -41,6 +42,8 @@ from hsipipe.serving.uploads import NETCDF, NPY, Kind, Upload, Workspace
 _MOST_NAMES = 1000
 """Size of Dask's cache of array names; its default is 100 000, and every request adds some."""
 _BLOCK = 1 << 20
+MOST_SAMPLES = 64
+"""Most samples of a request; each takes as long as a prediction or longer."""
 
 
 class Options(BaseModel):
@@ -57,6 +60,12 @@ class Options(BaseModel):
     other_wavelengths: Annotated[
         bool, Field(description="Accept bands of other wavelengths than those of the training.")
     ] = False
+    samples: Annotated[
+        int | None, Field(ge=2, le=MOST_SAMPLES, description="Samples from which a statistic is computed.")
+    ] = None
+    statistic: Annotated[
+        str, Field(description="Statistic of the samples: mean (the prediction), std, or a quantile such as q0.05.")
+    ] = "mean"
     guard: Annotated[Guard, Field(description="On doubtful results: warn, fallback (interpolate there) or off.")] = (
         "warn"
     )
@@ -79,6 +88,8 @@ def check_options(options: Options) -> None:
     """
     check_tiles(options.tile, options.overlap, wording=QUERY)
     check_full_scale(options.full_scale, wording=QUERY)
+    if Statistic.parse(options.statistic).kind != "mean" and options.samples is None:
+        raise ParamsError(f"Got statistic={options.statistic} without samples; give their number with samples=8.")
 
 
 def answer(
@@ -155,9 +166,17 @@ class _Images:
     def predict(self, given: Inputs) -> tuple[NDArray[np.float32], list[str]]:
         """Predict an image; return it with what speaks against it."""
         size: dict[str, Any] = {"tile": self.options.tile, "overlap": self.options.overlap, "msi": given.msi}
-        sr = predict_scene(given.model, given.lr, before_tile=self.before_tile, **size)
+        statistic, count = Statistic.parse(self.options.statistic), self.options.samples
+        if statistic.kind == "mean" or count is None:
+            images = [predict_scene(given.model, given.lr, before_tile=self.before_tile, **size)]
+        else:
+            wanted = [Statistic("mean"), statistic]
+            images = predict_statistics(
+                given.model, given.lr, wanted, count=count, before_tile=self.before_tile, **size
+            )
         self.before_tile()
-        return guarded(given.model, given.lr, sr, guard=self.options.guard, **size)
+        images[0], told = guarded(given.model, given.lr, images[0], guard=self.options.guard, **size)
+        return images[-1], told
 
     def check_size(self, count: int, bands: int, height: int, width: int) -> None:
         """Check the size of a prediction (count, bands, height, width) before it is allocated."""

@@ -41,7 +41,7 @@ class Fit:
     skipped: int = 0
     fault: str = ""
 
-    def summary(self, module: nn.Module, *, metric: str = "val_mpsnr_db") -> dict[str, float | str]:
+    def summary(self, module: nn.Module, *, metric: str) -> dict[str, float | str]:
         """Return the numbers of a training stage, and its collapses and fault if there are any.
 
         Args:

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore
+from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, TrainedMethod
 from hsipipe.artifacts.patch_arrays import PatchArrays
+from hsipipe.degradation.psf import Psf
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
 from hsipipe.methods.domain import Domain
@@ -17,7 +18,6 @@ from hsipipe.patches.loader import StepBatches
 from hsipipe.patches.sample import PATCHES, spread
 from hsipipe.training.loop import Log, fit
 from hsipipe.training.outcome import fault_of, write_outcome
-from hsipipe.training.validation import may_be_turned, mean_psnr_db
 
 
 class _MethodTask:
@@ -26,10 +26,9 @@ class _MethodTask:
     def __init__(self, method: Trainable, data: TrainingData, training: TrainingParams) -> None:
         self.seed = training.seed
         self._method, self._batch = method, training.optimizer.batch
-        self._batches = StepBatches(
-            method.batches_from(data), method.ARRAYS, batch=self._batch, seed=self.seed, augment=may_be_turned(data.val)
-        )
-        self._val = data.val.read(spread(len(data.val), PATCHES))
+        source, turned = method.batches_from(data), _may_be_turned(data.val)
+        self._batches = StepBatches(source, method.ARRAYS, batch=self._batch, seed=self.seed, augment=turned)
+        self.val = data.val.read(spread(len(data.val), PATCHES))
 
     def loss(self, module: nn.Module, step: int, part: slice) -> Tensor:
         draws = Draws(self.seed, step, self._batch, part)
@@ -38,7 +37,7 @@ class _MethodTask:
         return self._method.loss(module, {name: images.to(device) for name, images in batch.items()}, draws)
 
     def validate(self, module: nn.Module) -> Mapping[str, float]:
-        return {"val_mpsnr_db": mean_psnr_db(self._method.with_network(module), self._val)}
+        return self._method.with_network(module).judge(self.val)
 
 
 def train_method(
@@ -48,6 +47,7 @@ def train_method(
     out: Path,
     *,
     latents: tuple[LatentStore, GaeCheckpoint] | None = None,
+    mean: TrainedMethod | None = None,
     hardware: HardwareParams,
     work: Path,
     log: Log,
@@ -62,12 +62,13 @@ def train_method(
         store: Train and validation patches.
         out: Existing empty folder.
         latents: Latents of these patches and the autoencoder that encoded them, for a method trained on latents.
+        mean: The regression whose residual a posterior is trained on.
         hardware: Device, precision, processes.
         work: Folder of the resume point.
         log: Called with the metrics of each logged step.
 
     Returns:
-        Validation MPSNR of the best step, that step, steps and seconds of the training, restarts, skipped steps,
+        The validation of the best step, that step, steps and seconds of the training, restarts, skipped steps,
         parameter count, and the fault of a training that collapsed or ended at its start; empty for a method without
         training. All but the seconds are written into `out`, too.
 
@@ -78,10 +79,10 @@ def train_method(
         TrainingError: The loss is not finite, also after restarts with a smaller learning rate.
     """
     kind = methods()[name]
-    folders = (None, None) if latents is None else (latents[0].path, latents[1].path)
     arrays = kind.ARRAYS if issubclass(kind, Trainable) else ("hr", "lr")
     train, val = (_opened(store.path / f"{split}.zarr", arrays) for split in ("train", "val"))
-    data = TrainingData(train, val, *folders)
+    encoded, gae = latents or (None, None)
+    data = TrainingData(train, val, *(None if it is None else it.path for it in (encoded, gae, mean)))
     method = kind.untrained(settings, data).named(name)
     summary: dict[str, float | str] = {}
     if isinstance(method, Trainable) and isinstance(settings, TrainingParams):
@@ -90,6 +91,8 @@ def train_method(
     method.save(out)
     if summary:
         about = {} if latents is None else {"autoencoder_fault": fault_of(latents[1].path)}
+        of_mean = "" if mean is None else fault_of(mean.path)
+        about |= {"fault": f"its regression: {of_mean}"} if of_mean else {}
         write_outcome(out, {**summary, **about})
     return summary
 
@@ -99,7 +102,13 @@ def _fit(method: Trainable, data: TrainingData, settings: TrainingParams, **mach
     network, task = method.network(), _MethodTask(method, data, settings)
     result = fit(network, task, params=settings.optimizer, description=method.name, **machine)
     network.load_state_dict(result.weights)
-    return result.summary(network)
+    method.calibrate(task.val)
+    return result.summary(network, metric=method.JUDGED_BY)
+
+
+def _may_be_turned(patches: PatchArrays) -> bool:
+    """Return True if HR and LR patches stay consistent when flipped or transposed: the PSF must be symmetric."""
+    return Psf(**patches.attrs["psf"]).is_centred(int(patches.attrs["scale"]))
 
 
 def _opened(path: Path, arrays: tuple[str, ...]) -> PatchArrays:

@@ -16,6 +16,7 @@ from hsipipe.errors import IntegrityError, ModelInputError
 from hsipipe.inference.guard import guarded
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.known import domain_of, input_warnings
+from hsipipe.inference.statistics import Statistic, predict_statistics
 from hsipipe.storage.manifest import digest, verify
 
 logger = logging.getLogger("hsipipe.model")
@@ -26,7 +27,8 @@ class SuperResolverModel(PythonModel):
 
     A model that fuses takes a dict of two arrays: ``lr`` and ``msi`` (B, c, H, W). Parameters: ``wavelength_nm``, the
     band centres of the cubes, which are compared with those of the training; ``guard``, see
-    :mod:`hsipipe.inference.guard`. What speaks against a prediction is logged as a warning.
+    :mod:`hsipipe.inference.guard`; ``samples`` and ``statistic``, see :mod:`hsipipe.inference.statistics`. What speaks
+    against a prediction is logged as a warning.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -48,12 +50,12 @@ class SuperResolverModel(PythonModel):
     ) -> np.ndarray:
         """Super-resolve a batch; refuse NaN, a wrong band count or type, and other wavelengths."""
         given: Any = model_input  # a dict in fusion; MLflow has no type hint for it and warns about any attempt
-        options = {"guard": "warn", "wavelength_nm": (), **(params or {})}
+        options = {"guard": "warn", "wavelength_nm": (), "samples": 0, "statistic": "mean", **(params or {})}
         domain, centres = domain_of(self._model), list(options["wavelength_nm"])
         if domain is not None and centres and (text := domain.other_bands(centres)):
             raise ModelInputError(f"{text}. Take a model of this sensor.")
         if self._model.msi_bands == 0:
-            return self._checked(given, None, self._model.predict(given), options["guard"])
+            return self._answer(given, None, options)
         if not isinstance(given, dict) or set(given) != {"lr", "msi"}:
             got = f"a dict of {sorted(given)}" if isinstance(given, dict) else f"a {type(given).__name__}"
             raise ModelInputError(
@@ -61,7 +63,19 @@ class SuperResolverModel(PythonModel):
                 "fuses an LR-HSI with an HR-MSI."
             )
         lr, msi = given["lr"], given["msi"]
-        return self._checked(lr, msi, self._model.predict(lr, msi=msi), options["guard"])
+        return self._answer(lr, msi, options)
+
+    def _answer(self, lr: np.ndarray, msi: np.ndarray | None, options: dict[str, Any]) -> np.ndarray:
+        checked = self._checked(lr, msi, self._model.predict(lr, msi=msi), options["guard"])
+        statistic, count = Statistic.parse(str(options["statistic"])), int(options["samples"])
+        if statistic.kind == "mean":
+            return checked
+        pairs = zip(lr, [None] * len(lr) if msi is None else msi, strict=True)
+        images = [
+            predict_statistics(self._model, low, [statistic], count=count, tile=TILE, overlap=OVERLAP, msi=high)
+            for low, high in pairs
+        ]
+        return np.concatenate(images)
 
     def _checked(self, lr: np.ndarray, msi: np.ndarray | None, sr: np.ndarray, guard: Any) -> np.ndarray:
         images = []

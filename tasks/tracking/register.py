@@ -81,7 +81,12 @@ class ModelInputs(NamedTuple):
         cubes = inputs = Schema([_tensor(self.bands)])
         if self.msi_bands != 0:
             inputs = Schema([_tensor(self.bands, "lr"), _tensor(self.msi_bands, "msi")])
-        params = [ParamSpec("guard", "string", "warn"), ParamSpec("wavelength_nm", "double", [], shape=(-1,))]
+        params = [
+            ParamSpec("guard", "string", "warn"),
+            ParamSpec("wavelength_nm", "double", [], shape=(-1,)),
+            ParamSpec("samples", "long", 0),
+            ParamSpec("statistic", "string", "mean"),
+        ]
         return ModelSignature(inputs=inputs, outputs=cubes, params=ParamSchema(params))
 
     def example(self) -> "NDArray[np.float32] | dict[str, NDArray[np.float32]]":

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from graph import ROOT, described
 
-from hsipipe.artifacts import LatentStore, PatchStore
+from hsipipe.artifacts import LatentStore, PatchStore, TrainedMethod
 from hsipipe.methods.catalogue import autoencoders, entries
 from hsipipe.params import Params
 from tasks.running.project import METRICS, curve_path, summary_path
@@ -52,6 +52,7 @@ def test_typed_inputs_are_the_data_in_the_deps(dvc, name):
         assert {entry.reads for entry in entries().values()} <= {
             PatchStore.LOCATION,
             *(LatentStore.LOCATION.format(item=item) for item in autoencoders()),
+            *(TrainedMethod.LOCATION.format(item=item) for item in entries()),
         }
         assert data == set()
         assert "${item.reads}" in dvc[name].deps

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, RawScenes
+from hsipipe.artifacts import GaeCheckpoint, LatentStore, PatchStore, RawScenes, TrainedMethod
 from hsipipe.artifacts.pairs import DegradedPairs
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.degradation.pairs import make_pairs
@@ -21,11 +21,15 @@ from hsipipe.training.train_gae import train_gae
 
 BANDS, SCALE, PATCH = 12, 4, 24
 QUICK = {"steps": 6, "batch": 2, "warmup": 1, "validate_every": 3, "save_every": 2, "lr": 0.002, "ema": 0.0}
+NET = {"width": 8, "multipliers": [1], "attention": [], "unshuffle": 2, "blocks": 1}
 TINY = {
     "width": 8,
     "blocks": 1,
     "components": 4,
-    "unet": {"width": 8, "multipliers": [1], "attention": [], "unshuffle": 2, "blocks": 1},
+    "unet": NET,
+    "scale_net": NET,
+    "diffusion_net": NET,
+    "validation_samples": 2,
     "net": {"width": 8, "levels": 2, "layers": 1, "window": 4, "heads": 2, "checkpoint": False},
     "progressive": [{"until": 1.0, "size": 16, "batch": 2, "trains": "all"}],
     "validation_steps": 2,
@@ -137,17 +141,43 @@ def latents(store, make_gae, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def untrained(params, store, latents):
+def untrained(params, store, latents, regression):
     """A function that makes a method of the catalogue before its first training step."""
 
     def make(name):
         kind, autoencoder = methods()[name], entry(name).autoencoder
         folders = (None, None) if autoencoder is None else (latents(autoencoder)[0].path, latents(autoencoder)[1].path)
+        mean = None if entry(name).mean is None else regression(entry(name).mean).path
         arrays = getattr(kind, "ARRAYS", ("hr", "lr"))
-        data = TrainingData(store.open("train", arrays), store.open("val", arrays), *folders)
+        data = TrainingData(store.open("train", arrays), store.open("val", arrays), *folders, mean)
         return kind.untrained(method_settings(params, name), data).named(name), data
 
     return make
+
+
+@pytest.fixture(scope="session")
+def regression(params, store, latents, tmp_path_factory):
+    """A function that gives a trained regression, made once."""
+    made = {}
+
+    def give(name):
+        if name not in made:
+            folder, autoencoder = tmp_path_factory.mktemp("regression"), entry(name).autoencoder
+            with publish(folder / name) as out:
+                train_method(
+                    name,
+                    method_settings(params, name),
+                    store,
+                    out,
+                    latents=latents(autoencoder) if autoencoder else None,
+                    hardware=HARDWARE,
+                    work=folder,
+                    log=lambda step, metrics: None,
+                )
+            made[name] = TrainedMethod(folder / name)
+        return made[name]
+
+    return give
 
 
 @dataclass(frozen=True)
@@ -163,7 +193,7 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def train(params, store, latents):
+def train(params, store, latents, regression):
     """A function that trains a method of the catalogue in a folder, where it continues what was interrupted."""
 
     def run(name, folder, *, patches=store, encoded=None, log=None, hardware=HARDWARE, **changes) -> Trained:
@@ -178,6 +208,7 @@ def train(params, store, latents):
                 patches,
                 out,
                 latents=encoded or (latents(autoencoder) if autoencoder else None),
+                mean=None if entry(name).mean is None else regression(entry(name).mean),
                 hardware=hardware,
                 work=folder / "work",
                 log=log or (lambda step, metrics: curve.append((step, dict(metrics)))),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from hsipipe.training.validation import mean_psnr_db
 
 from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
@@ -12,7 +13,6 @@ from hsipipe.methods.checkpoint import read_weights
 from hsipipe.patches.sample import spread
 from hsipipe.training import loop
 from hsipipe.training import train as trainer
-from hsipipe.training.validation import mean_psnr_db
 
 
 def test_it_begins_at_bicubic_and_learns_what_it_is_shown(store, train, tmp_path):

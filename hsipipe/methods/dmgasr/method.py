@@ -1,6 +1,6 @@
 """DMGASR (arXiv 2402.17285): group autoencoder + latent diffusion, as one super-resolver."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -20,8 +20,8 @@ from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.settings import DmgasrSettings
 from hsipipe.methods.losses import cube_loss
-from hsipipe.methods.moments import moments
 from hsipipe.methods.networks.unet import Unet
+from hsipipe.methods.samples import moments
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
@@ -89,14 +89,27 @@ class Dmgasr(nn.Module, Trainable):
     @property
     def samples(self) -> int:
         """Number K of samples that a prediction averages; 1 if all samples would be equal."""
-        return self.sampling.samples if self.net.varies(self.sampling) else 1
+        return self.sampling.samples if self.varies else 1
+
+    @property
+    def varies(self) -> bool:
+        """True if samples differ from each other; see :meth:`LatentNet.varies`."""
+        return self.net.varies(self.sampling)
+
+    @property
+    def interval_scale(self) -> float:
+        """1: intervals are not calibrated."""
+        return 1.0
 
     @property
     def nfe(self) -> int:
         """Network evaluations per image: samples times steps."""
-        if self.net.objective == "regression":
-            return 1
-        return self.samples * len(self.net.schedule.timesteps(self.sampling.steps))
+        return self.samples * self.sample_nfe
+
+    @property
+    def sample_nfe(self) -> int:
+        """Network evaluations of a sample."""
+        return 1 if self.net.objective == "regression" else len(self.net.schedule.timesteps(self.sampling.steps))
 
     @property
     def components(self) -> int:
@@ -115,16 +128,6 @@ class Dmgasr(nn.Module, Trainable):
     def prepared(self, sampling: SamplingParams) -> "Dmgasr":
         """Return a copy that shares the weights, with predictions made by `sampling`."""
         return self._as(self.gae, self.net, sampling)
-
-    def with_samples(self, samples: int) -> "Dmgasr":
-        """Return a copy that shares the weights, with predictions that average `samples` samples.
-
-        Raises:
-            ParamsError: It is not a positive number.
-        """
-        if samples < 1:
-            raise ParamsError(f"Got {samples} samples, expected at least 1.")
-        return self.prepared(self.sampling.model_copy(update={"samples": samples}))
 
     def for_wavelengths(self, wavelength_nm: Sequence[float]) -> "Dmgasr":
         """Return a copy that shares the weights, for the cubes of another sensor; saving keeps the training sensor.
@@ -272,33 +275,28 @@ class Dmgasr(nn.Module, Trainable):
         Raises:
             ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
-        return self.predict_with_spread(lr, msi=msi, origin=origin)[0]
+        return moments(self.draw(lr, count=self.samples, msi=msi, origin=origin))[0]
 
     def predict_with_spread(
-        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+        self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Super-resolve like :meth:`predict`, and also return the standard deviation of the samples.
+        """Return mean and standard deviation of samples; see :meth:`SampleResolver.predict_with_spread`."""
+        return moments(self.draw(lr, count=count, msi=msi, origin=origin))
 
-        It is zero if all samples would be equal, in which case only one is drawn: for a regression, or for a single
-        evaluation with `scale_input` (see :meth:`LatentNet.varies`).
-
-        Args:
-            lr: (B, C, h, w) float32, scaled as in training (reflectance in 0..1).
-            msi: Must be None.
-            origin: LR row and column of the images in their scene.
-
-        Returns:
-            Mean and standard deviation (K - 1 in its denominator) of the samples, each (B, C, H, W) float32.
-
-        Raises:
-            ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
-        """
+    def draw(
+        self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> Iterator[np.ndarray]:
+        """Draw samples of a batch; see :meth:`SampleResolver.draw`."""
         refuse_msi(msi, name=self.name)
         remedy = "give the cube its wavelengths, which bind the model to it: model.for_wavelengths(wavelength_nm)"
         check_input(lr, bands=self.bands, remedy=remedy if self.wavelength_nm else None)
+        place = (origin[0] * self.scale, origin[1] * self.scale)
         with torch.inference_mode():
-            means, stds = zip(*(self._predict(self.tensor(image), origin=origin) for image in lr), strict=True)
-        return as_batch(means), as_batch(stds)
+            images = [self._start(self.tensor(image)) for image in lr]
+        for number in range(count):
+            with torch.inference_mode():
+                samples = [self._sample(image, place, number) for image in images]
+            yield as_batch(samples)
 
     def reconstruct(self, hr: np.ndarray) -> np.ndarray:
         """Encode and decode the truth (C, H, W)."""
@@ -323,16 +321,9 @@ class Dmgasr(nn.Module, Trainable):
         """Convert (C, H, W) to a batch of one on the device of the model."""
         return as_tensor(image, like=self.gae.latent_mean)
 
-    def _predict(self, lr: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        given = self._start(lr)
-        row, column = origin
-        place = (row * self.scale, column * self.scale)
-        draws = (
-            self.net.sample(given.z_lr, sampling=self.sampling, origin=place, number=number)
-            for number in range(self.samples)
-        )
-        std = self.gae.residual_std[self.gae.groups]
-        return moments(self._finish(self.net.latent(x0, given.z_lr, std), given) for x0 in draws)
+    def _sample(self, given: _Input, place: tuple[int, int], number: int) -> Tensor:
+        x0 = self.net.sample(given.z_lr, sampling=self.sampling, origin=place, number=number)
+        return self._finish(self.net.latent(x0, given.z_lr, self.gae.residual_std[self.gae.groups]), given)
 
     def _start(self, lr: Tensor) -> _Input:
         height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale

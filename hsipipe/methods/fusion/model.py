@@ -1,7 +1,7 @@
 """The base of all networks that fuse an LR-HSI with an HR-MSI: training, sampling, consistency, scenes, saving."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from hsipipe.methods.base import Network, Trainable, TrainingData, as_batch, sam
 from hsipipe.methods.checkpoint import load_module, save_checkpoint
 from hsipipe.methods.fusion.pair_network import PairNetwork
 from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing
-from hsipipe.methods.moments import moments
+from hsipipe.methods.samples import moments
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
@@ -57,24 +57,22 @@ class FusionModel(PairNetwork, Trainable):
     @property
     def samples(self) -> int:
         """Number K of samples that a prediction averages; 1 if all samples would be equal."""
-        return self._sampling.samples if self._varies else 1
+        return self._sampling.samples if self.varies else 1
 
     @property
     def nfe(self) -> int:
         """Network evaluations per image: samples times steps."""
-        if self.denoising.objective == "regression":
-            return 1
-        return self.samples * len(self.schedule.timesteps(self._sampling.steps))
+        return self.samples * self.sample_nfe
 
-    def with_samples(self, samples: int) -> Self:
-        """Return a copy that shares the weights, with predictions that average `samples` samples.
+    @property
+    def sample_nfe(self) -> int:
+        """Network evaluations of a sample."""
+        return 1 if self.denoising.objective == "regression" else len(self.schedule.timesteps(self._sampling.steps))
 
-        Raises:
-            ParamsError: It is not a positive number.
-        """
-        if samples < 1:
-            raise ParamsError(f"Got {samples} samples, expected at least 1.")
-        return self.with_sampling(self._sampling.model_copy(update={"samples": samples}))
+    @property
+    def interval_scale(self) -> float:
+        """1: intervals are not calibrated."""
+        return 1.0
 
     def with_sampling(self, sampling: SamplingParams) -> Self:
         """Return a copy that shares the weights, with another sampling: steps, samples, consistency."""
@@ -113,35 +111,28 @@ class FusionModel(PairNetwork, Trainable):
         Raises:
             ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
         """
-        return self.predict_with_spread(lr, msi=msi, origin=origin)[0]
+        return moments(self.draw(lr, count=self.samples, msi=msi, origin=origin))[0]
 
     def predict_with_spread(
-        self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+        self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Super-resolve like :meth:`predict`, and also return the standard deviation of the samples (zero for one).
+        """Return mean and standard deviation of samples; see :meth:`SampleResolver.predict_with_spread`."""
+        return moments(self.draw(lr, count=count, msi=msi, origin=origin))
 
-        Args:
-            lr: (B, C, h, w) float32, scaled as in training.
-            msi: (B, c, H, W) float32 of the same area, scaled in the same way.
-            origin: LR row and column of the images in their scene.
-
-        Returns:
-            Mean and standard deviation (K - 1 in its denominator) of the samples, each (B, C, H, W) float32.
-
-        Raises:
-            ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
-        """
+    def draw(
+        self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> Iterator[np.ndarray]:
+        """Draw samples of a batch of pairs; see :meth:`SampleResolver.draw`."""
         check_input(lr, bands=self.bands)
         fine = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
         place = (origin[0] * self.scale, origin[1] * self.scale)
         with torch.inference_mode():
             # One by one, so that a prediction does not depend on the other images of the batch.
-            both = [
-                self._predict(self.tensor(low), self.tensor(high), origin=place)
-                for low, high in zip(lr, fine, strict=True)
-            ]
-        means, stds = zip(*both, strict=True)
-        return as_batch(means), as_batch(stds)
+            pairs = [self.given(self.tensor(low), self.tensor(high)) for low, high in zip(lr, fine, strict=True)]
+        for number in range(count):
+            with torch.inference_mode():
+                samples = [self._finish(self._sample(given, place, number), given) for given in pairs]
+            yield as_batch(samples)
 
     def config(self) -> dict[str, Any]:
         """Return sensors, denoising, sizes and sampling as plain values."""
@@ -223,15 +214,11 @@ class FusionModel(PairNetwork, Trainable):
         return self.sampling
 
     @property
-    def _varies(self) -> bool:
+    def varies(self) -> bool:
         """True if samples differ from each other; see :meth:`hsipipe.methods.dmgasr.latent_net.LatentNet.varies`."""
         hidden = self.denoising.scale_input and float(self.schedule.gammas[-1]) < _SILENT
         one = len(self.schedule.timesteps(self._sampling.steps)) == 1
         return self.denoising.objective == "diffusion" and not (hidden and one)
-
-    def _predict(self, lr: Tensor, msi: Tensor, *, origin: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        given = self.given(lr, msi)
-        return moments(self._finish(self._sample(given, origin, number), given) for number in range(self.samples))
 
     def _finish(self, x0: Tensor, given: Given) -> Tensor:
         sr = self.cube(x0, given)

@@ -139,8 +139,14 @@ class PairNetwork(nn.Module, ABC):
     def given(self, lr: Tensor, msi: Tensor) -> Given:
         """Compute the condition for a batch of pairs (B, C, h, w) and (B, c, H, W)."""
         scene = self._scene or self._learn(lr, msi)
-        pair = PairObservation(lr, msi, self._resampler(msi), scene.response, scene.gain)
-        return self.condition(pair, scene.subspace)
+        return self.condition(self._pair(lr, msi, scene), scene.subspace)
+
+    def observation(self, lr: Tensor, msi: Tensor) -> PairObservation:
+        """Return a batch of pairs (B, C, h, w), (B, c, H, W) with the projection onto the cubes consistent with it."""
+        return self._pair(lr, msi, self._scene or self._learn(lr, msi))
+
+    def _pair(self, lr: Tensor, msi: Tensor, scene: Scene) -> PairObservation:
+        return PairObservation(lr, msi, self._resampler(msi), scene.response, scene.gain)
 
     def tensor(self, image: np.ndarray) -> Tensor:
         """Convert (C, H, W) to a batch of one on the device of the model."""

@@ -27,7 +27,7 @@ class Net(Bicubic, Trainable):
     offset: float = 0.0
     evaluations: int = 1
     bounds: bool = False
-    samples: int = 1
+    varied: bool = False
 
     @property
     def nfe(self):
@@ -45,13 +45,27 @@ class Net(Bicubic, Trainable):
         low = np.stack([downsample(image, self.scale) for image in up])
         return up + super().predict((lr - low).astype(np.float32)) + np.float32(self.offset)
 
-    def with_samples(self, samples):
-        return Net(self.scale, self.offset, self.evaluations, self.bounds, samples)
+    @property
+    def varies(self):
+        return self.varied
 
-    def predict_with_spread(self, lr, *, msi=None, origin=(0, 0)):
+    @property
+    def sample_nfe(self):
+        return 10
+
+    @property
+    def interval_scale(self):
+        return 1.5
+
+    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
         """The spread is how rough the prediction is."""
         sr = self.predict(lr, msi=msi)
-        return sr, np.abs(sr - upsample(lr, self.scale)) + np.float32(1e-4)
+        rough = np.abs(sr - upsample(lr, self.scale)) + np.float32(1e-4)
+        for number in range(count):
+            yield sr + rough * np.random.default_rng(number).normal(size=sr.shape).astype(np.float32)
+
+    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
+        raise NotImplementedError
 
     def loss(self, network, batch, draws):
         raise NotImplementedError

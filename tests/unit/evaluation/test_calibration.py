@@ -17,6 +17,7 @@ from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.spread_figures import calibration, spread_maps
 from hsipipe.protocols import Protocol
+from hsipipe.protocols.metrics import METRICS
 
 SHAPE = (5, 60, 70)
 
@@ -96,18 +97,26 @@ def test_the_ratio_in_words(ratio, says):
     assert says in sentence({"spread_ratio": ratio})
 
 
-def test_the_uncertainty_of_a_method_with_samples_is_recorded(scored, net, names):
-    folder, tree = scored(net(samples=4))
+def test_the_uncertainty_of_a_method_with_samples_is_recorded(scored, net, names, sampling):
+    folder, tree = scored(net(varied=True))
     scenes = [SceneEvidence.load(folder / f"{name}.npz") for name in names]
     assert all(scene.spread_rows.tolist() == [0] for scene in scenes)
-    assert scenes[0].spread.shape == (1, 48, 48)
+    assert scenes[0].width.shape == (1, 48, 48)
+    assert scenes[0].samples.shape == (1, 3, 12, 12, 3)
     pooled = sum(scene.calibration[0] for scene in scenes)
-    assert tree["uncertainty"] == summary(pooled, samples=4)
+    uncertainty = tree["uncertainty"]
+    assert summary(pooled, samples=sampling.ensemble).items() <= uncertainty.items()
     assert pooled[0].sum() == 2 * 13 * 48 * 48
+    assert sum(uncertainty["ranks"]) == pytest.approx(1)
+    assert (len(uncertainty["ranks"]), len(uncertainty["coverage_by_texture"])) == (sampling.ensemble + 1, 10)
+    assert (uncertainty["sample_nfe"], uncertainty["interval_scale"]) == (10, 1.5)
+    assert np.mean(uncertainty["coverage_by_texture"]) == pytest.approx(
+        np.mean([rows["dmgasr"]["coverage_90"] for rows in tree["scenes"].values()]), abs=0.1
+    )
 
 
 def test_the_uncertainty_is_taken_into_the_table(scored, net, all_scores):
-    rows = [RowScores("bicubic", [all_scores["bicubic"][1]]), RowScores("dmgasr", [scored(net(samples=4))[1]])]
+    rows = [RowScores("bicubic", [all_scores["bicubic"][1]]), RowScores("dmgasr", [scored(net(varied=True))[1]])]
     assert list(compare_scores(rows)["uncertainty"]) == ["dmgasr"]
 
 
@@ -115,18 +124,18 @@ def test_a_method_of_one_sample_leaves_no_trace(all_scores, names):
     folder, tree = all_scores["dmgasr"]
     assert "uncertainty" not in tree
     scene = SceneEvidence.load(folder / f"{names[0]}.npz")
-    assert scene.spread.shape == (0, 48, 48)
+    assert scene.width.shape == (0, 48, 48)
     assert scene.calibration.shape == (0, *SUMS_SHAPE)
 
 
-def test_a_spread_does_not_change_the_numbers(scored, net):
+def test_samples_do_not_change_the_numbers_of_the_prediction(scored, net):
     def numbers(method):
         scenes = scored(method)[1]["scenes"]
-        return {name: {**rows["dmgasr"], "seconds_per_image": 0} for name, rows in scenes.items()}
+        of_prediction = [metric.key for metric in METRICS if not metric.of_samples and not metric.of_pair]
+        kept = {name: {key: rows["dmgasr"][key] for key in of_prediction} for name, rows in scenes.items()}
+        return {name: {**rows, "seconds_per_image": 0} for name, rows in kept.items()}
 
-    plain, sampled = numbers(net()), numbers(net(samples=4))
-    for name, values in plain.items():
-        assert sampled[name] == pytest.approx(values, rel=1e-5)
+    assert numbers(net(varied=True)) == numbers(net())
 
 
 def test_uncertainty_is_no_part_of_the_protocol(protocol: Protocol):
@@ -150,10 +159,8 @@ def test_values_without_spread_beside_others_are_drawn_without_a_warning(sigma):
 
 
 def test_a_spread_of_nothing_is_drawn_without_a_warning(scored, net, names, monkeypatch):
-    monkeypatch.setattr(
-        type(net()), "predict_with_spread", lambda self, lr, **_: (self.predict(lr), np.zeros_like(self.predict(lr)))
-    )
-    folder, _ = scored(net(samples=4))
+    monkeypatch.setattr(type(net()), "draw", lambda self, lr, count, **_: iter([self.predict(lr)] * count))
+    folder, _ = scored(net(varied=True))
     scene = SceneEvidence.load(folder / f"{names[0]}.npz")
     for figure in (spread_maps(scene, 0), calibration(scene.calibration[0], {"a": scene.calibration[0]})):
         figure.canvas.draw()

@@ -31,11 +31,12 @@ def test_rows_are_put_together_in_their_order(folders, pair):
 
 
 def test_spreads_keep_their_rows(scored, net, folders, pair):
-    folder, _ = scored(net(samples=3))
+    folder, _ = scored(net(varied=True))
     places = [folders["bicubic"], folder, folders["pca-residual"], folder]
     together = SceneEvidence.together([SceneEvidence.load(place / f"{pair.name}.npz") for place in places])
     assert together.spread_rows.tolist() == [1, 3]
-    assert together.spread.shape == (2, 48, 48)
+    assert together.width.shape == (2, 48, 48)
+    assert together.sample_power.shape == (2, len(together.frequency))
 
 
 def test_missing_or_damaged_evidence_names_what_to_run(tmp_path):

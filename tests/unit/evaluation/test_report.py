@@ -14,6 +14,7 @@ from hsipipe.degradation.pairs import make_pairs
 from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import UNCERTAINTY_DEFINITIONS
 from hsipipe.evaluation.comparison import RowScores, compare_scores
+from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figure_rows import OTHER, choose_rows, colours
 from hsipipe.evaluation.figures import (
@@ -55,7 +56,7 @@ def test_the_page_holds_everything_and_needs_nothing(folders, metrics, out, tmp_
     assert "autoencoder standard" in page
     assert figures == sorted(
         ["gain.png", "band-psnr.png", "methods.png", "curve-autoencoder standard.png"]
-        + [f"{scene}-{kind}.png" for scene in names for kind in ("images", "errors", "spectra")]
+        + [f"{scene}-{kind}.png" for scene in names for kind in ("images", "errors", "power", "spectra")]
     )
     assert summary["figures"] == len(figures) == page.count('src="data:image/png;base64,')
     assert not re.search(r'(src|href)="(?!data:)', page)
@@ -91,12 +92,13 @@ def test_the_same_numbers_give_the_same_page(folders, metrics, out, tmp_path, on
 
 
 def test_the_spread_of_samples_stands_with_the_error(all_scores, scored, net, out, names):
-    rows = {"bicubic": all_scores["bicubic"], "dmgasr": scored(net(samples=4))}
+    rows = {"bicubic": all_scores["bicubic"], "dmgasr": scored(net(varied=True))}
     metrics = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
     summary = write_report({name: folder for name, (folder, _) in rows.items()}, metrics, out)
     page = (out / "index.html").read_text()
     figures = {path.name for path in (out / "figures").iterdir()}
-    assert {"calibration-dmgasr.png", *(f"{name}-spread-dmgasr.png" for name in names)} <= figures
+    of_scenes = {f"{name}-{kind}-dmgasr.png" for name in names for kind in ("spread", "samples")}
+    assert {"calibration-dmgasr.png", "reliability-dmgasr.png", *of_scenes} <= figures
     assert summary["figures"] == len(figures) == page.count('src="data:image/png;base64,')
     for text in (*UNCERTAINTY_DEFINITIONS.values(), f"{metrics['uncertainty']['dmgasr']['spread_ratio']:.3g}"):
         assert text in page
@@ -248,7 +250,8 @@ def test_curves_that_are_no_numbers_are_refused(tmp_path):
 def test_odd_extents_make_figures_without_a_warning(size, pair, methods, tmp_path):
     hr = np.resize(pair.hr, (13, *size))
     odd = Pair("odd", hr, downsample(hr, 4), hr[:3], np.full(13, np.nan))
-    scene = SceneEvidence.of(odd, [method.predict(odd.lr[None])[0] for method in methods.values()])
+    predictions = [method.predict(odd.lr[None])[0] for method in methods.values()]
+    scene = SceneEvidence.together([SceneEvidence.of(odd, sr, Ensemble([sr])) for sr in predictions])
     shown = {"bicubic": 0, "pca-residual": 1, "dmgasr": 2}
     kinds = ("bright", "median", "dark", "textured")
     for name, figure in {

@@ -187,10 +187,10 @@ def flow_calls(monkeypatch, copy_project, tmp_path):
         (
             "groups",
             [
-                'compare=["bicubic","dmgasr","dmgasr-12-4","dmgasr-16-4","dmgasr-24-6","dmgasr-32-8"]',
+                'compare=["bicubic","dmgasr-latent","dmgasr-12-4","dmgasr-16-4","dmgasr-24-6","dmgasr-32-8"]',
                 "seeds=[]",
                 "steps.methods=[]",
-                'registry.candidates=["dmgasr"]',
+                'registry.candidates=["dmgasr-latent"]',
             ],
         ),
     ],

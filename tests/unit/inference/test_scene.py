@@ -3,7 +3,7 @@ import pytest
 
 from hsipipe.diffusion.noise import scene_noise
 from hsipipe.errors import ModelInputError
-from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.inference.scene import draw_scene, predict_scene, predict_scene_with_spread
 from hsipipe.methods.bicubic import Bicubic
 
 
@@ -61,18 +61,18 @@ def test_each_tile_is_told_where_it_lies():
 class Sampler(Nearest):
     """Adds noise of the place, and noise of the tile with the weight `own`."""
 
-    def __init__(self, samples, *, own=0.0, only=None):
-        self.samples, self._own, self._only = samples, own, only
+    def __init__(self, *, own=0.0):
+        self._own = own
 
-    def predict(self, lr, *, origin=(0, 0)):
-        return self.predict_with_spread(lr, origin=origin)[0]
-
-    def predict_with_spread(self, lr, *, origin=(0, 0)):
+    def draw(self, lr, *, count, origin=(0, 0)):
         sr = Nearest.predict(self, lr)
         window = (origin[0] * 3, origin[1] * 3, *sr.shape[2:])
-        numbers = range(self.samples) if self._only is None else [self._only]
-        samples = [sr + self._noise(window, number).numpy() for number in numbers]
-        return np.mean(samples, axis=0), np.std(samples, axis=0, ddof=min(1, len(samples) - 1))
+        for number in range(count):
+            yield sr + self._noise(window, number).numpy()
+
+    def predict_with_spread(self, lr, *, count, origin=(0, 0)):
+        samples = list(self.draw(lr, count=count, origin=origin))
+        return np.mean(samples, axis=0), np.std(samples, axis=0, ddof=1)
 
     def _noise(self, window, number):
         placed = scene_noise(1, window=window, seed=0, draw=number)
@@ -82,13 +82,13 @@ class Sampler(Nearest):
 
 def _deviation(samples, lr, **how):
     """Of whole scenes, sample by sample: what the blend of deviations stands for."""
-    scenes = [predict_scene(Sampler(samples, only=k, **how), lr, tile=16, overlap=3) for k in range(samples)]
+    scenes = draw_scene(Sampler(**how), lr, count=samples, tile=16, overlap=3)
     return np.mean(scenes, axis=0), np.std(scenes, axis=0, ddof=1)
 
 
 def test_the_spread_is_that_of_whole_scenes_where_tiles_agree():
     lr = np.random.default_rng(4).random((1, 40, 30), dtype=np.float32)
-    mean, std = predict_scene_with_spread(Sampler(5), lr, tile=16, overlap=3)
+    mean, std = predict_scene_with_spread(Sampler(), lr, count=5, tile=16, overlap=3)
     expected_mean, expected_std = _deviation(5, lr)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-5)
     np.testing.assert_allclose(std, expected_std, atol=1e-5)
@@ -97,7 +97,7 @@ def test_the_spread_is_that_of_whole_scenes_where_tiles_agree():
 
 def test_the_spread_is_never_too_small_where_tiles_differ():
     lr = np.zeros((1, 40, 30), np.float32)
-    mean, std = predict_scene_with_spread(Sampler(5, own=0.5), lr, tile=16, overlap=3)
+    mean, std = predict_scene_with_spread(Sampler(own=0.5), lr, count=5, tile=16, overlap=3)
     expected_mean, expected_std = _deviation(5, lr, own=0.5)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-5)
     assert (std >= expected_std - 1e-5).all()

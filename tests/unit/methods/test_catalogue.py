@@ -7,7 +7,7 @@ import torch
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.methods.base import Frame
-from hsipipe.methods.catalogue import autoencoders, entries, gae_settings, method_settings, methods
+from hsipipe.methods.catalogue import autoencoders, entries, gae_settings, kinds, method_settings, methods
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
@@ -62,8 +62,9 @@ def test_every_entry_has_settings_a_class_in_its_code_and_an_autoencoder_that_ex
         assert isinstance(method_settings(params, name), kind.Settings)
         code, module = repository / entry.code, repository / f"{kind.__module__.replace('.', '/')}.py"
         assert module == code or code in module.parents, name
-        assert (entry.fuses, entries()[kind.KIND].where) == (kind.FUSES, entry.where)
+        assert (entry.fuses, kinds()[kind.KIND]) == (kind.FUSES, kind)
         assert entry.autoencoder is None or entry.autoencoder in autoencoders()
+        assert entry.mean is None or (entry.mean in entries() and entries()[entry.mean].takes == entry.takes)
     for name in autoencoders():
         gae_settings(params, name)
     assert set(params.methods) == set(entries())

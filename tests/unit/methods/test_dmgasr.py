@@ -14,7 +14,7 @@ from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.methods.dmgasr.windows import plan_windows
 from hsipipe.methods.networks.unet import Unet
-from hsipipe.methods.super_resolver import SensorResolver, SpreadResolver, SuperResolver
+from hsipipe.methods.super_resolver import SampleResolver, SensorResolver, SuperResolver
 from hsipipe.storage.manifest import MANIFEST, write_manifest
 
 BANDS, SCALE = 12, 4
@@ -37,7 +37,7 @@ def build(
     spectra = torch.rand(200, 3) @ torch.rand(3, BANDS)
     gae.start_at_principal_components(spectra)
     net = LatentNet(
-        Unet(3, method_settings(params, "dmgasr").unet.model_copy(update={"width": 8}), patch=16),
+        Unet(3, method_settings(params, "dmgasr-latent").unet.model_copy(update={"width": 8}), patch=16),
         objective=objective,
         schedule="cosine",
         steps=1000,
@@ -60,7 +60,7 @@ def lr():
 def test_it_is_a_super_resolver(params, lr):
     model = build(params)
     assert isinstance(model, SuperResolver)
-    assert isinstance(model, SpreadResolver)
+    assert isinstance(model, SampleResolver)
     sr = model.predict(lr)
     assert sr.shape == (3, BANDS, 24, 20)
     assert sr.dtype == np.float32
@@ -90,9 +90,11 @@ def test_a_piece_of_a_scene_gets_the_noise_of_its_place(params, sampler, samples
     model = build(params, sampler=sampler, steps=3, samples=samples, residual_decode=False, consistency=0)
     lr = np.random.default_rng(3).random((1, BANDS, 60, 20), dtype=np.float32)
     away = 20 * SCALE  # beyond the reach of the upper border
-    whole = [part[:, :, 30 * SCALE + away :] for part in model.predict_with_spread(lr)]
-    lower = [part[:, :, away:] for part in model.predict_with_spread(lr[:, :, 30:], origin=(30, 0))]
-    misplaced = [part[:, :, away:] for part in model.predict_with_spread(lr[:, :, 30:])]
+    whole = [part[:, :, 30 * SCALE + away :] for part in model.predict_with_spread(lr, count=samples)]
+    lower, misplaced = (
+        [part[:, :, away:] for part in model.predict_with_spread(lr[:, :, 30:], count=samples, origin=origin)]
+        for origin in ((30, 0), (0, 0))
+    )
     for part in range(samples):  # the mean and, of two, the deviation
         gap = np.abs(whole[part] - lower[part]).mean()
         assert gap < 0.1 * np.abs(whole[part] - misplaced[part]).mean()
@@ -119,15 +121,17 @@ def test_nfe_counts_the_network_evaluations(params, lr, steps, samples):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_prediction_is_the_mean_of_samples_and_comes_with_their_deviation(params, lr, sampler):
     model = build(params, sampler=sampler, steps=3)
-    means, stds = zip(*(model.with_samples(count).predict_with_spread(lr[:1]) for count in (1, 2, 3)), strict=True)
+    means, stds = zip(*(model.predict_with_spread(lr[:1], count=count) for count in (1, 2, 3)), strict=True)
     # Samples do not depend on how many there are, so each follows from the means before and after it.
     samples = [means[0], 2 * means[1] - means[0], 3 * means[2] - 2 * means[1]]
     assert not stds[0].any()
     np.testing.assert_allclose(stds[1], np.std(samples[:2], axis=0, ddof=1), atol=1e-5)
     np.testing.assert_allclose(stds[2], np.std(samples, axis=0, ddof=1), atol=1e-5)
     assert stds[2].mean() > 1e-4
-    np.testing.assert_array_equal(model.with_samples(3).predict(lr[:1]), means[2])
+    np.testing.assert_array_equal(build(params, sampler=sampler, steps=3, samples=3).predict(lr[:1]), means[2])
     np.testing.assert_array_equal(model.predict(lr[:1]), means[0])
+    for drawn, expected in zip(model.draw(lr[:1], count=3), samples, strict=True):
+        np.testing.assert_allclose(drawn, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -142,18 +146,13 @@ def test_a_prediction_is_the_mean_of_samples_and_comes_with_their_deviation(para
 def test_where_samples_would_be_the_same_there_is_one(params, lr, changes, samples, nfe):
     model = build(params, **changes, samples=4)
     assert (model.samples, model.nfe) == (samples, nfe)
-    assert bool(model.predict_with_spread(lr[:1])[1].any()) == (samples > 1)
+    assert model.varies == (samples > 1)
 
 
 def test_one_evaluation_that_sees_no_noise_hardly_depends_on_it(params, lr):
     """What it costs to take one sample for all of them there."""
     one, other = (build(params, steps=1, seed=seed).predict(lr[:1]) for seed in (0, 1))
     assert np.abs(one - other).max() < 1e-4
-
-
-def test_the_number_of_samples_is_positive(params):
-    with pytest.raises(ParamsError, match="Got 0 samples, expected at least 1"):
-        build(params).with_samples(0)
 
 
 def test_regression_takes_one_evaluation(params, lr):
@@ -244,7 +243,6 @@ def test_a_model_with_windows_serves_another_sensor(params, objective, centres):
     sr = bound.predict(lr)
     assert sr.shape == (1, len(centres), 20, 24)
     assert np.abs(sr - upsample(lr, SCALE)).max() > 1e-3  # the network has its say
-    np.testing.assert_array_equal(bound.with_samples(2).predict(lr), sr)
     with pytest.raises(ModelInputError, match=r"expected 12; give the cube its wavelengths, .*for_wavelengths"):
         model.predict(lr)
 

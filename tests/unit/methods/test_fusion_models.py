@@ -8,17 +8,17 @@ import torch
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
-from hsipipe.errors import ModelInputError, ParamsError
+from hsipipe.errors import ModelInputError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db, psnr_db
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import load_model, methods, saved_name
 from hsipipe.methods.fusion.setup import Pairing
-from hsipipe.methods.super_resolver import SceneResolver, SpreadResolver, SuperResolver
+from hsipipe.methods.super_resolver import SampleResolver, SceneResolver, SuperResolver
 from hsipipe.storage.manifest import write_manifest
 
 SCALE, BANDS, PSF = 4, 7, Psf("gaussian", sigma=1.7)
-NAMES = ("fusion-fast", "ddpmfus", "hsrdiff", "residual-fusion")
+NAMES = ("fusion-fast-regression", "ddpmfus", "hsrdiff", "residual-fusion")
 
 
 def scene(bands=BANDS, msi_bands=3, size=48, seed=0):
@@ -38,7 +38,7 @@ def scene(bands=BANDS, msi_bands=3, size=48, seed=0):
 def make(params, settings_of):
     """An untrained model; its last layer is no longer zero, so that its noise shows."""
     sizes = {
-        "fusion-fast": {"components": 4, "width": 8, "blocks": 1},
+        "fusion-fast-regression": {"components": 4, "width": 8, "blocks": 1},
         "hsrdiff": {
             "net": {"width": 8, "heads": 2, "window": 4},
             "progressive": [{"until": 1.0, "size": 16, "batch": 1, "trains": "all"}],
@@ -70,7 +70,7 @@ def test_one_protocol_and_consistency_with_both_images(make, name):
     hr, lr, msi, response = scene()
     assert isinstance(model, SuperResolver)
     assert isinstance(model, SceneResolver)
-    assert isinstance(model, SpreadResolver)
+    assert isinstance(model, SampleResolver)
     sr = model.predict(lr[None], msi=msi[None])[0]
     assert (sr.shape, sr.dtype) == (hr.shape, np.float32)
     assert psnr_db(np.square(PSF.downsample(sr, SCALE) - lr).mean()) > 65
@@ -78,19 +78,17 @@ def test_one_protocol_and_consistency_with_both_images(make, name):
     np.testing.assert_array_equal(sr, model.predict(np.stack([lr, lr]), msi=np.stack([msi, msi]))[1])
 
 
-@pytest.mark.parametrize("name", ["fusion-fast", "ddpmfus", "hsrdiff"])
+@pytest.mark.parametrize("name", ["fusion-fast-regression", "ddpmfus", "hsrdiff"])
 def test_samples_differ_and_their_mean_has_a_spread(make, name):
     model = make(name, stir=0.05, consistency=0)
     _, lr, msi, _ = scene()
-    _, none = model.predict_with_spread(lr[None], msi=msi[None])
+    _, none = model.predict_with_spread(lr[None], count=1, msi=msi[None])
     assert not none.any()
-    mean, spread = model.with_samples(3).predict_with_spread(lr[None], msi=msi[None])
+    mean, spread = model.predict_with_spread(lr[None], count=3, msi=msi[None])
     assert spread.mean() > 0
     assert not np.array_equal(mean, model.predict(lr[None], msi=msi[None]))
     regression = make(name, objective="regression", samples=3)
-    assert (regression.samples, regression.nfe) == (1, 1)
-    with pytest.raises(ParamsError, match="expected at least 1"):
-        model.with_samples(0)
+    assert (regression.samples, regression.nfe, regression.varies) == (1, 1, False)
 
 
 def test_what_does_not_fit_is_refused_with_advice(make):
@@ -130,7 +128,7 @@ def test_a_model_saved_before_regressions_had_names_of_their_own_still_loads(mak
 @pytest.mark.parametrize(("bands", "msi_bands"), [(3, 1), (7, 3), (25, 8)])
 def test_fusion_fast_serves_any_sensors_and_starts_far_above_interpolation(make, bands, msi_bands):
     """Untrained, it is its start, with a response that it estimates from the pair where the training's does not fit."""
-    model = make("fusion-fast")
+    model = make("fusion-fast-regression")
     hr, lr, msi, _ = scene(bands, msi_bands)
     sr = model.predict(lr[None], msi=msi[None])[0]
     gain = mpsnr_db(band_mse(sr, hr)) - mpsnr_db(band_mse(Bicubic(SCALE).predict(lr[None])[0], hr))
@@ -142,17 +140,17 @@ def test_fusion_fast_serves_any_sensors_and_starts_far_above_interpolation(make,
 
 def test_an_estimated_response_is_the_scenes_own(make):
     hr, lr, msi, response = scene()
-    wrong = make("fusion-fast", response=response[::-1])
+    wrong = make("fusion-fast-regression", response=response[::-1])
     own = wrong.with_sensors(response="estimated")
     errors = [mpsnr_db(band_mse(model.predict(lr[None], msi=msi[None])[0], hr)) for model in (wrong, own)]
     assert errors[1] > errors[0] + 3
 
 
 def test_tiles_of_a_scene_share_its_subspace_and_blend_without_a_seam(make):
-    model = make("fusion-fast", stir=0.02, samples=2)
+    model = make("fusion-fast-regression", stir=0.02, samples=2)
     _, lr, msi, _ = scene(size=96)
     whole = predict_scene(model, lr, tile=24, overlap=0, msi=msi)
-    tiled, spread = predict_scene_with_spread(model, lr, tile=16, overlap=4, msi=msi)
+    tiled, spread = predict_scene_with_spread(model, lr, count=2, tile=16, overlap=4, msi=msi)
     assert np.abs(whole - tiled).mean() < 0.1 * np.abs(whole - Bicubic(SCALE).predict(lr[None])[0]).mean()
     assert spread.shape == whole.shape
     bound = model.for_scene(lr, msi)
@@ -161,7 +159,7 @@ def test_tiles_of_a_scene_share_its_subspace_and_blend_without_a_seam(make):
 
 
 def test_degenerate_scenes_stay_finite(make):
-    model = make("fusion-fast", stir=0.02)
+    model = make("fusion-fast-regression", stir=0.02)
     for value in (0.0, 0.4):
         lr, msi = np.full((1, BANDS, 4, 4), value, np.float32), np.full((1, 3, 16, 16), value, np.float32)
         sr = model.predict(lr, msi=msi)
@@ -170,7 +168,7 @@ def test_degenerate_scenes_stay_finite(make):
 
 @pytest.mark.parametrize("overlap", [0, 4])
 def test_a_scene_in_tiles_is_still_consistent(make, overlap):
-    model = make("fusion-fast", stir=0.02)
+    model = make("fusion-fast-regression", stir=0.02)
     _, lr, msi, _ = scene(size=96)
     sr = predict_scene(model, lr, tile=12, overlap=overlap, msi=msi)
     assert psnr_db(np.square(PSF.downsample(sr, SCALE) - lr).mean()) > 45
@@ -179,7 +177,7 @@ def test_a_scene_in_tiles_is_still_consistent(make, overlap):
 
 
 def test_without_consistency_a_prediction_is_what_the_network_says(make):
-    loose, bound = (make("fusion-fast", stir=0.02, consistency=value) for value in (0, 1))
+    loose, bound = (make("fusion-fast-regression", stir=0.02, consistency=value) for value in (0, 1))
     _, lr, msi, _ = scene()
     free, held = (model.predict(lr[None], msi=msi[None])[0] for model in (loose, bound))
     gaps = [np.square(PSF.downsample(sr, SCALE) - lr).mean() for sr in (free, held)]
@@ -189,6 +187,6 @@ def test_without_consistency_a_prediction_is_what_the_network_says(make):
 def test_a_small_image_of_another_sensor_takes_the_stored_response_where_it_fits(make):
     """Of fewer LR pixels than bands nothing can be estimated."""
     _, lr, msi, _ = scene()
-    model = make("fusion-fast").with_sensors(response="estimated")
+    model = make("fusion-fast-regression").with_sensors(response="estimated")
     given = model.given(model.tensor(lr[:, :2, :2]), model.tensor(msi[:, :8, :8]))
     assert given.pair.response is model.response

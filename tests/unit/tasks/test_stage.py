@@ -96,12 +96,12 @@ def test_the_settings_that_are_recorded_have_the_seed_of_the_row(root):
 
 def test_latents_are_an_input_of_latent_methods_alone(root):
     make.execute()
-    with pytest.raises(MissingInputError, match="use@dmgasr needs data/latents/standard"):
-        use.execute("dmgasr")
+    with pytest.raises(MissingInputError, match="use@dmgasr-latent needs data/latents/standard"):
+        use.execute("dmgasr-latent")
     with publish(root / "data/latents/standard") as out:
         (out / "x").touch()
-    use.execute("dmgasr")
-    assert published(root, "models/dmgasr/latents.txt") == "standard"
+    use.execute("dmgasr-latent")
+    assert published(root, "models/dmgasr-latent/latents.txt") == "standard"
 
 
 def test_a_row_of_other_steps_is_scored_on_the_training_that_it_shares(root):

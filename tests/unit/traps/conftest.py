@@ -21,7 +21,7 @@ from hsipipe.training.train import train_method
 from hsipipe.training.train_gae import train_gae
 
 BANDS, SIZE, SCALE, GUARD = 12, 80, 4, 8
-METHODS = ("bicubic", "pca-residual", "dmgasr", "dmgasr-regression")
+METHODS = ("bicubic", "pca-residual", "dmgasr-latent", "dmgasr-regression")
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def params(repository) -> Params:
     tree["patches"] |= {"size": 16, "stride": 8, "shard": 16}
     gae, methods = tree["gae"]["standard"], tree["methods"]
     gae |= {"n_subs": 6, "n_ovls": 2, "width": 8, "global_width": 8}
-    methods["dmgasr"]["unet"]["width"] = 8
+    methods["dmgasr-latent"]["unet"]["width"] = 8
     methods["pca-residual"] |= {"width": 8, "blocks": 1}
-    for group in (gae, methods["dmgasr"], methods["pca-residual"]):
+    for group in (gae, methods["dmgasr-latent"], methods["pca-residual"]):
         group["optimizer"] |= quick
     tree["sampling"] |= {"steps": 4, "tile": 8, "overlap": 2}
     tree["hardware"]["accelerator"] = "cpu"

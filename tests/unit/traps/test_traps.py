@@ -39,7 +39,7 @@ SCALE, GUARD, SIZE = 4, 8, 80
 
 @pytest.fixture(scope="module")
 def model(methods) -> Dmgasr:
-    return methods["dmgasr"]
+    return methods["dmgasr-latent"]
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ def test_a_whole_evaluation_predicts_the_same_bits_with_another_truth(pairs, met
 def test_only_ceilings_see_the_truth(methods, tested):
     pair = tested[0]
     other = np.random.default_rng(0).random(pair.hr.shape, dtype=np.float32)
-    for name, ceiling in methods["dmgasr"].ceilings().items():
+    for name, ceiling in methods["dmgasr-latent"].ceilings().items():
         assert not np.array_equal(ceiling(pair.lr, None, pair.hr), ceiling(pair.lr, None, other)), name
     assert not any(methods[name].ceilings() for name in ("bicubic", "pca-residual", "dmgasr-regression"))
 
@@ -335,4 +335,4 @@ def test_the_saved_model_needs_nothing_but_the_observation(methods, model, param
     tiles = {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
     for pair in tested:
         alone = predict_scene(load_model(tmp_path), pair.lr.copy(), **tiles)
-        assert alone.tobytes() == predict_scene(methods["dmgasr"], pair.lr, **tiles).tobytes()
+        assert alone.tobytes() == predict_scene(methods["dmgasr-latent"], pair.lr, **tiles).tobytes()

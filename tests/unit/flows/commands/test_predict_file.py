@@ -1,17 +1,22 @@
 """A file in, a file out: what becomes of the position; the rest is in test_command_line.py."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from affine import Affine
 
 import flows.commands.predict_file
+import flows.commands.sample_file
 import hsipipe.inference.needs
 import hsipipe.memory
 from flows.commands.predict_file import predict_file
+from flows.commands.sample_file import Samples
 from hsipipe.errors import DataError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
@@ -21,16 +26,19 @@ from hsipipe.methods.domain import Domain
 
 @dataclass(frozen=True)
 class Sampler(Bicubic):
-    """Bicubic interpolation whose K samples have the standard deviation K / 100."""
+    """Bicubic interpolation; the k-th sample is k / 100 above it, the standard deviation of K is K / 100."""
 
-    samples: int = 1
+    varies: ClassVar[bool] = True
+    sample_nfe: ClassVar[int] = 10
+    interval_scale: ClassVar[float] = 2.0
 
-    def with_samples(self, samples):
-        return replace(self, samples=samples)
+    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
+        for number in range(count):
+            yield self.predict(lr) + np.float32(number / 100)
 
-    def predict_with_spread(self, lr, *, msi=None, origin=(0, 0)):
+    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
         sr = self.predict(lr)
-        return sr, np.full_like(sr, self.samples / 100)
+        return sr, np.full_like(sr, count / 100)
 
 
 @pytest.fixture
@@ -45,11 +53,18 @@ def cube():
 def predict(cube, tmp_path, monkeypatch):
     """``predict(model, "hr.nc")`` super-resolves the cube, stored in units of 1/1000, into tmp_path."""
 
-    def predict(model, target, **options):
+    def predict(model, target, *, samples=None, quantiles=(), keep=False, **options):
         monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: model)
         save_cube(cube * 1000, tmp_path / "lr.nc")
         return predict_file(
-            tmp_path / "lr.nc", tmp_path / target, model="x", tile=8, overlap=2, full_scale=1000.0, **options
+            tmp_path / "lr.nc",
+            tmp_path / target,
+            model="x",
+            tile=8,
+            overlap=2,
+            full_scale=1000.0,
+            samples=Samples(samples, quantiles, keep),
+            **options,
         )
 
     return predict
@@ -127,10 +142,54 @@ def test_the_spread_of_samples_lies_beside_the_result(predict, capsys, tmp_path,
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("samples", [None, 1])
-def test_one_sample_has_no_spread_to_write(predict, tmp_path, samples):
-    assert predict(Sampler(2), "hr.nc", samples=samples) == [tmp_path / "hr.nc"]
-    assert not (tmp_path / "hr_std.nc").exists()
+def test_quantiles_lie_around_the_prediction_as_far_as_few_samples_demand(predict, tmp_path):
+    written = predict(Sampler(2), "hr.nc", samples=8, quantiles=[0.05, 0.5, 0.975])
+    assert [path.name for path in written] == ["hr.nc", "hr_std.nc", "hr_q05.nc", "hr_q50.nc", "hr_q97.5.nc"]
+    mean, std, low, middle, high = (open_cube(path) for path in written)
+    np.testing.assert_allclose(middle, mean, atol=1e-3)
+    # Student's quantiles of 7 degrees of freedom, 1.8946 and 2.3646, times sqrt(1 + 1/8), times the model's factor.
+    np.testing.assert_allclose(mean - low, 2 * 1.8946 * 1.06066 * std, rtol=1e-3)
+    np.testing.assert_allclose(high - mean, 2 * 2.3646 * 1.06066 * std, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("target", "kept"), [("hr.tif", "hr_samples.nc"), ("hr.zarr", "hr_samples.zarr")])
+def test_kept_samples_have_an_axis_and_the_units_of_the_result(predict, tmp_path, target, kept):
+    written = predict(Sampler(2), target, samples=3, keep=True)
+    assert written[-1] == tmp_path / kept
+    opened = zarr.open_group(tmp_path / kept, mode="r") if target == "hr.zarr" else h5py.File(tmp_path / kept, "r")
+    arrays = {name: np.asarray(opened[name]) for name in opened}
+    (samples,) = (array for array in arrays.values() if array.ndim == 4)
+    mean = open_cube(tmp_path / target).to_numpy()
+    np.testing.assert_allclose(samples, np.stack([mean, mean + 10, mean + 20]), atol=1e-2)
+    np.testing.assert_array_equal(arrays["wavelength_nm"], [400.0, 500.0, 600.0, 700.0])
+    np.testing.assert_array_equal(arrays["sample"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 1}, "--samples must be at least 2, got 1"),
+        ({"samples": 4, "quantiles": [1.5]}, "Got the quantile 1.5, expected a probability"),
+        ({"quantiles": [0.5]}, "need samples; give their number"),
+        ({"keep": True}, "need samples; give their number"),
+        ({"sharp": True}, "has no sharp mode; take a posterior"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(predict, tmp_path, options, message):
+    with pytest.raises(ParamsError, match=message):
+        predict(Sampler(2), "hr.nc", **options)
+    assert not (tmp_path / "hr.nc").exists()
+
+
+def test_samples_that_do_not_fit_are_refused_before_the_prediction(predict, monkeypatch):
+    monkeypatch.setattr(flows.commands.sample_file, "check_memory", _refuse)
+    monkeypatch.setattr(flows.commands.predict_file, "predict_statistics", None)
+    with pytest.raises(DataError, match="3 samples of this scene"):
+        predict(Sampler(2), "hr.nc", samples=3, keep=True)
+
+
+def _refuse(need, *, what, advice):
+    raise DataError(what)
 
 
 def test_a_model_that_cannot_vary_says_so_and_its_spread_is_zero(predict, capsys):
@@ -140,14 +199,10 @@ def test_a_model_that_cannot_vary_says_so_and_its_spread_is_zero(predict, capsys
     assert "bicubic gives the same prediction every time, so 3 samples have no spread" in capsys.readouterr().err
 
 
-def test_the_spread_does_not_replace_the_input(predict, tmp_path):
+def test_the_spread_does_not_replace_the_input(tmp_path):
+    size = {"model": "x", "tile": 8, "overlap": 2, "full_scale": 1.0}
     with pytest.raises(ParamsError, match="would replace the input"):
-        predict_file(tmp_path / "a_std.nc", tmp_path / "a.nc", model="x", tile=8, overlap=2, full_scale=1.0, samples=2)
-
-
-def test_less_than_one_sample_is_refused(predict):
-    with pytest.raises(ParamsError, match="--samples must be at least 1, got 0"):
-        predict(Bicubic(2), "hr.nc", samples=0)
+        predict_file(tmp_path / "a_std.nc", tmp_path / "a.nc", samples=Samples(2), **size)
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,10 @@ def test_the_methods_are_listed_with_input_training_and_autoencoder(invoke, monk
     lines = invoke("methods").splitlines()
     rows = [line.split() for line in lines]
     assert [row[0] for row in rows[1:]] == list(entries())
-    assert "bicubic LR-HSI no - yes".split() in rows
-    assert "dmgasr LR-HSI yes standard yes".split() in rows
-    assert "hysure LR-HSI, HR-MSI no - no".split() in rows
+    assert "bicubic LR no - yes".split() in rows
+    assert "dmgasr LR yes dmgasr-regression yes".split() in rows
+    assert "dmgasr-regression LR yes standard yes".split() in rows
+    assert "hysure LR + MSI no - no".split() in rows
     assert max(map(len, lines)) <= 80
 
 

@@ -1,0 +1,281 @@
+"""Metrics of samples: whether they are spread as the truth is, alone and together with their neighbours.
+
+Samples are K arrays (C, H, W); a prediction without samples is one array, whose CRPS is its mean absolute error. Sums
+run in float64, band by band.
+
+Sources: fair scores: Ferro 2014, https://doi.org/10.1002/qj.2270; energy score: Gneiting and Raftery 2007,
+https://doi.org/10.1198/016214506000001437, eq. 22; spread and skill: Fortin et al. 2014,
+https://doi.org/10.1175/JHM-D-14-0008.1; rank histogram: Hamill 2001.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from hsipipe.degradation.psf import Psf
+from hsipipe.evaluation.cubes import Array
+from hsipipe.evaluation.metrics import psnr_db
+from hsipipe.methods.samples import fair_crps, interval_factor, moments
+
+Samples = Sequence[NDArray[np.floating[Any]]]
+
+BLOCK = 8
+"""Edge in pixels of the patches of the energy score, and of the blocks of the functionals."""
+_WINDOW = 5
+_BRIGHT = 0.9
+"""Quantile of the input's brightness above which a pixel counts as bright."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The samples of a scene, clipped to the range of the protocol.
+
+    Attributes:
+        samples: K arrays (C, H, W); the prediction alone, if there is nothing to sample.
+        std: Their standard deviation (C, H, W); None: there is nothing to sample.
+        interval_scale: Factor on the width of intervals.
+    """
+
+    samples: list[NDArray[np.floating[Any]]]
+    std: NDArray[np.floating[Any]] | None = None
+    interval_scale: float = 1.0
+
+    @classmethod
+    def of(cls, samples: list[NDArray[np.float32]], interval_scale: float, limits: tuple[float, float]) -> "Ensemble":
+        """Measure and clip samples."""
+        std = moments(samples)[1]
+        return cls([sample.clip(*limits, out=sample) for sample in samples], std, interval_scale)
+
+    @property
+    def varies(self) -> bool:
+        """True if there are samples."""
+        return self.std is not None
+
+    @property
+    def deviation(self) -> NDArray[np.floating[Any]]:
+        """Standard deviation (C, H, W); zero without samples."""
+        return np.zeros_like(self.samples[0]) if self.std is None else self.std
+
+    @property
+    def half_width(self) -> NDArray[np.floating[Any]]:
+        """Half the width of the central 90 % interval, (C, H, W); zero without samples."""
+        factor = interval_factor(len(self.samples)) if self.varies else 0.0
+        return self.deviation * np.float32(self.interval_scale * factor)
+
+
+def crps(samples: Samples, hr: Array) -> float:
+    """Fair continuous ranked probability score, mean over all values.
+
+    mean_k |x_k - y| - sum_kl |x_k - x_l| / (2 K (K - 1)); the mean absolute error for one sample.
+
+    Args:
+        samples: K arrays (C, H, W).
+        hr: Truth (C, H, W).
+    """
+    bands = [fair_crps(np.stack([sample[band] for sample in samples]), truth).mean() for band, truth in enumerate(hr)]
+    return float(np.mean(bands))
+
+
+def spread_skill(ensemble: Samples, hr: Array) -> float:
+    """sqrt((1 + 1/K) mean var_k) / RMSE of the mean; 1 is calibrated, below 1 too sure.
+
+    Args:
+        ensemble: At least two samples (C, H, W).
+        hr: Truth (C, H, W).
+    """
+    variance, error = 0.0, 0.0
+    for band, truth in enumerate(hr):
+        stack = _stack(ensemble, band)
+        variance += float(stack.var(axis=0, ddof=1).mean())
+        error += float(np.square(stack.mean(axis=0) - truth).mean())
+    return math.sqrt((1 + 1 / len(ensemble)) * variance / error) if error > 0 else math.nan
+
+
+def coverage_90(centre: Array, half_width: Array, hr: Array) -> float:
+    """Share of the values in % inside of the central 90 % interval.
+
+    Args:
+        centre: Prediction (C, H, W).
+        half_width: Half the width of the interval (C, H, W).
+        hr: Truth (C, H, W).
+    """
+    return 100 * float(np.mean(_inside(centre, half_width, hr)))
+
+
+def coverage_by_texture(centre: Array, half_width: Array, hr: Array) -> NDArray[np.float64]:
+    """Coverage in % in each decile of local texture, (10,).
+
+    Texture is the deviation of the truth's brightness in a window of 5 x 5 pixels.
+    """
+    brightness = _brightness(hr)
+    mean, square = (uniform_filter(values, _WINDOW) for values in (brightness, np.square(brightness)))
+    texture = np.maximum(square - np.square(mean), 0)
+    inside = np.mean(_inside(centre, half_width, hr), axis=0).ravel()
+    order = np.argsort(texture, axis=None, kind="stable")
+    return np.array([100 * inside[part].mean() for part in np.array_split(order, 10)])
+
+
+def coverage_by_band(centre: Array, half_width: Array, hr: Array) -> NDArray[np.float64]:
+    """Coverage in % of each band, (C,)."""
+    return np.asarray(100 * np.mean(_inside(centre, half_width, hr), axis=(1, 2)), np.float64)
+
+
+def rank_histogram(samples: Samples, hr: Array) -> NDArray[np.float64]:
+    """Shares (K + 1,) of the ranks of the truth among the samples; flat if it is one more sample. Ties share a rank."""
+    count = len(samples)
+    shares = np.zeros(count + 1)
+    for band, truth in enumerate(hr):
+        stack = _stack(samples, band)
+        below, above = (stack < truth).sum(axis=0).ravel(), (stack > truth).sum(axis=0).ravel()
+        ties = count - below - above
+        for extra in range(int(ties.max()) + 1):
+            tied = ties >= extra
+            shares += np.bincount((below + extra)[tied], 1 / (1 + ties[tied]), minlength=count + 1)
+    return np.asarray(shares / shares.sum(), np.float64)
+
+
+@dataclass(frozen=True)
+class SpectralFrame:
+    """Orthonormal components of the training spectra, each with its standard deviation there.
+
+    Attributes:
+        components: Rows (k, C).
+        std: Standard deviations (k,).
+    """
+
+    components: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def patches(self, cube: Array) -> NDArray[np.float32]:
+        """Cut the components of a cube (C, H, W) into patches (P, k * BLOCK * BLOCK)."""
+        height, width = (size // BLOCK * BLOCK for size in cube.shape[1:])
+        scaled = (self.components / self.std[:, None]).astype(np.float32)
+        planes = np.tensordot(scaled, np.asarray(cube[:, :height, :width], np.float32), axes=1)
+        parts = planes.reshape(len(scaled), height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+        cut: NDArray[np.float32] = parts.transpose(1, 3, 0, 2, 4).reshape(-1, len(scaled) * BLOCK * BLOCK)
+        return cut
+
+
+def energy_score(samples: Samples, hr: Array, frame: SpectralFrame) -> float:
+    """Fair energy score of patches of 8 x 8 pixels in a spectral frame, mean over patches.
+
+    mean_k |x_k - y| - sum_kl |x_k - x_l| / (2 K (K - 1)), with the Euclidean norm of a patch: it judges pixels and
+    bands together.
+    """
+    truth, cut = frame.patches(hr), [frame.patches(sample) for sample in samples]
+    return float(np.mean(_fair_score(cut, truth, lambda a, b: np.linalg.norm(a - b, axis=1))))
+
+
+def psd_error(samples: Samples, hr: Array, scale: int) -> float:
+    """Mean absolute log10 ratio of the power of one sample to that of the truth, over bands and frequencies.
+
+    Frequencies from 1/(2s) to 1/2 cycles per pixel, which interpolation cannot restore; power averaged over directions.
+    """
+    return _log_ratio(samples[0], hr, 1 / (2 * scale), 0.5)
+
+
+def edge_sharpness(samples: Samples, hr: Array) -> float:
+    """:func:`psd_error` at the highest octave alone, 1/4 to 1/2 cycles per pixel."""
+    return _log_ratio(samples[0], hr, 0.25, 0.5)
+
+
+def radial_power(plane: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average the power spectrum of an image (H, W) over directions, in rings of one cycle per image edge.
+
+    The image is windowed (Hann), since its borders do not continue each other.
+
+    Returns:
+        Frequencies in cycles per pixel up to 1/2, and the power at each.
+    """
+    height, width = plane.shape
+    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
+    values = (plane.astype(np.float64) - plane.mean(dtype=np.float64)) * window
+    power = np.square(np.abs(np.fft.rfft2(values)))
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    rings = min(height, width) // 2
+    index = np.minimum((radius * 2 * rings).astype(int), rings)
+    count = np.bincount(index.ravel(), minlength=rings + 1)[:rings]
+    total = np.bincount(index.ravel(), power.ravel(), minlength=rings + 1)[:rings]
+    return (np.arange(rings) + 0.5) / (2 * rings), total / np.maximum(count, 1)
+
+
+def mean_power(cube: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average :func:`radial_power` over the bands of a cube (C, H, W)."""
+    spectra = [radial_power(plane) for plane in cube]
+    return spectra[0][0], np.mean([power for _, power in spectra], axis=0)
+
+
+def sample_consistency_db(ensemble: Samples, lr: Array, psf: Psf, scale: int) -> float:
+    """PSNR in dB of the degraded samples against the LR input, the lowest of the samples."""
+    errors = [float(np.square(psf.downsample(sample, scale) - lr).mean(dtype=np.float64)) for sample in ensemble]
+    return psnr_db(max(errors))
+
+
+def block_maximum(cube: Array) -> NDArray[np.float64]:
+    """Maximum of the brightness in each block of 8 x 8 pixels, (rows, columns)."""
+    highest: NDArray[np.float64] = _blocks(_brightness(cube)).max(axis=(1, 3))
+    return highest
+
+
+def bright_area(cube: Array, level: float) -> NDArray[np.float64]:
+    """Share of each block of 8 x 8 pixels that is brighter than `level`, (rows, columns)."""
+    share: NDArray[np.float64] = (_blocks(_brightness(cube)) > level).mean(axis=(1, 3))
+    return share
+
+
+def block_max_crps(samples: Samples, hr: Array) -> float:
+    """CRPS of the maximum of the brightness in blocks of 8 x 8 pixels; the absolute error for one sample."""
+    return functional_crps(block_maximum, samples, hr)
+
+
+def bright_area_crps(samples: Samples, hr: Array, lr: Array) -> float:
+    """CRPS of the share of a block of 8 x 8 pixels that is brighter than 90 % of the input's pixels."""
+    level = float(np.quantile(_brightness(lr), _BRIGHT))
+    return functional_crps(lambda cube: bright_area(cube, level), samples, hr)
+
+
+def functional_crps(function: Callable[[Array], NDArray[np.float64]], samples: Samples, hr: Array) -> float:
+    """Fair CRPS of a function of the cube, mean over its values."""
+    values = np.stack([function(sample) for sample in samples])
+    return float(fair_crps(values, function(hr)).mean())
+
+
+def _fair_score(samples: Samples, truth: Array, distance: Callable[[Any, Any], Any]) -> NDArray[np.float64]:
+    count = len(samples)
+    score = np.mean([distance(sample, truth) for sample in samples], axis=0)
+    if count > 1:
+        pairs = [distance(samples[i], samples[j]) for i in range(count) for j in range(i)]
+        score = score - np.sum(pairs, axis=0) / (count * (count - 1))
+    return np.asarray(score, np.float64)
+
+
+def _log_ratio(image: Array, hr: Array, low: float, high: float) -> float:
+    errors = []
+    for plane, truth in zip(image, hr, strict=True):
+        frequency, power = radial_power(truth)
+        kept = (frequency > low) & (frequency < high) & (power > 0)
+        ratio = radial_power(plane)[1][kept] / power[kept]
+        errors.append(np.abs(np.log10(np.maximum(ratio, 1e-12))).mean() if kept.any() else math.nan)
+    return float(np.mean(errors))
+
+
+def _inside(centre: Array, half_width: Array, hr: Array) -> NDArray[np.bool_]:
+    return np.abs(np.asarray(hr, np.float64) - centre) <= half_width
+
+
+def _brightness(cube: Array) -> NDArray[np.float64]:
+    return np.asarray(np.mean(cube, axis=0, dtype=np.float64), np.float64)
+
+
+def _blocks(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    height, width = (size // BLOCK * BLOCK for size in plane.shape)
+    return plane[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+
+
+def _stack(samples: Samples, band: int) -> NDArray[np.float64]:
+    return np.stack([sample[band] for sample in samples]).astype(np.float64)

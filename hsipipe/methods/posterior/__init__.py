@@ -1,0 +1,1 @@
+"""Samples of what a regression leaves open: a predicted scale, and a diffusion in units of it."""

@@ -1,0 +1,121 @@
+"""The coordinates of the posterior: components of the residual's spectra, and the condition of the networks."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+_MOST = 8.0
+"""Largest coordinate that the networks see, in standard deviations of the training."""
+_LEAST = 0.05
+"""Smallest standard deviation of a component of the prediction, relative to the largest, that is whitened."""
+
+
+class Residual(NamedTuple):
+    """A batch of residuals for the statistics of the frame: prediction, interpolation and truth (B, C, H, W)."""
+
+    prediction: Tensor
+    up: Tensor
+    hr: Tensor
+
+
+class ResidualFrame(nn.Module):
+    """Orthonormal components of the spectra of the residual, and those of the prediction.
+
+    Args:
+        bands: Bands C.
+        components: Components k of the residual.
+        condition: Components j of the prediction.
+    """
+
+    basis: Tensor
+    rms: Tensor
+    outside: Tensor
+    mean: Tensor
+    spectra: Tensor
+    spectra_std: Tensor
+
+    def __init__(self, bands: int, components: int, condition: int) -> None:
+        super().__init__()
+        k, j = min(components, bands), min(condition, bands)
+        self.register_buffer("basis", torch.zeros(k, bands))
+        self.register_buffer("rms", torch.ones(k, 1, 1))
+        self.register_buffer("outside", torch.zeros(bands, 1, 1))
+        self.register_buffer("mean", torch.zeros(bands, 1, 1))
+        self.register_buffer("spectra", torch.zeros(j, bands))
+        self.register_buffer("spectra_std", torch.ones(j, 1, 1))
+
+    @property
+    def components(self) -> int:
+        """Components k of the residual."""
+        return len(self.basis)
+
+    @property
+    def conditions(self) -> int:
+        """Channels of :meth:`condition`."""
+        return len(self.spectra) + len(self.basis)
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[Residual]) -> None:
+        """Compute the components and their scales from training patches."""
+        moments, count = _Sums(), 0
+        for batch in batches:
+            rest, spectra = (_pixels(image) for image in (batch.hr - batch.prediction, batch.prediction))
+            moments.add(rest, spectra)
+            count += len(rest)
+        variance, basis = _components(moments.rest / count, self.components)
+        self.basis.copy_(basis)
+        self.rms.copy_(variance.sqrt().clamp_min(1e-6).reshape(-1, 1, 1))
+        inside = basis.T @ torch.diag(variance) @ basis
+        left = (moments.rest / count - inside).diagonal().clamp_min(0)
+        self.outside.copy_(left.sqrt().reshape(-1, 1, 1))
+        mean = moments.total / count
+        variance, spectra = _components(moments.spectra / count - torch.outer(mean, mean), len(self.spectra))
+        self.mean.copy_(mean.reshape(-1, 1, 1))
+        self.spectra.copy_(spectra)
+        std = variance.clamp_min(0).sqrt()
+        self.spectra_std.copy_(std.clamp_min(max(1e-6, _LEAST * float(std.max()))).reshape(-1, 1, 1))
+
+    def coordinates(self, cube: Tensor) -> Tensor:
+        """Coordinates (B, k, H, W) of a residual (B, C, H, W), in units of its RMS over the training patches."""
+        return torch.einsum("kc,bchw->bkhw", self.basis, cube) / self.rms
+
+    def cube(self, coordinates: Tensor) -> Tensor:
+        """The residual (B, C, H, W) of coordinates (B, k, H, W)."""
+        return torch.einsum("kc,bkhw->bchw", self.basis, coordinates * self.rms)
+
+    def condition(self, prediction: Tensor, up: Tensor) -> Tensor:
+        """Condition of the networks (B, j + k, H, W): prediction, and its difference to the interpolation.
+
+        Args:
+            prediction: (B, C, H, W).
+            up: Interpolated input (B, C, H, W).
+        """
+        spectra = torch.einsum("kc,bchw->bkhw", self.spectra, prediction - self.mean) / self.spectra_std
+        # Spectra that the training lacks would be amplified without bound.
+        return torch.cat([spectra, self.coordinates(prediction - up)], dim=1).clamp(-_MOST, _MOST)
+
+
+class _Sums:
+    """Second moments of residuals and spectra, and the sum of the spectra, in float64."""
+
+    def __init__(self) -> None:
+        self.rest: Any = 0.0
+        self.spectra: Any = 0.0
+        self.total: Any = 0.0
+
+    def add(self, rest: Tensor, spectra: Tensor) -> None:
+        self.rest = self.rest + rest.T @ rest
+        self.spectra = self.spectra + spectra.T @ spectra
+        self.total = self.total + spectra.sum(dim=0)
+
+
+def _pixels(image: Tensor) -> Tensor:
+    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1]).double().cpu()
+
+
+def _components(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Variances (k,), largest first, and orthonormal rows (k, C)."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return values.flip(0)[:count].clamp_min(0), vectors.flip(1)[:, :count].T

@@ -1,0 +1,149 @@
+"""What a posterior adds to its regression: samples, their scale, intervals that hold, a sharp mode."""
+
+import numpy as np
+import pytest
+import torch
+
+from hsipipe.errors import MissingInputError, ModelInputError, ParamsError
+from hsipipe.evaluation.metrics import psnr_db
+from hsipipe.methods.base import TrainingData
+from hsipipe.methods.catalogue import load_model, method_settings
+from hsipipe.methods.posterior.frame import Residual, ResidualFrame
+from hsipipe.methods.posterior.method import Posterior
+from hsipipe.methods.samples import interval_factor, moments
+from hsipipe.params import SamplingParams
+from hsipipe.storage.publish import publish
+
+SAMPLING = SamplingParams.saved(
+    {"sampler": "dpmpp_2m", "steps": 8, "residual_decode": True, "consistency": 2, "tile": 8, "overlap": 2, "seed": 0}
+)
+BOTH = ("pca-residual-diffusion", "fusion-fast")
+
+
+@pytest.fixture
+def prepared(untrained):
+    """A function that makes an untrained posterior, ready to predict."""
+
+    def prepared(name="pca-residual-diffusion", **sampling):
+        return untrained(name)[0].prepared(SAMPLING.model_copy(update=sampling))
+
+    return prepared
+
+
+def given(method, images):
+    lr, msi = images
+    return {"lr": lr, "msi": msi if method.FUSES else None}
+
+
+def test_the_frame_holds_the_residual_and_its_scales():
+    generator = torch.Generator().manual_seed(0)
+    prediction, up, noise = (torch.rand(4, 5, 16, 16, generator=generator) for _ in range(3))
+    scales = torch.tensor([0.5, 0.1, 0.02, 0.001, 0.001])[:, None, None]
+    hr = prediction + scales * (noise - 0.5)
+    frame = ResidualFrame(5, 3, 2)
+    frame.measure([Residual(prediction, up, hr)])
+    torch.testing.assert_close(frame.basis @ frame.basis.T, torch.eye(3), atol=1e-5, rtol=0)
+    coordinates = frame.coordinates(hr - prediction)
+    torch.testing.assert_close(coordinates.square().mean(dim=(0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+    rest = hr - prediction - frame.cube(coordinates)
+    torch.testing.assert_close(rest.square().mean(dim=(0, 2, 3)).sqrt(), frame.outside.ravel(), atol=1e-5, rtol=1e-3)
+    assert frame.condition(prediction, up).shape == (4, frame.conditions, 16, 16)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_the_prediction_is_that_of_the_regression(prepared, images, name):
+    method = prepared(name)
+    np.testing.assert_array_equal(method.predict(**given(method, images)), method.mean.predict(**given(method, images)))
+    assert (method.nfe, method.sample_nfe, method.varies) == (method.mean.nfe, 8, True)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_every_sample_is_consistent_with_the_observations(prepared, images, name):
+    method = prepared(name)
+    lr = images[0]
+    for sample in method.draw(**given(method, images), count=2):
+        seen = np.stack([method.psf.downsample(image, 4) for image in sample])
+        assert psnr_db(np.square(seen - lr).mean()) > 60
+    loose = prepared(name, consistency=0)
+    (sample,) = loose.draw(**given(loose, images), count=1)
+    assert psnr_db(np.square(np.stack([method.psf.downsample(image, 4) for image in sample]) - lr).mean()) < 60
+
+
+def test_an_untrained_diffusion_samples_the_predicted_scale(prepared, images):
+    """Its zero output is the exact denoiser of a standard normal x_0."""
+    method = prepared(consistency=0)
+    deviation = moments(method.draw(images[0], count=12))[1]
+    basis, rms = method.parts.basis, method.parts.rms.ravel()
+    expected = ((basis.T**2) @ rms**2 + method.parts.outside.ravel() ** 2).sqrt()
+    np.testing.assert_allclose(np.sqrt(np.square(deviation).mean(axis=(0, 2, 3))), expected, rtol=0.08)
+
+
+def test_samples_depend_on_their_number_and_not_on_how_many_there_are(prepared, images):
+    method = prepared()
+    three = list(method.draw(images[0], count=3))
+    for one, other in zip(method.draw(images[0], count=2), three, strict=False):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(three[0], three[1])
+    prediction, deviation = method.predict_with_spread(images[0], count=3)
+    np.testing.assert_array_equal(prediction, method.predict(images[0]))
+    np.testing.assert_allclose(deviation, np.std(three, axis=0, ddof=1), atol=1e-5)
+
+
+def test_calibrated_intervals_hold_nine_of_ten_values_of_the_validation(untrained):
+    method, data = untrained("pca-residual-heteroscedastic")
+    val = data.val.read(range(len(data.val)))
+    method.parts.rms.mul_(0.2)  # far too sure
+    method.calibrate(val)
+    assert method.interval_scale > 2
+    inside = []
+    for lr, hr in zip(val["lr"], val["hr"], strict=True):
+        prediction, deviation = method.predict_with_spread(lr[None], count=method.settings.validation_samples)
+        half = deviation * interval_factor(method.settings.validation_samples) * method.interval_scale
+        inside.append(np.mean(np.abs(hr - prediction[0]) <= half[0]))
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.01)
+
+
+def test_the_sharp_mode_lies_between_the_prediction_and_a_sample(prepared, images):
+    plain, sharp = prepared(), prepared(mode="sharp")
+    prediction, sample = plain.predict(images[0]), next(plain.draw(images[0], count=1))
+    image = sharp.predict(images[0])
+    assert 0.2 < np.abs(image - prediction).mean() / np.abs(sample - prediction).mean() < 0.8
+    assert sharp.nfe == sharp.mean.nfe + sharp.sampling.sharp.steps
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_loaded_it_draws_the_same_bits(prepared, images, tmp_path, name):
+    method = prepared(name)
+    method.interval.fill_(1.5)
+    with publish(tmp_path / "model") as out:
+        method.save(out)
+    loaded = load_model(tmp_path / "model")
+    assert (loaded.name, loaded.mean.name, loaded.interval_scale) == (name, method.mean.name, 1.5)
+    for one, other in zip(
+        loaded.draw(**given(method, images), count=2), method.draw(**given(method, images), count=2), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_its_training_leaves_the_regression_as_it_was(train, regression, tmp_path, images):
+    trained = load_model(train("pca-residual-diffusion", tmp_path).folder)
+    before = load_model(regression("pca-residual").path).prepared(trained.sampling)
+    np.testing.assert_array_equal(trained.predict(images[0]), before.predict(images[0]))
+    assert trained.interval_scale != 1
+
+
+def test_samples_are_of_the_bands_of_the_training(prepared, images):
+    method = prepared("fusion-fast")
+    lr, msi = images
+    assert method.predict(lr[:, :9], msi=msi).shape == (2, 9, 32, 32)  # fusion-fast-regression takes any number
+    with pytest.raises(ModelInputError, match="Got 9 bands"):
+        next(method.draw(lr[:, :9], count=2, msi=msi))
+
+
+def test_what_has_no_residual_is_refused(params, store, regression, tmp_path):
+    settings = method_settings(params, "dmgasr")
+    arrays = (store.open("train", ("hr", "lr")), store.open("val", ("hr", "lr")))
+    with pytest.raises(MissingInputError, match="trains on the residual of a trained method"):
+        Posterior.untrained(settings, TrainingData(*arrays))
+    with pytest.raises(ParamsError, match="takes a scene as one image"):
+        Posterior.untrained(settings, TrainingData(*arrays, mean=regression("cnmf").path))
