@@ -36,8 +36,9 @@ def _wide(path, *, width=100_000_000, height=1, samples=1):
     _tiff(path, entries, struct.pack("<3d", 1, 1, 0) + struct.pack("<6d", 0, 0, 0, 10, 10, 0) + bytes(16))
 
 
-def _pages(path, *, count, strips, shared=True):
-    size = 2 + 12 * 9 + 4
+def _pages(path, *, count, strips, shared=True, kinds=1):
+    """Pages of `kinds` different resolutions."""
+    size = 2 + 12 * 10 + 4
     table, own = 8 + count * size, 8 * strips
     data = bytearray(b"II*\0" + struct.pack("<I", 8))
     for page in range(count):
@@ -45,9 +46,10 @@ def _pages(path, *, count, strips, shared=True):
         entries = [
             (256, 4, 1, 16), (257, 4, 1, strips), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
             (273, 4, strips, at), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, strips, at + own // 2 if strips > 1 else 0),
+            (296, 3, 1, page % kinds),
         ]  # fmt: skip
         last = page == count - 1
-        data += struct.pack("<H", 9) + b"".join(struct.pack("<HHII", *e) for e in entries)
+        data += struct.pack("<H", 10) + b"".join(struct.pack("<HHII", *e) for e in entries)
         data += struct.pack("<I", 0 if last else 8 + (page + 1) * size)
     path.write_bytes(bytes(data) + bytes(own * (1 if shared else count)))
 
@@ -350,7 +352,8 @@ BOMBS = {
     "rows.tif": lambda path: _wide(path, width=1, height=2_000_000_000),
     "shared_tables.tif": lambda path: _pages(path, count=20, strips=100_000),
     "shared_pages.tif": lambda path: _pages(path, count=4000, strips=4),
-    "pages.tif": lambda path: _pages(path, count=640, strips=4, shared=False),
+    "pages.tif": lambda path: _pages(path, count=800, strips=4, shared=False, kinds=200),
+    "kinds.tif": lambda path: _pages(path, count=800, strips=4, shared=False, kinds=800),
     "many_pages.tif": lambda path: _pages(path, count=7000, strips=1, shared=False),
     "tile.tif": _deflated_tile,
     "side.tif": _side_file,
