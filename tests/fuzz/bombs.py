@@ -146,6 +146,15 @@ def _blanks(path):
     path.with_suffix(".dat").write_bytes(bytes(64))
 
 
+def _geo_points(path):
+    path.write_text(
+        "ENVI\nsamples = 4\nlines = 4\nbands = 1\ndata type = 4\ninterleave = bsq\nbyte order = 0\ngeo points = {"
+        + "1,1,1,1," * 120_000
+        + "}\n"
+    )
+    path.with_suffix(".dat").write_bytes(bytes(64))
+
+
 def _deep(path):
     path.mkdir()
     (path / "zarr.json").write_text("[" * 400_000)
@@ -439,5 +448,6 @@ BOMBS = {
     "header.npz": _npz_header,
     "shared.nc": _shared_netcdf,
     "blanks.hdr": _blanks,
+    "points.hdr": _geo_points,
 }  # fmt: skip
 """Writer of each input by its name."""
