@@ -22,6 +22,7 @@ from hsipipe.processes import end_with_parent
 
 _GRACE_CPU_S = 5
 _END_S = 10
+_POLL_S = 0.2
 _MOST_ANSWER = 256 << 20
 """Largest answer; that of the inbox lists every file of a scene."""
 _MAIN = threading.Lock()
@@ -63,7 +64,13 @@ class UnansweredError(Exception):
         return signal.Signals(-self.code).name if self.code < 0 else f"exit code {self.code}"
 
 
-def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: Sequence[str] = ()) -> Any:
+def run_limited(
+    work: Callable[..., Any],
+    *args: Any,
+    limits: Limits,
+    preload: Sequence[str] = (),
+    while_waiting: Callable[[], None] = lambda: None,
+) -> Any:
     """Call a function in a child process.
 
     Args:
@@ -71,6 +78,7 @@ def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: S
         args: Its arguments, which are pickled.
         limits: Limits of the child.
         preload: Modules that the server of the children imports at its start.
+        while_waiting: Called several times a second; an error that it raises ends the child.
 
     Raises:
         UnansweredError: The child ended without an answer, or was ended.
@@ -90,6 +98,8 @@ def run_limited(work: Callable[..., Any], *args: Any, limits: Limits, preload: S
     timer = threading.Timer(limits.wall_s, end)
     timer.start()
     try:
+        while not receiver.poll(_POLL_S):
+            while_waiting()
         answer = receiver.recv_bytes(_MOST_ANSWER)
     except (EOFError, OSError):  # the answer is incomplete or invalid
         child.join(0 if late.is_set() else _END_S)

@@ -118,7 +118,7 @@ def model_server(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port, which is printed.")] = 8000,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(help="Name in the address of clients, repeatable; default: any, on loopback none but its own."),
+        typer.Option(help="Name in the address of clients, repeatable; default: IP addresses, the machine's own name."),
     ] = None,
     follow: Annotated[
         float | None, typer.Option(help="Interval of looking for a new version.", metavar="SECONDS")
@@ -154,8 +154,9 @@ def model_server(
     verified and tried in the background, and what fails leaves the old one in service. /model/refresh wants the
     header Authorization: Bearer $HSIPIPE_SERVER_TOKEN if that variable is set here, and is for this machine if not.
 
-    A request of a web page of another site is refused. On a loopback address so is one with another name in its
-    header Host than localhost, 127.0.0.1, [::1] or an --allowed-host.
+    A request of a web page of another site is refused. So is one with another name in its header Host than localhost,
+    127.0.0.1, [::1] or an --allowed-host. On an address that is not loopback, any IP address and this machine's own
+    host name are taken if there is no --allowed-host.
 
     /health reports whether the model predicts, /model its name and version, /metrics the metrics for Prometheus.
 

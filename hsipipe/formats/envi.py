@@ -16,12 +16,16 @@ from hsipipe.formats.band_roles import Roles, keep_spectral, roles_by_names
 from hsipipe.formats.base import CubeFormat, make_cube, remember
 from hsipipe.formats.envi_bands import ignored_values, select_bands, with_bands
 from hsipipe.formats.envi_files import has_data, header_of, pair
-from hsipipe.formats.envi_header import Header, is_header, read_header, words
+from hsipipe.formats.envi_header import Header, is_header, numbers, read_header, words
 from hsipipe.formats.envi_layout import Layout, format_inside, layout_of
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.lazy import MappedSource, open_lazily
 
 logger = logging.getLogger(__name__)
+
+_POSITION = ("map info", "coordinate system string", "geo points")
+_GEO_POINTS_CRS = "EPSG:4326"
+"""Of `geo points`, which are latitudes and longitudes without a datum."""
 
 
 def _values(header: Header, layout: Layout, data: Path, roles: Roles) -> xr.DataArray:
@@ -64,12 +68,15 @@ def _check_size(layout: Layout, data: Path) -> None:
     logger.warning("%s has %d bytes, %d by its header (%s); is it the right header?", data, got, expected, described)
 
 
-def _with_position(cube: xr.DataArray, data: Path) -> xr.DataArray:
+def _with_position(cube: xr.DataArray, header: Header, data: Path) -> xr.DataArray:
     from hsipipe.formats.rasters import open_raster
 
     try:
         with open_raster(str(data.absolute()), driver="ENVI") as raster:
-            return attach(cube, crs=raster.crs, transform=None if raster.transform.is_identity else raster.transform)
+            if not raster.transform.is_identity:
+                return attach(cube, crs=raster.crs, transform=raster.transform)
+            points = raster.gcps[0] if numbers(header, "geo points") is not None else []
+            return attach(cube, crs=raster.crs or (_GEO_POINTS_CRS if points else None), gcps=points)
     except RasterioIOError as error:  # GDAL is stricter with headers, for example with a byte order mark
         logger.warning("%s: the position is skipped, GDAL cannot read it: %s", data, one_line(error))
         return cube
@@ -103,8 +110,8 @@ class Envi(CubeFormat):
         layout = layout_of(header)
         roles = _roles(header, layout.shape[0])
         cube = with_bands(_values(header, layout, data, roles), select_bands(header, roles.spectral))
-        if "map info" in header or "coordinate system string" in header:
-            cube = _with_position(cube, data)
+        if any(field in header for field in _POSITION):
+            cube = _with_position(cube, header, data)
         return remember(cube, dtype=layout.dtype)
 
     def files(self, path: Path) -> list[Path]:

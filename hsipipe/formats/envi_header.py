@@ -22,7 +22,7 @@ _MOST_BYTES = 16 << 20
 """Largest header. One with 1,000 bands and all lists has less than 100 kB."""
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 # Other programs print the lists of these fields in the brackets of their language.
-_LISTS = ("wavelength", "fwhm", "bbl", "band names", "data ignore value", "map info")
+_LISTS = ("wavelength", "fwhm", "bbl", "band names", "data ignore value", "map info", "geo points")
 _STRUCTURE = ("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order", "file compression")
 _NUMPY_SCALAR = re.compile(r"(?:np\.|numpy\.)?(?:float|int|uint)\d+\(([^()]*)\)")
 

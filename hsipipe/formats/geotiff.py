@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from rasterio.windows import Window
@@ -22,7 +21,7 @@ from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.side_files import MASK, PAM
 from hsipipe.formats.tiff_bands import facts_of_bands, facts_of_file
 from hsipipe.formats.tiff_directories import check_whole
-from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_page
+from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_pages
 from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
 from hsipipe.formats.tiff_stacks import inspect_stack
 from hsipipe.formats.tiff_tags import with_band_tags, with_tags, write_tags
@@ -90,9 +89,8 @@ class GeoTiff(CubeFormat):
         if variable is None:
             _check_others(shapes, chosen)
         pages = groups[chosen]
-        arrays = [] if stack.values is not None else [open_page(path, page) for page in pages]
-        cube = make_cube(da.concatenate([array for array, _ in arrays]) if arrays else stack.values)
-        texts: list[str | None] = [*stack.labels] or [text for _, names in arrays for text in names]
+        values, names = open_pages(path, pages) if stack.values is None else (stack.values, [])
+        cube, texts = make_cube(values), [*stack.labels] or names
         cube, kind = _with_tags(cube, pages, texts, path)
         return remember(cube, dtype=kind, variable=chosen if len(groups) > 1 else None, variables=shapes)
 

@@ -22,14 +22,16 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_facts import may_be_names
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.claims import AtOnce, check_claim
+from hsipipe.formats.hdf5_chunks import check_chunks, check_values, read_box
+from hsipipe.formats.hdf5_structure import check_chunk_trees, check_structure
 from hsipipe.formats.labelled import cube_of
 from hsipipe.formats.lazy import Box, Source, open_lazily
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Attributes that the HDF5 and NetCDF libraries add for themselves.
 _BOOKKEEPING = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
 _MOST_WORDS = 4096
 _MOST_TEXT_BYTES = 1 << 20
+Address = tuple[int, int]
 _NO_VARIABLE = "This is a netCDF dimension but not"
 
 
@@ -40,7 +42,26 @@ class _Hdf5Source(Source):
     def read(self, box: Box) -> NDArray[Any]:
         """Read the box."""
         with h5py.File(self.path, "r") as file:
-            return np.asarray(_checked(file[self.name])[box])
+            return read_box(_checked(file[self.name]), box)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Facts of a file that is read: its path, the memory left, and the names of its data sets by their address."""
+
+    path: Path
+    at_once: AtOnce
+    names: dict[Address, str]
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open a file whose structure is checked.
+
+    Raises:
+        FileFormatError: It leads back to itself, or claims huge texts.
+    """
+    check_structure(path)
+    return h5py.File(path, "r")
 
 
 @contextmanager
@@ -52,7 +73,7 @@ def open_hdf5(path: Path) -> Iterator[dict[str, h5py.Dataset]]:
     Raises:
         FileFormatError: The file links to another file.
     """
-    with h5py.File(path, "r") as file:
+    with open_file(path) as file:
         yield {name: entry for name, entry in walk(file) if isinstance(entry, h5py.Dataset) and _is_numeric(entry)}
 
 
@@ -65,7 +86,7 @@ def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
         FileFormatError: An entry is an external link.
     """
     # A hard link may point to a group that contains it.
-    seen = {h5py.h5o.get_info(group.id).addr}
+    seen = {_address(group)}
     waiting = [("", group)]
     while waiting:
         prefix, parent = waiting.pop(0)
@@ -80,10 +101,16 @@ def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Group]]:
                 continue
             entry = parent[key]
             yield name, entry
-            address = h5py.h5o.get_info(entry.id).addr
+            address = _address(entry)
             if isinstance(entry, h5py.Group) and address not in seen:
                 seen.add(address)
                 waiting.append((f"{name}/", entry))
+
+
+def _address(entry: h5py.Dataset | h5py.Group) -> Address:
+    # h5o.get_info walks the tree of the chunks, too.
+    found: Address = h5py.h5g.get_objinfo(entry.id).objno
+    return found
 
 
 def read_dataset(dataset: h5py.Dataset) -> NDArray[Any]:
@@ -92,7 +119,7 @@ def read_dataset(dataset: h5py.Dataset) -> NDArray[Any]:
     Raises:
         FileFormatError: Its values are stored in another file.
     """
-    return np.asarray(_checked(dataset)[()])
+    return read_box(_checked(dataset), _whole(dataset))
 
 
 def lazy_dataset(path: Path, dataset: h5py.Dataset) -> da.Array:
@@ -107,25 +134,33 @@ def lazy_dataset(path: Path, dataset: h5py.Dataset) -> da.Array:
 
 def open_labelled(path: Path, variable: str | None, bands: int | None) -> xr.DataArray:
     """Open the cube of a file lazily; `variable` may be a soft link inside the file."""
-    with h5py.File(path, "r") as file:
+    with open_file(path) as file:
         links = _soft_links(file) if variable is not None else {}
-        variables = dict(_variables(path, file, AtOnce()))
+        variables = _variables(path, file)
     for _ in range(len(links)):
         variable = links.get(str(variable), variable)
     return cube_of(variables, variable, bands)
 
 
-def _variables(path: Path, file: h5py.File, at_once: AtOnce) -> Iterator[tuple[str, xr.Variable]]:
-    """Iterate over numbers and short text as variables, with the names of their axes where the file has them."""
-    for name, entry in walk(file):
-        if not isinstance(entry, h5py.Dataset):
-            continue
-        if _is_numeric(entry) and not _is_bare_axis(entry):
-            yield name, _variable(path, name, entry, at_once)
-        elif entry.shape == () and entry.dtype.kind == "S":  # many grid mappings are a character with attributes
-            yield name, xr.Variable((), 0, attributes(entry))
-        elif may_be_names(name) and (words := _text_values(entry)) is not None:
-            yield name, xr.Variable(_dims(name, entry), words, attributes(entry))
+def _variables(path: Path, file: h5py.File) -> dict[str, xr.Variable]:
+    """List numbers and short text as variables, with the names of their axes where the file has them."""
+    entries = [(name, _address(entry), entry) for name, entry in walk(file) if isinstance(entry, h5py.Dataset)]
+    known = _Known(path, AtOnce(), {address: name.rsplit("/", 1)[-1] for name, address, _ in reversed(entries)})
+    made: dict[Address, xr.Variable | None] = {}
+    for name, address, entry in entries:
+        if address not in made:  # a data set may have many names
+            made[address] = _read(name, entry, known)
+    return {name: variable for name, address, _ in entries if (variable := made[address]) is not None}
+
+
+def _read(name: str, entry: h5py.Dataset, known: _Known) -> xr.Variable | None:
+    if _is_numeric(entry) and not _is_bare_axis(entry):
+        return _variable(name, entry, known)
+    if entry.shape == () and entry.dtype.kind == "S":  # many grid mappings are a character with attributes
+        return xr.Variable((), 0, _attributes(entry, known.at_once))
+    if may_be_names(name) and (words := _text_values(entry)) is not None:
+        return xr.Variable(_dims(name, entry, known), words, _attributes(entry, known.at_once))
+    return None
 
 
 def _soft_links(file: h5py.File) -> dict[str, str]:
@@ -150,20 +185,21 @@ def _text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
         return None
     if _bytes_at_once(dataset) > _MOST_TEXT_BYTES:
         return None
+    check_values(_checked(dataset), _whole(dataset))
     words, size = [], 0
     for place in range(dataset.size):  # one by one: all entries may refer to the same long text
-        words.append(text(_checked(dataset)[place]))
+        words.append(text(dataset[place]))
         size += len(words[-1])
         if size > _MOST_TEXT_BYTES:
             return None
     return np.array(words, dtype=str)
 
 
-def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+def _attributes(dataset: h5py.Dataset, at_once: AtOnce) -> dict[str, Any]:
     """Collect the attributes that are text or numbers; arrays of one value become scalars."""
     found: dict[str, Any] = {}
     for name in dataset.attrs:
-        if name in _BOOKKEEPING or _is_long_text(dataset, name):
+        if name in _BOOKKEEPING or not _is_small(dataset.attrs.get_id(name), at_once):
             continue
         try:
             value = np.asarray(dataset.attrs[name])
@@ -172,17 +208,18 @@ def attributes(dataset: h5py.Dataset | h5py.Group) -> dict[str, Any]:
         if value.size == 0 or value.dtype.kind not in "iufbSUO":
             continue
         if value.dtype.kind in "SUO":
-            if value.size == 1 and isinstance(value.item(), str | bytes):
+            if value.size == 1 and isinstance(value.item(), str | bytes) and at_once.take(len(value.item())):
                 found[name] = text(value.item())
         else:
             found[name] = value.item() if value.size == 1 else value
     return found
 
 
-def _is_long_text(dataset: h5py.Dataset | h5py.Group, name: str) -> bool:
-    """Return True for several texts of variable length, all of which may refer to the same long one."""
-    attribute = dataset.attrs.get_id(name)
-    return bool(math.prod(attribute.shape) > 1 and attribute.dtype.kind == "O")
+def _is_small(attribute: h5py.h5a.AttrID, at_once: AtOnce) -> bool:
+    """Return True if an attribute may be read; not several texts of variable length: all may be the same long one."""
+    return (attribute.dtype.kind != "O" or math.prod(attribute.shape) <= 1) and at_once.take(
+        attribute.get_storage_size()
+    )
 
 
 def text(value: Any) -> str:
@@ -194,9 +231,15 @@ def _checked(dataset: h5py.Dataset) -> h5py.Dataset:
     if dataset.external or dataset.is_virtual:
         raise FileFormatError(f"{dataset.name!r} stores its values in another file; store the data itself")
     if dataset.chunks is not None:  # HDF5 decodes a chunk whole
-        held = Path(dataset.file.filename).stat().st_size
-        check_claim(f"a chunk of {dataset.name!r}", _bytes_of(dataset.chunks, dataset), held=held)
+        path = Path(dataset.file.filename)
+        check_claim(f"a chunk of {dataset.name!r}", _bytes_of(dataset.chunks, dataset), held=path.stat().st_size)
+        check_chunk_trees(path, dataset.ndim)
+        check_chunks(dataset)
     return dataset
+
+
+def _whole(dataset: h5py.Dataset) -> Box:
+    return tuple(slice(0, n) for n in dataset.shape)
 
 
 def _bytes_of(shape: tuple[int, ...], dataset: h5py.Dataset) -> int:
@@ -221,26 +264,28 @@ def _is_bare_axis(dataset: h5py.Dataset) -> bool:
     return text(dataset.attrs.get("NAME", "")).startswith(_NO_VARIABLE)
 
 
-def _variable(path: Path, name: str, dataset: h5py.Dataset, at_once: AtOnce) -> xr.Variable:
-    dims = _dims(name, dataset)
+def _variable(name: str, dataset: h5py.Dataset, known: _Known) -> xr.Variable:
+    dims = _dims(name, dataset, known)
+    attrs = _attributes(dataset, known.at_once)
     # MATLAB is column-major: axes are reversed in its HDF5 files.
-    if "MATLAB_class" in dataset.attrs:
-        small = dataset.ndim != 3 and at_once.take(_bytes_at_once(dataset))
-        values = read_dataset(dataset) if small else lazy_dataset(path, dataset)
-        return xr.Variable(dims[::-1], values.T, attributes(dataset))
-    small = dataset.ndim < 2 and at_once.take(_bytes_at_once(dataset))
-    return xr.Variable(dims, read_dataset(dataset) if small else lazy_dataset(path, dataset), attributes(dataset))
+    is_turned = "MATLAB_class" in dataset.attrs
+    may_be_small = dataset.ndim != 3 if is_turned else dataset.ndim < 2
+    small = may_be_small and known.at_once.take(_bytes_at_once(dataset))
+    values = read_dataset(dataset) if small else lazy_dataset(known.path, dataset)
+    return xr.Variable(dims[::-1], values.T, attrs) if is_turned else xr.Variable(dims, values, attrs)
 
 
-def _dims(name: str, dataset: h5py.Dataset) -> tuple[str, ...]:
-    dims = tuple(_dim_name(name, dataset, axis) for axis in range(dataset.ndim))
+def _dims(name: str, dataset: h5py.Dataset, known: _Known) -> tuple[str, ...]:
+    dims = tuple(_dim_name(name, dataset, axis, known) for axis in range(dataset.ndim))
     return dims if len(set(dims)) == len(dims) else tuple(f"{name}_axis{axis}" for axis in range(dataset.ndim))
 
 
-def _dim_name(name: str, dataset: h5py.Dataset, axis: int) -> str:
+def _dim_name(name: str, dataset: h5py.Dataset, axis: int, known: _Known) -> str:
     scales = dataset.dims[axis]
     if len(scales):
-        return str(scales[0].name).rsplit("/", 1)[-1]
+        scale = scales[0]
+        # libhdf5 searches the whole file for the name of a referenced data set.
+        return known.names.get(_address(scale)) or str(scale.name).rsplit("/", 1)[-1]
     label = str(dataset.dims[axis].label)
     return label or (name if dataset.ndim == 1 and dataset.is_scale else f"{name}_axis{axis}")
 

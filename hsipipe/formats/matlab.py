@@ -16,7 +16,8 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import band_axis, bands_to_front
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember
 from hsipipe.formats.claims import AtOnce
-from hsipipe.formats.hdf5 import SIGNATURE, lazy_dataset, read_dataset, text, walk
+from hsipipe.formats.hdf5 import lazy_dataset, open_file, read_dataset, text, walk
+from hsipipe.formats.hdf5_structure import SIGNATURE
 from hsipipe.formats.matlab_safety import check_mat5
 from hsipipe.formats.wavelengths import find_bad_bands, find_wavelengths
 
@@ -230,7 +231,7 @@ class Matlab(CubeFormat):
         with path.open("rb") as stream:
             head = stream.read(_HEADER + len(SIGNATURE))
         if SIGNATURE in (head[:8], head[_HEADER:]):
-            with h5py.File(path, "r") as file:
+            with open_file(path) as file:
                 return _cube(_list_hdf5(path, file), variable, bands)
         check_mat5(path)
         return _cube(_list_v5(path), variable, bands)

@@ -12,7 +12,8 @@ from scipy.io import netcdf_file
 
 from hsipipe.errors import FileFormatError, one_line
 from hsipipe.formats.base import CubeFormat
-from hsipipe.formats.hdf5 import SIGNATURE, open_labelled, text
+from hsipipe.formats.hdf5 import open_labelled, text
+from hsipipe.formats.hdf5_structure import SIGNATURE
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import MappedSource, open_lazily
 from hsipipe.formats.netcdf4_file import as_attribute, write_netcdf4

@@ -14,11 +14,14 @@ import tifffile
 
 from hsipipe.errors import FileFormatError
 
-_MOST_DIRECTORIES = 640
-"""Largest number of images, as many as an imaging spectrometer has bands; GDAL opens each, which takes milliseconds."""
+_MOST_DIRECTORIES = 800
+"""Largest number of images; GDAL opens each to read it, which takes a millisecond."""
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a value by its type."""
 _SAMPLES, _METADATA = 277, 42112
+_SILENT, _LEAST_PRIVATE = {273, 279, 324, 325, 270, 285, 297, 306}, 50_000
+"""Tags that say nothing about numbers: places and sizes of the data; description, name, number and date of a page; and
+those of programs."""
 _MOST_SAMPLES = 4096
 _MOST_METADATA, _METADATA_OF_A_BAND = 256 << 10, 4 << 10
 """Most bytes of GDAL's metadata, and the same for each band: the time that GDAL takes grows with their square."""
@@ -37,8 +40,16 @@ class _Layout:
         return struct.calcsize(self.order + code)
 
 
-def check_whole(path: Path) -> list[int]:
-    """Check that a file contains all directories and data that it refers to; return the places of the directories.
+@dataclass(frozen=True)
+class Directory:
+    """A directory: its place in the file, and the tags that may say something about its numbers."""
+
+    place: int
+    tags: tuple[tuple[int, int, int, bytes], ...]
+
+
+def check_whole(path: Path) -> list[Directory]:
+    """Check that a file contains all directories and data that it refers to; return the directories.
 
     Raises:
         FileFormatError: The file is shorter, has too many directories, or they share their bytes.
@@ -55,7 +66,7 @@ def check_whole(path: Path) -> list[int]:
     return found
 
 
-def _walk(stream: BinaryIO, size: int) -> Iterator[int]:
+def _walk(stream: BinaryIO, size: int) -> Iterator[Directory]:
     layout, offset = _head(stream)
     seen, together = set[int](), 0
     while offset and offset not in seen:
@@ -73,11 +84,11 @@ def _walk(stream: BinaryIO, size: int) -> Iterator[int]:
                 f"it has {size} bytes, expected {end} by its directory; the file is incomplete, copy it again"
             )
         stream.seek(offset + head)
-        if together <= size:
-            together += _bytes_outside(stream.read(inside), layout)
+        tags = stream.read(inside) if together <= size else b""
+        together += _bytes_outside(tags, layout)
         if together > size:
             raise FileFormatError(f"its directories claim {together} bytes of {size}; they share them, or are damaged")
-        yield offset
+        yield Directory(offset, tuple(_tags(stream, tags, layout)))
         (offset,) = _read(stream, layout, layout.offset, offset + head + inside, size)
 
 
@@ -107,7 +118,7 @@ def _read(stream: BinaryIO, layout: _Layout, code: str, offset: int, size: int) 
 def _bytes_outside(tags: bytes, layout: _Layout) -> int:
     """Return the bytes of the values that are stored outside of a directory."""
     total, samples, metadata = 0, 1, 0
-    code = layout.order + ("HHI" if layout.tag_bytes == 12 else "HHQ")
+    code = layout.order + "HH" + layout.offset
     for start in range(0, len(tags), layout.tag_bytes):
         tag, kind, count = struct.unpack_from(code, tags, start)
         nbytes = count * _BYTES.get(kind, 1)
@@ -124,6 +135,20 @@ def _bytes_outside(tags: bytes, layout: _Layout) -> int:
     if metadata > _MOST_METADATA + _METADATA_OF_A_BAND * samples:
         raise FileFormatError(f"an image of {samples} bands has {metadata} bytes of metadata; write it without them")
     return total
+
+
+def _tags(stream: BinaryIO, tags: bytes, layout: _Layout) -> Iterator[tuple[int, int, int, bytes]]:
+    """Iterate over the tags that may say something about the numbers: number, type, count and bytes."""
+    length = layout.size(layout.offset)
+    for start in range(0, len(tags), layout.tag_bytes):
+        tag, kind, count = struct.unpack_from(layout.order + "HH" + layout.offset, tags, start)
+        if tag in _SILENT or tag >= _LEAST_PRIVATE:
+            continue
+        value, nbytes = tags[start + layout.tag_bytes - length : start + layout.tag_bytes], count * _BYTES.get(kind, 1)
+        if nbytes > length:
+            stream.seek(struct.unpack(layout.order + layout.offset, value)[0])
+            value = stream.read(nbytes)
+        yield tag, kind, count, value
 
 
 def _end_of_data(page: tifffile.TiffPage | tifffile.TiffFrame) -> int:

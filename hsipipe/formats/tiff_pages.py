@@ -1,8 +1,9 @@
 """Open the pages of a TIFF through GDAL: the spectral bands of each, NaN where there is no data."""
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,39 @@ from hsipipe.formats.band_roles import Roles
 from hsipipe.formats.claims import check_claim
 from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.rasters import open_raster
+from hsipipe.formats.tiff_directories import Directory
 from hsipipe.formats.tiff_roles import roles_of
 
 DRIVER = "GTiff"
 _MOST_BLOCK_BYTES = 2 << 30
 """Largest tile or compressed strip in bytes; a block is always decoded whole."""
 
+_MOST_KINDS = 200
+"""Most images of one band whose tags differ; GDAL opens each before it is read."""
+_MOST_JOINED_BYTES = 1 << 20
+"""Largest page that is read whole."""
+
 
 @dataclass(frozen=True)
 class _RasterSource(Source):
-    name: str
+    """The bands of a page, or several pages of one band each."""
+
+    names: tuple[str, ...]
     masked: bool
 
     def read(self, box: Box) -> NDArray[Any]:
         """Read the box; pixels that the file marks as no data are NaN."""
         bands, rows, columns = box
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        with open_raster(self.name, driver=DRIVER) as raster:
-            indexes = list(range(bands.start + 1, bands.stop + 1))
+        if len(self.names) == 1:
+            return self._read(self.names[0], list(range(bands.start + 1, bands.stop + 1)), window)
+        values = np.empty([part.stop - part.start for part in box], self.dtype)
+        for place, name in enumerate(self.names[bands]):
+            values[place] = self._read(name, 1, window)
+        return values
+
+    def _read(self, name: str, indexes: list[int] | int, window: Window) -> NDArray[Any]:
+        with open_raster(name, driver=DRIVER) as raster:
             values = raster.read(indexes, window=window, masked=self.masked)
         return values.astype(self.dtype).filled(np.nan) if self.masked else np.asarray(values)
 
@@ -67,14 +83,19 @@ class Page:
     offsets: tuple[float, ...]
     texts: tuple[str | None, ...]
 
+    @property
+    def can_join(self) -> bool:
+        """True for a small page of one band, which is read whole."""
+        return self.shape[0] == 1 and math.prod(self.shape) * self.kind.itemsize <= _MOST_JOINED_BYTES
 
-def list_pages(path: Path, offsets: Sequence[int]) -> list[Page]:
-    """List the pages of a file in their order.
+
+def list_pages(path: Path, directories: Sequence[Directory]) -> list[Page]:
+    """List the pages of a file in their order; of pages of one band whose tags are equal GDAL opens the first.
 
     Args:
         path: File.
-        offsets: Places of all directories in the file. GDAL opens a page by its place at once; by its number it walks
-            over all pages before.
+        directories: All directories in the file. GDAL opens a page by its place at once; by its number it walks over
+            all pages before.
 
     Raises:
         FileFormatError: One claims huge blocks.
@@ -85,11 +106,20 @@ def list_pages(path: Path, offsets: Sequence[int]) -> list[Page]:
         names = sorted(raster.subdatasets, key=_page_number) or [raster.name]
         if names == [raster.name]:
             return [_page(raster, path)]
-    pages = []
-    for name in names:
-        place = offsets[_page_number(name) - 1]
-        with open_raster(f"GTIFF_DIR:off:{place}:{path.absolute()}", driver=DRIVER) as raster:
+    pages, known = [], dict[Any, Page]()
+    for directory in (directories[_page_number(name) - 1] for name in names):
+        name = f"GTIFF_DIR:off:{directory.place}:{path.absolute()}"
+        if (alike := known.get(directory.tags)) is not None:
+            pages.append(replace(alike, name=name))
+            continue
+        with open_raster(name, driver=DRIVER) as raster:
             pages.append(_page(raster, path))
+        if pages[-1].shape[0] == 1:
+            known[directory.tags] = pages[-1]
+        if len(known) > _MOST_KINDS:
+            raise FileFormatError(
+                f"it holds more than {_MOST_KINDS} images whose tags differ; write the bands as samples of one image"
+            )
     return pages
 
 
@@ -143,18 +173,32 @@ def group_pages(pages: Sequence[Page]) -> dict[str, list[Page]]:
     return groups
 
 
-def open_page(path: Path, page: Page) -> tuple[da.Array, list[str | None]]:
-    """Open the spectral bands of a page lazily, NaN where there is no data, and list their names."""
-    kind = page.kind
+def open_pages(path: Path, pages: Sequence[Page]) -> tuple[da.Array, list[str | None]]:
+    """Open the spectral bands of pages lazily, NaN where there is no data, and list their names."""
+    arrays, texts = [], list[str | None]()
+    # Pages that differ by their names alone form one array: Dask takes milliseconds for each.
+    for _, alike in itertools.groupby(pages, key=lambda page: (page.can_join, replace(page, name=""))):
+        joined = list(alike)
+        for group in [joined] if joined[0].can_join else [[page] for page in joined]:
+            array, names = _open(path, group)
+            arrays.append(array)
+            texts += names
+    return da.concatenate(arrays), texts
+
+
+def _open(path: Path, pages: Sequence[Page]) -> tuple[da.Array, list[str | None]]:
+    page = pages[0]
+    kind, shape, names = page.kind, (len(pages) * page.shape[0], *page.shape[1:]), tuple(p.name for p in pages)
     if kind.kind not in "iuf":
         raise FileFormatError(f"a cube holds real numbers, got {kind}; store its magnitude or real part")
     in_blocks = page.stored[1] < page.shape[1] or page.stored[2] < page.shape[2]
     chunk = tuple(min(a, b) for a, b in zip(page.stored, page.shape, strict=True)) if in_blocks else None
+    chunk = page.shape if len(pages) > 1 else chunk
     floating = np.dtype(np.float32 if kind.itemsize <= 2 or kind.kind == "f" else np.float64)
     chosen = [band - 1 for band in page.roles.spectral]
     stored_as, masked = (floating, True) if page.is_masked else (kind, False)
-    values = open_lazily(_RasterSource(path, page.shape, stored_as, page.name, masked), stored=chunk)
-    values = values[chosen] if len(chosen) < page.shape[0] else values
+    values = open_lazily(_RasterSource(path, shape, stored_as, names, masked), stored=chunk)
+    values = values[chosen] if len(chosen) < page.shape[0] else values  # of one page
     if page.no_data is not None:
         marks = np.array(page.no_data)
         marks = (marks.astype(kind) if kind.kind == "f" else marks)[chosen, None, None]
@@ -162,10 +206,10 @@ def open_page(path: Path, page: Page) -> tuple[da.Array, list[str | None]]:
     if any(scale != 1 for scale in page.scales) or any(offset != 0 for offset in page.offsets):
         values = values * np.array(page.scales)[chosen, None, None] + np.array(page.offsets)[chosen, None, None]
     if page.roles.opacity:
-        raw = open_lazily(_RasterSource(path, page.shape, kind, page.name, False), stored=chunk)
+        raw = open_lazily(_RasterSource(path, shape, kind, names, False), stored=chunk)
         valid = (raw[[band - 1 for band in page.roles.opacity]] != 0).all(axis=0)
         values = da.where(valid, values.astype(floating), floating.type(np.nan))
-    return values, [page.texts[index] for index in chosen]
+    return values, [page.texts[index] for index in chosen] * len(pages)
 
 
 def _is_masked(flags: list[MaskFlags]) -> bool:

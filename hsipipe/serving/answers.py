@@ -108,7 +108,7 @@ def answer(
         uploads: ``lr`` and, for a fusion model, ``msi``.
         options: Query.
         limits: Limits of the server.
-        before_tile: Called before each tile; an error that it raises ends the prediction.
+        before_tile: Called before each tile, and while a child reads a file; an error that it raises ends both.
         reserve: Called with the bytes of the answer before it is predicted; raises an error where they are too many.
 
     Raises:
@@ -118,9 +118,10 @@ def answer(
     if key_split.cache_info().currsize > _MOST_NAMES:
         key_split.cache_clear()
     lr = uploads["lr"]
-    rehearse(lr, variable=options.variable, bands=model.bands, limits=limits)
+    rehearse(lr, variable=options.variable, bands=model.bands, limits=limits, while_waiting=before_tile)
     if "msi" in uploads:
-        rehearse(uploads["msi"], variable=options.msi_variable, bands=model.msi_bands, limits=limits)
+        second = uploads["msi"]
+        rehearse(second, variable=options.msi_variable, bands=model.msi_bands, limits=limits, while_waiting=before_tile)
     msi = None
     if "msi" in uploads:
         msi = MsiFile(uploads["msi"].path, options.msi_full_scale, options.msi_variable)

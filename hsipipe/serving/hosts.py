@@ -7,6 +7,7 @@ the site, and only the Host tells the difference.
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Sequence
 
 from hsipipe.errors import ParamsError
@@ -27,7 +28,8 @@ class Hosts:
 
     Args:
         local: The server listens on a loopback address: no other names than those of `allowed` and loopback.
-        allowed: Further names, without port. If the server is not local, no name allows every Host.
+        allowed: Further names, without port. Without any, a server that is not local also takes every IP address, which
+            DNS rebinding cannot use, and the host name of this machine.
 
     Raises:
         ParamsError: A name has a scheme, a port or a path.
@@ -41,7 +43,10 @@ class Hosts:
                     f"Got the allowed host {name!r}, expected a name as models.example.org, without scheme, port and "
                     "path."
                 )
-        self._allows_any = not (local or self._allowed)
+        self._takes_addresses = not (local or self._allowed)
+        if self._takes_addresses:
+            own = socket.gethostname().lower()  # without DNS, which may take long
+            self._allowed = (own, own.partition(".")[0]) if "." in own else (own,)
 
     def refusal(self, headers: Headers) -> RequestError | None:
         """Return the refusal of a request by its Host or its Origin, or None.
@@ -50,8 +55,8 @@ class Hosts:
             headers: Headers of the request, with names in lower case.
         """
         host = next(iter(_values(headers, b"host")), None)
-        if not (self._allows_any or self._allows(host)):
-            names = ", ".join((*_LOOPBACK, *self._allowed))
+        if not self._allows(host):
+            names = ", ".join((*_LOOPBACK, *self._allowed, *(["an IP address"] if self._takes_addresses else [])))
             got = "no Host" if host is None else f"the Host {host[:_LONGEST]!r}"
             message = f"Got {got}, expected {names}; use such an address, or start the server with --allowed-host."
             return RequestError(421, message, reason="host")
@@ -66,7 +71,11 @@ class Hosts:
 
     def _allows(self, host: str | None) -> bool:
         found = _AUTHORITY.fullmatch(host or "")
-        return found is not None and (found[1] in self._allowed or _is_loopback(found[1]))
+        if found is None:
+            return False
+        address = _address(found[1])
+        is_own = found[1] == "localhost" or (address is not None and (self._takes_addresses or address.is_loopback))
+        return is_own or found[1] in self._allowed
 
 
 def _values(headers: Headers, name: bytes) -> list[str]:
@@ -78,11 +87,11 @@ def _foreign(got: str) -> RequestError:
     return RequestError(403, message, reason="origin")
 
 
-def _is_loopback(host: str) -> bool:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return False
+        return None
 
 
 def _is_origin_of(origin: str, host: str | None) -> bool:

@@ -3,6 +3,7 @@
 SciPy and GDAL parse these files. A damaged one can crash or hang them, and Python cannot end a thread.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hsipipe.errors import one_line
@@ -28,7 +29,9 @@ def prepare_rehearsals() -> None:
     prepare_children(_PRELOAD)
 
 
-def rehearse(upload: Upload, *, variable: str | None, bands: int | None, limits: Limits) -> None:
+def rehearse(
+    upload: Upload, *, variable: str | None, bands: int | None, limits: Limits, while_waiting: Callable[[], None]
+) -> None:
     """Read a cube whole in a child process; the values of a .npy are mapped and need no parser.
 
     Args:
@@ -36,6 +39,7 @@ def rehearse(upload: Upload, *, variable: str | None, bands: int | None, limits:
         variable: Variable to read, as for :func:`open_cube`.
         bands: Number of bands, as for :func:`open_cube`.
         limits: Limits of the server.
+        while_waiting: Called several times a second; an error that it raises ends the child.
 
     Raises:
         RequestError: The file is not a cube, or reading it takes too much time or memory, or crashes.
@@ -45,7 +49,16 @@ def rehearse(upload: Upload, *, variable: str | None, bands: int | None, limits:
     cpu_s = min(limits.read_s, _BASE_S + upload.path.stat().st_size / _BYTES_PER_S)
     child = ChildLimits(cpu_s, 2 * cpu_s, _BASE_BYTES + 4 * limits.values)
     try:
-        refusal = run_limited(_read, str(upload.path), variable, bands, limits.values, limits=child, preload=_PRELOAD)
+        refusal = run_limited(
+            _read,
+            str(upload.path),
+            variable,
+            bands,
+            limits.values,
+            limits=child,
+            preload=_PRELOAD,
+            while_waiting=while_waiting,
+        )
     except UnansweredError as error:
         how = f"was not read within {cpu_s:.3g} s" if error.is_late else f"ended its reader with {error}"
         raise RequestError(400, f"{upload.path.name} {how}; it is damaged, write it again.", reason="read") from error

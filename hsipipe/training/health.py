@@ -11,11 +11,11 @@ MAX_RESTARTS = 2
 LOSS, DEAD = "loss", "dead_layers"
 """Columns of the history: mean loss since the validation before; layers of which no unit reacts to the input."""
 _GAIN = 0.1
-"""Smallest gain over the start, in dB, that a training can lose."""
+"""Smallest gain over the start, in dB, that counts as one."""
 _KEPT = 0.25
 """Share of the gain below which a validation counts as back at the start."""
 _LEAST_VALIDATIONS = 3
-"""Validations that must have found nothing better than the start."""
+"""Validations that must have found nothing better than a gain that does not count."""
 _LEARNED, _FORGOT = 0.9, 0.98
 """Share of the first loss below which a training has learned, and above which it has forgotten that."""
 _REACTS = 1e-6
@@ -29,7 +29,7 @@ def collapse(rows: Sequence[Row], *, steps: int) -> str | None:
 
     It has collapsed if its last validation has lost what was gained over the start; if that is below the best and the
     mean loss is back at its first value; if a layer has died; or if half of the steps, and three validations, found
-    nothing better than the start.
+    nothing better than the start, or than a gain of less than 0.1 dB.
 
     Args:
         rows: History since the start: ``step``, the validation metric in dB, and from the second row on `LOSS` and
@@ -48,9 +48,19 @@ def collapse(rows: Sequence[Row], *, steps: int) -> str | None:
         return f"the loss rose from {min(losses):.4g} to {losses[-1]:.4g}, at first it was {losses[0]:.4g}"
     if rows[-1].get(DEAD, 0) > rows[0].get(DEAD, 0):
         return "a layer no longer reacts to its input"
-    if best == start and len(rows) > _LEAST_VALIDATIONS and 2 * rows[-1]["step"] >= steps:
+    return _standstill(rows, values, best, steps=steps)
+
+
+def _standstill(rows: Sequence[Row], values: Sequence[float], best: float, *, steps: int) -> str | None:
+    start = values[0]
+    if not best - start < _GAIN:  # also where one is NaN
+        return None
+    at = values.index(best)
+    if len(rows) - 1 - at < _LEAST_VALIDATIONS or 2 * (rows[-1]["step"] - rows[at]["step"]) < steps:
+        return None
+    if at == 0:
         return f"no validation was above that of the start ({start:.4g})"
-    return None
+    return f"no validation was above that of step {rows[at]['step']:g} ({best:.4g}), the start had {start:.4g}"
 
 
 def has_finite_end(rows: Sequence[Row]) -> bool:

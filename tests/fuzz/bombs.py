@@ -4,9 +4,11 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 import struct
 import zipfile
 import zlib
+from functools import partial
 
 import h5py
 import numcodecs
@@ -34,8 +36,9 @@ def _wide(path, *, width=100_000_000, height=1, samples=1):
     _tiff(path, entries, struct.pack("<3d", 1, 1, 0) + struct.pack("<6d", 0, 0, 0, 10, 10, 0) + bytes(16))
 
 
-def _pages(path, *, count, strips, shared=True):
-    size = 2 + 12 * 9 + 4
+def _pages(path, *, count, strips, shared=True, kinds=1):
+    """Pages of `kinds` different resolutions."""
+    size = 2 + 12 * 10 + 4
     table, own = 8 + count * size, 8 * strips
     data = bytearray(b"II*\0" + struct.pack("<I", 8))
     for page in range(count):
@@ -43,9 +46,10 @@ def _pages(path, *, count, strips, shared=True):
         entries = [
             (256, 4, 1, 16), (257, 4, 1, strips), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
             (273, 4, strips, at), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, strips, at + own // 2 if strips > 1 else 0),
+            (296, 3, 1, page % kinds),
         ]  # fmt: skip
         last = page == count - 1
-        data += struct.pack("<H", 9) + b"".join(struct.pack("<HHII", *e) for e in entries)
+        data += struct.pack("<H", 10) + b"".join(struct.pack("<HHII", *e) for e in entries)
         data += struct.pack("<I", 0 if last else 8 + (page + 1) * size)
     path.write_bytes(bytes(data) + bytes(own * (1 if shared else count)))
 
@@ -142,6 +146,15 @@ def _blanks(path):
     path.with_suffix(".dat").write_bytes(bytes(64))
 
 
+def _geo_points(path):
+    path.write_text(
+        "ENVI\nsamples = 4\nlines = 4\nbands = 1\ndata type = 4\ninterleave = bsq\nbyte order = 0\ngeo points = {"
+        + "1,1,1,1," * 120_000
+        + "}\n"
+    )
+    path.with_suffix(".dat").write_bytes(bytes(64))
+
+
 def _deep(path):
     path.mkdir()
     (path / "zarr.json").write_text("[" * 400_000)
@@ -191,6 +204,50 @@ def _packed_hdf5(path, fill, *, values=1 << 25, kind="f8", links=0):
             file[f"w{number}"] = data
         if links == 0:
             data.resize((4096,))
+
+
+def _chunk_hdf5(path, data, mask=0, **filters):
+    """A chunk of 4 MB with these stored bytes."""
+    with h5py.File(path, "w") as file:
+        cube = file.create_dataset("cube", (4, 512, 512), "f4", chunks=(4, 512, 512), **filters)
+        cube.id.write_direct_chunk((0, 0, 0), data, mask)
+
+
+def _names_hdf5(path, count=25_000):
+    """A cube of many names, whose attribute is large."""
+    with h5py.File(path, "w", libver="latest") as file:
+        file["cube"] = np.zeros((4, 8, 8), "f4")
+        file["cube"].attrs["a"] = np.zeros(20_000)
+        for number in range(count):
+            file[f"{number:x}"] = file["cube"]
+
+
+def _scales_hdf5(path, count=2500):
+    """Many vectors along one dimension scale."""
+    with h5py.File(path, "w", libver="latest") as file:
+        file["cube"], file["scale"] = np.zeros((4, 8, 8), "f4"), np.zeros(8)
+        file["scale"].make_scale()
+        for number in range(count):
+            file.create_dataset(f"v{number}", (8,), "f4").dims[0].attach_scale(file["scale"])
+
+
+def _patched_hdf5(path, find, new, *, attribute="b", **options):
+    """A file, some bytes of which are replaced wherever they are."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("cube", (64, 32, 32), "f4", chunks=(1, 8, 8), data=np.zeros((64, 32, 32), "f4"), **options)
+        file["cube"].attrs["a"] = attribute
+        for number in range(500):
+            file.create_group(f"g{number}")
+    data = bytearray(path.read_bytes())
+    for place in [found.start() for found in re.finditer(re.escape(find), data)]:
+        new(data, place)
+    path.write_bytes(data)
+
+
+def _turn_back(data, place, *, key):
+    """Let the first child of a node of a tree be the node itself."""
+    if data[place + 5]:
+        struct.pack_into("<Q", data, place + 24 + key, place)
 
 
 def _attribute(path, count=4000, length=500_000):
@@ -304,7 +361,8 @@ BOMBS = {
     "rows.tif": lambda path: _wide(path, width=1, height=2_000_000_000),
     "shared_tables.tif": lambda path: _pages(path, count=20, strips=100_000),
     "shared_pages.tif": lambda path: _pages(path, count=4000, strips=4),
-    "pages.tif": lambda path: _pages(path, count=640, strips=4, shared=False),
+    "pages.tif": lambda path: _pages(path, count=800, strips=4, shared=False, kinds=200),
+    "kinds.tif": lambda path: _pages(path, count=800, strips=4, shared=False, kinds=800),
     "many_pages.tif": lambda path: _pages(path, count=7000, strips=1, shared=False),
     "tile.tif": _deflated_tile,
     "side.tif": _side_file,
@@ -349,6 +407,22 @@ BOMBS = {
     "links.h5": lambda path: _packed_hdf5(path, "wavelength", links=30),
     "words.h5": lambda path: _packed_hdf5(path, "band_name", values=1 << 24, kind=h5py.string_dtype()),
     "attribute.h5": _attribute,
+    "deflate.h5": lambda path: _chunk_hdf5(path, zlib.compress(bytes(900 << 20), 9), compression="gzip"),
+    "short.h5": lambda path: _chunk_hdf5(path, zlib.compress(bytes(100)), compression="gzip"),
+    "masked.h5": lambda path: _chunk_hdf5(path, bytes(100), 1, compression="gzip"),
+    "plain.h5": lambda path: _chunk_hdf5(path, bytes(100)),
+    "checksum.h5": lambda path: _chunk_hdf5(path, b"ab", fletcher32=True),
+    "lzf.h5": lambda path: _chunk_hdf5(path, b"\0\0" + b"\xe0\xff\0" * 300_000, compression="lzf"),
+    "szip.h5": lambda path: _chunk_hdf5(path, struct.pack("<I", 16) + bytes(100), compression="szip"),
+    "szip_2gb.h5": lambda path: _chunk_hdf5(path, struct.pack("<I", 2**31 - 1) + bytes(100), compression="szip"),
+    "scaleoffset.h5": lambda path: _chunk_hdf5(path, bytes(range(256)) * 4, scaleoffset=4),
+    "names.h5": _names_hdf5,
+    "scales.h5": _scales_hdf5,
+    "text.h5": lambda path: _patched_hdf5(
+        path, struct.pack("<I", 777), lambda data, at: struct.pack_into("<I", data, at, 0xF0000000), attribute="x" * 777
+    ),
+    "groups.h5": lambda path: _patched_hdf5(path, b"TREE\0", partial(_turn_back, key=8)),
+    "tree.h5": lambda path: _patched_hdf5(path, b"TREE\1", partial(_turn_back, key=40), compression="gzip"),
     "items.tif": lambda path: _directories(path, [(42112, 2, len(_metadata(35_000)))], _metadata(35_000)),
     "shared_items.tif": lambda path: _directories(
         path, [(42112, 2, len(_metadata(1500)))], _metadata(1500), count=300
@@ -374,5 +448,6 @@ BOMBS = {
     "header.npz": _npz_header,
     "shared.nc": _shared_netcdf,
     "blanks.hdr": _blanks,
+    "points.hdr": _geo_points,
 }  # fmt: skip
 """Writer of each input by its name."""

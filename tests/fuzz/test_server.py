@@ -23,7 +23,7 @@ from hsipipe.storage.publish import publish
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers"), pytest.mark.timeout(600)]
 
 BODIES = ("plain.npy", "classic.nc", "samples.tif", "pages.tif", "tiled.tif", "stack.tif")
-BOMB_FILES = ("wide.tif", "rows.tif", "shared_tables.tif", "many_pages.tif", "tile.tif")
+BOMB_FILES = ("wide.tif", "rows.tif", "shared_tables.tif", "pages.tif", "kinds.tif", "many_pages.tif", "tile.tif")
 _ANSWER_S = 60
 
 

@@ -41,3 +41,8 @@ class OddReaders(FolderDataset):
 def crash(*_):
     """End the process as a library does that a file has misled."""
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def sleep(*_):
+    """Read for an hour, without an answer and without CPU time."""
+    time.sleep(3600)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats import open_cube
+from hsipipe.formats import open_cube, save_cube
+from hsipipe.formats.georeference import crs_of, gcps_of, transform_of
 
 NM = [450.0, 500.0, 550.0, 600.0, 650.0]
 CODES = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13, "i8": 14, "u8": 15}
@@ -159,6 +160,43 @@ def test_a_turned_image_keeps_its_transform_without_y_and_x(tmp_path, cube_value
     assert (left, top) == (500000, 4649000)
     np.testing.assert_allclose([np.hypot(a, d), np.hypot(b, e)], 20)
     assert abs(b) > 1
+
+
+GEO_POINTS = (
+    "{ 1.0000, 1.0000, 48.50000000, 11.25000000,\n 6.5000, 1.0000, 48.50000000, 11.75000000,\n"
+    " 3.2500, 5.0000, -0.10000000, -11.20000000 }"
+)
+
+
+def test_geo_points_are_ground_control_points(tmp_path, cube_values):
+    write_envi(tmp_path / "cube.dat", cube_values, **{"geo points": GEO_POINTS})
+    cube = open_cube(tmp_path / "cube.hdr")
+    # ENVI counts pixels from (1, 1), the outer corner of the first one, and names the latitude first.
+    expected = [(0.0, 0.0, 11.25, 48.5), (0.0, 5.5, 11.75, 48.5), (4.0, 2.25, -11.2, -0.1)]
+    assert [(point.row, point.col, point.x, point.y) for point in gcps_of(cube)] == expected
+    assert crs_of(cube).to_epsg() == 4326
+    assert not {"y", "x"}.intersection(cube.coords)
+    with rasterio.open(tmp_path / "cube.dat", driver="ENVI") as raster:
+        assert [(point.row, point.col, point.x, point.y) for point in raster.gcps[0]] == expected
+    save_cube(cube, tmp_path / "cube.tif")
+    with rasterio.open(tmp_path / "cube.tif") as raster:
+        assert [(point.row, point.col, point.x, point.y) for point in raster.gcps[0]] == expected
+
+
+def test_map_info_comes_before_geo_points(tmp_path, cube_values):
+    position = "{Geographic Lat/Lon, 1, 1, 11, 48, 0.5, 0.25, WGS-84}"
+    write_envi(tmp_path / "cube.dat", cube_values, **{"geo points": GEO_POINTS, "map info": position})
+    cube = open_cube(tmp_path / "cube.hdr")
+    assert gcps_of(cube) == []
+    assert transform_of(cube) == Affine(0.5, 0, 11, 0, -0.25, 48)
+
+
+@pytest.mark.parametrize("points", ["{}", "{1, 1, 48}", "{1, 1, 48, north}", "{1, 1"])
+def test_odd_geo_points_cost_the_position_alone(tmp_path, cube_values, points):
+    write_envi(tmp_path / "cube.dat", cube_values, **{"geo points": points})
+    cube = open_cube(tmp_path / "cube.hdr")
+    np.testing.assert_array_equal(cube, cube_values)
+    assert gcps_of(cube) == []
 
 
 @pytest.mark.parametrize("missing", [1, 100, 1000, 1920])

@@ -194,3 +194,25 @@ def test_a_file_that_points_at_others_is_refused(tmp_path, write_tiff, cube_valu
 def test_complex_numbers_are_refused(write_tiff):
     with pytest.raises(FileFormatError, match="real numbers, got complex64"):
         open_cube(write_tiff(np.zeros((2, 8, 12), dtype=np.complex64)))
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_pages_of_equal_tags_are_read_as_tifffile_reads_them(tmp_path, compression):
+    values = np.random.default_rng(0).integers(0, 4000, (700, 5, 7), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "cube.tif", values, photometric="minisblack", metadata=None, compression=compression)
+    cube = open_cube(tmp_path / "cube.tif")
+    np.testing.assert_array_equal(cube, tifffile.imread(tmp_path / "cube.tif").astype("f4"))
+    np.testing.assert_array_equal(cube[300:690:7, 1:3, ::2], values[300:690:7, 1:3, ::2])
+
+
+def test_each_page_has_its_value_without_data(tmp_path):
+    marks = [3, 3, 5, 5, 3]
+    with tifffile.TiffWriter(tmp_path / "cube.tif") as writer:
+        for page, mark in enumerate(marks):
+            tag = (42113, 2, len(str(mark)) + 1, str(mark), True)
+            image = np.array([[3, 5, page]], np.uint8)
+            writer.write(image, metadata=None, contiguous=False, description=f"page {page}", extratags=[tag])
+    cube = open_cube(tmp_path / "cube.tif").to_numpy()
+    assert [np.isnan(band[0]).tolist() for band in cube] == [
+        [mark == 3, mark == 5, mark == page] for page, mark in enumerate(marks)
+    ]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.io
+import tifffile
 import xarray as xr
 import zarr
 from affine import Affine
@@ -278,7 +279,15 @@ def test_a_tiff_of_countless_images_is_refused(tmp_path):
     count = 20_000
     chain = b"".join(struct.pack("<HIxx", 0, 8 + 8 * (number + 1)) for number in range(count))
     (tmp_path / "cube.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + chain + bytes(8))
-    with pytest.raises(FileFormatError, match="more than 640 images"):
+    with pytest.raises(FileFormatError, match="more than 800 images"):
+        open_cube(tmp_path / "cube.tif")
+
+
+def test_a_tiff_of_countless_kinds_of_images_is_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "cube.tif") as writer:
+        for number in range(201):
+            writer.write(VALUES[0], resolution=(number + 1, 1), metadata=None, contiguous=False)
+    with pytest.raises(FileFormatError, match="more than 200 images whose tags differ"):
         open_cube(tmp_path / "cube.tif")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 
 import numpy as np
 import odd_readers
@@ -16,7 +17,7 @@ from hsipipe.methods.bicubic import Bicubic
 from hsipipe.serving import rehearsal
 from hsipipe.serving.limits import Limits
 
-from .conftest import Source, running
+from .conftest import Source, connected, running, wait_until
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -140,4 +141,18 @@ def test_a_file_whose_reader_crashes_is_refused(tmp_path, monkeypatch):
     with running(Source({"1": Bicubic(2)}), limits=Limits()) as client:
         status, error = client.refused(tiff(tmp_path))
         assert (status, "ended its reader with SIGSEGV" in error) == (400, True), error
+        np.testing.assert_array_equal(client.predict(VALUES)[0], Bicubic(2).predict(VALUES[None])[0])
+
+
+def test_a_client_that_leaves_while_its_file_is_read_frees_the_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_read", odd_readers.sleep)
+    body = tiff(tmp_path)
+    with running(Source({"1": Bicubic(2)}), limits=Limits(read_s=600.0)) as client:
+        with connected(client) as connection:
+            head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            wait_until(lambda: "pending 1.0" in client.ask("GET", "/metrics")[2].decode())
+        left = time.monotonic()
+        wait_until(lambda: "pending 0.0" in client.ask("GET", "/metrics")[2].decode())
+        assert time.monotonic() - left < 5  # the child would sleep twice as long before it is ended
         np.testing.assert_array_equal(client.predict(VALUES)[0], Bicubic(2).predict(VALUES[None])[0])

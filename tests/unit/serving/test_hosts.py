@@ -51,7 +51,24 @@ def test_another_name_is_refused_on_loopback(host):
 
 def test_a_request_without_host_is_refused_on_loopback():
     assert status_of(Hosts(local=True)) == 421
-    assert status_of(Hosts(local=False)) == 200
+    assert status_of(Hosts(local=False)) == 421
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "127.0.0.1:80", "10.0.0.1", "192.168.1.5:8000", "[2001:db8::1]:80", "box.lan", "BOX.LAN:80", "box"],
+)
+def test_a_server_of_other_machines_takes_addresses_and_the_name_of_its_machine(host, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "Box.lan")
+    assert status_of(Hosts(local=False), host=host) == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "box.lan.evil.example", "lan", "10.0.0.1.evil.example", "", "1.2.3"])
+def test_a_server_of_other_machines_refuses_foreign_names(host, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "box.lan")
+    refusal = Hosts(local=False).refusal([(b"host", host.encode())])
+    assert refusal.status == 421
+    assert "expected localhost, 127.0.0.1, [::1], box.lan, box, an IP address; use such an address" in str(refusal)
 
 
 def test_names_are_allowed_in_addition_to_loopback():
@@ -60,7 +77,7 @@ def test_names_are_allowed_in_addition_to_loopback():
         assert status_of(hosts, host="localhost") == 200
         assert status_of(hosts, host="evil.example") == 421
         assert status_of(hosts) == 421
-    assert status_of(Hosts(local=False), host="evil.example") == 200
+        assert status_of(hosts, host="10.0.0.1") == 421
 
 
 @pytest.mark.parametrize("name", ["http://models.example", "models.example:80", "models.example/x", "", "a b", "::1"])
@@ -98,7 +115,7 @@ def test_each_origin_counts():
 
 
 def test_an_origin_without_a_host_is_refused():
-    assert status_of(Hosts(local=False), origin="http://evil.example") == 403
+    assert status_of(Hosts(local=False), origin="http://evil.example") == 421
 
 
 @pytest.mark.parametrize(
@@ -152,7 +169,8 @@ def test_two_hosts_are_invalid(bicubic):
 def test_a_server_of_other_machines_takes_the_names_that_it_was_given():
     options = {"limits": Limits(grace_s=5.0), "host": "0.0.0.0"}
     with running(Source({"1": Bicubic(2)}), **options) as client:
-        assert client.ask("GET", "/model", headers={"Host": "any.example"})[0] == 200
+        assert client.ask("GET", "/model", headers={"Host": "any.example"})[0] == 421
+        assert client.ask("GET", "/model", headers={"Host": "10.0.0.1"})[0] == 200
         assert client.ask("GET", "/model", headers={"Origin": "http://evil.example"})[0] == 403
     with running(Source({"1": Bicubic(2)}), allowed_hosts=["models.example"], **options) as client:
         assert client.ask("GET", "/model", headers={"Host": "any.example"})[0] == 421

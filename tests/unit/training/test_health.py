@@ -28,6 +28,7 @@ def history(*values: float, losses: tuple[float, ...] = (), dead: tuple[float, .
         (history(31.5, 32.0, 32.08, 31.51), "the validation fell from 32.08 to 31.51, the start had 31.5"),
         (history(30.0, 35.0, 30.5), "the validation fell from 35 to 30.5"),
         (history(30.0, 29.9, 30.0, 30.0, 29.0, 29.5), "no validation was above that of the start"),
+        (history(33.3, 33.357, 33.34, 33.35, 33.33, 33.34, 33.35), "above that of step 10 (33.36), the start had 33.3"),
         (history(30, 31, 31.1, 31, losses=(1.0, 0.5, 0.99)), "the loss rose from 0.5 to 0.99, at first it was 1"),
         (history(30, 31, 31, dead=(0, 0, 1)), "a layer no longer reacts to its input"),
     ],
@@ -43,6 +44,9 @@ def test_a_collapse_is_seen_in_the_history(rows, reason):
         history(30.0, 31.0, 32.0, 31.8),
         history(30.0, 30.05, 30.0),  # a gain too small to be lost
         history(30.0, 29.0, 30.0, 30.5, losses=(1.0, 0.9, 0.8)),
+        history(33.3, 33.31, 33.32, 33.33, 33.34, 33.35, 33.36),  # slow
+        history(33.3, 33.45, 33.44, 33.43, 33.44, 33.43, 33.42),  # fast
+        history(33.3, 33.36, 33.34, 33.35, 33.33, 33.34),  # not yet half of the steps since the best
         history(30.0, 29.0, 29.5),  # not yet half of the steps
         history(30, 31, 31, dead=(1, 1, 1)),  # a layer that starts at zero
         history(30, 31, 31.1, 31.2, losses=(1.0, 0.5, 1.5)),  # bright patches
