@@ -260,7 +260,8 @@ class Posterior(nn.Module, Trainable):
         white = scene_noise(self.frame.bands, window=window, seed=sampling.seed, draw=_OUTSIDE + number).to(like)
         rest = size * self.parts.outside * like.mean(dim=1, keepdim=True).exp() * white
         sr = image.prediction + self.parts.cube(x0 * like.exp()) + rest
-        is_projected = self.spread.diffusion is not None and sampling.consistency
+        # Values of the baseline are independent of each other, so it has none that is consistent.
+        is_projected = sampling.consistency and self.settings.objective == "diffusion"
         return self._consistent(sr, image) if is_projected else sr
 
     def _consistent(self, sr: Tensor, image: Image) -> Tensor:

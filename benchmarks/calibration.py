@@ -1,0 +1,216 @@
+"""Judge the samples of a posterior against its regression and its heteroscedastic regression, by eight goals.
+
+    python benchmarks/calibration.py -S dataset.name=cave -S dataset.root=FOLDER --mean pca-residual
+
+Everything is trained from each seed and scored on whole test scenes. The rows of the result:
+
+regression            the prediction alone: its CRPS is its mean absolute error
+heteroscedastic       the same prediction, normal values of its predicted scale, independent of each other
+projected             those values made consistent with the LR-HSI, a stronger baseline
+diffusion             the samples of the posterior
+sharp                 its sharp mode, one image
+
+The goals: G1 CRPS, G2 the mean of samples, G3 spread and coverage, G4 power spectrum of a sample, G5 the sharp mode, G6
+energy score, G7 functionals, G8 consistency.
+"""
+
+import json
+import tempfile
+import time
+from copy import copy
+from pathlib import Path
+
+import numpy as np
+from record import ROOT, arguments, environment, row, show, write_record
+from stability import tree_of
+
+ROWS = ("regression", "heteroscedastic", "projected", "diffusion", "sharp")
+RESAMPLES = 10_000
+HEADLINE = ("mpsnr_db", "crps")
+REPEATED = ("crps", "energy_score", "psd_error", "spread_skill", "coverage_90", "block_max_crps", "bright_area_crps")
+
+
+def models(params, root, folder, mean, *, seed):
+    """The trained rows of one seed, by name."""
+    from prepared import changed, trained
+
+    own = changed(params, {"methods": {name: {"seed": seed} for name in names(mean).values()}})
+    made = {row: trained(name, own, root, folder).prepared(own.sampling) for row, name in names(mean).items()}
+    flow = made["diffusion"]
+    made["sharp"] = flow.prepared(own.sampling.model_copy(update={"mode": "sharp"}))
+    made["projected"] = projected = flow._sharing()
+    projected.spread = copy(flow.spread)
+    projected.spread._modules = {**flow.spread._modules, "diffusion": None}
+    projected.spread.scale = made["heteroscedastic"].spread.scale
+    projected.interval = made["heteroscedastic"].interval
+    return made
+
+
+def names(mean):
+    """Names in the catalogue: of a regression, of its heteroscedastic twin, and of its posterior."""
+    stem = mean.removesuffix("-regression")
+    diffusion = stem if mean.endswith("-regression") else f"{stem}-diffusion"
+    return {"regression": mean, "heteroscedastic": f"{stem}-heteroscedastic", "diffusion": diffusion}
+
+
+def scores(params, pairs, method, name, protocol):
+    """Metrics of a row by scene; a sharp image is scored as a prediction."""
+    from hsipipe.evaluation.score_method import score_method
+
+    if name == "sharp":
+        method = alone(method)
+    with tempfile.TemporaryDirectory() as out:
+        tree = score_method(method, pairs, Path(out), row=name, sha256="", protocol=protocol, sampling=params.sampling)
+    return {scene: rows[name] for scene, rows in tree["scenes"].items()}, tree.get("uncertainty", {})
+
+
+def alone(method):
+    """A method without its samples."""
+    from hsipipe.methods.bicubic import Bicubic
+
+    class Alone(Bicubic):
+        DESCRIPTION, FUSES, WHOLE_SCENE = "", method.FUSES, False
+        bands, nfe = method.bands, method.nfe
+
+        def predict(self, lr, *, msi=None, origin=(0, 0)):
+            return method.predict(lr, msi=msi, origin=origin)
+
+    return Alone(method.scale)
+
+
+def means_of_samples(params, pairs, method, counts):
+    """MPSNR in dB of one sample and of means of samples above the prediction, mean over scenes."""
+    from hsipipe.evaluation.metrics import band_mse, mpsnr_db
+    from hsipipe.inference.scene import draw_scene, predict_scene
+
+    place = {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
+    above, seconds = {count: [] for count in (1, *counts)}, []
+    for name in pairs.names("test"):
+        pair = pairs.read("test", name)
+        msi = pair.msi if method.FUSES else None
+        base = mpsnr_db(band_mse(predict_scene(method, pair.lr, msi=msi, **place).clip(0, 1), pair.hr))
+        begun = time.perf_counter()
+        drawn = draw_scene(method, pair.lr, count=max(counts), msi=msi, **place)
+        seconds.append((time.perf_counter() - begun) / max(counts))
+        for count, values in above.items():
+            image = np.mean(drawn[:count], axis=0).clip(0, 1)
+            values.append(mpsnr_db(band_mse(image, pair.hr)) - base)
+    return {count: float(np.mean(values)) for count, values in above.items()}, float(np.mean(seconds))
+
+
+def goals(found, means, uncertainty):
+    """The rows of the result: each goal with its value, its bound, and whether it is met."""
+
+    def mean(name, key):
+        return float(np.mean([scene[key] for seed in found for scene in seed[name].values()]))
+
+    flow, base, point = (lambda key, n=n: mean(n, key) for n in ("diffusion", "heteroscedastic", "regression"))
+    rows = []
+
+    def goal(name, value, low, high, unit=""):
+        bounds = f"<= {high:g}" if low is None else f">= {low:g}" if high is None else f"{low:g} to {high:g}"
+        met = (low is None or value >= low) and (high is None or value <= high)
+        rows.append(row(name, value, unit, target=bounds, met=met))
+
+    goal("G1 CRPS / MAE of the regression", flow("crps") / point("crps"), None, 0.80)
+    goal("G1 CRPS / CRPS of the heteroscedastic", flow("crps") / base("crps"), None, 0.98)
+    counts = sorted(means[0])
+    for count in counts[1:]:
+        lost = -float(np.mean([seed[count] for seed in means if count in seed]))
+        goal(f"G2 mean of {count} below the regression", lost, None, 0.6 if count <= 8 else 0.2, "dB")
+    gain = float(np.mean([seed[counts[1]] - seed[1] for seed in means]))
+    goal(f"G2 mean of {counts[1]} above one sample", gain, 2.0, None, "dB")
+    goal("G3 spread / skill", flow("spread_skill"), 0.9, 1.1)
+    goal("G3 coverage of 90 % intervals", flow("coverage_90"), 88, 92, "%")
+    texture = np.mean([seed["coverage_by_texture"] for seed in uncertainty], axis=0)
+    goal("G3 lowest coverage of a decile of texture", float(texture.min()), 80, 97, "%")
+    goal("G3 highest coverage of a decile of texture", float(texture.max()), 80, 97, "%")
+    goal("G4 PSD error of a sample / of the regression", flow("psd_error") / point("psd_error"), None, 0.35)
+    goal(
+        "G5 PSD error of the sharp mode / of the regression", mean("sharp", "psd_error") / point("psd_error"), None, 0.5
+    )
+    goal("G5 loss of the sharp mode", point("mpsnr_db") - mean("sharp", "mpsnr_db"), None, 1.0, "dB")
+    goal("G5 network evaluations of the sharp mode", mean("sharp", "nfe") - point("nfe"), None, 5)
+    for name in ("heteroscedastic", "projected"):
+        worst = upper(found, name)
+        rows.append(
+            row(f"G6 energy score / of {name}", flow("energy_score") / mean(name, "energy_score"), "", target="< 1")
+        )
+        goal(f"G6 95 % bound of the difference to {name}", worst, None, 0.0)
+    for key, text in (("block_max_crps", "maxima"), ("bright_area_crps", "areas")):
+        goal(f"G7 CRPS of {text} / error of the plug-in", flow(key) / point(key), None, 0.9)
+    lost = point("consistency_psnr_db") - flow("sample_consistency_db")
+    goal("G8 consistency of the worst sample below the regression's", lost, None, 1.0, "dB")
+    for name in ("heteroscedastic", "projected"):
+        rows += [row(f"{name}: {key}", mean(name, key), "") for key in REPEATED]
+    return rows
+
+
+def upper(found, name):
+    """Upper end of the 95 % interval of the relative difference in energy score, by a paired bootstrap over scenes."""
+    scenes = list(found[0]["diffusion"])
+    pairs = [
+        [(seed["diffusion"][scene]["energy_score"], seed[name][scene]["energy_score"]) for seed in found]
+        for scene in scenes
+    ]
+    change = np.array([np.mean([a / b - 1 for a, b in scene]) for scene in pairs])
+    drawn = np.random.default_rng(0).integers(0, len(change), (RESAMPLES, len(change)))
+    return float(np.quantile(change[drawn].mean(axis=1), 0.975))
+
+
+def main():
+    parser = arguments(__doc__, result="calibration")
+    parser.add_argument("--set", "-S", action="append", default=[], metavar="KEY=VALUE", help="change params.yaml")
+    parser.add_argument("--mean", default="dmgasr-regression", help="the regression")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--many", type=int, default=32, help="samples of the second mean, of the first seed")
+    parser.add_argument("--folder", type=Path, help="keep data and models here, and continue them")
+    options = parser.parse_args()
+
+    from prepared import changed, prepare
+
+    from hsipipe.artifacts import DegradedPairs
+    from hsipipe.params import load_params
+    from hsipipe.protocols import make_protocol
+
+    where, params = environment("torch"), changed(load_params(ROOT / "params.yaml"), tree_of(options.set))
+    steps = params.sampling.of(names(options.mean)["diffusion"])
+    params = params.model_copy(update={"sampling": steps})
+    folder = options.folder or Path(tempfile.mkdtemp())
+    prepare(params, folder)
+    pairs = DegradedPairs.in_project(folder)
+    index = pairs.index()
+    protocol = make_protocol(
+        params.protocol,
+        dataset=params.dataset,
+        split=params.split,
+        degradation=params.degradation,
+        plan=index["splits"],
+        srf=index["srf"],
+    )
+    found, means, uncertainty, seconds = [], [], [], []
+    for seed in range(options.seeds):
+        made = models(params, folder, folder / f"seed-{seed}", options.mean, seed=seed)
+        place = folder / f"seed-{seed}" / "scores.json"
+        kept = json.loads(place.read_text()) if place.is_file() else {}
+        for name in ROWS:
+            if name not in kept:
+                kept[name] = scores(params, pairs, made[name], name, protocol)
+                place.write_text(json.dumps(kept))
+                headline = {key: np.mean([scene[key] for scene in kept[name][0].values()]) for key in HEADLINE}
+                print(seed, name, {key: round(float(value), 5) for key, value in headline.items()}, flush=True)
+        if "means" not in kept:
+            counts = [params.sampling.ensemble, *([options.many] if seed == 0 else [])]
+            kept["means"] = means_of_samples(params, pairs, made["diffusion"], counts)
+            place.write_text(json.dumps(kept))
+        found.append({name: kept[name][0] for name in ROWS})
+        uncertainty.append(kept["diffusion"][1])
+        means.append({int(count): value for count, value in kept["means"][0].items()})
+        seconds.append(kept["means"][1])
+    rows = [*goals(found, means, uncertainty), row("seconds per sample", float(np.mean(seconds)), "s/img")]
+    show(rows)
+    write_record(options.json, {"environment": where, "settings": options.set, "mean": options.mean, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
