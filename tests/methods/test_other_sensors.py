@@ -31,7 +31,7 @@ def model(store, make_gae, train, hardware, centres, tmp_path_factory):
     latents = LatentStore(root / "latents")
     with publish(latents.path) as out:
         encode_latents(store, gae, out, hardware=hardware(1))
-    return train("dmgasr", root / "method", encoded=(latents, gae)).folder
+    return train("dmgasr-latent", root / "method", encoded=(latents, gae)).folder
 
 
 @pytest.fixture(scope="module")

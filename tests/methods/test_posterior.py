@@ -140,6 +140,15 @@ def test_samples_are_of_the_bands_of_the_training(prepared, images):
         next(method.draw(lr[:, :9], count=2, msi=msi))
 
 
+def test_a_regression_that_serves_other_sensors_still_does(prepared, regression):
+    method = prepared("dmgasr")
+    assert method.wavelength_nm is None
+    with pytest.raises(ModelInputError, match="identifies bands by"):
+        method.for_wavelengths([500.0, 600.0])
+    with pytest.raises(ModelInputError, match="pca-residual identifies bands by their number"):
+        prepared().for_wavelengths([500.0, 600.0])
+
+
 def test_what_has_no_residual_is_refused(params, store, regression, tmp_path):
     settings = method_settings(params, "dmgasr")
     arrays = (store.open("train", ("hr", "lr")), store.open("val", ("hr", "lr")))

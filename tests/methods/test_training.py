@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hsipipe.training.validation import mean_psnr_db
 
 from hsipipe.artifacts import PatchStore
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.errors import DataError, IntegrityError, ParamsError
+from hsipipe.methods.base import validation_psnr_db
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.checkpoint import read_weights
 from hsipipe.patches.sample import spread
@@ -30,7 +30,7 @@ def test_it_begins_at_bicubic_and_learns_what_it_is_shown(store, train, tmp_path
     assert values[0] == pytest.approx(-10 * np.log10(error).mean(), abs=1e-3)
     assert made.summary["val_mpsnr_db"] == max(values) > values[0]
     model = load_model(made.folder)
-    assert mean_psnr_db(model, {name: val[name] for name in ("lr", "hr")}) == pytest.approx(max(values), abs=1e-3)
+    assert validation_psnr_db(model, {name: val[name] for name in ("lr", "hr")}) == pytest.approx(max(values), abs=1e-3)
     assert made.summary["parameters"] == sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -140,7 +140,7 @@ def test_a_validation_averages_errors_and_not_decibels():
     hr = np.stack([np.full((1, 4, 4), value, np.float32) for value in (0.1, 0.001)])
     patches = {"lr": np.zeros((2, 1, 1, 1), np.float32), "hr": hr}
     expected = -10 * np.log10((0.1**2 + 0.001**2) / 2)
-    assert mean_psnr_db(Constant(), patches) == pytest.approx(expected, abs=1e-4)
+    assert validation_psnr_db(Constant(), patches) == pytest.approx(expected, abs=1e-4)
 
 
 def test_validation_patches_are_spread_and_never_more_than_there_are():

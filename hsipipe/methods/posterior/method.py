@@ -4,7 +4,8 @@ The pattern is that of CorrDiff (arXiv 2309.15214): a regression predicts the me
 residual, here in units of its predicted scale. The regression is any trained method of the catalogue.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler
 from hsipipe.diffusion.noise import noise_of_sample, scene_noise
-from hsipipe.errors import MissingInputError, ParamsError
+from hsipipe.errors import MissingInputError, ModelInputError, ParamsError
 from hsipipe.methods.base import Frame, Method, Network, Trainable, TrainingData, as_tensor, validation_psnr_db
 from hsipipe.methods.catalogue import kinds, load_model
 from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint
@@ -26,7 +27,7 @@ from hsipipe.methods.posterior.frame import Residual, ResidualFrame
 from hsipipe.methods.posterior.network import Draw, PosteriorNetwork
 from hsipipe.methods.posterior.settings import PosteriorSettings
 from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
-from hsipipe.methods.super_resolver import check_input
+from hsipipe.methods.super_resolver import SensorResolver, check_input
 from hsipipe.params import SamplingParams, UnetParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import PATCHES, spread
@@ -65,7 +66,7 @@ class Posterior(nn.Module, Trainable):
     KIND: ClassVar[str] = "posterior"
     DESCRIPTION: ClassVar[str] = "The prediction of a regression, and samples of what it leaves open."
     Settings = PosteriorSettings
-    JUDGED_BY: ClassVar[str] = "val_crps_skill"
+    JUDGED_BY: ClassVar[str] = "val_crps_gain_db"
     sampling: SamplingParams | None = None
     interval: Tensor
 
@@ -88,6 +89,24 @@ class Posterior(nn.Module, Trainable):
     def msi_bands(self) -> int | None:
         """Bands c of the HR-MSI that its regression takes."""
         return self.mean.msi_bands
+
+    @property
+    def wavelength_nm(self) -> tuple[float, ...] | None:
+        """Band centres (C,) of the sensor that its regression serves; None: bands are identified by their number."""
+        mean = self.mean
+        return mean.wavelength_nm if isinstance(mean, SensorResolver) else None
+
+    def for_wavelengths(self, wavelength_nm: Sequence[float]) -> Self:
+        """Return a copy whose regression serves another sensor; it draws no samples for other bands.
+
+        Raises:
+            ModelInputError: The regression identifies bands by their number, or does not support these.
+        """
+        if not isinstance(self.mean, SensorResolver):
+            raise ModelInputError(f"{self.mean.name} identifies bands by their number; take cubes of its bands.")
+        other = self._sharing()
+        other.mean = cast(Method, self.mean.for_wavelengths(wavelength_nm))
+        return other
 
     @property
     def psf(self) -> Psf:
@@ -161,13 +180,13 @@ class Posterior(nn.Module, Trainable):
         return network(condition, residual, draw)
 
     def judge(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Return the CRPS skill, 1 - CRPS / MAE of the regression, and the MPSNR of the regression, on patches."""
+        """Return by how much the CRPS is below the regression's MAE, in dB (3.01 is ideal), and its MPSNR, on patches."""
         scores, errors = [], []
         for prediction, samples, truth in self._ensembles(patches):
             scores.append(fair_crps(np.stack(samples), truth).mean())
             errors.append(np.abs(prediction - truth).mean())
-        skill = 1 - float(np.mean(scores)) / max(float(np.mean(errors)), 1e-12)
-        return {self.JUDGED_BY: skill, "val_mpsnr_db": validation_psnr_db(self, patches)}
+        gain = 20 * math.log10(max(float(np.mean(errors)), 1e-12) / max(float(np.mean(scores)), 1e-12))
+        return {self.JUDGED_BY: gain, "val_mpsnr_db": validation_psnr_db(self, patches)}
 
     def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> None:
         """Choose the factor on the width of intervals with which they cover their share of the validation.
@@ -220,7 +239,7 @@ class Posterior(nn.Module, Trainable):
         steps: int,
         noise: float = 1.0,
     ) -> Iterator[NDArray[np.float32]]:
-        check_input(lr, bands=self.frame.bands)
+        check_input(lr, bands=self.frame.bands, remedy="samples are of the bands of the training alone")
         place = (origin[0] * self.scale, origin[1] * self.scale)
         predictions = self.mean.predict(lr, msi=msi, origin=origin)
         with torch.inference_mode():
