@@ -45,7 +45,7 @@ from hsipipe.storage.publish import publish
 
 BANDS, EDGE, SCALE = 31, 32, 4
 CLIENTS, CUBES, WARM_UP_S = 8, 8, 10.0
-KINDS = ("pca-residual", "dmgasr")
+KINDS = ("pca-residual", "dmgasr-latent")
 GARBAGE_S = 0.05
 FLAT = 0.02
 """Largest accepted growth of the resident memory, from the second quarter of the time to the last."""
@@ -54,8 +54,8 @@ FLAT = 0.02
 def make(kind: str, params: Params, folder: Path) -> None:
     torch.manual_seed(0)
     settings = method_settings(params, kind)
-    model = dmgasr(settings, params) if kind == "dmgasr" else PcaResidual(Frame(BANDS, SCALE), settings)
-    if kind != "dmgasr":
+    model = dmgasr(settings, params) if kind == "dmgasr-latent" else PcaResidual(Frame(BANDS, SCALE), settings)
+    if kind != "dmgasr-latent":
         model.set_components(torch.rand(1000, BANDS), 0.1 * torch.randn(1000, BANDS))
         torch.nn.init.normal_(model.tail.weight, std=0.1)
     with publish(folder) as out:

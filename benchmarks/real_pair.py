@@ -44,7 +44,7 @@ SCALE_HSI, SCALE_MSI = 1.3, 1.5  # as of the data set paris_eo1
 def params_for(cave: Path, srf: Path, steps: int) -> Params:
     params = load_params(ROOT / "params.yaml")
     every = max(1, steps // 4)
-    warmup = min(params.methods["fusion-fast"]["optimizer"]["warmup"], steps // 10)
+    warmup = min(params.methods["fusion-fast-regression"]["optimizer"]["warmup"], steps // 10)
     optimizer = {"steps": steps, "validate_every": every, "save_every": every, "warmup": warmup}
     changes = {
         "dataset": {"name": "cave", "root": str(cave.absolute())},
@@ -55,14 +55,15 @@ def params_for(cave: Path, srf: Path, steps: int) -> Params:
             "crop_remainder": True,
         },
         "patches": {"size": 96, "stride": 96},
-        "methods": {"fusion-fast": {"optimizer": optimizer}},
+        "methods": {"fusion-fast-regression": {"optimizer": optimizer}},
     }
     return changed(params, changes)
 
 
 def train(params: Params, root: Path) -> FusionModel:
     prepare(params, root)
-    return trained("fusion-fast", params, root, root / "trained").prepared(params.sampling.of("fusion-fast"))
+    name = "fusion-fast-regression"
+    return trained(name, params, root, root / "trained").prepared(params.sampling.of(name))
 
 
 def cubes(path: Path, msi: str, *, crop: int) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ def gaussians(middles: np.ndarray, nm: np.ndarray) -> np.ndarray:
 
 
 def dmgasr(params: Params, root: Path, folder: str) -> Dmgasr:
-    model = trained("dmgasr", params, root, root / folder).prepared(params.sampling)
+    model = trained("dmgasr-latent", params, root, root / folder).prepared(params.sampling)
     print(f"trained {folder}", flush=True)
     return model
 
@@ -109,7 +109,7 @@ def main() -> None:
     params = load_params(ROOT / "params.yaml")
     params = changed(params, {"dataset": {"name": "cave", "root": str(options.root.absolute())}})
     if options.steps:
-        params = changed(params, {"methods": {"dmgasr": {"optimizer": {"steps": options.steps}}}})
+        params = changed(params, {"methods": {"dmgasr-latent": {"optimizer": {"steps": options.steps}}}})
     windows = changed(params, {"gae": {"standard": {"window_nm": WINDOW_NM, "global_decoder": False}}})
     tiles = {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def main() -> None:
             "scenes": names,
             "scale": params.degradation.scale,
             "window_nm": WINDOW_NM,
-            "diffusion_steps": params.methods["dmgasr"]["optimizer"]["steps"],
+            "diffusion_steps": params.methods["dmgasr-latent"]["optimizer"]["steps"],
             "rows": table,
         }
         write_record(options.json, record)

@@ -61,7 +61,7 @@ def rows_of(results):
 def main():
     parser = arguments(__doc__, result="stability")
     parser.add_argument("--set", "-S", action="append", default=[], metavar="KEY=VALUE", help="change params.yaml")
-    parser.add_argument("--methods", nargs="+", default=["pca-residual", "dmgasr", "dmgasr-regression"])
+    parser.add_argument("--methods", nargs="+", default=["pca-residual", "dmgasr-latent", "dmgasr-regression"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keep data and models here, and continue them")
     options = parser.parse_args()

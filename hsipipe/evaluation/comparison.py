@@ -169,8 +169,9 @@ def with_spread(column: Any, row: Mapping[str, Any], deviation: Mapping[str, Any
     """Format a cell, such as ``41.28±0.08``."""
     value, std = row.get(column.key), deviation.get(column.key)
     text: str = column.text(value)
-    # No deviation for times, which depend on the load of the machine, nor for NFE, which does not vary.
-    if value is None or std is None or column.sign == 0:
+    # No deviation for times, which depend on the load of the machine, nor for NFE, which does not vary. Nor do the
+    # predictions of the posteriors of several seeds, which share their regression.
+    if value is None or not std or column.sign == 0:
         return text
     return f"{value:.{column.digits}f}±{std:.{column.digits}f}"
 

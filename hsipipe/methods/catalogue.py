@@ -94,6 +94,12 @@ def entry(name: str) -> Entry:
     return entries()[name]
 
 
+def lineage(name: str) -> list[str]:
+    """Return the methods that must be trained for a method, the regression of a posterior first, itself last."""
+    mean = entry(name).mean
+    return [name] if mean is None else [*lineage(mean), name]
+
+
 def method_settings(params: Params, name: str, *, seed: int | None = None) -> Group:
     """Return the checked settings of a method in params.yaml.
 

@@ -1,7 +1,7 @@
 """Check the parts of params.yaml that need the catalogues, before any stage runs."""
 
 from hsipipe.errors import ParamsError
-from hsipipe.methods.catalogue import candidates, entry, gae_settings, method_settings
+from hsipipe.methods.catalogue import candidates, entry, gae_settings, lineage, method_settings
 from hsipipe.params import Params
 from hsipipe.restoration import SUPER_RESOLUTION
 
@@ -30,7 +30,7 @@ def check_names(params: Params) -> None:
 
 
 def check_settings(params: Params) -> None:
-    """Check the settings of every compared method and of its autoencoder; this imports their networks.
+    """Check the settings of every compared method, its regression and autoencoder; this imports their networks.
 
     Raises:
         ParamsError: A key is unknown, missing or invalid; the message names it.
@@ -42,8 +42,10 @@ def check_settings(params: Params) -> None:
                 f"seeds lists {seed}, which methods.{name} has already: it would count twice in mean and deviation; "
                 "list other seeds alone."
             )
-        if (autoencoder := entry(name).autoencoder) is not None:
-            gae_settings(params, autoencoder)
+        for needed in lineage(name):
+            method_settings(params, needed)
+            if (autoencoder := entry(needed).autoencoder) is not None:
+                gae_settings(params, autoencoder)
 
 
 def _check_fusion(params: Params) -> None:

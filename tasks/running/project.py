@@ -8,7 +8,7 @@ from typing import Any
 
 from hsipipe.errors import IntegrityError, MissingInputError, ParamsError
 from hsipipe.json_text import parse_json
-from hsipipe.methods.catalogue import candidates, entry
+from hsipipe.methods.catalogue import candidates, entry, lineage
 from hsipipe.params import Params, load_params
 from hsipipe.restoration import TASKS
 from tasks.running.rows import Row
@@ -87,16 +87,18 @@ def curve_path(stage: str, item: str) -> str:
 
 def curves(root: Path, methods: Sequence[str]) -> dict[str, Path]:
     """Return the training curves of methods, and of the autoencoders of their latents, by title."""
-    found = [entry(Row.parse(name).method).autoencoder for name in methods]
+    rows = [Row.parse(name) for name in methods]
+    found = [entry(name).autoencoder for row in rows for name in lineage(row.method)]
     used = dict.fromkeys(name for name in found if name is not None)
-    trained = dict.fromkeys(Row.parse(name).trained for name in methods)
+    trained = dict.fromkeys(name for row in rows for name in (*lineage(row.method)[:-1], row.trained))
     paths = {f"autoencoder {name}": root / curve_path("train_gae", name) for name in used}
     return paths | {name: root / curve_path("train", name) for name in trained}
 
 
 def drop_other_rows(root: Path, rows: Sequence[str]) -> None:
     """Remove scores and curves of rows that the table no longer has; DVC keeps them in its cache, but also in place."""
-    trained = [f"{Row.parse(name).trained}.csv" for name in rows]
+    needed = [name for row in rows for name in lineage(Row.parse(row).method)]
+    trained = [f"{name}.csv" for name in (*needed, *(Row.parse(row).trained for row in rows))]
     for folder, kept in (("reports/scores", rows), ("reports/curves", trained)):
         for path in (root / folder).glob("*"):
             if path.name in kept:

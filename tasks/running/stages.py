@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hsipipe.errors import ParamsError
-from hsipipe.methods.catalogue import entry
+from hsipipe.methods.catalogue import entry, lineage
 from hsipipe.params import Params
 from hsipipe.registry import Registry
 from tasks.running.rows import Row, all_rows
@@ -24,10 +24,10 @@ def items(params: Params, name: str) -> list[str]:
     """Return the items of a stage by params.yaml; a single empty string for a stage that runs once."""
     rows = all_rows(params)
     if name in ("train_gae", "latents"):
-        found = [entry(row.method).autoencoder for row in rows]
+        found = [entry(name).autoencoder for row in rows for name in lineage(row.method)]
         return list(dict.fromkeys(item for item in found if item is not None))
     if name == "train":
-        return list(dict.fromkeys(row.trained for row in rows))
+        return list(dict.fromkeys(name for row in rows for name in (*lineage(row.method)[:-1], row.trained)))
     if name == "evaluate":
         return [row.name for row in rows]
     return [""]

@@ -143,7 +143,7 @@ def test_samples_are_of_the_bands_of_the_training(prepared, images):
 def test_a_regression_that_serves_other_sensors_still_does(prepared, regression):
     method = prepared("dmgasr")
     assert method.wavelength_nm is None
-    with pytest.raises(ModelInputError, match="identifies bands by"):
+    with pytest.raises(ModelInputError, match="identifies its 12 bands by their number"):
         method.for_wavelengths([500.0, 600.0])
     with pytest.raises(ModelInputError, match="pca-residual identifies bands by their number"):
         prepared().for_wavelengths([500.0, 600.0])

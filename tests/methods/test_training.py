@@ -38,7 +38,7 @@ def test_training_improves_fusion_fast_on_its_start(make_store, train, tmp_path)
     scenes = {"synthetic": {"scenes": 8, "size": 64, "bands": 12, "seed": 0}}
     patches = make_store(tmp_path, dataset=scenes, patches={"size": 32, "stride": 16})
     optimizer = {"steps": 80, "validate_every": 20, "warmup": 50, "ema": 0.99}
-    made = train("fusion-fast", tmp_path, patches=patches, width=16, blocks=2, optimizer=optimizer)
+    made = train("fusion-fast-regression", tmp_path, patches=patches, width=16, blocks=2, optimizer=optimizer)
     assert made.curve[-1][1]["val_mpsnr_db"] > made.curve[0][1]["val_mpsnr_db"] + 0.2
 
 
@@ -49,7 +49,7 @@ def test_every_part_of_the_loss_of_the_diffusion_moves_the_weights_elsewhere(tra
     zero = {"target": 1.0, "norm": "l1", "l1": 0.0, "sam": 0.0, "gradient": 0.0}
     plain = {"norm": "l2"} if loss == {"norm": "l1"} else {}
     one, other = (
-        train("dmgasr", tmp_path / str(number), loss=zero | change, optimizer={"steps": 3}).weights()
+        train("dmgasr-latent", tmp_path / str(number), loss=zero | change, optimizer={"steps": 3}).weights()
         for number, change in enumerate((plain, loss))
     )
     assert one != other
@@ -92,18 +92,18 @@ def test_patches_too_small_for_a_subspace_are_refused(make_store, train, tmp_pat
     scenes = {"synthetic": {"scenes": 3, "size": 48, "bands": 20, "seed": 0}}
     patches = make_store(tmp_path, dataset=scenes, patches={"size": 8, "stride": 8})
     with pytest.raises(ParamsError, match=r"2 x 2 LR pixels, too few .* set patches\.size to 20 or more"):
-        train("fusion-fast", tmp_path, patches=patches, components=16)
+        train("fusion-fast-regression", tmp_path, patches=patches, components=16)
 
 
 def test_patches_without_an_msi_are_refused(make_store, train, tmp_path):
     with pytest.raises(DataError, match=r"no HR-MSI to fuse; set degradation\.srf"):
-        train("fusion-fast", tmp_path, patches=make_store(tmp_path, degradation={"srf": None}))
+        train("fusion-fast-regression", tmp_path, patches=make_store(tmp_path, degradation={"srf": None}))
 
 
 def test_latents_of_another_autoencoder_are_refused(latents, make_gae, train, tmp_path):
     encoded, other = latents("standard")[0], make_gae(tmp_path, seed=1)[0]
     with pytest.raises(IntegrityError, match="made by another autoencoder; run the stage latents again"):
-        train("dmgasr", tmp_path, encoded=(encoded, other))
+        train("dmgasr-latent", tmp_path, encoded=(encoded, other))
 
 
 @pytest.mark.parametrize(("phase", "turned"), [(None, True), (0, False)])
@@ -124,7 +124,7 @@ def test_pairs_are_turned_only_where_the_psf_sees_all_sides_alike(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fusion-fast", "dmgasr", "pca-residual"])
+@pytest.mark.parametrize("name", ["fusion-fast-regression", "dmgasr-latent", "pca-residual"])
 def test_two_processes_train_what_one_trains(train, hardware, tmp_path, name):
     alone, shared = (read_weights(train(name, tmp_path / str(n), hardware=hardware(devices=n)).folder) for n in (1, 2))
     assert alone.keys() == shared.keys()

@@ -29,21 +29,27 @@ TINY = (
     "gae.standard.latent_channels=2",
     "gae.standard.width=8",
     "gae.standard.global_width=8",
-    "methods.dmgasr.unet.width=8",
+    "methods.dmgasr-latent.unet.width=8",
+    "methods.dmgasr.scale_net.width=8",
+    "methods.dmgasr.diffusion_net.width=8",
+    "methods.dmgasr.validation_samples=2",
+    "methods.dmgasr.validation_steps=2",
     "methods.pca-residual.width=8",
     "methods.pca-residual.blocks=1",
     *(
         f"{group}.optimizer.{item}"
-        for group in ("gae.standard", "methods.dmgasr", "methods.pca-residual")
+        for group in ("gae.standard", "methods.dmgasr", "methods.dmgasr-latent", "methods.pca-residual")
         for item in QUICK
     ),
     "sampling.steps=2",
+    "sampling.ensemble=2",
+    "sampling.steps_of={}",
     "hardware.accelerator=cpu",
 )
 FUSION = (
     "compare=[bicubic,fusion-fast,sfim]",
-    *(f"methods.fusion-fast.{item}" for item in ("components=4", "windows=[1,2]", "width=8", "blocks=1")),
-    *(f"methods.fusion-fast.optimizer.{item}" for item in QUICK),
+    *(f"methods.fusion-fast-regression.{item}" for item in ("components=4", "windows=[1,2]", "width=8", "blocks=1")),
+    *(f"methods.fusion-fast-regression.optimizer.{item}" for item in QUICK),
 )
 
 

@@ -32,6 +32,7 @@ def test_a_pair_is_fused_compared_registered_and_served(own_project, fusion, mon
 
     dvc.set_params(own_project, fusion)
     monkeypatch.chdir(own_project)
+    STAGES["train"].execute("fusion-fast-regression")
     for method in COMPARED[1:]:
         STAGES["train"].execute(method)
         STAGES["evaluate"].execute(method)

@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 BANDS_OF_THE_DEFAULT, BANDS = "31", "8"
 
 
-SNIPPETS = [("README.md", 0), ("docs/use-a-model.md", 0), ("docs/use-a-model.md", 1)]
+SNIPPETS = [("README.md", 0), ("docs/use-a-model.md", 0), ("docs/use-a-model.md", 1), ("docs/uncertainty.md", 0)]
 
 
 def snippets(repository, page):

@@ -114,11 +114,12 @@ def test_mlflow_holds_one_parent_and_one_run_a_stage(project, addresses):
         assert run.data.tags["git.dirty"] == "false", name
         assert run.inputs.dataset_inputs, name
     training = nested["train@dmgasr"]
-    assert training.data.metrics.keys() >= {"loss", "val_mpsnr_db"}
+    assert training.data.metrics.keys() >= {"loss", "val_mpsnr_db", "val_crps_gain_db"}
     assert any(name.startswith("system/cpu") for name in training.data.metrics)
     assert training.data.params["methods.dmgasr.optimizer.steps"] == "4"
     assert not any(name.startswith("methods.pca-residual") for name in training.data.params)
-    assert training.data.tags["dvc.models/gae/standard"].endswith(".dir")
+    assert training.data.tags["dvc.models/dmgasr-regression"].endswith(".dir")
+    assert nested["train@dmgasr-regression"].data.tags["dvc.models/gae/standard"].endswith(".dir")
     assert training.data.tags["device"].startswith("cpu")
     metrics = metrics_of(project)
     assert nested["evaluate@dmgasr"].data.tags["protocol.hash"] == metrics["protocol"]["hash"]
@@ -163,8 +164,10 @@ def test_the_flow_runs_an_added_method_alone_and_dvc_finds_nothing_left(own_proj
 def test_the_settings_of_a_method_make_it_alone_stale(own_project, run):
     assert dry(own_project, run, "methods.sfim={}", "methods.edsr.width=16") == set()
     assert dry(own_project, run, "methods.pca-residual.blocks=2") == {"tasks/dvc.yaml:train@pca-residual"}
-    both = {"tasks/dvc.yaml:train@dmgasr", "tasks/dvc.yaml:train@dmgasr-regression"}
-    assert dry(own_project, run, "methods.pca-residual.blocks=1", "methods.dmgasr.optimizer.lr=0.01") == both
+    restored = "methods.pca-residual.blocks=1"
+    assert dry(own_project, run, restored, "methods.dmgasr.optimizer.lr=0.01") == {"tasks/dvc.yaml:train@dmgasr"}
+    settings = ("methods.dmgasr.optimizer.lr=0.001", "methods.dmgasr-latent.optimizer.lr=0.01")
+    assert dry(own_project, run, *settings) == {"tasks/dvc.yaml:train@dmgasr-regression"}
 
 
 def test_without_latent_methods_no_autoencoder_is_trained(own_project, run):
@@ -184,7 +187,7 @@ def test_further_seeds_give_a_row_its_deviation(own_project, monkeypatch):
     STAGES["compare"].execute()
     metrics = metrics_of(own_project)
     assert metrics["seeds"] == {"dmgasr": 2}
-    assert metrics["spread"]["dmgasr"]["mpsnr_db"] > 0
+    assert metrics["spread"]["dmgasr"]["crps"] > 0 == metrics["spread"]["dmgasr"]["mpsnr_db"]
     assert "bicubic" not in metrics["spread"]
     assert "±" in (own_project / "reports/comparison/table.md").read_text(encoding="utf-8")
 

@@ -180,7 +180,7 @@ class Posterior(nn.Module, Trainable):
         return network(condition, residual, draw)
 
     def judge(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Return by how much the CRPS is below the regression's MAE, in dB (3.01 is ideal), and its MPSNR, on patches."""
+        """Return the gain of the CRPS on the MAE of the regression in dB (3.01 is ideal), and its MPSNR, on patches."""
         scores, errors = [], []
         for prediction, samples, truth in self._ensembles(patches):
             scores.append(fair_crps(np.stack(samples), truth).mean())

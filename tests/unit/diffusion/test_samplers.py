@@ -83,6 +83,16 @@ def test_order_of_convergence_on_the_cosine_schedule(name, low, high):
     assert low < order < high
 
 
+@pytest.mark.parametrize(("name", "steps", "kept"), [("ddim", 4, 0.73), ("ddim", 10, 0.88), ("dpmpp_2m", 10, 0.98)])
+def test_few_steps_keep_less_of_the_deviation_of_standard_normal_data(name, steps, kept):
+    """Why samples of few DDIM steps are too narrow, with a perfect network, too."""
+    start = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
+    exact = SAMPLERS[name](
+        lambda x, g: g.sqrt()[:, None, None, None] * x, lambda _: start, schedule=SCHEDULE, steps=steps
+    )
+    assert float(exact.std() / start.std()) == pytest.approx(kept, abs=0.01)
+
+
 def test_a_schedule_that_ends_in_nothing_but_noise_is_sampled():
     schedule = _to_pure_noise(1024)
     errors = [_error("dpmpp_2m", schedule, steps) for steps in (64, 256)]
