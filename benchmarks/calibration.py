@@ -54,28 +54,12 @@ def names(mean):
 
 
 def scores(params, pairs, method, name, protocol):
-    """Metrics of a row by scene; a sharp image is scored as a prediction."""
+    """Metrics of a row by scene."""
     from hsipipe.evaluation.score_method import score_method
 
-    if name == "sharp":
-        method = alone(method)
     with tempfile.TemporaryDirectory() as out:
         tree = score_method(method, pairs, Path(out), row=name, sha256="", protocol=protocol, sampling=params.sampling)
     return {scene: rows[name] for scene, rows in tree["scenes"].items()}, tree.get("uncertainty", {})
-
-
-def alone(method):
-    """A method without its samples."""
-    from hsipipe.methods.bicubic import Bicubic
-
-    class Alone(Bicubic):
-        DESCRIPTION, FUSES, WHOLE_SCENE = "", method.FUSES, False
-        bands, nfe = method.bands, method.nfe
-
-        def predict(self, lr, *, msi=None, origin=(0, 0)):
-            return method.predict(lr, msi=msi, origin=origin)
-
-    return Alone(method.scale)
 
 
 def means_of_samples(params, pairs, method, counts):

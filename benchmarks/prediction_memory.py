@@ -109,6 +109,7 @@ def _model(scale, msi_bands):
 
         varies = True
         sample_nfe = 1
+        averages = True
         interval_scale = 1.0
 
         @property

@@ -1,8 +1,8 @@
 """Answers to questions about a scene, with their uncertainty: a function of a cube, evaluated on samples.
 
-A prediction is the most likely value of each pixel by itself. What is not linear in the pixels, as the largest value of
-a field or the area above a threshold, is wrong on it: too smooth. Samples are cubes that are possible as a whole, so
-the function of each is a possible answer.
+A prediction is close to the mean of what each pixel may be by itself. What is not linear in the pixels, as the largest
+value of a field or the area above a threshold, is wrong on it: too smooth. Samples are cubes that are possible as a
+whole, so the function of each is a possible answer.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.inference.inputs import OVERLAP, TILE, prepare
+from hsipipe.inference.pair import MsiFile
 from hsipipe.inference.scene import draw_scene, predict_scene
+from hsipipe.memory import check_memory
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 
 Function = Callable[[xr.DataArray], Any]
@@ -66,6 +68,7 @@ def evaluate(
     full_scale: float = 1.0,
     tile: int = TILE,
     overlap: int = OVERLAP,
+    msi: MsiFile | None = None,
 ) -> Distribution:
     """Evaluate a function on samples of the super-resolved cube.
 
@@ -77,19 +80,24 @@ def evaluate(
         full_scale: Value of the cube that maps to 1.0.
         tile: Edge of a tile in LR pixels.
         overlap: LR pixels of context on each side of a tile.
+        msi: HR-MSI of the same ground, for a fusion model.
 
     Raises:
         ParamsError: Less than two samples, or a model that draws none.
-        DataError: The values of the cube are out of range, or those of the function differ in shape.
+        DataError: The values of the cube are out of range, the memory is too small, or values of the function differ
+            in shape.
     """
     if samples < 2:
         raise ParamsError(f"Got {samples} sample, expected at least 2: one has no spread.")
     if not (isinstance(model, SampleResolver) and model.varies):
         raise ParamsError(f"{model.name} draws no samples; take a posterior such as dmgasr.")
-    given = prepare(model, cube, name="the cube", full_scale=full_scale)
-    prediction = predict_scene(given.model, given.lr, tile=tile, overlap=overlap)
+    given = prepare(model, cube, name="the cube", full_scale=full_scale, msi=msi)
+    need = 2 * samples * given.lr.nbytes * model.scale**2
+    check_memory(need, what=f"{samples} samples of this cube", advice="take fewer samples, or a part of the cube")
+    place: dict[str, Any] = {"tile": tile, "overlap": overlap, "msi": given.msi}
+    prediction = predict_scene(given.model, given.lr, **place)
     sampler: Any = given.model
-    drawn = draw_scene(sampler, given.lr, count=samples, tile=tile, overlap=overlap)
+    drawn = draw_scene(sampler, given.lr, count=samples, **place)
     return _collected(function, given.wrap(prediction), (given.wrap(sample) for sample in drawn))
 
 

@@ -11,12 +11,11 @@ from flows.commands.pair_quality import for_this_pair, quality_note
 from flows.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
-from hsipipe.inference.guard import Guard, guarded
+from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
-from hsipipe.inference.scene import predict_scene
-from hsipipe.inference.statistics import predict_statistics
+from hsipipe.inference.statistics import guarded_statistics
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
@@ -89,8 +88,8 @@ def predict_file(
         admit=Admission(targets[: len(samples.statistics())]),
     )
     _say("note", given.notes)
-    if estimate_sensors and given.msi is not None and isinstance(given.model, FusionModel):
-        given = replace(given, model=for_this_pair(given.model, given.lr, given.msi))
+    if estimate_sensors and given.msi is not None:
+        given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))
     _say("warning", given.warnings())
     _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap)
     return targets
@@ -100,9 +99,22 @@ def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: G
     """Predict and write all files."""
     if samples.keep:
         check_room(given, samples, targets[-1])
-    images = _predict(given, samples, tile=tile, overlap=overlap)
-    images[0], doubts = guarded(
-        given.model, given.lr, images[0], guard=guard, msi=given.msi, tile=tile, overlap=overlap
+    model = given.model
+    if samples.count is not None and not (isinstance(model, SampleResolver) and model.varies):
+        text = (
+            f"{model.name} gives the same prediction every time, so {samples.count} samples have no spread and the "
+            "standard deviation is zero everywhere; a posterior such as dmgasr varies."
+        )
+        _say("note", [text])
+    images, doubts = guarded_statistics(
+        model,
+        given.lr,
+        samples.statistics(),
+        count=samples.count,
+        guard=guard,
+        tile=tile,
+        overlap=overlap,
+        msi=given.msi,
     )
     _say("warning", doubts)
     if samples.keep:
@@ -128,23 +140,14 @@ def _check_names(targets: Sequence[Path], inputs: Sequence[Path], *, sharp: bool
             raise ParamsError(f"A result would replace the input {path}; choose another name than {targets[0]}.")
 
 
-def _predict(given: Inputs, samples: Samples, *, tile: int, overlap: int) -> list[np.ndarray]:
-    """Return the prediction, and with samples the other statistics."""
-    model, lr, msi = given.model, given.lr, given.msi
-    if samples.count is None:
-        return [predict_scene(model, lr, tile=tile, overlap=overlap, msi=msi)]
-    if not (isinstance(model, SampleResolver) and model.varies):
-        print(
-            f"note: {model.name} gives the same prediction every time, so {samples.count} samples have no spread and "
-            "the standard deviation is zero everywhere; a posterior such as dmgasr varies.",
-            file=sys.stderr,
-        )
-    wanted = samples.statistics()
-    return predict_statistics(model, lr, wanted, count=samples.count, tile=tile, overlap=overlap, msi=msi)
+def _for_this_pair(model: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> SuperResolver:
+    if isinstance(model, Posterior) and isinstance(model.mean, FusionModel):
+        return model.with_mean(for_this_pair(model.mean, lr, msi))
+    return for_this_pair(model, lr, msi) if isinstance(model, FusionModel) else model
 
 
 def _sharp(model: SuperResolver) -> SuperResolver:
-    if not isinstance(model, Posterior) or model.sampling is None:
+    if not isinstance(model, Posterior) or model.sampling is None or not model.can_be_sharp:
         raise ParamsError(f"{model.name} has no sharp mode; take a posterior such as dmgasr, or leave out --sharp.")
     return model.prepared(model.sampling.model_copy(update={"mode": "sharp"}))
 

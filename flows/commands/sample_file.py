@@ -51,6 +51,8 @@ class Samples:
     def paths(self, target: Path) -> list[Path]:
         """Return the files to write: ``high.nc``, ``high_std.nc``, ``high_q05.nc``; the samples last, if kept."""
         others = [target.with_name(f"{target.stem}_{it.label}{target.suffix}") for it in self.statistics()[1:]]
+        if len(set(others)) < len(others):
+            raise ParamsError(f"Two quantiles have the same file name: {', '.join(map(str, self.quantiles))}.")
         kept = target.with_name(f"{target.stem}_samples{'.zarr' if target.suffix == '.zarr' else '.nc'}")
         return [target, *others, *([kept] if self.keep else [])]
 

@@ -35,11 +35,6 @@ Sums = NDArray[np.float64]
 """(6, bins): count, and sums of p, e, p^2, e^2 and p e, of predicted errors p and absolute errors e in each bin."""
 
 
-def predicted_error(std: NDArray[np.floating[Any]], samples: int) -> NDArray[np.floating[Any]]:
-    """Expected error of the mean of `samples` samples with this standard deviation, of the same shape."""
-    return std * np.float32(math.sqrt(1 + 1 / samples))
-
-
 def calibration_sums(
     predicted: NDArray[np.floating[Any]], sr: NDArray[np.floating[Any]], hr: NDArray[np.floating[Any]]
 ) -> Sums:

@@ -20,10 +20,12 @@ from scipy.ndimage import uniform_filter
 from hsipipe.degradation.psf import Psf
 from hsipipe.evaluation.cubes import Array
 from hsipipe.evaluation.metrics import psnr_db
-from hsipipe.methods.samples import fair_crps, interval_factor, moments
+from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
 
 Samples = Sequence[NDArray[np.floating[Any]]]
 
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Probabilities of the intervals of the reliability curve."""
 BLOCK = 8
 """Edge in pixels of the patches of the energy score, and of the blocks of the functionals."""
 _WINDOW = 5
@@ -37,19 +39,37 @@ class Ensemble:
 
     Attributes:
         samples: K arrays (C, H, W); the prediction alone, if there is nothing to sample.
-        std: Their standard deviation (C, H, W); None: there is nothing to sample.
+        centre: Centre of the intervals (C, H, W): the prediction of a regression, else the mean of the samples.
+        std: Standard deviation of the samples (C, H, W); None: there is nothing to sample.
         interval_scale: Factor on the width of intervals.
+        around_mean: The centre is the mean of the samples.
     """
 
     samples: list[NDArray[np.floating[Any]]]
+    centre: NDArray[np.floating[Any]]
     std: NDArray[np.floating[Any]] | None = None
     interval_scale: float = 1.0
+    around_mean: bool = False
 
     @classmethod
-    def of(cls, samples: list[NDArray[np.float32]], interval_scale: float, limits: tuple[float, float]) -> "Ensemble":
+    def point(cls, prediction: NDArray[np.floating[Any]]) -> "Ensemble":
+        """A prediction without samples."""
+        return cls([prediction], prediction)
+
+    @classmethod
+    def of(
+        cls,
+        samples: list[NDArray[np.float32]],
+        prediction: NDArray[np.floating[Any]],
+        *,
+        around_mean: bool,
+        interval_scale: float,
+        limits: tuple[float, float],
+    ) -> "Ensemble":
         """Measure and clip samples."""
-        std = moments(samples)[1]
-        return cls([sample.clip(*limits, out=sample) for sample in samples], std, interval_scale)
+        mean, std = moments(samples)
+        clipped = [sample.clip(*limits, out=sample) for sample in samples]
+        return cls(clipped, mean if around_mean else prediction, std, interval_scale, around_mean)
 
     @property
     def varies(self) -> bool:
@@ -62,9 +82,16 @@ class Ensemble:
         return np.zeros_like(self.samples[0]) if self.std is None else self.std
 
     @property
-    def half_width(self) -> NDArray[np.floating[Any]]:
-        """Half the width of the central 90 % interval, (C, H, W); zero without samples."""
-        factor = interval_factor(len(self.samples)) if self.varies else 0.0
+    def expected_error(self) -> NDArray[np.floating[Any]]:
+        """Expected error of the centre (C, H, W); the mean of K samples has a further share of 1/K."""
+        share = 1 + 1 / len(self.samples) if self.around_mean else 1.0
+        return self.deviation * np.float32(math.sqrt(share))
+
+    def half_width(self, probability: float = INTERVAL) -> NDArray[np.floating[Any]]:
+        """Half the width of a central interval (C, H, W); zero without samples."""
+        if not self.varies:
+            return self.deviation
+        factor = interval_factor(len(self.samples), probability, around_mean=self.around_mean)
         return self.deviation * np.float32(self.interval_scale * factor)
 
 

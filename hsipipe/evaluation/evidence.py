@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hsipipe.artifacts import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
-from hsipipe.evaluation.calibration import calibration_sums, predicted_error
+from hsipipe.evaluation.calibration import calibration_sums
 from hsipipe.evaluation.ensemble import Ensemble, mean_power
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
 
@@ -102,7 +102,7 @@ class SceneEvidence:
             wavelength_nm=np.asarray(pair.wavelength_nm if known else np.full(len(hr), np.nan), np.float64),
             display_bands=np.asarray(bands, np.int32),
             detail=np.asarray(detail, np.int32),
-            **_of_samples(pair, prediction, ensemble, lambda cube: to_rgb(_cut(cube[bands], detail), low, high)),
+            **_of_samples(pair, ensemble, lambda cube: to_rgb(_cut(cube[bands], detail), low, high)),
         )
 
     @classmethod
@@ -141,18 +141,16 @@ class SceneEvidence:
 
 def _of_samples(
     pair: Pair,
-    prediction: NDArray[np.floating[Any]],
     ensemble: Ensemble,
     picture: Callable[[NDArray[np.floating[Any]]], NDArray[np.uint8]],
 ) -> dict[str, Any]:
     """The fields of rows with samples, empty without."""
     count = len(ensemble.samples)
-    spread = predicted_error(ensemble.deviation, count)
     made = {
         "spread_rows": np.zeros(1, np.int32),
-        "width": (2 * ensemble.half_width.mean(axis=0, dtype=np.float64)).astype(np.float16)[None],
+        "width": (2 * ensemble.half_width().mean(axis=0, dtype=np.float64)).astype(np.float16)[None],
         "samples": np.stack([picture(ensemble.samples[number % count]) for number in range(PICTURED)])[None],
-        "calibration": calibration_sums(spread, prediction, pair.hr)[None],
+        "calibration": calibration_sums(ensemble.expected_error, ensemble.centre, pair.hr)[None],
         "sample_power": mean_power(ensemble.samples[0])[1][None],
     }
     return made if ensemble.varies else {name: values[:0] for name, values in made.items()}

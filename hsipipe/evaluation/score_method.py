@@ -85,13 +85,19 @@ class _Row:
     def draw(self, pair: Pair, prediction: Prediction, limits: tuple[float, float]) -> Ensemble:
         """Draw samples from the observations; without a sampler return the clipped prediction."""
         if (sampler := self.sampler) is None:
-            return Ensemble([prediction])
+            return Ensemble.point(prediction)
         msi = pair.msi if self.method.FUSES else None
         sampling = self.sampling
         samples = draw_scene(
             sampler, pair.lr, count=sampling.ensemble, msi=msi, tile=sampling.tile, overlap=sampling.overlap
         )
-        return Ensemble.of(samples, sampler.interval_scale, limits)
+        return Ensemble.of(
+            samples,
+            prediction,
+            around_mean=sampler.averages,
+            interval_scale=sampler.interval_scale,
+            limits=limits,
+        )
 
 
 def score_method(
@@ -146,9 +152,9 @@ def score_method(
                 prediction, scenes[name][each.name] = _score_scene(each, pair, protocol, response)
                 if each.ceiling is None:
                     ensemble = each.draw(pair, prediction, limits)
-                    scenes[name][each.name] |= sample_metrics(ensemble, prediction, pair, frame, protocol)
+                    scenes[name][each.name] |= sample_metrics(ensemble, pair, frame, protocol)
                     SceneEvidence.of(pair, prediction, ensemble).save(out / f"{name}.npz")
-                    calibrations += [calibration_of(ensemble, prediction, pair)] if ensemble.varies else []
+                    calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
                 advance(note=f"{name}: {each.name}")
             test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair)})
     tree = {

@@ -7,14 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, Pair
-from hsipipe.evaluation.calibration import calibration_sums, predicted_error
-from hsipipe.evaluation.ensemble import Ensemble, SpectralFrame, coverage_by_band, coverage_by_texture, rank_histogram
+from hsipipe.evaluation.calibration import calibration_sums
+from hsipipe.evaluation.ensemble import (
+    LEVELS,
+    Ensemble,
+    SpectralFrame,
+    coverage_90,
+    coverage_by_band,
+    coverage_by_texture,
+    rank_histogram,
+)
 from hsipipe.evaluation.scoring import measure
 from hsipipe.methods.pca_ceiling import PcaCeiling
 from hsipipe.protocols import Protocol
 
 CALIBRATION_LISTS: Mapping[str, str] = {
     "ranks": "share of the values by the rank of the truth among the K samples (K + 1,)",
+    "coverage_by_level": "coverage in % of intervals of 50, 60, 70, 80, 90 and 95 %",
     "coverage_by_texture": "coverage in % by decile of the deviation of the brightness in 5 x 5 pixels (10,)",
     "coverage_by_wavelength": "coverage in % by 100 nm, or by fifth of the bands without wavelengths",
 }
@@ -29,9 +38,7 @@ def training_frame(pairs: DegradedPairs) -> SpectralFrame:
     return SpectralFrame(pca.components, np.maximum(pca.std, 1e-6))
 
 
-def sample_metrics(
-    ensemble: Ensemble, prediction: NDArray[np.floating[Any]], pair: Pair, frame: SpectralFrame, protocol: Protocol
-) -> dict[str, float]:
+def sample_metrics(ensemble: Ensemble, pair: Pair, frame: SpectralFrame, protocol: Protocol) -> dict[str, float]:
     """Compute the metrics of samples; of a prediction alone those that it has, too."""
     inputs: dict[str, Any] = {
         "samples": ensemble.samples,
@@ -42,18 +49,19 @@ def sample_metrics(
         "psf": protocol.psf,
     }
     if ensemble.varies:
-        inputs |= {"ensemble": ensemble.samples, "centre": prediction, "half_width": ensemble.half_width}
+        inputs |= {"ensemble": ensemble.samples, "centre": ensemble.centre, "half_width": ensemble.half_width()}
     return measure(inputs)
 
 
-def calibration_of(ensemble: Ensemble, prediction: NDArray[np.floating[Any]], pair: Pair) -> dict[str, Any]:
+def calibration_of(ensemble: Ensemble, pair: Pair) -> dict[str, Any]:
     """Return :data:`CALIBRATION_LISTS` of a scene, and ``sums``, see :func:`calibration_sums`."""
-    expected = predicted_error(ensemble.deviation, len(ensemble.samples))
-    by_band = coverage_by_band(prediction, ensemble.half_width, pair.hr)
+    centre, half_width = ensemble.centre, ensemble.half_width()
+    by_band = coverage_by_band(centre, half_width, pair.hr)
     return {
-        "sums": calibration_sums(expected, prediction, pair.hr),
+        "sums": calibration_sums(ensemble.expected_error, centre, pair.hr),
         "ranks": rank_histogram(ensemble.samples, pair.hr),
-        "coverage_by_texture": coverage_by_texture(prediction, ensemble.half_width, pair.hr),
+        "coverage_by_level": [coverage_90(centre, ensemble.half_width(level), pair.hr) for level in LEVELS],
+        "coverage_by_texture": coverage_by_texture(centre, half_width, pair.hr),
         "coverage_by_wavelength": _in_groups(by_band, pair.wavelength_nm),
     }
 

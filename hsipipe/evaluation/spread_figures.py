@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hsipipe.evaluation.calibration import Sums, curve
+from hsipipe.evaluation.ensemble import LEVELS
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figure_rows import colours
 from hsipipe.evaluation.figures import WIDTH, new_figure, quiet
@@ -86,18 +87,25 @@ def power_spectra(scene: SceneEvidence, rows: Mapping[str, int]) -> Figure:
 
 
 def reliability(numbers: Mapping[str, Any]) -> Figure:
-    """Plot the ranks of the truth among the samples, and the coverage of 90 % intervals by texture and by wavelength.
+    """Plot reliability, ranks of the truth among the samples, and coverage of 90 % intervals by texture and wavelength.
 
     Args:
         numbers: The ``uncertainty`` of a row in metrics.json.
     """
+    levels = [100 * level for level in LEVELS]
+    figure = new_figure(WIDTH, 2.8)
+    reliability_axis, *axes = figure.subplots(1, 4)
+    reliability_axis.plot(levels, levels, "--", color=_IDENTITY, linewidth=1.2)
+    reliability_axis.plot(levels, numbers["coverage_by_level"], "o-", color=_POOLED, markersize=4)
+    reliability_axis.set_xlabel("probability of the interval (%)", fontsize=9)
+    reliability_axis.set_ylabel("% of the values inside", fontsize=9)
+    quiet(reliability_axis)
     panels = (
         ("ranks", 100.0, "rank of the truth among the samples", "% of the values"),
         ("coverage_by_texture", 1.0, "decile of local texture, smooth to rough", "% inside the 90 % interval"),
         ("coverage_by_wavelength", 1.0, "wavelength, in steps of 100 nm", "% inside the 90 % interval"),
     )
-    figure = new_figure(WIDTH, 2.8)
-    for axis, (key, factor, below, beside) in zip(figure.subplots(1, 3), panels, strict=True):
+    for axis, (key, factor, below, beside) in zip(axes, panels, strict=True):
         heights = factor * np.asarray(numbers[key])
         axis.bar(np.arange(1, len(heights) + 1), heights, color=_POOLED, width=0.8)
         axis.axhline(100 / len(heights) if key == "ranks" else 90, color=_IDENTITY, linewidth=1.2, linestyle="--")

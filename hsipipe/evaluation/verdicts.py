@@ -9,8 +9,6 @@ from hsipipe.protocols.metrics import METRIC
 
 REGRESSION = "-regression"
 """Suffix of the name of a trained baseline: the same network as the method's, trained to predict in one step."""
-SCALE_ALONE = "-heteroscedastic"
-"""Suffix of the name of the baseline of a sampler: the same prediction with its predicted scale alone."""
 _COVERED = 2.0
 """Difference of coverage from 90 % that is calibrated."""
 # An error of 1e-6 of the full range, below the step of 16-bit data (1.5e-5), counts as lossless.
@@ -146,9 +144,14 @@ def _samples(metrics: Mapping[str, Any], name: str, uncertainty: Mapping[str, An
     if math.isfinite(crps / mae if mae else math.nan):
         text = f"The samples of {name} have a CRPS of {crps / mae:.2f} times the mean absolute error of its prediction"
         verdicts.append(Verdict(crps < mae, f"{text} (0.71 is ideal for normal errors)."))
-    base = f"{name}{SCALE_ALONE}"
+    twins = [
+        other
+        for other, numbers in metrics["uncertainty"].items()
+        if not numbers.get("sample_nfe") and _same(metrics["models"], name, other)
+    ]
+    base = next(iter(twins), "") if uncertainty.get("sample_nfe") else ""
     other = _number(metrics["models"].get(base, {}).get("crps"))
-    if uncertainty.get("sample_nfe") and math.isfinite(crps / other if other else math.nan):
+    if math.isfinite(crps / other if other else math.nan):
         change = 100 * (crps / other - 1)
         side = "below" if change < 0 else "NOT below"
         verdicts.append(Verdict(change < 0, f"The CRPS of {name} is {side} that of {base}: {change:+.1f} %."))

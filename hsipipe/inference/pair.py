@@ -18,6 +18,7 @@ from hsipipe.inference.holes import Mask, fill_holes
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import Wording
 from hsipipe.methods.fusion.model import FusionModel
+from hsipipe.methods.posterior.fusion import FusionPosterior
 from hsipipe.methods.super_resolver import SuperResolver, check_msi
 
 TOLERANCE = 0.5
@@ -138,6 +139,7 @@ def response_of(
     model: SuperResolver, lr: NDArray[np.float32], msi: NDArray[np.float32]
 ) -> NDArray[np.floating[Any]] | None:
     """Return the spectral response (c, C) of a model, or None if it is estimated from the pair."""
+    model = model.mean if isinstance(model, FusionPosterior) else model
     if not isinstance(model, FusionModel) or model.pairing.response == "estimated":
         return None
     known: NDArray[np.floating[Any]] = model.response.cpu().numpy()

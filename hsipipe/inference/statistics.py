@@ -3,13 +3,14 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.errors import ParamsError
+from hsipipe.inference.guard import Guard, guarded
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.methods.samples import interval_factor
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
@@ -40,9 +41,9 @@ class Statistic:
         if text in ("mean", "std"):
             return cls("mean" if text == "mean" else "std")
         found = _QUANTILE.fullmatch(text)
-        if found is None or float(found[1]) == 0:
+        if found is None:
             raise ParamsError(f"Got the statistic {text[:50]!r}, expected mean, std, or a quantile such as q0.05.")
-        return cls("quantile", float(found[1]))
+        return cls.quantile(float(found[1]))
 
     @classmethod
     def quantile(cls, probability: float) -> "Statistic":
@@ -59,64 +60,96 @@ class Statistic:
     def label(self) -> str:
         """Name for files: ``std``, ``q05``, ``q97.5``."""
         percent = 100 * self.probability
-        return self.kind if self.kind != "quantile" else f"q{'0' if percent < 10 else ''}{percent:.4g}"
+        return self.kind if self.kind != "quantile" else f"q{'0' if percent < 10 else ''}{percent:.6g}"
 
-    def of(self, prediction: Image, std: Image, *, count: int, interval_scale: float) -> Image:
+    def of(self, prediction: Image, spread: "Spread") -> Image:
         """Compute the statistic.
 
         A quantile takes the samples as normally distributed around the prediction: few samples have no tails. Its
-        distance is calibrated by `interval_scale`.
+        distance is calibrated.
 
         Args:
             prediction: (C, H, W).
-            std: Standard deviation of the samples (C, H, W).
-            count: Number of samples, at least 2.
-            interval_scale: Factor on the width of intervals.
+            spread: Spread of the samples around it.
         """
         if self.kind == "mean":
             return prediction
         if self.kind == "std":
-            return std
+            return spread.std
         side = 2 * self.probability - 1
-        factor = math.copysign(interval_factor(count, abs(side)), side) * interval_scale
-        return prediction + np.float32(factor) * std
+        factor = interval_factor(spread.count, abs(side), around_mean=spread.around_mean) * spread.interval_scale
+        return prediction + np.float32(math.copysign(factor, side)) * spread.std
 
 
-def predict_statistics(
+@dataclass(frozen=True)
+class Spread:
+    """The spread of samples around a prediction.
+
+    Attributes:
+        std: Standard deviation of the samples (C, H, W).
+        count: Their number.
+        around_mean: The prediction is their mean.
+        interval_scale: Factor on the width of intervals.
+    """
+
+    std: Image
+    count: int
+    around_mean: bool = False
+    interval_scale: float = 1.0
+
+
+def guarded_statistics(
     model: SuperResolver,
     lr: Image,
     statistics: Iterable[Statistic],
     *,
-    count: int,
+    count: int | None,
+    guard: Guard,
     tile: int,
     overlap: int,
     msi: Image | None = None,
     before_tile: Callable[[], None] | None = None,
-) -> list[Image]:
-    """Compute statistics of the samples of a scene; with equal samples their deviation is zero.
+) -> tuple[list[Image], list[str]]:
+    """Predict a scene, judge the prediction, and compute statistics around it.
+
+    With equal samples the deviation is zero. Where the guard has replaced the prediction, it is NaN: the samples are of
+    what was replaced.
 
     Args:
         model: Super-resolver.
         lr: LR-HSI (C, h, w) float32.
         statistics: The wanted statistics.
-        count: Number K of samples, at least 2.
+        count: Number K of samples, at least 2; None: no samples, for the mean alone.
+        guard: What to do about a doubtful prediction, see :mod:`hsipipe.inference.guard`.
         tile: Edge of a tile in LR pixels.
         overlap: Context on each side of a tile in LR pixels.
         msi: HR-MSI (c, H, W), for a fusion model.
         before_tile: Called before each tile.
 
+    Returns:
+        The statistics, and what speaks against the prediction.
+
     Raises:
         ParamsError: Less than two samples.
         ModelInputError: See :func:`predict_scene`.
     """
+    place: dict[str, Any] = {"tile": tile, "overlap": overlap, "msi": msi}
+    prediction, spread = _spread(model, lr, count, {**place, "before_tile": before_tile})
+    if before_tile is not None:
+        before_tile()
+    image, told = guarded(model, lr, prediction, guard=guard, **place)
+    if image is not prediction and spread.std.size:
+        spread = replace(spread, std=np.where(image == prediction, spread.std, np.float32(np.nan)))
+    return [it.of(image, spread) for it in statistics], told
+
+
+def _spread(model: SuperResolver, lr: Image, count: int | None, place: dict[str, Any]) -> tuple[Image, Spread]:
+    if count is None:
+        return predict_scene(model, lr, **place), Spread(np.empty(0, np.float32), 0)
     if count < 2:
         raise ParamsError(f"Got {count} sample, expected at least 2: one has no spread.")
-    place: dict[str, Any] = {"tile": tile, "overlap": overlap, "msi": msi, "before_tile": before_tile}
-    scale = 1.0
     if isinstance(model, SampleResolver) and model.varies:
         prediction, std = predict_scene_with_spread(model, lr, count=count, **place)
-        scale = model.interval_scale
-    else:
-        prediction = predict_scene(model, lr, **place)
-        std = np.zeros_like(prediction)
-    return [it.of(prediction, std, count=count, interval_scale=scale) for it in statistics]
+        return prediction, Spread(std, count, model.averages, model.interval_scale)
+    prediction = predict_scene(model, lr, **place)
+    return prediction, Spread(np.zeros_like(prediction), count)

@@ -136,7 +136,7 @@ class FusionFast(FusionModel):
 
     def ceilings(self) -> Mapping[str, Ceiling]:
         """The starting point plus the true residual in the subspace: the prediction of a perfect network."""
-        return {"subspace-ceiling": self.ceiling} if self.denoising.objective == "diffusion" else {}
+        return {"subspace-ceiling": self.ceiling}
 
     def ceiling(self, lr: np.ndarray, msi: np.ndarray | None, hr: np.ndarray) -> np.ndarray:
         """Predict with the true x_0; needs the ground truth.

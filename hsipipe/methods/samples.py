@@ -28,17 +28,20 @@ def moments(samples: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32]
     return mean, np.sqrt(squares / np.float32(max(1, count - 1)))
 
 
-def interval_factor(count: int, probability: float = INTERVAL) -> float:
+def interval_factor(count: int, probability: float = INTERVAL, *, around_mean: bool) -> float:
     """Half the width of a central interval in standard deviations of `count` samples.
 
-    It is the prediction interval of a further draw from a normal distribution, by Student's distribution. Quantiles of
-    few samples would be far too narrow: 8 samples have no 5 % quantile.
+    It holds a further draw from a normal distribution, by Student's distribution. Quantiles of few samples would be far
+    too narrow: 8 samples have no 5 % quantile.
 
     Args:
         count: Number K of samples, at least 2.
         probability: Probability of the interval.
+        around_mean: The centre is the mean of these samples, whose own error adds to the width; else it is a mean that
+            is known without them.
     """
-    return float(student.ppf((1 + probability) / 2, count - 1)) * math.sqrt(1 + 1 / count)
+    factor = float(student.ppf((1 + probability) / 2, count - 1))
+    return factor * math.sqrt(1 + 1 / count) if around_mean else factor
 
 
 def fair_crps(values: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -84,6 +84,10 @@ class SampleResolver(SuperResolver, Protocol):
         """Network evaluations of a sample."""
 
     @property
+    def averages(self) -> bool:
+        """True if a prediction is the mean of samples; False if it is a regression's, and samples lie around it."""
+
+    @property
     def interval_scale(self) -> float:
         """Factor on the width of intervals, by which they covered their share of the validation; 1: not calibrated."""
 

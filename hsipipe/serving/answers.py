@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
@@ -18,7 +18,7 @@ from hsipipe.errors import FileFormatError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, writer
 from hsipipe.formats.base import DIMS, make_cube
 from hsipipe.formats.netcdf import check_classic, save_classic
-from hsipipe.inference.guard import Guard, guarded
+from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import (
     OVERLAP,
     TILE,
@@ -29,8 +29,7 @@ from hsipipe.inference.inputs import (
     prepare,
 )
 from hsipipe.inference.pair import MsiFile
-from hsipipe.inference.scene import predict_scene
-from hsipipe.inference.statistics import Statistic, predict_statistics
+from hsipipe.inference.statistics import Statistic, guarded_statistics
 from hsipipe.inference.wording import QUERY
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
@@ -166,18 +165,19 @@ class _Images:
 
     def predict(self, given: Inputs) -> tuple[NDArray[np.float32], list[str]]:
         """Predict an image; return it with what speaks against it."""
-        size: dict[str, Any] = {"tile": self.options.tile, "overlap": self.options.overlap, "msi": given.msi}
-        statistic, count = Statistic.parse(self.options.statistic), self.options.samples
-        if statistic.kind == "mean" or count is None:
-            images = [predict_scene(given.model, given.lr, before_tile=self.before_tile, **size)]
-        else:
-            wanted = [Statistic("mean"), statistic]
-            images = predict_statistics(
-                given.model, given.lr, wanted, count=count, before_tile=self.before_tile, **size
-            )
-        self.before_tile()
-        images[0], told = guarded(given.model, given.lr, images[0], guard=self.options.guard, **size)
-        return images[-1], told
+        statistic = Statistic.parse(self.options.statistic)
+        (image,), told = guarded_statistics(
+            given.model,
+            given.lr,
+            [statistic],
+            count=None if statistic.kind == "mean" else self.options.samples,
+            guard=self.options.guard,
+            tile=self.options.tile,
+            overlap=self.options.overlap,
+            msi=given.msi,
+            before_tile=self.before_tile,
+        )
+        return image, told
 
     def check_size(self, count: int, bands: int, height: int, width: int) -> None:
         """Check the size of a prediction (count, bands, height, width) before it is allocated."""

@@ -16,7 +16,7 @@ from hsipipe.errors import IntegrityError, ModelInputError
 from hsipipe.inference.guard import guarded
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.known import domain_of, input_warnings
-from hsipipe.inference.statistics import Statistic, predict_statistics
+from hsipipe.inference.statistics import Statistic, guarded_statistics
 from hsipipe.storage.manifest import digest, verify
 
 logger = logging.getLogger("hsipipe.model")
@@ -66,16 +66,19 @@ class SuperResolverModel(PythonModel):
         return self._answer(lr, msi, options)
 
     def _answer(self, lr: np.ndarray, msi: np.ndarray | None, options: dict[str, Any]) -> np.ndarray:
-        checked = self._checked(lr, msi, self._model.predict(lr, msi=msi), options["guard"])
         statistic, count = Statistic.parse(str(options["statistic"])), int(options["samples"])
         if statistic.kind == "mean":
-            return checked
-        pairs = zip(lr, [None] * len(lr) if msi is None else msi, strict=True)
-        images = [
-            predict_statistics(self._model, low, [statistic], count=count, tile=TILE, overlap=OVERLAP, msi=high)
-            for low, high in pairs
-        ]
-        return np.concatenate(images)
+            return self._checked(lr, msi, self._model.predict(lr, msi=msi), options["guard"])
+        images = []
+        for number, low in enumerate(lr):
+            fine = None if msi is None else msi[number]
+            whole = {"tile": max(low.shape[1:]), "overlap": 0}  # as in the prediction of a batch
+            (image,), told = guarded_statistics(
+                self._model, low, [statistic], count=count, guard=options["guard"], msi=fine, **whole
+            )
+            images.append(image)
+            self._warn(number, low, told, options["guard"])
+        return np.stack(images)
 
     def _checked(self, lr: np.ndarray, msi: np.ndarray | None, sr: np.ndarray, guard: Any) -> np.ndarray:
         images = []
@@ -83,9 +86,12 @@ class SuperResolverModel(PythonModel):
             fine = None if msi is None else msi[number]
             image, told = guarded(self._model, low, high, guard=guard, msi=fine, tile=TILE, overlap=OVERLAP)
             images.append(image)
-            for text in ([] if guard == "off" else input_warnings(domain_of(self._model), low)) + told:
-                logger.warning("image %d: %s", number, text)
+            self._warn(number, low, told, guard)
         return np.stack(images)
+
+    def _warn(self, number: int, lr: np.ndarray, told: list[str], guard: Any) -> None:
+        for text in ([] if guard == "off" else input_warnings(domain_of(self._model), lr)) + told:
+            logger.warning("image %d: %s", number, text)
 
 
 mlflow.models.set_model(SuperResolverModel())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hsipipe.artifacts import TrainedMethod
 from hsipipe.errors import MissingInputError, ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import psnr_db
 from hsipipe.methods.base import TrainingData
@@ -11,12 +12,14 @@ from hsipipe.methods.catalogue import load_model, method_settings
 from hsipipe.methods.posterior.frame import Residual, ResidualFrame
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.samples import interval_factor, moments
-from hsipipe.params import SamplingParams
+from hsipipe.params import HardwareParams, SamplingParams
 from hsipipe.storage.publish import publish
+from hsipipe.training.train import train_method
 
 SAMPLING = SamplingParams.saved(
     {"sampler": "dpmpp_2m", "steps": 8, "residual_decode": True, "consistency": 2, "tile": 8, "overlap": 2, "seed": 0}
 )
+HARDWARE = HardwareParams(accelerator="cpu", precision="32-true", compile=False, devices=1)
 BOTH = ("pca-residual-diffusion", "fusion-fast")
 
 
@@ -58,15 +61,18 @@ def test_the_prediction_is_that_of_the_regression(prepared, images, name):
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_every_sample_is_consistent_with_the_observations(prepared, images, name):
+def test_every_sample_is_as_consistent_with_the_observations_as_the_prediction(prepared, images, name):
     method = prepared(name)
-    lr = images[0]
+
+    def seen(cubes):
+        return np.stack([method.psf.downsample(image, 4) for image in cubes])
+
+    predicted = seen(method.predict(**given(method, images)))
     for sample in method.draw(**given(method, images), count=2):
-        seen = np.stack([method.psf.downsample(image, 4) for image in sample])
-        assert psnr_db(np.square(seen - lr).mean()) > 60
+        assert psnr_db(np.square(seen(sample) - predicted).mean()) > 80
     loose = prepared(name, consistency=0)
     (sample,) = loose.draw(**given(loose, images), count=1)
-    assert psnr_db(np.square(np.stack([method.psf.downsample(image, 4) for image in sample]) - lr).mean()) < 60
+    assert psnr_db(np.square(seen(sample) - predicted).mean()) < 60
 
 
 def test_an_untrained_diffusion_samples_the_predicted_scale(prepared, images):
@@ -98,7 +104,9 @@ def test_calibrated_intervals_hold_nine_of_ten_values_of_the_validation(untraine
     inside = []
     for lr, hr in zip(val["lr"], val["hr"], strict=True):
         prediction, deviation = method.predict_with_spread(lr[None], count=method.settings.validation_samples)
-        half = deviation * interval_factor(method.settings.validation_samples) * method.interval_scale
+        half = (
+            deviation * interval_factor(method.settings.validation_samples, around_mean=False) * method.interval_scale
+        )
         inside.append(np.mean(np.abs(hr - prediction[0]) <= half[0]))
     assert np.mean(inside) == pytest.approx(0.9, abs=0.01)
 
@@ -109,6 +117,43 @@ def test_the_sharp_mode_lies_between_the_prediction_and_a_sample(prepared, image
     image = sharp.predict(images[0])
     assert 0.2 < np.abs(image - prediction).mean() / np.abs(sample - prediction).mean() < 0.8
     assert sharp.nfe == sharp.mean.nfe + sharp.sampling.sharp.steps
+    assert not sharp.varies
+    with pytest.raises(ModelInputError, match="draws no samples in the sharp mode"):
+        sharp.draw(images[0], count=2)
+
+
+def test_without_a_diffusion_there_is_no_sharp_mode(untrained, images):
+    method = untrained("pca-residual-heteroscedastic")[0].prepared(SAMPLING.model_copy(update={"mode": "sharp"}))
+    np.testing.assert_array_equal(method.predict(images[0]), method.mean.predict(images[0]))
+    assert (method.can_be_sharp, method.nfe) == (False, method.mean.nfe)
+
+
+def test_a_copy_has_an_interval_of_its_own(prepared):
+    method = prepared()
+    copy = method.with_mean(method.mean)
+    copy.interval = torch.tensor(3.0)
+    assert (method.interval_scale, copy.interval_scale) == (1.0, 3.0)
+
+
+def test_in_denoising_no_sample_returns_to_the_noise(make_store, params, train, tmp_path):
+    """At scale 1 without a PSF the input is what a projection would bring back."""
+    psf = {"kind": "none", "sigma": None, "mtf": None, "size": None, "phase": None}
+    noisy = {"task": "denoise", "scale": 1, "psf": psf, "snr_db": {"lr": 20.0, "msi": None}, "srf": None}
+    store = make_store(tmp_path / "noisy", degradation=noisy)
+    folder, settings = tmp_path / "regression", method_settings(params, "pca-residual")
+    folder.mkdir()
+    with publish(folder / "pca-residual") as out:
+        quiet = {"work": folder, "log": lambda step, metrics: None, "hardware": HARDWARE}
+        train_method("pca-residual", settings, store, out, **quiet)
+    own = method_settings(params, "pca-residual-diffusion")
+    with publish(folder / "posterior") as out:
+        mean = TrainedMethod(folder / "pca-residual")
+        summary = train_method("pca-residual-diffusion", own, store, out, mean=mean, **quiet)
+    assert summary["val_crps_gain_db"] > 0.2
+    method = load_model(folder / "posterior").prepared(SAMPLING.model_copy(update={"consistency": 0}))
+    lr = store.open("val", ("lr",)).read([0])["lr"]
+    assert method.predict_with_spread(lr, count=3)[1].mean() > 1e-3
+    assert 0.3 < method.interval_scale < 3
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -18,6 +18,7 @@ class Noisy(Bicubic):
 
     varies: ClassVar[bool] = True
     sample_nfe: ClassVar[int] = 1
+    averages: ClassVar[bool] = False
     interval_scale: ClassVar[float] = 1.0
 
     def draw(self, lr, *, count, msi=None, origin=(0, 0)):

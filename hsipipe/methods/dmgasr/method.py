@@ -97,6 +97,11 @@ class Dmgasr(nn.Module, Trainable):
         return self.net.varies(self.sampling)
 
     @property
+    def averages(self) -> bool:
+        """True: a prediction is the mean of samples."""
+        return True
+
+    @property
     def interval_scale(self) -> float:
         """1: intervals are not calibrated."""
         return 1.0
@@ -118,8 +123,6 @@ class Dmgasr(nn.Module, Trainable):
 
     def ceilings(self) -> Mapping[str, Ceiling]:
         """The reconstruction of the autoencoder, and the prediction from a perfect latent."""
-        if self.net.objective == "regression":
-            return {}
         return {
             "ae-ceiling": lambda lr, msi, hr: self.reconstruct(hr),
             "latent-ceiling": lambda lr, msi, hr: self.ceiling(lr, hr),

@@ -70,6 +70,11 @@ class FusionModel(PairNetwork, Trainable):
         return 1 if self.denoising.objective == "regression" else len(self.schedule.timesteps(self._sampling.steps))
 
     @property
+    def averages(self) -> bool:
+        """True: a prediction is the mean of samples."""
+        return True
+
+    @property
     def interval_scale(self) -> float:
         """1: intervals are not calibrated."""
         return 1.0

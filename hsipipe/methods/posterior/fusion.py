@@ -1,5 +1,6 @@
 """The posterior of a fusion: its samples are consistent with both images."""
 
+from dataclasses import replace
 from typing import ClassVar, Self, cast
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsipipe.methods.fusion.model import FusionModel
-from hsipipe.methods.posterior.method import Image, Posterior
+from hsipipe.methods.posterior.method import Posterior
+from hsipipe.methods.posterior.sampling import Image
 
 
 class FusionPosterior(Posterior):
@@ -21,11 +23,11 @@ class FusionPosterior(Posterior):
 
     def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
         """Return a copy that shares the weights, whose regression is bound to a scene; see :class:`SceneResolver`."""
-        other = self._sharing()
-        other.mean = cast(FusionModel, self.mean).for_scene(lr, msi)
-        return other
+        return self.with_mean(cast(FusionModel, self.mean).for_scene(lr, msi))
 
-    def _consistent(self, sr: Tensor, image: Image) -> Tensor:
-        """Return the nearest cube that is consistent with both images."""
-        msi = torch.from_numpy(np.ascontiguousarray(image.msi)).to(sr)
-        return cast(FusionModel, self.mean).observation(image.lr, msi).project(sr)
+    def _unseen(self, residual: Tensor, image: Image) -> Tensor:
+        """Return the part of a residual that neither sensor sees."""
+        msi = torch.from_numpy(np.ascontiguousarray(image.msi)).to(residual)
+        pair = cast(FusionModel, self.mean).observation(image.lr, msi)
+        # The projection of a residual whose observations are zero.
+        return replace(pair, lr=torch.zeros_like(pair.lr), msi=torch.zeros_like(pair.msi)).project(residual)

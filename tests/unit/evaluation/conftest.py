@@ -54,6 +54,10 @@ class Net(Bicubic, Trainable):
         return 10
 
     @property
+    def averages(self):
+        return False
+
+    @property
     def interval_scale(self):
         return 1.5
 

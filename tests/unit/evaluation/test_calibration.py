@@ -9,7 +9,6 @@ from hsipipe.evaluation.calibration import (
     UNCERTAINTY_DEFINITIONS,
     calibration_sums,
     curve,
-    predicted_error,
     sentence,
     summary,
 )

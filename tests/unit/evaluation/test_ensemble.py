@@ -25,7 +25,7 @@ from hsipipe.evaluation.ensemble import (
     sample_consistency_db,
     spread_skill,
 )
-from hsipipe.methods.samples import interval_factor, moments
+from hsipipe.methods.samples import interval_factor
 
 SHAPE = (3, 40, 32)
 
@@ -71,16 +71,21 @@ def test_ties_share_the_ranks():
 
 
 def test_the_interval_of_few_samples_holds_its_share(normal):
-    truth, samples, _ = normal
-    ensemble = Ensemble.of([sample.astype(np.float32) for sample in samples], 1.0, (0.0, 1.0))
-    mean = moments(ensemble.samples)[0]
-    assert coverage_90(mean, ensemble.half_width, truth) == pytest.approx(90, abs=1.5)
-    assert interval_factor(8) == pytest.approx(student.ppf(0.95, 7) * math.sqrt(9 / 8))
-    by_texture = coverage_by_texture(mean, ensemble.half_width, truth)
-    assert by_texture.mean() == pytest.approx(coverage_90(mean, ensemble.half_width, truth), abs=0.2)
-    assert coverage_by_band(mean, ensemble.half_width, truth).mean() == pytest.approx(
-        coverage_90(mean, ensemble.half_width, truth)
-    )
+    truth, samples, mean = normal
+    drawn = [sample.astype(np.float32) for sample in samples]
+    for around_mean in (True, False):
+        for count in (3, 8):
+            how = {"around_mean": around_mean, "interval_scale": 1.0, "limits": (-9.0, 9.0)}
+            ensemble = Ensemble.of([sample.copy() for sample in drawn[:count]], mean.astype(np.float32), **how)
+            covered = coverage_90(ensemble.centre, ensemble.half_width(), truth)
+            assert covered == pytest.approx(90, abs=1.5), (around_mean, count)
+            assert coverage_90(ensemble.centre, ensemble.half_width(0.5), truth) == pytest.approx(50, abs=2.5)
+            by_texture = coverage_by_texture(ensemble.centre, ensemble.half_width(), truth)
+            assert by_texture.mean() == pytest.approx(covered, abs=0.2)
+            by_band = coverage_by_band(ensemble.centre, ensemble.half_width(), truth)
+            assert by_band.mean() == pytest.approx(covered)
+    assert interval_factor(8, around_mean=True) == pytest.approx(student.ppf(0.95, 7) * math.sqrt(9 / 8))
+    assert interval_factor(8, around_mean=False) == pytest.approx(student.ppf(0.95, 7))
 
 
 def test_coverage_finds_where_it_is_too_small(rng):
@@ -93,8 +98,8 @@ def test_coverage_finds_where_it_is_too_small(rng):
 
 
 def test_a_prediction_alone_has_no_interval():
-    ensemble = Ensemble([np.ones(SHAPE)])
-    assert (ensemble.varies, ensemble.half_width.any()) == (False, False)
+    ensemble = Ensemble.point(np.ones(SHAPE))
+    assert (ensemble.varies, ensemble.half_width().any()) == (False, False)
 
 
 def test_the_energy_score_wants_the_right_neighbours(rng):

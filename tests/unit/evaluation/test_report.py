@@ -251,7 +251,7 @@ def test_odd_extents_make_figures_without_a_warning(size, pair, methods, tmp_pat
     hr = np.resize(pair.hr, (13, *size))
     odd = Pair("odd", hr, downsample(hr, 4), hr[:3], np.full(13, np.nan))
     predictions = [method.predict(odd.lr[None])[0] for method in methods.values()]
-    scene = SceneEvidence.together([SceneEvidence.of(odd, sr, Ensemble([sr])) for sr in predictions])
+    scene = SceneEvidence.together([SceneEvidence.of(odd, sr, Ensemble.point(sr)) for sr in predictions])
     shown = {"bicubic": 0, "pca-residual": 1, "dmgasr": 2}
     kinds = ("bright", "median", "dark", "textured")
     for name, figure in {

@@ -30,6 +30,7 @@ class Sampler(Bicubic):
 
     varies: ClassVar[bool] = True
     sample_nfe: ClassVar[int] = 10
+    averages: ClassVar[bool] = False
     interval_scale: ClassVar[float] = 2.0
 
     def draw(self, lr, *, count, msi=None, origin=(0, 0)):
@@ -147,9 +148,9 @@ def test_quantiles_lie_around_the_prediction_as_far_as_few_samples_demand(predic
     assert [path.name for path in written] == ["hr.nc", "hr_std.nc", "hr_q05.nc", "hr_q50.nc", "hr_q97.5.nc"]
     mean, std, low, middle, high = (open_cube(path) for path in written)
     np.testing.assert_allclose(middle, mean, atol=1e-3)
-    # Student's quantiles of 7 degrees of freedom, 1.8946 and 2.3646, times sqrt(1 + 1/8), times the model's factor.
-    np.testing.assert_allclose(mean - low, 2 * 1.8946 * 1.06066 * std, rtol=1e-3)
-    np.testing.assert_allclose(high - mean, 2 * 2.3646 * 1.06066 * std, rtol=1e-3)
+    # Student's quantiles of 7 degrees of freedom, 1.8946 and 2.3646, times the model's factor.
+    np.testing.assert_allclose(mean - low, 2 * 1.8946 * std, rtol=1e-3)
+    np.testing.assert_allclose(high - mean, 2 * 2.3646 * std, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("target", "kept"), [("hr.tif", "hr_samples.nc"), ("hr.zarr", "hr_samples.zarr")])
@@ -169,6 +170,7 @@ def test_kept_samples_have_an_axis_and_the_units_of_the_result(predict, tmp_path
     ("options", "message"),
     [
         ({"samples": 1}, "--samples must be at least 2, got 1"),
+        ({"samples": 4, "quantiles": [0.05, 0.0500000001]}, "Two quantiles have the same file name"),
         ({"samples": 4, "quantiles": [1.5]}, "Got the quantile 1.5, expected a probability"),
         ({"quantiles": [0.5]}, "need samples; give their number"),
         ({"keep": True}, "need samples; give their number"),
@@ -183,7 +185,7 @@ def test_options_that_do_not_fit_are_refused(predict, tmp_path, options, message
 
 def test_samples_that_do_not_fit_are_refused_before_the_prediction(predict, monkeypatch):
     monkeypatch.setattr(flows.commands.sample_file, "check_memory", _refuse)
-    monkeypatch.setattr(flows.commands.predict_file, "predict_statistics", None)
+    monkeypatch.setattr(flows.commands.predict_file, "guarded_statistics", None)
     with pytest.raises(DataError, match="3 samples of this scene"):
         predict(Sampler(2), "hr.nc", samples=3, keep=True)
 
