@@ -139,18 +139,19 @@ def test_in_denoising_no_sample_returns_to_the_noise(make_store, params, train, 
     """At scale 1 without a PSF the input is what a projection would bring back."""
     psf = {"kind": "none", "sigma": None, "mtf": None, "size": None, "phase": None}
     noisy = {"task": "denoise", "scale": 1, "psf": psf, "snr_db": {"lr": 20.0, "msi": None}, "srf": None}
-    store = make_store(tmp_path / "noisy", degradation=noisy)
-    folder, settings = tmp_path / "regression", method_settings(params, "pca-residual")
-    folder.mkdir()
-    with publish(folder / "pca-residual") as out:
-        quiet = {"work": folder, "log": lambda step, metrics: None, "hardware": HARDWARE}
-        train_method("pca-residual", settings, store, out, **quiet)
-    own = method_settings(params, "pca-residual-diffusion")
-    with publish(folder / "posterior") as out:
-        mean = TrainedMethod(folder / "pca-residual")
-        summary = train_method("pca-residual-diffusion", own, store, out, mean=mean, **quiet)
+    store = make_store(tmp_path / "noisy", degradation=noisy, sampling={"consistency": 0, "residual_decode": False})
+    quiet = {"log": lambda step, metrics: None, "hardware": HARDWARE}
+    for name in ("regression", "posterior"):
+        (tmp_path / f"work-{name}").mkdir()
+    with publish(tmp_path / "pca-residual") as out:
+        settings = method_settings(params, "pca-residual")
+        train_method("pca-residual", settings, store, out, work=tmp_path / "work-regression", **quiet)
+    with publish(tmp_path / "posterior") as out:
+        mean, settings = TrainedMethod(tmp_path / "pca-residual"), method_settings(params, "pca-residual-diffusion")
+        how = {"mean": mean, "work": tmp_path / "work-posterior", **quiet}
+        summary = train_method("pca-residual-diffusion", settings, store, out, **how)
     assert summary["val_crps_gain_db"] > 0.2
-    method = load_model(folder / "posterior").prepared(SAMPLING.model_copy(update={"consistency": 0}))
+    method = load_model(tmp_path / "posterior").prepared(SAMPLING.model_copy(update={"consistency": 0}))
     lr = store.open("val", ("lr",)).read([0])["lr"]
     assert method.predict_with_spread(lr, count=3)[1].mean() > 1e-3
     assert 0.3 < method.interval_scale < 3

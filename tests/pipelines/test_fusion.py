@@ -80,7 +80,7 @@ def test_a_measured_pair_is_fused_with_an_estimated_response_and_a_shift_is_repo
         execute_all(measured)
     (said,) = [record.getMessage() for record in caplog.records if "seems to be shifted" in record.getMessage()]
     assert "/c: The HR-MSI seems to be shifted against the LR-HSI by +3.0 rows" in said
-    config = json.loads((measured / "models/fusion-fast/config.json").read_text(encoding="utf-8"))
+    config = json.loads((measured / "models/fusion-fast-regression/config.json").read_text(encoding="utf-8"))
     assert config["pairing"]["response"] == "estimated"
     metrics = metrics_of(measured)
     # A row of a single image has not seen the HR-MSI.

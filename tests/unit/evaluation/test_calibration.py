@@ -37,7 +37,7 @@ def test_samples_of_the_distribution_of_the_truth_are_calibrated(sigma, samples)
     rng = np.random.default_rng(samples)
     draws = rng.normal(size=(samples, *SHAPE)) * sigma
     truth = rng.normal(size=SHAPE) * sigma
-    predicted = predicted_error(draws.std(axis=0, ddof=1), samples)
+    predicted = draws.std(axis=0, ddof=1) * np.sqrt(1 + 1 / samples)
     numbers = summary(calibration_sums(predicted, draws.mean(axis=0), truth), samples=samples)
     assert numbers["spread_ratio"] == pytest.approx(1, abs=0.03)
     assert numbers["samples"] == samples
