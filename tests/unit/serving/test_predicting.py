@@ -1,6 +1,8 @@
 """Predict over HTTP: the answers have the bits that `hsipipe predict` writes."""
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -195,3 +197,46 @@ def test_a_failure_of_the_server_itself_shows_nothing_of_its_inside(serve, caplo
     status, error = serve(Broken(2)).refused(npy(LR))
     assert (status, error) == (500, "The server failed; its log has the cause.")
     wait_until(lambda: "secret" in caplog.text)
+
+
+@dataclass(frozen=True)
+class Sampler(Bicubic):
+    """Interpolation whose samples deviate by their number / 100."""
+
+    varies: ClassVar[bool] = True
+    averages: ClassVar[bool] = False
+    sample_nfe: ClassVar[int] = 1
+    interval_scale: ClassVar[float] = 2.0
+
+    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
+        raise NotImplementedError
+
+    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
+        sr = self.predict(lr)
+        return sr, np.full_like(sr, count / 100)
+
+
+def test_a_statistic_of_samples_is_answered_like_a_prediction(serve):
+    client = serve(Sampler(2))
+    lr = np.random.default_rng(0).random((2, 4, 12, 10), dtype=np.float32)
+    mean, _ = client.predict(lr, "?samples=8&guard=off")
+    std, _ = client.predict(lr, "?samples=8&statistic=std&full_scale=10&guard=off")
+    low, _ = client.predict(lr[0], "?samples=8&statistic=q0.05&guard=off")
+    np.testing.assert_array_equal(mean, Sampler(2).predict(lr))
+    np.testing.assert_allclose(std, 0.8)
+    np.testing.assert_allclose(mean[0] - low, 2 * 1.8946 * 0.08, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("?statistic=std", "statistic=std without samples"),
+        ("?samples=8&statistic=median", "expected mean, std, or a quantile"),
+        ("?samples=1", "samples"),
+        ("?samples=65", "samples"),
+    ],
+)
+def test_statistics_that_there_are_not_are_refused(bicubic, query, message):
+    status, error = bicubic.refused(npy(np.zeros((4, 12, 10), np.float32)), query)
+    assert status == 400
+    assert message in error
