@@ -15,12 +15,13 @@ from record import arguments, environment, read_record, write_record  # isort: s
 import numpy as np
 import torch
 
-from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, Pair
+from hsipipe import load_model
+from hsipipe.artifacts import DegradedPairs, Pair
 from hsipipe.degradation.noise import add_noise, band_power
 from hsipipe.degradation.psf import make_psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
-from hsipipe.methods.dmgasr.method import Dmgasr
+from hsipipe.methods.base import Method
 from hsipipe.params import load_params
 
 
@@ -37,10 +38,9 @@ def measure(root: Path, *, iterations: list[int], snr_db: float | None) -> dict[
         resampler = Resampler(*size, scale=degradation.scale, like=tensor, psf=psf)
         return back_project(resampler.up(tensor), tensor, resampler=resampler, iterations=count).numpy()
 
-    def model(decode: bool, count: int) -> Dmgasr:
+    def model(decode: bool, count: int) -> Method:
         sampling = params.sampling.model_copy(update={"residual_decode": decode, "consistency": count})
-        parts = (GaeCheckpoint.in_project(root), DiffusionCheckpoint.in_project(root))
-        return Dmgasr.from_checkpoints(*parts, sampling=sampling)
+        return load_model(root / "models/dmgasr-regression").prepared(sampling)
 
     predictors = {
         "input alone": projected,

@@ -1,6 +1,6 @@
 """Measure quality against network evaluations (NFE) on validation scenes: docs/adr/0004-one-evaluation-by-default.md.
 
-    dvc repro
+    make repro ARGS="-S compare=[bicubic,dmgasr-latent,dmgasr-regression]"
     python benchmarks/sampling.py --root PROJECT        # PROJECT is where the pipeline has run
 
 Rows: bicubic; the regression baseline; and the diffusion's weights with every sampler at 1, 2, 4, 10, 20 and 100 steps.
@@ -18,11 +18,10 @@ import numpy as np
 import torch
 
 import hsipipe
-from hsipipe.artifacts import DegradedPairs, DiffusionCheckpoint, GaeCheckpoint, RegressionCheckpoint
+from hsipipe.artifacts import DegradedPairs
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.params import load_params
 
 KEYS = ("mpsnr_db", "sam_deg", "consistency_psnr_db")
@@ -31,20 +30,19 @@ KEYS = ("mpsnr_db", "sam_deg", "consistency_psnr_db")
 def measure(options: argparse.Namespace) -> dict[str, object]:
     root = options.root
     params = load_params(root / "params.yaml")
-    pairs, gae = DegradedPairs.in_project(root), GaeCheckpoint.in_project(root)
+    pairs = DegradedPairs.in_project(root)
     scenes = [pairs.read("val", name) for name in pairs.names("val")[: options.scenes]]
     scale, tiles = params.degradation.scale, {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
     low, high = (np.s_[:, :edge, :edge] for edge in (options.edge // scale, options.edge // scale * scale))
     scenes = [replace(pair, lr=pair.lr[low], hr=pair.hr[high]) for pair in scenes]
 
-    def model(net, **changes):
-        return Dmgasr.from_checkpoints(gae, net, sampling=params.sampling.model_copy(update=changes))
+    def model(name, **changes):
+        return hsipipe.load_model(root / "models" / name).prepared(params.sampling.model_copy(update=changes))
 
-    models = {"bicubic": None, "regression": model(RegressionCheckpoint.in_project(root))}
+    models = {"bicubic": None, "regression": model("dmgasr-regression")}
     for sampler in SAMPLERS:
         for steps in options.steps:
-            net = DiffusionCheckpoint.in_project(root)
-            models[f"{sampler}, {steps}"] = model(net, sampler=sampler, steps=steps)
+            models[f"{sampler}, {steps}"] = model("dmgasr-latent", sampler=sampler, steps=steps)
     predictions: dict[str, list[np.ndarray]] = {}
 
     def predict(name: str) -> None:
