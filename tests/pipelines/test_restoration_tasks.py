@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from flows.commands.predict_file import predict_file
+from hsipipe.formats import open_cube
 from hsipipe.methods.presets import load_preset
 from tasks.evaluate import HEADLINE
 from tasks.running.overrides import as_overrides
@@ -51,7 +52,7 @@ def test_the_model_is_named_after_the_task_and_keeps_the_grid_of_a_file(denoisin
     (written,) = predict_file(
         tmp_path / "noisy.nc", tmp_path / "clean.nc", model=uri, tile=16, overlap=4, full_scale=1.0
     )
-    with xr.open_dataarray(written) as clean:
-        assert clean.shape == cube.shape
-        assert np.isfinite(clean.values).all()
-        assert not np.array_equal(clean.values, cube)
+    clean = open_cube(written)
+    assert clean.shape == cube.shape
+    assert np.isfinite(clean.values).all()
+    assert not np.array_equal(clean.values, cube)

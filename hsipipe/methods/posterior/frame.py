@@ -4,10 +4,15 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _MOST = 8.0
 """Largest coordinate that the networks see, in standard deviations of the training."""
+_WINDOW = 5
+"""Edge in pixels of the window of the activity."""
+_FLOOR = 1e-4
+"""Added before a logarithm."""
 _LEAST = 0.05
 """Smallest standard deviation of a component of the prediction, relative to the largest, that is whitened."""
 
@@ -54,7 +59,7 @@ class ResidualFrame(nn.Module):
     @property
     def conditions(self) -> int:
         """Channels of :meth:`condition`."""
-        return len(self.spectra) + len(self.basis)
+        return 2 * (len(self.spectra) + len(self.basis)) + 1
 
     @torch.no_grad()
     def measure(self, batches: Iterable[Residual]) -> None:
@@ -86,15 +91,34 @@ class ResidualFrame(nn.Module):
         return torch.einsum("kc,bkhw->bchw", self.basis, coordinates * self.rms)
 
     def condition(self, prediction: Tensor, up: Tensor) -> Tensor:
-        """Condition of the networks (B, j + k, H, W): prediction, and its difference to the interpolation.
+        """Condition of the networks: prediction, its difference to the interpolation, their activity, the brightness.
+
+        Errors span decades, from flat dark areas to edges. Activity and brightness are logarithms, since the networks
+        could not tell small values from smaller ones.
 
         Args:
             prediction: (B, C, H, W).
             up: Interpolated input (B, C, H, W).
+
+        Returns:
+            (B, 2 (j + k) + 1, H, W).
         """
         spectra = torch.einsum("kc,bchw->bkhw", self.spectra, prediction - self.mean) / self.spectra_std
+        added = self.coordinates(prediction - up)
+        brightness = prediction.mean(dim=1, keepdim=True).clamp_min(0)
+        active = [_logarithm(_smooth(image.square()).sqrt()) for image in (spectra - _smooth(spectra), added)]
         # Spectra that the training lacks would be amplified without bound.
-        return torch.cat([spectra, self.coordinates(prediction - up)], dim=1).clamp(-_MOST, _MOST)
+        plain = torch.cat([spectra, added], dim=1).clamp(-_MOST, _MOST)
+        return torch.cat([plain, *active, _logarithm(brightness)], dim=1)
+
+
+def _smooth(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, _WINDOW, stride=1, padding=_WINDOW // 2, count_include_pad=False)
+
+
+def _logarithm(image: Tensor) -> Tensor:
+    """Common logarithm, about -1 to 1 for values of 1e-4 to 1."""
+    return (image + _FLOOR).log10() / 2 + 1
 
 
 class _Sums:
