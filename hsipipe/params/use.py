@@ -61,7 +61,7 @@ class SamplingParams(Group):
     @classmethod
     def saved(cls, tree: dict[str, Any]) -> Self:
         """Read the sampling that a saved model holds; keys that were added later have their neutral value."""
-        later = {"mode": "mean", "sharp": {"steps": 3, "noise": 0.6}, "samples": 1, "ensemble": 8}
+        later = {"mode": "mean", "sharp": {"steps": 3, "noise": 0.5}, "samples": 1, "ensemble": 8}
         return cls.model_validate({**later, "steps_of": {}, "response": "given", **tree})
 
 
