@@ -206,9 +206,9 @@ def training_curves(path: Path) -> Figure | None:
     if len(table) < 2:
         return None
     (step, steps), *columns = table.items()
-    panels: dict[str, dict[str, NDArray[np.float64]]] = {"loss": {}, "layers": {}, "dB": {}}
+    panels: dict[str, dict[str, NDArray[np.float64]]] = {"loss": {}, "layers": {}, "gain in dB": {}, "dB": {}}
     for name, values in columns:
-        unit = _UNITS.get(name.rsplit("_", 1)[-1], "loss")
+        unit = "gain in dB" if name.endswith("_gain_db") else _UNITS.get(name.rsplit("_", 1)[-1], "loss")
         if np.isfinite(values).any() and (unit != "layers" or np.nanmax(values) > 0):
             panels[unit][name] = values
     shown = {unit: panel for unit, panel in panels.items() if panel}

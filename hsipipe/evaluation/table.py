@@ -24,7 +24,7 @@ def render(metrics: Mapping[str, Any], *, uncertainty: bool = False) -> Table:
     if uncertainty:
         rows = {name: row for name, row in rows.items() if row.get("kind") != "ceiling"}
     best = best_rows(rows, leave_out=metrics.get("faults", {}))
-    columns = [metric for metric in METRICS if metric.of_samples] if uncertainty else _terminal(metrics)
+    columns = _of_samples() if uncertainty else _terminal(metrics)
     deviations = metrics.get("spread", {})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=_title(metrics))
     table.add_column("", no_wrap=True)
@@ -51,9 +51,8 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None, *, u
     console = console or Console()
     console.print(render(metrics, uncertainty=uncertainty))
     if uncertainty:
-        for metric in METRICS:
-            if metric.of_samples:
-                console.print(f"{metric.heading}: {metric.definition}.")
+        for metric in _of_samples():
+            console.print(f"{metric.heading}: {metric.definition}.")
         return
     sentences = Table.grid(padding=(0, 1))
     for verdict in judge(metrics):
@@ -79,16 +78,20 @@ def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[st
     return best
 
 
+def _of_samples() -> list[Metric]:
+    return [metric for metric in METRICS if metric.of_samples and metric.terminal]
+
+
 def _terminal(metrics: Mapping[str, Any]) -> list[Metric]:
-    """The metrics that fit into 80 columns: with an HR-MSI the consistency with it, else those of samples if any."""
+    """The metrics that fit into 80 columns: consistency with both inputs, or those of samples if any."""
     there = {key for row in metrics["models"].values() for key, value in row.items() if value is not None}
     headline = dict(metrics.get("protocol", {}).get("fields", [])).get("headline")
-    more = {"cube_psnr_db"}
+    more = {"cube_psnr_db", "consistency_psnr_db"}
     if "msi_consistency_psnr_db" in there and headline not in more:
-        more = {"msi_consistency_psnr_db"}
+        more = {"msi_consistency_psnr_db", "consistency_psnr_db"}
     elif "coverage_90" in there and headline not in more:
         more = {"crps", "coverage_90"}
-    return [metric for metric in METRICS if metric.terminal or metric.key in more]
+    return [metric for metric in METRICS if (metric.terminal and not metric.of_samples) or metric.key in more]
 
 
 def _title(metrics: Mapping[str, Any]) -> str | None:

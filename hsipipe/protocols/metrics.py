@@ -30,7 +30,7 @@ class Metric:
         of_pair: Judges a fusion; skipped without an HR-MSI.
         hashed: The definition is part of every protocol's hash. Leave it False for a new metric: old results stay
             comparable.
-        terminal: Always in the table of 80 columns.
+        terminal: Always in its table of 80 columns.
         of_samples: Judges samples; in the table of ``hsipipe compare --uncertainty``.
     """
 
@@ -152,7 +152,6 @@ METRICS: tuple[Metric, ...] = (
         short="Consist",
         function="hsipipe.evaluation.metrics:consistency_psnr_db",
         hashed=True,
-        terminal=True,
     ),
     Metric(
         "msi_consistency_psnr_db",
@@ -197,9 +196,10 @@ METRICS: tuple[Metric, ...] = (
         "CRPS",
         "fair continuous ranked probability score of the samples, mean over all values; of a prediction without "
         "samples the mean absolute error",
-        digits=5,
+        digits=4,
         better="lower",
         function="hsipipe.evaluation.ensemble:crps",
+        terminal=True,
         of_samples=True,
     ),
     Metric(
@@ -210,15 +210,17 @@ METRICS: tuple[Metric, ...] = (
         unit="%",
         short="Cover",
         function="hsipipe.evaluation.ensemble:coverage_90",
+        terminal=True,
         of_samples=True,
     ),
     Metric(
         "spread_skill",
         "Spread/skill",
         "root of the mean variance of the samples, times sqrt(1 + 1/K), over the RMSE of their mean; 1 is calibrated",
-        digits=3,
+        digits=2,
         short="Spread",
         function="hsipipe.evaluation.ensemble:spread_skill",
+        terminal=True,
         of_samples=True,
     ),
     Metric(
@@ -226,10 +228,11 @@ METRICS: tuple[Metric, ...] = (
         "Energy score",
         "fair energy score of patches of 8 x 8 pixels in 15 components of the training spectra, each scaled to unit "
         "variance; of a prediction without samples the norm of its error",
-        digits=3,
+        digits=2,
         better="lower",
         short="Energy",
         function="hsipipe.evaluation.ensemble:energy_score",
+        terminal=True,
         of_samples=True,
     ),
     Metric(
@@ -237,17 +240,18 @@ METRICS: tuple[Metric, ...] = (
         "PSD error",
         "mean absolute log10 ratio of the radial power of one sample (or the prediction) to the truth's, from 1/(2s) "
         "to 1/2 cycles per pixel",
-        digits=3,
+        digits=2,
         better="lower",
         short="PSD",
         function="hsipipe.evaluation.ensemble:psd_error",
+        terminal=True,
         of_samples=True,
     ),
     Metric(
         "edge_sharpness",
         "Edge sharpness",
         "PSD error from 1/4 to 1/2 cycles per pixel",
-        digits=3,
+        digits=2,
         better="lower",
         short="Edges",
         function="hsipipe.evaluation.ensemble:edge_sharpness",
@@ -268,10 +272,11 @@ METRICS: tuple[Metric, ...] = (
         "block_max_crps",
         "CRPS of maxima",
         "CRPS of the largest brightness in blocks of 8 x 8 pixels; of a prediction without samples its absolute error",
-        digits=5,
+        digits=4,
         better="lower",
         short="Max",
         function="hsipipe.evaluation.ensemble:block_max_crps",
+        terminal=True,
         of_samples=True,
     ),
     Metric(
@@ -279,10 +284,11 @@ METRICS: tuple[Metric, ...] = (
         "CRPS of areas",
         "CRPS of the share of blocks of 8 x 8 pixels that is brighter than 90 % of the input's pixels; of a prediction "
         "without samples its absolute error",
-        digits=5,
+        digits=4,
         better="lower",
         short="Area",
         function="hsipipe.evaluation.ensemble:bright_area_crps",
+        terminal=True,
         of_samples=True,
     ),
     Metric(

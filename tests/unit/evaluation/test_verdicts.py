@@ -119,3 +119,47 @@ def test_no_verdict_is_drawn_from_a_training_that_was_not_completed():
     assert told[-2:] == [f"dmgasr-regression is in no comparison: {fault}.", "ae-ceiling is in no comparison: x."]
     assert not any("dmgasr-regression" in text or "ae-ceiling" in text for text in told[:-2])
     assert told[0].startswith("dmgasr is 2.00 dB MPSNR above bicubic")
+
+
+def sampled(*, covered=90.5, crps=0.75, base=0.76, error=1.0):
+    """A posterior and its twin without a diffusion, with the prediction of their regression."""
+    point = {"kind": "method", "mpsnr_db": 34.0, "sam_deg": 4.0, "ergas": 2.0, "nfe": 1}
+    models = {
+        "bicubic": row(32.0),
+        "net": {**point, "crps": error},
+        "net-diffusion": {**point, "crps": crps, "coverage_90": covered},
+        "net-scale": {**point, "crps": base, "coverage_90": 90.0},
+    }
+    numbers = {"net-diffusion": {"sample_nfe": 10}, "net-scale": {"sample_nfe": 0}}
+    uncertainty = {name: {**own, "mean_absolute_error": error} for name, own in numbers.items()}
+    return judge({"models": models, "scenes": {}, "uncertainty": uncertainty})
+
+
+def test_samples_are_judged_and_equal_predictions_are_not_compared():
+    assert [(verdict.ok, verdict.text) for verdict in sampled()][2:] == [
+        (True, "The 90 % intervals of net-diffusion hold 90.5 % of the values."),
+        (
+            True,
+            "The samples of net-diffusion have a CRPS of 0.75 times the mean absolute error of its prediction (0.71 is "
+            "ideal for normal errors).",
+        ),
+        (True, "The CRPS of net-diffusion is below that of net-scale: -1.3 %."),
+        (True, "The 90 % intervals of net-scale hold 90.0 % of the values."),
+        (
+            True,
+            "The samples of net-scale have a CRPS of 0.76 times the mean absolute error of its prediction (0.71 is ideal "
+            "for normal errors).",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"covered": 80.0}, "hold 80.0 % of the values"),
+        ({"crps": 1.1}, "a CRPS of 1.10 times the mean absolute error"),
+        ({"crps": 0.8}, "The CRPS of net-diffusion is NOT below that of net-scale: +5.3 %."),
+    ],
+)
+def test_samples_that_are_worse_are_named(change, sentence):
+    assert [verdict.ok for verdict in sampled(**change) if sentence in verdict.text] == [False]
