@@ -147,8 +147,8 @@ def test_samples_are_judged_and_equal_predictions_are_not_compared():
         (True, "The 90 % intervals of net-scale hold 90.0 % of the values."),
         (
             True,
-            "The samples of net-scale have a CRPS of 0.76 times the mean absolute error of its prediction (0.71 is ideal "
-            "for normal errors).",
+            "The samples of net-scale have a CRPS of 0.76 times the mean absolute error of its prediction (0.71 is "
+            "ideal for normal errors).",
         ),
     ]
 
