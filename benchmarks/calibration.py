@@ -155,7 +155,7 @@ def main():
 
     from hsipipe.artifacts import DegradedPairs
     from hsipipe.params import load_params
-    from hsipipe.protocols import make_protocol
+    from hsipipe.protocols import protocol_of
 
     where, params = environment("torch"), changed(load_params(ROOT / "params.yaml"), tree_of(options.set))
     steps = params.sampling.of(names(options.mean)["diffusion"])
@@ -163,15 +163,7 @@ def main():
     folder = options.folder or Path(tempfile.mkdtemp())
     prepare(params, folder)
     pairs = DegradedPairs.in_project(folder)
-    index = pairs.index()
-    protocol = make_protocol(
-        params.protocol,
-        dataset=params.dataset,
-        split=params.split,
-        degradation=params.degradation,
-        plan=index["splits"],
-        srf=index["srf"],
-    )
+    protocol = protocol_of(params, pairs.index())
     found, means, uncertainty, seconds = [], [], [], []
     for seed in range(options.seeds):
         made = models(params, folder, folder / f"seed-{seed}", options.mean, seed=seed)

@@ -73,7 +73,7 @@ def evaluate(
     """Evaluate a function on samples of the super-resolved cube.
 
     Args:
-        function: Maps a cube in the units of the input, without copies of its own, to a number or an array.
+        function: Maps a cube, in the units of the input, to a number or an array.
         model: A posterior, such as dmgasr; see :func:`hsipipe.load_model`.
         cube: LR-HSI (band, y, x), as :func:`hsipipe.open_cube` gives it.
         samples: Number K of samples, at least 2; 19 have quantiles of 5 and 95 %.

@@ -12,20 +12,13 @@ def evaluate(run: StageRun, pairs: DegradedPairs, method: TrainedMethod) -> Scor
     from hsipipe.evaluation.score_method import Faults, score_method
     from hsipipe.methods.catalogue import load_model
     from hsipipe.methods.device import device_for
-    from hsipipe.protocols import make_protocol
+    from hsipipe.protocols import protocol_of
     from hsipipe.storage.manifest import digest
     from hsipipe.training.outcome import fault_of
     from tasks.running.rows import Row
 
-    params, index, row = run.params, pairs.index(), Row.parse(run.item)
-    protocol = make_protocol(
-        params.protocol,
-        dataset=params.dataset,
-        split=params.split,
-        degradation=params.degradation,
-        plan=index["splits"],
-        srf=index["srf"],
-    )
+    params, row = run.params, Row.parse(run.item)
+    protocol = protocol_of(params, pairs.index())
     sampling = row.sampling(params.sampling)
     model = load_model(method.path, device=str(device_for(params.hardware.accelerator))).prepared(sampling)
     scores = score_method(

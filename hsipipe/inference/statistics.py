@@ -36,7 +36,7 @@ class Statistic:
         """Parse ``mean``, ``std``, or ``q0.05`` for a quantile.
 
         Raises:
-            ParamsError: It is none of these.
+            ParamsError: The text is no statistic.
         """
         if text in ("mean", "std"):
             return cls("mean" if text == "mean" else "std")

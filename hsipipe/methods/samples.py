@@ -1,13 +1,15 @@
 """Samples of a prediction: their mean and deviation, and how well they foretell the truth."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+Batch = NDArray[np.float32]
 INTERVAL = 0.9
 """Probability of the interval whose coverage is calibrated and measured."""
 
@@ -26,6 +28,40 @@ def moments(samples: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32]
         mean = mean + away / np.float32(count)
         squares = squares + away * (sample - mean)
     return mean, np.sqrt(squares / np.float32(max(1, count - 1)))
+
+
+class MeanOfSamples(ABC):
+    """A model whose prediction is the mean of samples, which are not calibrated; see :class:`SampleResolver`."""
+
+    averages: ClassVar[bool] = True
+    interval_scale: ClassVar[float] = 1.0
+
+    @property
+    @abstractmethod
+    def sample_nfe(self) -> int:
+        """Network evaluations of a sample."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """Number K of samples that a prediction averages; 1 if all samples would be equal."""
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per image: samples times steps."""
+        return self.samples * self.sample_nfe
+
+    @abstractmethod
+    def draw(
+        self, lr: Batch, *, count: int, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> Iterator[Batch]:
+        """Draw samples of a batch; see :meth:`SampleResolver.draw`."""
+
+    def predict_with_spread(
+        self, lr: Batch, *, count: int, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Batch, Batch]:
+        """Return mean and standard deviation of samples; see :meth:`SampleResolver.predict_with_spread`."""
+        return moments(self.draw(lr, count=count, msi=msi, origin=origin))
 
 
 def interval_factor(count: int, probability: float = INTERVAL, *, around_mean: bool) -> float:

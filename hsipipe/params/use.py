@@ -20,8 +20,8 @@ class SamplingParams(Group):
     """Settings of a prediction; a change here needs no new training."""
 
     mode: Literal["mean", "sharp"]
-    """Prediction of a posterior: that of its regression, or one sharp image between it and a sample, without a
-    statement of uncertainty; arXiv 2410.00418 has the idea, with a flow of its own."""
+    """Prediction of a posterior: that of its regression, or one sharp image between it and a sample, which has no
+    uncertainty. PMRF (arXiv 2410.00418) has the same aim and trains another flow."""
     sharp: SharpParams
     sampler: Sampler
     """Deterministic; Algorithm 1 of the paper; DPM-Solver++(2M), deterministic and of second order from 3 steps on."""

@@ -116,6 +116,27 @@ class Protocol:
         }
 
 
+def protocol_of(params: Any, index: Mapping[str, Any]) -> Protocol:
+    """The protocol of params.yaml on its pairs.
+
+    Args:
+        params: The groups protocol, dataset, split and degradation of params.yaml.
+        index: The content of pairs.json.
+
+    Raises:
+        UnknownNameError: No protocol has this name; the message lists them.
+        ParamsError: See :func:`check_pins`.
+    """
+    return make_protocol(
+        params.protocol,
+        dataset=params.dataset,
+        split=params.split,
+        degradation=params.degradation,
+        plan=index["splits"],
+        srf=index["srf"],
+    )
+
+
 def make_protocol(
     name: str,
     *,

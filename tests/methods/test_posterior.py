@@ -1,4 +1,4 @@
-"""What a posterior adds to its regression: samples, their scale, intervals that hold, a sharp mode."""
+"""Posteriors: samples, scale, calibrated intervals, sharp mode."""
 
 import numpy as np
 import pytest

@@ -1,33 +1,22 @@
 """A function of a cube on samples: its distribution, beside its value on the prediction."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 import xarray as xr
+from samplers import Spreads
 
 from hsipipe import functional
 from hsipipe.errors import DataError, ParamsError
 from hsipipe.methods.bicubic import Bicubic
 
 
-@dataclass(frozen=True)
-class Noisy(Bicubic):
+class Noisy(Spreads, Bicubic):
     """Interpolation; its samples have white noise of 0.1 on it."""
-
-    varies: ClassVar[bool] = True
-    sample_nfe: ClassVar[int] = 1
-    averages: ClassVar[bool] = False
-    interval_scale: ClassVar[float] = 1.0
 
     def draw(self, lr, *, count, msi=None, origin=(0, 0)):
         for number in range(count):
             sr = self.predict(lr)
             yield sr + 0.1 * np.random.default_rng(number).normal(size=sr.shape).astype(np.float32)
-
-    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
-        raise NotImplementedError
 
 
 @pytest.fixture

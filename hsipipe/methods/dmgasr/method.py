@@ -21,7 +21,7 @@ from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.settings import DmgasrSettings
 from hsipipe.methods.losses import cube_loss
 from hsipipe.methods.networks.unet import Unet
-from hsipipe.methods.samples import moments
+from hsipipe.methods.samples import MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
@@ -49,7 +49,7 @@ class _Input(NamedTuple):
     resampler: Resampler
 
 
-class Dmgasr(nn.Module, Trainable):
+class Dmgasr(MeanOfSamples, nn.Module, Trainable):
     """The whole super-resolver: interpolate to H x W, encode, sample all groups together, decode.
 
     Source: arXiv 2402.17285, Algorithm 1.
@@ -95,21 +95,6 @@ class Dmgasr(nn.Module, Trainable):
     def varies(self) -> bool:
         """True if samples differ from each other; see :meth:`LatentNet.varies`."""
         return self.net.varies(self.sampling)
-
-    @property
-    def averages(self) -> bool:
-        """True: a prediction is the mean of samples."""
-        return True
-
-    @property
-    def interval_scale(self) -> float:
-        """1: intervals are not calibrated."""
-        return 1.0
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per image: samples times steps."""
-        return self.samples * self.sample_nfe
 
     @property
     def sample_nfe(self) -> int:
@@ -279,12 +264,6 @@ class Dmgasr(nn.Module, Trainable):
             ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
         return moments(self.draw(lr, count=self.samples, msi=msi, origin=origin))[0]
-
-    def predict_with_spread(
-        self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of samples; see :meth:`SampleResolver.predict_with_spread`."""
-        return moments(self.draw(lr, count=count, msi=msi, origin=origin))
 
     def draw(
         self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)

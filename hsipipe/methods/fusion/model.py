@@ -22,7 +22,7 @@ from hsipipe.methods.base import Network, Trainable, TrainingData, as_batch, sam
 from hsipipe.methods.checkpoint import load_module, save_checkpoint
 from hsipipe.methods.fusion.pair_network import PairNetwork
 from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing
-from hsipipe.methods.samples import moments
+from hsipipe.methods.samples import MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
@@ -35,7 +35,7 @@ _NOISE = 2
 _NO_MSI = "The patches have no HR-MSI to fuse; set degradation.srf to a sensor, a table, or measured."
 
 
-class FusionModel(PairNetwork, Trainable):
+class FusionModel(MeanOfSamples, PairNetwork, Trainable):
     """A fusion super-resolver built on a denoising network; the subclass defines x_0.
 
     Attributes:
@@ -60,24 +60,9 @@ class FusionModel(PairNetwork, Trainable):
         return self._sampling.samples if self.varies else 1
 
     @property
-    def nfe(self) -> int:
-        """Network evaluations per image: samples times steps."""
-        return self.samples * self.sample_nfe
-
-    @property
     def sample_nfe(self) -> int:
         """Network evaluations of a sample."""
         return 1 if self.denoising.objective == "regression" else len(self.schedule.timesteps(self._sampling.steps))
-
-    @property
-    def averages(self) -> bool:
-        """True: a prediction is the mean of samples."""
-        return True
-
-    @property
-    def interval_scale(self) -> float:
-        """1: intervals are not calibrated."""
-        return 1.0
 
     def with_sampling(self, sampling: SamplingParams) -> Self:
         """Return a copy that shares the weights, with another sampling: steps, samples, consistency."""
@@ -117,12 +102,6 @@ class FusionModel(PairNetwork, Trainable):
             ModelInputError: Wrong rank, extent, band count or type, NaN, or no HR-MSI.
         """
         return moments(self.draw(lr, count=self.samples, msi=msi, origin=origin))[0]
-
-    def predict_with_spread(
-        self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of samples; see :meth:`SampleResolver.predict_with_spread`."""
-        return moments(self.draw(lr, count=count, msi=msi, origin=origin))
 
     def draw(
         self, lr: np.ndarray, *, count: int, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)

@@ -118,7 +118,7 @@ class Posterior(SampledRegression):
         """Iterate over predictions, samples and truths of patches."""
         for number, (lr, hr) in enumerate(zip(patches["lr"], patches["hr"], strict=True)):
             msi = patches["msi"][number][None] if self.FUSES else None
-            # Each patch has a place of its own, and so noise of its own.
+            # Noise depends on the place: patches at one place would share it.
             place = (0, number * lr.shape[2])
             samples = self.draw(lr[None], count=self.settings.validation_samples, msi=msi, origin=place)
             yield self.predict(lr[None], msi=msi)[0], [sample[0] for sample in samples], hr

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from samplers import Spreads
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
@@ -20,7 +21,7 @@ SCALE, BANDS = 4, 13
 
 
 @dataclass(frozen=True)
-class Net(Bicubic, Trainable):
+class Net(Spreads, Bicubic, Trainable):
     """A sharper interpolation with an offset, in the place of a trained network."""
 
     WHOLE_SCENE: ClassVar[bool] = False
@@ -49,27 +50,12 @@ class Net(Bicubic, Trainable):
     def varies(self):
         return self.varied
 
-    @property
-    def sample_nfe(self):
-        return 10
-
-    @property
-    def averages(self):
-        return False
-
-    @property
-    def interval_scale(self):
-        return 1.5
-
     def draw(self, lr, *, count, msi=None, origin=(0, 0)):
         """The spread is how rough the prediction is."""
         sr = self.predict(lr, msi=msi)
         rough = np.abs(sr - upsample(lr, self.scale)) + np.float32(1e-4)
         for number in range(count):
             yield sr + rough * np.random.default_rng(number).normal(size=sr.shape).astype(np.float32)
-
-    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
-        raise NotImplementedError
 
     def loss(self, network, batch, draws):
         raise NotImplementedError

@@ -108,7 +108,7 @@ def test_the_uncertainty_of_a_method_with_samples_is_recorded(scored, net, names
     assert pooled[0].sum() == 2 * 13 * 48 * 48
     assert sum(uncertainty["ranks"]) == pytest.approx(1)
     assert (len(uncertainty["ranks"]), len(uncertainty["coverage_by_texture"])) == (sampling.ensemble + 1, 10)
-    assert (uncertainty["sample_nfe"], uncertainty["interval_scale"]) == (10, 1.5)
+    assert (uncertainty["sample_nfe"], uncertainty["interval_scale"]) == (10, 2.0)
     assert np.mean(uncertainty["coverage_by_texture"]) == pytest.approx(
         np.mean([rows["dmgasr"]["coverage_90"] for rows in tree["scenes"].values()]), abs=0.1
     )

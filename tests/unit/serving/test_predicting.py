@@ -1,13 +1,12 @@
 """Predict over HTTP: the answers have the bits that `hsipipe predict` writes."""
 
 import json
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
+from samplers import Spreads
 
 import flows.commands.predict_file
 from flows.commands.predict_file import predict_file
@@ -199,21 +198,8 @@ def test_a_failure_of_the_server_itself_shows_nothing_of_its_inside(serve, caplo
     wait_until(lambda: "secret" in caplog.text)
 
 
-@dataclass(frozen=True)
-class Sampler(Bicubic):
-    """Interpolation whose samples deviate by their number / 100."""
-
-    varies: ClassVar[bool] = True
-    averages: ClassVar[bool] = False
-    sample_nfe: ClassVar[int] = 1
-    interval_scale: ClassVar[float] = 2.0
-
-    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
-        raise NotImplementedError
-
-    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
-        sr = self.predict(lr)
-        return sr, np.full_like(sr, count / 100)
+class Sampler(Spreads, Bicubic):
+    """Bicubic interpolation with samples."""
 
 
 def test_a_statistic_of_samples_is_answered_like_a_prediction(serve):

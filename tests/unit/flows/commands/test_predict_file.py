@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import dataclass
-from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import xarray as xr
 import zarr
 from affine import Affine
+from samplers import Spreads
 
 import flows.commands.predict_file
 import flows.commands.sample_file
@@ -24,22 +24,8 @@ from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.domain import Domain
 
 
-@dataclass(frozen=True)
-class Sampler(Bicubic):
-    """Bicubic interpolation; the k-th sample is k / 100 above it, the standard deviation of K is K / 100."""
-
-    varies: ClassVar[bool] = True
-    sample_nfe: ClassVar[int] = 10
-    averages: ClassVar[bool] = False
-    interval_scale: ClassVar[float] = 2.0
-
-    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
-        for number in range(count):
-            yield self.predict(lr) + np.float32(number / 100)
-
-    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
-        sr = self.predict(lr)
-        return sr, np.full_like(sr, count / 100)
+class Sampler(Spreads, Bicubic):
+    """Bicubic interpolation with samples."""
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """The registry, with a small model that was never trained."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import mlflow
 import numpy as np
 import pytest
+from samplers import Spreads
 
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError, ParamsError
@@ -180,29 +180,16 @@ def test_a_fusion_model_takes_two_named_tensors(load):
     np.testing.assert_array_equal(loaded.predict(pair()), Sum().predict(pair()["lr"], msi=pair()["msi"]))
 
 
-@dataclass(frozen=True)
-class Spread(Sum):
-    """The same; samples deviate by their number / 100."""
-
-    varies: ClassVar[bool] = True
-    averages: ClassVar[bool] = False
-    sample_nfe: ClassVar[int] = 1
-    interval_scale: ClassVar[float] = 2.0
-
-    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
-        raise NotImplementedError
-
-    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
-        sr = self.predict(lr, msi=msi)
-        return sr, np.full_like(sr, count / 100)
+class SumWithSamples(Spreads, Sum):
+    """The same with samples."""
 
 
 def test_statistics_of_samples_are_parameters(load):
-    loaded, given = load(Spread()), pair()
+    loaded, given = load(SumWithSamples()), pair()
     mean = loaded.predict(given)
     std = loaded.predict(given, params={"samples": 8, "statistic": "std"})
     low = loaded.predict(given, params={"samples": 8, "statistic": "q0.05"})
-    np.testing.assert_array_equal(mean, Spread().predict(given["lr"], msi=given["msi"]))
+    np.testing.assert_array_equal(mean, SumWithSamples().predict(given["lr"], msi=given["msi"]))
     np.testing.assert_allclose(std, 0.08)
     np.testing.assert_allclose(mean - low, 2 * 1.8946 * 0.08, rtol=1e-3)
     with pytest.raises(ParamsError, match="Got 0 sample"):
