@@ -1,8 +1,8 @@
 """Test whether the spread of a model's samples predicts its error.
 
-If the truth is one more draw from the distribution that the K samples come from, the expected squared error of their
-mean is sigma^2 (1 + 1/K), with the variance sigma^2 of a sample (Fortin et al. 2014, DOI 10.1175/JHM-D-14-0008.1).
-Its root is the *predicted error* of a value.
+If the truth is one more draw from the distribution that the K samples come from, with the variance sigma^2, the
+expected squared error of the mean of the distribution is sigma^2, and that of the mean of the samples sigma^2 (1 + 1/K)
+(Fortin et al. 2014, DOI 10.1175/JHM-D-14-0008.1). Its root is the *predicted error* of a value.
 """
 
 import math
