@@ -21,11 +21,14 @@ from copy import copy
 from pathlib import Path
 
 import numpy as np
-from record import ROOT, arguments, environment, row, show, write_record
+from record import ROOT, Watch, arguments, environment, row, show, write_record
 from stability import tree_of
 
 ROWS = ("regression", "heteroscedastic", "projected", "diffusion", "sharp")
 RESAMPLES = 10_000
+RED_NM, INFRARED_NM = 670.0, 800.0
+DARK = 0.02
+"""Least sum of both bands of the NDVI: below it, noise divides noise."""
 HEADLINE = ("mpsnr_db", "crps")
 REPEATED = ("crps", "energy_score", "psd_error", "spread_skill", "coverage_90", "block_max_crps", "bright_area_crps")
 
@@ -63,27 +66,78 @@ def scores(params, pairs, method, name, protocol):
 
 
 def means_of_samples(params, pairs, method, counts):
-    """MPSNR in dB of one sample and of means of samples above the prediction, mean over scenes."""
+    """MPSNR of means of samples above the prediction, seconds of a sample, CRPS of the NDVI; means over scenes."""
+    from hsipipe.evaluation.ensemble import functional_crps
     from hsipipe.evaluation.metrics import band_mse, mpsnr_db
     from hsipipe.inference.scene import draw_scene, predict_scene
 
     place = {"tile": params.sampling.tile, "overlap": params.sampling.overlap}
-    above, seconds = {count: [] for count in (1, *counts)}, []
+    index = ndvi_of(pairs.index().get("wavelength_nm"))
+    above, seconds, ndvi = {count: [] for count in (1, *counts)}, [], []
     for name in pairs.names("test"):
         pair = pairs.read("test", name)
         msi = pair.msi if method.FUSES else None
-        base = mpsnr_db(band_mse(predict_scene(method, pair.lr, msi=msi, **place).clip(0, 1), pair.hr))
+        predicted = predict_scene(method, pair.lr, msi=msi, **place).clip(0, 1)
+        base = mpsnr_db(band_mse(predicted, pair.hr))
         begun = time.perf_counter()
         drawn = draw_scene(method, pair.lr, count=max(counts), msi=msi, **place)
         seconds.append((time.perf_counter() - begun) / max(counts))
         for count, values in above.items():
             image = np.mean(drawn[:count], axis=0).clip(0, 1)
             values.append(mpsnr_db(band_mse(image, pair.hr)) - base)
-    return {count: float(np.mean(values)) for count, values in above.items()}, float(np.mean(seconds))
+        if index is not None:
+            point = functional_crps(index, [predicted], pair.hr)
+            ndvi.append(functional_crps(index, drawn[: counts[0]], pair.hr) / point)
+    kept = {count: float(np.mean(values)) for count, values in above.items()}
+    return kept, float(np.mean(seconds)), float(np.mean(ndvi)) if ndvi else None
 
 
-def goals(found, means, uncertainty):
-    """The rows of the result: each goal with its value, its bound, and whether it is met."""
+def ndvi_of(wavelength_nm):
+    """NDVI of a cube (C, H, W) where it is bright enough for one, in [-1, 1]; None without its bands."""
+    if not wavelength_nm or wavelength_nm[0] > RED_NM or wavelength_nm[-1] < INFRARED_NM:
+        return None
+    red, infrared = (int(np.abs(np.asarray(wavelength_nm) - nm).argmin()) for nm in (RED_NM, INFRARED_NM))
+
+    def ndvi(cube):
+        low, high = (cube[band].clip(0).astype(np.float64) for band in (red, infrared))
+        return (high - low) / np.maximum(high + low, DARK)
+
+    return ndvi
+
+
+def costs(params, pairs, made):
+    """Network evaluations, seconds and memory of an image by each mode: a prediction, or one sample."""
+    import psutil
+
+    from hsipipe.inference.scene import draw_scene, predict_scene
+
+    pair, place = pairs.read("test", pairs.names("test")[0]), {"tile": params.sampling.tile}
+    place |= {"overlap": params.sampling.overlap}
+    rows = []
+    for name in ("regression", "heteroscedastic", "diffusion", "sharp"):
+        method = made[name]
+        msi, samples = pair.msi if method.FUSES else None, name in ("heteroscedastic", "diffusion")
+        begun = time.perf_counter()
+        with Watch(psutil.Process()) as watch:
+            if samples:
+                draw_scene(method, pair.lr, count=1, msi=msi, **place)
+            else:
+                predict_scene(method, pair.lr, msi=msi, **place)
+        took = time.perf_counter() - begun
+        rows.append(row(f"{name}: network evaluations", method.nfe + (method.sample_nfe if samples else 0), ""))
+        rows += [row(f"{name}: seconds", took, "s/img"), row(f"{name}: memory", watch.peak / 1e6, "MB")]
+    return rows
+
+
+def goals(found, means, uncertainty, ndvi=()):
+    """The rows of the result: each goal with its value, its bound, and whether it is met.
+
+    Args:
+        found: Metrics by row and scene, of each seed.
+        means: Gains of means of samples by their number, of each seed.
+        uncertainty: Summaries of the diffusion, of each seed.
+        ndvi: CRPS of the NDVI by the error of the plug-in, of each seed; empty without its bands.
+    """
 
     def mean(name, key):
         return float(np.mean([scene[key] for seed in found for scene in seed[name].values()]))
@@ -98,6 +152,8 @@ def goals(found, means, uncertainty):
 
     goal("G1 CRPS / MAE of the regression", flow("crps") / point("crps"), None, 0.80)
     goal("G1 CRPS / CRPS of the heteroscedastic", flow("crps") / base("crps"), None, 0.98)
+    for name, key in (("regression", "crps"), ("heteroscedastic", "crps")):
+        rows.append(row(f"G1 95 % bound of the ratio to {name}", 1 + upper(found, name, key), ""))
     counts = sorted(means[0])
     for count in counts[1:]:
         lost = -float(np.mean([seed[count] for seed in means if count in seed]))
@@ -116,13 +172,16 @@ def goals(found, means, uncertainty):
     goal("G5 loss of the sharp mode", point("mpsnr_db") - mean("sharp", "mpsnr_db"), None, 1.0, "dB")
     goal("G5 network evaluations of the sharp mode", mean("sharp", "nfe") - point("nfe"), None, 5)
     for name in ("heteroscedastic", "projected"):
-        worst = upper(found, name)
+        worst = upper(found, name, "energy_score")
         rows.append(
             row(f"G6 energy score / of {name}", flow("energy_score") / mean(name, "energy_score"), "", target="< 1")
         )
         goal(f"G6 95 % bound of the difference to {name}", worst, None, 0.0)
     for key, text in (("block_max_crps", "maxima"), ("bright_area_crps", "areas")):
         goal(f"G7 CRPS of {text} / error of the plug-in", flow(key) / point(key), None, 0.9)
+        rows.append(row(f"G7 95 % bound of the ratio of {text}", 1 + upper(found, "regression", key), ""))
+    if ndvi:
+        goal("G7 CRPS of the NDVI / error of the plug-in", float(np.mean(ndvi)), None, 0.9)
     lost = point("consistency_psnr_db") - flow("sample_consistency_db")
     goal("G8 consistency of the worst sample below the regression's", lost, None, 1.0, "dB")
     for name in ("heteroscedastic", "projected"):
@@ -130,13 +189,10 @@ def goals(found, means, uncertainty):
     return rows
 
 
-def upper(found, name):
-    """Upper end of the 95 % interval of the relative difference in energy score, by a paired bootstrap over scenes."""
+def upper(found, name, key):
+    """Upper end of the 95 % interval of the relative difference to a row, by a paired bootstrap over scenes."""
     scenes = list(found[0]["diffusion"])
-    pairs = [
-        [(seed["diffusion"][scene]["energy_score"], seed[name][scene]["energy_score"]) for seed in found]
-        for scene in scenes
-    ]
+    pairs = [[(seed["diffusion"][scene][key], seed[name][scene][key]) for seed in found] for scene in scenes]
     change = np.array([np.mean([a / b - 1 for a, b in scene]) for scene in pairs])
     drawn = np.random.default_rng(0).integers(0, len(change), (RESAMPLES, len(change)))
     return float(np.quantile(change[drawn].mean(axis=1), 0.975))
@@ -164,7 +220,7 @@ def main():
     prepare(params, folder)
     pairs = DegradedPairs.in_project(folder)
     protocol = protocol_of(params, pairs.index())
-    found, means, uncertainty, seconds = [], [], [], []
+    found, means, uncertainty, ndvi = [], [], [], []
     for seed in range(options.seeds):
         made = models(params, folder, folder / f"seed-{seed}", options.mean, seed=seed)
         place = folder / f"seed-{seed}" / "scores.json"
@@ -182,8 +238,8 @@ def main():
         found.append({name: kept[name][0] for name in ROWS})
         uncertainty.append(kept["diffusion"][1])
         means.append({int(count): value for count, value in kept["means"][0].items()})
-        seconds.append(kept["means"][1])
-    rows = [*goals(found, means, uncertainty), row("seconds per sample", float(np.mean(seconds)), "s/img")]
+        ndvi += [kept["means"][2]] if kept["means"][2] is not None else []
+    rows = [*goals(found, means, uncertainty, ndvi), *costs(params, pairs, made)]
     show(rows)
     write_record(options.json, {"environment": where, "settings": options.set, "mean": options.mean, "rows": rows})
 

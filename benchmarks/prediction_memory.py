@@ -11,12 +11,10 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from record import arguments, environment, row, show, write_record
+from record import Watch, arguments, environment, row, show, write_record
 
 BANDS, EDGE, MSI_BANDS = 64, 256, 4
 CASES = [  # input, output, scale, samples, with an HR-MSI
@@ -76,7 +74,7 @@ def measure(source, target, scale, samples, with_msi):
                 shape = (MSI_BANDS, edge * scale, edge * scale)
                 _write(np.random.default_rng(0).random(shape, dtype=np.float32), place / "msi.tif")
                 fine = MsiFile(place / "msi.tif")
-            with _Watch(psutil.Process()) as watch:
+            with Watch(psutil.Process()) as watch:
                 command.predict_file(
                     place / f"lr{source}", place / f"sr{target}", model="", tile=64, overlap=8, full_scale=2.0,
                     samples=Samples(samples if samples > 1 else None), msi=fine,
@@ -126,28 +124,6 @@ def _model(scale, msi_bands):
             return self.predict(lr), self.predict(lr)
 
     return Model(scale)
-
-
-class _Watch:
-    """Sample the resident memory of a process while a block runs."""
-
-    def __init__(self, process):
-        self._process, self.peak = process, 0
-
-    def __enter__(self):
-        self._start, self._running = self._process.memory_info().rss, True
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._running = False
-        self._thread.join()
-
-    def _sample(self):
-        while self._running:
-            self.peak = max(self.peak, self._process.memory_info().rss - self._start)
-            time.sleep(0.002)
 
 
 if __name__ == "__main__":

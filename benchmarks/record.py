@@ -1,4 +1,4 @@
-"""Shared by all benchmarks: command line, two cores, rows with targets, timed rounds, machine and versions.
+"""Shared by all benchmarks: command line, two cores, rows with targets, timed rounds, memory, machine and versions.
 
 Import it before the libraries that count cores.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -95,6 +96,28 @@ def write_record(path: Path | None, record: Mapping[str, object]) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+class Watch:
+    """Sample the resident memory of a process (psutil) while a block runs: `peak`, in bytes beyond the start."""
+
+    def __init__(self, process):
+        self._process, self.peak = process, 0
+
+    def __enter__(self):
+        self._start, self._running = self._process.memory_info().rss, True
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._running = False
+        self._thread.join()
+
+    def _sample(self):
+        while self._running:
+            self.peak = max(self.peak, self._process.memory_info().rss - self._start)
+            time.sleep(0.002)
 
 
 def _version(package: str) -> str | None:
