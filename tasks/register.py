@@ -11,10 +11,15 @@ from tasks.stage import StageRun, stage
 
 @stage(reads=("compare", "dataset", "degradation", "registry", "sampling"))
 def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> RegisteredModel:
-    """Register the best of ``registry.candidates`` as the challenger; the same content is registered once."""
+    """Register the best of ``registry.candidates`` as the challenger; the same content is registered once.
+
+    A posterior has the prediction of its regression. It goes before it if its samples are better on the validation than
+    the prediction alone, and before another posterior of the same regression if its samples are better.
+    """
     from hsipipe.methods.catalogue import candidates, load_model
     from hsipipe.methods.provenance import write_provenance
     from hsipipe.storage.publish import publish
+    from hsipipe.training.outcome import read_outcome
     from tasks.running.rows import Row
     from tasks.tracking import register_model
 
@@ -24,8 +29,14 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
     if not validated:
         raise ParamsError("Got no trained method in compare, expected one to register; add one, such as pca-residual.")
-    # None stands for an infinite value: a perfect prediction.
-    best = max(validated, key=lambda name: math.inf if validated[name] is None else validated[name])
+
+    def merit(name: str) -> tuple[float, float]:
+        # None stands for an infinite value: a perfect prediction.
+        psnr = math.inf if validated[name] is None else validated[name]
+        outcome = read_outcome(TrainedMethod.in_project(run.root, name).path)
+        return psnr, float(outcome.get("val_crps_gain_db", 0.0))
+
+    best = max(validated, key=merit)
     method = load_model(TrainedMethod.in_project(run.root, best).path).prepared(Row(best).sampling(params.sampling))
     with publish(folder := run.work / "superresolver") as fresh:
         method.save(fresh)

@@ -12,8 +12,9 @@ class SharpParams(Group):
 
     steps: Positive
     """Network evaluations; one gives the mean of the samples back."""
-    noise: Annotated[float, Field(gt=0, le=1)]
-    """Noise at the start in units of the predicted scale; 1 gives a sample, which is 3 dB below the prediction."""
+    noise: Annotated[float, Field(gt=0, le=1)] | None
+    """Noise at the start in units of the predicted scale; 1 gives a sample, which is 3 dB below the prediction.
+    null: what cost 0.8 dB on the validation."""
 
 
 class SamplingParams(Group):
@@ -61,7 +62,7 @@ class SamplingParams(Group):
     @classmethod
     def saved(cls, tree: dict[str, Any]) -> Self:
         """Read the sampling that a saved model holds; keys that were added later have their neutral value."""
-        later = {"mode": "mean", "sharp": {"steps": 3, "noise": 0.5}, "samples": 1, "ensemble": 8}
+        later = {"mode": "mean", "sharp": {"steps": 3, "noise": None}, "samples": 1, "ensemble": 8}
         return cls.model_validate({**later, "steps_of": {}, "response": "given", **tree})
 
 

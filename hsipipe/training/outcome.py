@@ -67,6 +67,21 @@ def write_outcome(folder: Path, summary: Mapping[str, float | str]) -> None:
     (folder / FILE).write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def read_outcome(folder: Path) -> dict[str, Any]:
+    """Return the numbers of the training of a model; empty for an unrecorded training.
+
+    Raises:
+        IntegrityError: The record is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(parse_json(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}); train the model again.") from error
+
+
 def fault_of(folder: Path, *, of: Literal["fault", "autoencoder_fault"] = "fault") -> str:
     """Return why the training of a model was not completed; empty for a completed or an unrecorded training.
 
@@ -77,11 +92,4 @@ def fault_of(folder: Path, *, of: Literal["fault", "autoencoder_fault"] = "fault
     Raises:
         IntegrityError: The record is damaged.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return ""
-    try:
-        tree: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        return str(tree.get(of, ""))
-    except (ValueError, AttributeError) as error:
-        raise IntegrityError(f"{path} is damaged ({error}); train the model again.") from error
+    return str(read_outcome(folder).get(of, ""))

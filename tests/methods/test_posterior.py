@@ -7,7 +7,7 @@ import torch
 from hsipipe.artifacts import TrainedMethod
 from hsipipe.errors import MissingInputError, ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import psnr_db
-from hsipipe.methods.base import TrainingData
+from hsipipe.methods.base import TrainingData, validation_psnr_db
 from hsipipe.methods.catalogue import load_model, method_settings
 from hsipipe.methods.posterior.frame import Residual, ResidualFrame
 from hsipipe.methods.posterior.method import Posterior
@@ -68,11 +68,28 @@ def test_every_sample_is_as_consistent_with_the_observations_as_the_prediction(p
         return np.stack([method.psf.downsample(image, 4) for image in cubes])
 
     predicted = seen(method.predict(**given(method, images)))
+
+    def consistency_db(method):
+        return [psnr_db(np.square(seen(it) - predicted).mean()) for it in method.draw(**given(method, images), count=2)]
+
+    within = prepared(name)
+    within.parts.low.fill_(-torch.inf)
+    within.parts.high.fill_(torch.inf)
+    assert min(consistency_db(within)) > 80
+    loose = max(consistency_db(prepared(name, consistency=0)))
+    assert loose < 60
+    # Where the range would be left, both conditions hold nearly.
+    assert min(consistency_db(method)) > loose + 6
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_no_sample_leaves_the_range_of_the_training_further_than_the_prediction(prepared, images, name):
+    method = prepared(name)
+    prediction = method.predict(**given(method, images))
+    low, high = float(method.parts.low), float(method.parts.high)
     for sample in method.draw(**given(method, images), count=2):
-        assert psnr_db(np.square(seen(sample) - predicted).mean()) > 80
-    loose = prepared(name, consistency=0)
-    (sample,) = loose.draw(**given(loose, images), count=1)
-    assert psnr_db(np.square(seen(sample) - predicted).mean()) < 60
+        assert np.all(sample >= np.minimum(low, prediction) - 1e-6)
+        assert np.all(sample <= np.maximum(high, prediction) + 1e-6)
 
 
 def test_an_untrained_diffusion_samples_the_predicted_scale(prepared, images):
@@ -109,6 +126,36 @@ def test_calibrated_intervals_hold_nine_of_ten_values_of_the_validation(untraine
         )
         inside.append(np.mean(np.abs(hr - prediction[0]) <= half[0]))
     assert np.mean(inside) == pytest.approx(0.9, abs=0.01)
+
+
+def test_the_largest_predicted_error_is_chosen_on_the_validation(untrained):
+    """Few pixels with far too large a scale, as beyond the training, are held back; the others keep their scale."""
+    method, data = untrained("pca-residual-heteroscedastic")
+    val = data.val.read(range(len(data.val)))
+    scale = method.spread.log_scale
+
+    def exploding(condition):
+        log = scale(condition).clone()
+        log[..., :2, :2] += 4.0
+        return log
+
+    method.spread.log_scale = exploding
+    method.calibrate(val)
+    (image,) = method._images(val["lr"][:1], None, (0, 0))
+    inside = float(image.level[..., 4:, 4:].max())
+    assert inside <= float(method.cap) < float(image.level[..., :2, :2].min())
+    deviation = method.predict_with_spread(val["lr"][:1], count=24)[1]
+    assert np.sqrt(np.square(deviation[..., :2, :2]).sum(axis=1)).mean() < 2 * float(method.cap)
+
+
+def test_the_noise_of_the_sharp_mode_costs_what_it_may(untrained):
+    method, data = untrained("pca-residual-diffusion")
+    val = data.val.read(range(len(data.val)))
+    method.calibrate(val)
+    sharp = method.prepared(method.sampling.model_copy(update={"mode": "sharp"}))
+    lost = validation_psnr_db(method, val) - validation_psnr_db(sharp, val)
+    assert lost == pytest.approx(0.8, abs=0.25)
+    assert 0 < float(method.sharp_noise) < 1
 
 
 def test_the_sharp_mode_lies_between_the_prediction_and_a_sample(prepared, images):

@@ -40,6 +40,8 @@ class ResidualFrame(nn.Module):
     mean: Tensor
     spectra: Tensor
     spectra_std: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, bands: int, components: int, condition: int) -> None:
         super().__init__()
@@ -50,6 +52,9 @@ class ResidualFrame(nn.Module):
         self.register_buffer("mean", torch.zeros(bands, 1, 1))
         self.register_buffer("spectra", torch.zeros(j, bands))
         self.register_buffer("spectra_std", torch.ones(j, 1, 1))
+        # The range of the truths of the training, which samples keep to.
+        self.register_buffer("low", torch.tensor(-torch.inf))
+        self.register_buffer("high", torch.tensor(torch.inf))
 
     @property
     def components(self) -> int:
@@ -63,12 +68,15 @@ class ResidualFrame(nn.Module):
 
     @torch.no_grad()
     def measure(self, batches: Iterable[Residual]) -> None:
-        """Compute the components and their scales from training patches."""
-        moments, count = _Sums(), 0
+        """Compute the components, their scales and the range from training patches."""
+        moments, count, low, high = _Sums(), 0, torch.inf, -torch.inf
         for batch in batches:
             rest, spectra = (_pixels(image) for image in (batch.hr - batch.prediction, batch.prediction))
             moments.add(rest, spectra)
             count += len(rest)
+            low, high = min(low, float(batch.hr.min())), max(high, float(batch.hr.max()))
+        self.low.fill_(low)
+        self.high.fill_(high)
         variance, basis = _components(moments.rest / count, self.components)
         self.basis.copy_(basis)
         self.rms.copy_(variance.sqrt().clamp_min(1e-6).reshape(-1, 1, 1))
@@ -89,6 +97,10 @@ class ResidualFrame(nn.Module):
     def cube(self, coordinates: Tensor) -> Tensor:
         """The residual (B, C, H, W) of coordinates (B, k, H, W)."""
         return torch.einsum("kc,bkhw->bchw", self.basis, coordinates * self.rms)
+
+    def level(self, log_scale: Tensor) -> Tensor:
+        """Root of the summed squared scales of the bands of each pixel, (B, 1, H, W), of log scales (B, k, H, W)."""
+        return (log_scale.exp() * self.rms).square().sum(dim=1, keepdim=True).sqrt()
 
     def condition(self, prediction: Tensor, up: Tensor) -> Tensor:
         """Condition of the networks: prediction, its difference to the interpolation, their activity, the brightness.

@@ -6,7 +6,7 @@ residual, here in units of its predicted scale. The regression is any trained me
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -29,8 +29,41 @@ from hsipipe.params import SamplingParams, UnetParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sample import PATCHES, spread
 
+_SHARP_LOSS_DB = 0.8
+"""What the sharp mode may cost on the validation."""
+_LEAST_NOISE = 0.1
+_CAPS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9)
+"""Quantiles of the predicted errors of the validation that are tried as the largest one."""
+_EVERY = 4
+"""Bands from which the largest error is chosen: one of this number, for speed."""
 _NOISE = 2
 """Random stream of noise and noise levels in training."""
+
+
+@dataclass(frozen=True)
+class _PatchEnsemble:
+    """Prediction (C, H, W), samples and truth of a patch, and the predicted error of its pixels (1, H, W)."""
+
+    prediction: NDArray[np.float32]
+    samples: list[NDArray[np.float32]]
+    truth: NDArray[np.float32]
+    level: NDArray[np.float32]
+
+    def capped(self, cap: float) -> "_PatchEnsemble":
+        """Return the ensemble with errors up to `cap`; exact but for the projection onto the observations."""
+        factor = np.minimum(cap / self.level, 1).astype(np.float32)
+        samples = [self.prediction + factor * (sample - self.prediction) for sample in self.samples]
+        return replace(self, samples=samples)
+
+    def crps(self) -> float:
+        """CRPS, mean over some of the bands."""
+        return float(fair_crps(np.stack(self.samples)[:, ::_EVERY], self.truth[::_EVERY]).mean())
+
+    def errors(self) -> NDArray[np.floating[Any]]:
+        """Errors of the prediction in units of half an interval's width."""
+        half = moments(self.samples)[1] * interval_factor(len(self.samples), around_mean=False)
+        ratios: NDArray[np.floating[Any]] = np.abs(self.truth - self.prediction) / np.maximum(half, 1e-12)
+        return ratios.ravel()
 
 
 class Posterior(SampledRegression):
@@ -94,34 +127,52 @@ class Posterior(SampledRegression):
     def judge(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Return the gain of the CRPS on the MAE of the regression in dB (3.01 is ideal), and its MPSNR, on patches."""
         scores, errors = [], []
-        for prediction, samples, truth in self._ensembles(patches):
-            scores.append(fair_crps(np.stack(samples), truth).mean())
-            errors.append(np.abs(prediction - truth).mean())
+        for it in self._ensembles(patches):
+            scores.append(fair_crps(np.stack(it.samples), it.truth).mean())
+            errors.append(np.abs(it.prediction - it.truth).mean())
         gain = 20 * math.log10(max(float(np.mean(errors)), 1e-12) / max(float(np.mean(scores)), 1e-12))
         return {self.JUDGED_BY: gain, "val_mpsnr_db": validation_psnr_db(self, patches)}
 
     def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> None:
-        """Choose the factor on the width of intervals with which they cover their share of the validation.
+        """Choose the largest predicted error, the factor on intervals, and the noise of the sharp mode.
 
-        One number by split conformal prediction, as in arXiv 2202.05265, section 2.2.
+        The largest error is the one with the least CRPS on the validation. With the factor, intervals cover as many
+        values as they should: one number by split conformal prediction, as in arXiv 2202.05265, section 2.2.
         """
-        ratios = []
-        self.eval()
-        for prediction, samples, truth in self._ensembles(patches):
-            half = moments(samples)[1] * interval_factor(len(samples), around_mean=False)
-            ratios.append((np.abs(truth - prediction) / np.maximum(half, 1e-12)).ravel())
+        self.cap.fill_(torch.inf)
+        ensembles = list(self._ensembles(patches))
+        levels = np.concatenate([it.level.ravel() for it in ensembles])
+        caps = [math.inf, *np.quantile(levels, _CAPS).tolist()]
+        cap = min(caps, key=lambda cap: float(np.mean([it.capped(cap).crps() for it in ensembles])))
+        self.cap.fill_(cap)
+        ratios = [it.capped(cap).errors() for it in ensembles]
         self.interval.fill_(float(np.quantile(np.concatenate(ratios), INTERVAL)))
+        if self.can_be_sharp:
+            self._choose_sharp_noise(patches)
 
-    def _ensembles(
-        self, patches: Mapping[str, NDArray[Any]]
-    ) -> Iterator[tuple[NDArray[np.float32], list[NDArray[np.float32]], NDArray[np.float32]]]:
-        """Iterate over predictions, samples and truths of patches."""
+    def _choose_sharp_noise(self, patches: Mapping[str, NDArray[Any]]) -> None:
+        """Choose the noise of the sharp mode that costs :data:`_SHARP_LOSS_DB` on patches.
+
+        The squared error that it adds grows with the square of the noise, so that two rounds are enough.
+        """
+        plain = validation_psnr_db(self, patches)
+        for _ in range(2):
+            sharp = self.prepared(self._sampling.model_copy(update={"mode": "sharp"}))
+            added = 10 ** ((plain - validation_psnr_db(sharp, patches)) / 10) - 1
+            wanted = 10 ** (_SHARP_LOSS_DB / 10) - 1
+            noise = float(self.sharp_noise) * math.sqrt(wanted / max(added, 1e-3))
+            self.sharp_noise.fill_(min(max(noise, _LEAST_NOISE), 1.0))
+
+    def _ensembles(self, patches: Mapping[str, NDArray[Any]]) -> Iterator["_PatchEnsemble"]:
+        """Iterate over the ensembles of patches."""
         for number, (lr, hr) in enumerate(zip(patches["lr"], patches["hr"], strict=True)):
             msi = patches["msi"][number][None] if self.FUSES else None
             # Noise depends on the place: patches at one place would share it.
             place = (0, number * lr.shape[2])
-            samples = self.draw(lr[None], count=self.settings.validation_samples, msi=msi, origin=place)
-            yield self.predict(lr[None], msi=msi)[0], [sample[0] for sample in samples], hr
+            (image,) = self._images(lr[None], msi, place)
+            drawn = self._draws([image], place, count=self.settings.validation_samples, steps=self._sampling.steps)
+            samples = [sample[0] for sample in drawn]
+            yield _PatchEnsemble(image.prediction[0].cpu().numpy(), samples, hr, image.level[0].cpu().numpy())
 
     def _residuals(self, data: TrainingData) -> Iterator[Residual]:
         for index in spread(len(data.train), 4 * PATCHES):

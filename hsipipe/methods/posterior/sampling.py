@@ -24,15 +24,29 @@ from hsipipe.params import SamplingParams
 _OUTSIDE = 1 << 20
 """Number of the noise image of what is outside of the components; no sampler draws as many."""
 
+_ROUNDS = 4
+"""Projections onto the observations and onto the range, in turn."""
+
 
 class Image(NamedTuple):
-    """An image that samples are drawn of: the pair, the prediction (1, C, H, W), the condition and the scale."""
+    """An image that samples are drawn of.
+
+    Attributes:
+        lr: (1, C, h, w).
+        msi: (1, c, H, W), or None.
+        prediction: (1, C, H, W).
+        condition: Condition of the networks.
+        log_scale: Predicted scale of each coordinate, (1, k, H, W).
+        level: The same of each pixel, (1, 1, H, W).
+        resampler: Resampler of its size.
+    """
 
     lr: Tensor
     msi: NDArray[np.float32] | None
     prediction: Tensor
     condition: Tensor
     log_scale: Tensor
+    level: Tensor
     resampler: Resampler
 
 
@@ -49,6 +63,8 @@ class SampledRegression(nn.Module, Trainable):
 
     sampling: SamplingParams | None = None
     interval: Tensor
+    cap: Tensor
+    sharp_noise: Tensor
     _own_sensor = True
 
     def __init__(
@@ -59,6 +75,11 @@ class SampledRegression(nn.Module, Trainable):
         self.parts, self.spread = parts, spread
         # Factor on the width of all intervals, by which they cover as many values of the validation as they should.
         self.register_buffer("interval", torch.ones(()))
+        # Largest error that is predicted for a pixel, in units of :meth:`ResidualFrame.level`: few training pixels have
+        # the largest errors, and beyond them the network extrapolates an exponential.
+        self.register_buffer("cap", torch.tensor(torch.inf))
+        # Noise of the sharp mode; see :meth:`calibrate`.
+        self.register_buffer("sharp_noise", torch.tensor(0.5))
         self.eval().requires_grad_(False)
 
     @property
@@ -148,8 +169,9 @@ class SampledRegression(nn.Module, Trainable):
         if not self._is_sharp:
             return self.mean.predict(lr, msi=msi, origin=origin)
         sharp = self._sampling.sharp
+        noise = float(self.sharp_noise) if sharp.noise is None else sharp.noise
         images = self._images(lr, msi, origin)
-        return next(self._draws(images, origin, count=1, steps=sharp.steps, noise=sharp.noise))
+        return next(self._draws(images, origin, count=1, steps=sharp.steps, noise=noise))
 
     def draw(
         self,
@@ -192,7 +214,8 @@ class SampledRegression(nn.Module, Trainable):
     def _image(self, lr: Tensor, msi: NDArray[np.float32] | None, prediction: NDArray[np.float32]) -> Image:
         sr, resampler = as_tensor(prediction, like=lr), self._resampler(lr)
         condition = self.parts.condition(sr, resampler.up(lr))
-        return Image(lr, msi, sr, condition, self.spread.log_scale(condition), resampler)
+        log_scale = self.spread.log_scale(condition)
+        return Image(lr, msi, sr, condition, log_scale, self.parts.level(log_scale), resampler)
 
     def _draws(
         self, images: list[Image], origin: tuple[int, int], *, count: int, steps: int, noise: float = 1.0
@@ -212,10 +235,22 @@ class SampledRegression(nn.Module, Trainable):
         window = (*place, *image.prediction.shape[2:])
         white = scene_noise(self.frame.bands, window=window, seed=sampling.seed, draw=_OUTSIDE + number).to(like)
         rest = size * self.parts.outside * (2 * like).exp().mean(dim=1, keepdim=True).sqrt() * white
-        residual = self.parts.cube(x0 * like.exp()) + rest
+        residual = (self.parts.cube(x0 * like.exp()) + rest) * (self.cap / image.level).clamp(max=1)
         # Values of the baseline are independent of each other, which no consistent ones are.
         is_projected = sampling.consistency and self.settings.objective == "diffusion"
-        return image.prediction + (self._unseen(residual, image) if is_projected else residual)
+        return self._possible(residual, image) if is_projected else image.prediction + residual
+
+    def _possible(self, residual: Tensor, image: Image) -> Tensor:
+        """Return a sample inside of the range of the training that is as consistent as the prediction.
+
+        Alternating projections onto both sets: to clip at the end alone would add brightness that no sensor saw. Where
+        the prediction leaves the range, a sample may go as far.
+        """
+        base = image.prediction
+        low, high = torch.minimum(self.parts.low, base), torch.maximum(self.parts.high, base)
+        for _ in range(_ROUNDS):
+            residual = (base + self._unseen(residual, image)).clamp(low, high) - base
+        return base + residual
 
     def _unseen(self, residual: Tensor, image: Image) -> Tensor:
         """Return the part of a residual that the sensor does not see.
