@@ -32,7 +32,7 @@ from hsipipe.patches.sample import PATCHES, spread
 _SHARP_LOSS_DB = 0.8
 """What the sharp mode may cost on the validation."""
 _LEAST_NOISE = 0.1
-_CAPS = (0.9999, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9)
+_CAPS = (0.9999, 0.999, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.965, 0.96, 0.95, 0.94, 0.92, 0.9)
 """Quantiles of the predicted errors of the validation that are tried as the largest one."""
 _EVERY = 4
 """Bands from which the largest error is chosen: one of this number, for speed."""
@@ -136,16 +136,13 @@ class Posterior(SampledRegression):
     def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> None:
         """Choose the largest predicted error, the factor on intervals, and the noise of the sharp mode.
 
-        The largest error is the one with the least CRPS on the validation. With the factor, intervals cover as many
-        values as they should: one number by split conformal prediction, as in arXiv 2202.05265, section 2.2.
+        With the factor, intervals cover as many values of the validation as they should: one number by split conformal
+        prediction, as in arXiv 2202.05265, section 2.2.
         """
         self.cap.fill_(torch.inf)
         ensembles = list(self._ensembles(patches))
-        levels = np.concatenate([it.level.ravel() for it in ensembles])
-        caps = [math.inf, *np.quantile(levels, _CAPS).tolist()]
-        cap = min(caps, key=lambda cap: float(np.mean([it.capped(cap).crps() for it in ensembles])))
-        self.cap.fill_(cap)
-        ratios = [it.capped(cap).errors() for it in ensembles]
+        self.cap.fill_(_largest_error(ensembles))
+        ratios = [it.capped(float(self.cap)).errors() for it in ensembles]
         self.interval.fill_(float(np.quantile(np.concatenate(ratios), INTERVAL)))
         if self.can_be_sharp:
             self._choose_sharp_noise(patches)
@@ -219,6 +216,20 @@ class Posterior(SampledRegression):
         """Write weights, those of the regression too, and configuration into the existing `folder`."""
         config = {"kind": self.KIND, "name": self.name, **self.config()}
         save_checkpoint(folder, weights=self.state_dict(), config=config)
+
+
+def _largest_error(ensembles: list[_PatchEnsemble]) -> float:
+    """Choose the cap on the predicted error of a pixel by the CRPS on patches.
+
+    It is the largest cap that is within one standard error of the best one (Breiman et al. 1984, section 3.4.3): few
+    patches have the pixels that it is about, and samples that are too sure do more harm than wide ones.
+    """
+    levels = np.concatenate([it.level.ravel() for it in ensembles])
+    caps = [math.inf, *np.quantile(levels, _CAPS).tolist()]
+    scores = np.array([[it.capped(cap).crps() for it in ensembles] for cap in caps])
+    above = scores - scores[scores.mean(axis=1).argmin()]
+    allowed = above.std(axis=1, ddof=min(1, len(ensembles) - 1)) / math.sqrt(len(ensembles))
+    return caps[int(np.argmax(above.mean(axis=1) <= allowed))]
 
 
 def _networks(parts: ResidualFrame, settings: PosteriorSettings, *, patch: int) -> PosteriorNetwork:
