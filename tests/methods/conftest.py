@@ -25,6 +25,10 @@ NET = {"width": 8, "multipliers": [1], "attention": [], "unshuffle": 2, "blocks"
 TINY = {
     "width": 8,
     "blocks": 1,
+    "recursions": 2,
+    "n_subs": 6,
+    "n_ovls": 2,
+    "endmembers": 4,
     "components": 4,
     "unet": NET,
     "scale_net": NET,
