@@ -12,7 +12,7 @@ from hsipipe.methods.network_method import PublishedMethod, PublishedSettings
 from hsipipe.methods.networks.published import convolution, two_factors, upsampler
 from hsipipe.params import Positive
 
-_PIXELS = 16384
+_PIXELS = 4096
 """Pixels whose F x F attention is computed at once."""
 
 
