@@ -68,7 +68,7 @@ class Cegatsr(PublishedMethod):
     The paper adds a depthwise separable branch next to the graph. The published code computes it and discards the
     result, and so does DMGASR's repository; it is omitted here, with its F^2 + 12 F parameters (4,864 at F = 64).
     Differences: the schedule is that of the trainer; the weights of the attention start by Xavier's rule with a gain of
-    1.414, as is usual for arXiv 1710.10903. DMGASR's comparison has groups of 8 bands and 3 blocks: `cegatsr-dmgasr`.
+    1.414, which is assumed. DMGASR's comparison has groups of 8 bands and 3 blocks: `cegatsr-dmgasr`.
     """
 
     KIND: ClassVar[str] = "cegatsr"

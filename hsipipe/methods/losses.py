@@ -45,7 +45,7 @@ def squared_error(x: Tensor, y: Tensor) -> Tensor:
 def squared_variation(x: Tensor) -> Tensor:
     """Mean squared finite difference along y, plus that along x, plus twice that along the bands.
 
-    Source: the published code of SSPSR (arXiv 2005.08752, eq. 11 has absolute values).
+    Source: the published code of SSPSR (arXiv 2005.08752).
     """
     band, y, width = (x.diff(dim=dim).square().mean() for dim in (1, 2, 3))
     return y + width + 2 * band

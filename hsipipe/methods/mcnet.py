@@ -82,7 +82,7 @@ class Mcnet(PublishedMethod):
 
 
 class _Mixed(nn.Module):
-    """The mixed convolution module (figure 3 of the paper)."""
+    """The mixed convolution module: three 3-D steps, each seen by 2-D convolutions, and their fusion."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -175,7 +175,7 @@ class _SpatialAttention(nn.Module):
 
 
 class _PixelMask(nn.Module):
-    """Spatial attention of CBAM (arXiv 1807.06521, eq. 5): a mask from the mean and the maximum over the channels."""
+    """Spatial attention of CBAM (arXiv 1807.06521): a mask from the mean and the maximum over the channels."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -47,8 +47,8 @@ class Sspsr(PublishedMethod):
     """A branch for each group of bands upsamples by s/2, a trunk on all bands by 2; features of the interpolation join.
 
     The published code takes even scales only; an odd one is upsampled in the branch alone, as in DMGASR's repository.
-    Differences: the schedule is that of the trainer. The published code has squared differences in the total variation
-    (`variation`), the paper absolute ones; here it is the code's. DMGASR's comparison has half the width:
+    Differences: the schedule is that of the trainer. The total variation of the loss (`variation`) has the squared
+    differences of the published code. DMGASR's comparison has half the width:
     `sspsr-dmgasr`. Its channel attention averages over the image, so that a tile differs a little from the whole scene.
     """
 

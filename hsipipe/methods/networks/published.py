@@ -123,7 +123,7 @@ class BandGroups:
 
 
 class GroupedTrunk(nn.Module):
-    """SSPSR's frame (arXiv 2005.08752, figure 1): a branch shared by the groups, a trunk on all bands, a skip.
+    """SSPSR's frame (arXiv 2005.08752): a branch shared by the groups, a trunk on all bands, a skip.
 
     Args:
         bands: Bands C.
