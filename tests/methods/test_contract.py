@@ -54,6 +54,10 @@ def call(method: Method, lr, msi, **more):
     return method.predict(lr, msi=msi if method.FUSES else None, **more)
 
 
+def test_no_class_is_left_without_the_contract():
+    assert {methods()[name] for name in DISTINCT} == {methods()[name] for name in NAMES}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_predicts_the_hr_cube_and_nothing_of_its_neighbours(stirred, images, name):
     method, (lr, msi) = stirred(name), images
