@@ -14,7 +14,7 @@ import numpy as np
 
 import hsipipe
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.dmgasr.groups import plan_groups
+from hsipipe.methods.networks.groups import plan_groups
 
 SCALE = 4
 N_SUBS, N_OVLS, CHANNELS = 8, 2, 3

@@ -1,4 +1,4 @@
-"""Losses between cubes as pure functions of (B, C, H, W): the terms of arXiv 2402.17285, eq. 5."""
+"""Losses between cubes as pure functions of (B, C, H, W): arXiv 2402.17285, eq. 5, and those of published networks."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hsipipe.params import LossParams
+from hsipipe.params import LossParams, PublishedLossParams
 
 
 def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
@@ -34,4 +34,51 @@ def cube_loss(x: Tensor, y: Tensor, weights: LossParams) -> Tensor:
         total = total + weights.sam * spectral_angle(x, y)
     if weights.gradient:
         total = total + weights.gradient * gradient_difference(x, y)
+    return total
+
+
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
+    """Sum of the squared errors of an image, averaged over the batch."""
+    return (x - y).square().sum() / len(x)
+
+
+def squared_variation(x: Tensor) -> Tensor:
+    """Mean squared finite difference along y, plus that along x, plus twice that along the bands.
+
+    Source: the published code of SSPSR (arXiv 2005.08752).
+    """
+    band, y, width = (x.diff(dim=dim).square().mean() for dim in (1, 2, 3))
+    return y + width + 2 * band
+
+
+def edge_difference(x: Tensor, y: Tensor) -> Tensor:
+    """L1 error of the gradient magnitudes, where the differences along x, y and band all exist.
+
+    Source: the published code of GELIN (IEEE TGRS 60, 2022).
+    """
+    return (_gradient_magnitude(x) - _gradient_magnitude(y)).abs().mean()
+
+
+def _gradient_magnitude(x: Tensor) -> Tensor:
+    inner = x[:, 1:, 1:, 1:]
+    moved = (x[:, :-1, 1:, 1:], x[:, 1:, :-1, 1:], x[:, 1:, 1:, :-1])
+    total = sum(((inner - other).square() for other in moved), start=torch.full_like(inner, 1e-6))
+    return total.sqrt()
+
+
+def published_loss(x: Tensor, y: Tensor, weights: PublishedLossParams) -> Tensor:
+    """Weighted sum of the loss terms of published networks.
+
+    Args:
+        x: Prediction.
+        y: Truth.
+        weights: Weights of the terms; one of weight 0 is not computed.
+    """
+    total = cube_loss(x, y, weights)
+    if weights.squares:
+        total = total + weights.squares * squared_error(x, y)
+    if weights.variation:
+        total = total + weights.variation * squared_variation(x)
+    if weights.edges:
+        total = total + weights.edges * edge_difference(x, y)
     return total

@@ -6,19 +6,20 @@ A subclass defines ``Settings``, ``__init__`` and ``forward``, and ``measure`` i
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.methods.base import Frame, Network, Trainable, TrainingData, as_batch, as_tensor
 from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint
-from hsipipe.methods.losses import cube_loss
+from hsipipe.methods.losses import cube_loss, published_loss
 from hsipipe.methods.super_resolver import check_input, refuse_msi
-from hsipipe.params import LossParams, SamplingParams, TrainingParams
+from hsipipe.params import LossParams, PublishedLossParams, SamplingParams, TrainingParams
 from hsipipe.patches.draws import Draws
 
 
@@ -142,3 +143,50 @@ class NetworkMethod(nn.Module, Trainable):
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
         """Load a network that :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
         return load_module(folder, cls.from_config).to(device).named(read_config(folder).get("name"))
+
+
+class PublishedSettings(LossSettings):
+    """Settings of a published network, with the terms of the published losses."""
+
+    loss: PublishedLossParams
+
+
+class PublishedMethod(NetworkMethod):
+    """A network as published, whose output is the HR cube; ``forward`` returns its difference from the interpolation.
+
+    A subclass sets `net`, which maps LR (B, C, h, w) and its bicubic interpolation (B, C, H, W) to (B, C, H, W).
+    Initial weights are those of the published network, so training does not start at bicubic.
+
+    Attributes:
+        MULTIPLE: Number that must divide the sides of an LR image; others are extended by their last row and column,
+            and the result is cropped.
+        LEAST: Smallest side of an LR image; a smaller one is extended in the same way.
+    """
+
+    MULTIPLE: ClassVar[int] = 1
+    LEAST: ClassVar[int] = 1
+    net: nn.Module
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+        # In full precision: the skip of a published network would otherwise round the interpolated input.
+        with torch.autocast(lr.device.type, enabled=False):
+            up = self.resampler(lr).up(lr)
+        height, width = lr.shape[2:]
+        below, right = (max(-(-n // self.MULTIPLE) * self.MULTIPLE, self.LEAST) - n for n in (height, width))
+        sr = self.published(_extended(lr, below, right), _extended(up, below * self.scale, right * self.scale))
+        return sr[:, :, : up.shape[2], : up.shape[3]] - up
+
+    def published(self, lr: Tensor, up: Tensor) -> Tensor:
+        """Predict as published: (B, C, h, w) and its interpolation (B, C, H, W) to (B, C, H, W)."""
+        return cast(Tensor, self.net(lr, up))
+
+    def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
+        """Compute the published loss ``settings.loss``."""
+        del draws
+        hr, lr = batch["hr"], batch["lr"]
+        return published_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
+
+
+def _extended(x: Tensor, below: int, right: int) -> Tensor:
+    return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x

@@ -18,7 +18,13 @@ from hsipipe.params.data import (
 )
 from hsipipe.params.networks import CdformerParams, UnetParams
 from hsipipe.params.operations import GateParams, InboxParams
-from hsipipe.params.training import HardwareParams, LossParams, OptimizerParams, TrainingParams
+from hsipipe.params.training import (
+    HardwareParams,
+    LossParams,
+    OptimizerParams,
+    PublishedLossParams,
+    TrainingParams,
+)
 from hsipipe.params.tree import Params, inherited, load_params, parse_group, parse_params
 from hsipipe.params.use import RegistryParams, SamplingParams, SharpParams, StepsParams
 
@@ -42,6 +48,7 @@ __all__ = [
     "PatchesParams",
     "Positive",
     "PsfParams",
+    "PublishedLossParams",
     "RegionsParams",
     "RegistryParams",
     "Sampler",

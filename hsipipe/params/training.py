@@ -41,6 +41,17 @@ class LossParams(Group):
     """L1 of the finite differences along x, y and band."""
 
 
+class PublishedLossParams(LossParams):
+    """Weights of all terms from which the losses of the published single-image networks are made."""
+
+    squares: Annotated[float, Field(ge=0)]
+    """Sum of the squared errors of an image."""
+    variation: Annotated[float, Field(ge=0)]
+    """Squared total variation of the output along x, y and band."""
+    edges: Annotated[float, Field(ge=0)]
+    """L1 error of the gradient magnitudes over x, y and band."""
+
+
 class HardwareParams(Group):
     """Where training runs."""
 

@@ -25,6 +25,12 @@ NET = {"width": 8, "multipliers": [1], "attention": [], "unshuffle": 2, "blocks"
 TINY = {
     "width": 8,
     "blocks": 1,
+    "recursions": 2,
+    "n_subs": 6,
+    "n_ovls": 2,
+    "endmembers": 4,
+    "stages": 1,
+    "layers": 2,
     "components": 4,
     "unet": NET,
     "scale_net": NET,
@@ -69,6 +75,8 @@ def params(repository) -> Params:
     tree["degradation"]["scale"] = SCALE
     tree["patches"] |= {"size": PATCH, "stride": PATCH, "shard": 4}
     tree["methods"] = {name: shrunk(value, TINY) for name, value in tree["methods"].items()}
+    for name in ("cst", "cst-small"):
+        tree["methods"][name]["width"] = 12  # the fewest that its heads share
     groups = {name: shrunk({**tree["gae"]["standard"], **value}, SMALL_GROUPS) for name, value in tree["gae"].items()}
     tree["gae"] = {name: {**value, **_own(tree["gae"][name])} for name, value in groups.items()}
     return Params.model_validate(tree)

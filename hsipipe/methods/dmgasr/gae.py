@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from hsipipe.errors import DataError, ModelInputError, ParamsError
 from hsipipe.methods.checkpoint import load_module
-from hsipipe.methods.dmgasr.groups import GroupPlan, plan_groups
 from hsipipe.methods.dmgasr.windows import Resampling, WindowPlan, plan_resampling, same_centres
+from hsipipe.methods.networks.groups import GroupPlan, plan_groups
 from hsipipe.methods.networks.layers import Trunk
 from hsipipe.params import GaeParams
 

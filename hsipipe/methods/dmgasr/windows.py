@@ -2,7 +2,7 @@
 
 Wavelength arithmetic only. A window is divided into `n_subs` cells of equal width; its nodes are the centres of the
 cells. If the training bands are evenly spaced and a window is `n_subs` spacings wide, the nodes are the bands, and
-the windows are the groups of :func:`hsipipe.methods.dmgasr.groups.plan_groups`.
+the windows are the groups of :func:`hsipipe.methods.networks.groups.plan_groups`.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from flows.commands.options import preset_overrides
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 
-DOCS = ("fusion", "protocols", "results", "sensors", "settings", "tasks", "use-a-model")
+DOCS = ("fusion", "protocols", "results", "sensors", "settings", "single-image", "tasks", "use-a-model")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in DOCS))
 
 

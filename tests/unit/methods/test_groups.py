@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsipipe.errors import DataError
-from hsipipe.methods.dmgasr.groups import plan_groups
+from hsipipe.methods.networks.groups import plan_groups
 
 
 @pytest.mark.parametrize(("bands", "n_subs", "n_ovls", "count"), [(102, 16, 4, 9), (128, 16, 4, 11), (31, 8, 2, 5)])
@@ -32,5 +32,5 @@ def test_the_word_all_makes_one_group_of_every_band(bands):
 
 
 def test_too_few_bands_say_what_to_set():
-    with pytest.raises(DataError, match=r"has 5 bands, a group needs 8 \(gae.n_subs\)"):
+    with pytest.raises(DataError, match=r"has 5 bands, a group needs 8 \(n_subs\)"):
         plan_groups(5, n_subs=8, n_ovls=2)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsipipe.errors import DataError, ModelInputError
-from hsipipe.methods.dmgasr.groups import plan_groups
 from hsipipe.methods.dmgasr.windows import plan_resampling, plan_windows
+from hsipipe.methods.networks.groups import plan_groups
 
 CAVE = np.arange(400.0, 701.0, 10.0)
 

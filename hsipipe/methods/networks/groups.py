@@ -36,8 +36,8 @@ def plan_groups(bands: int, *, n_subs: int | Literal["all"], n_ovls: int) -> Gro
         n_subs, n_ovls = bands, 0
     if bands < n_subs:
         raise DataError(
-            f"The cube has {bands} bands, a group needs {n_subs} (gae.n_subs); "
-            f"set gae.n_subs to {bands} or less and gae.n_ovls below it."
+            f"The cube has {bands} bands, a group needs {n_subs} (n_subs); "
+            f"set n_subs to {bands} or less and n_ovls below it."
         )
     step = n_subs - n_ovls
     count = max(1, -((n_ovls - bands) // step))
