@@ -20,7 +20,8 @@ from hsipipe.patches.draws import Draws
 from hsipipe.storage.publish import publish
 
 SCALE = 4
-NAMES = sorted(entries())
+# In their tiny size, entries that differ from another one of their class in size or length only are equal to it.
+NAMES = sorted(name for name in entries() if not name.endswith(("-small", "-short")))
 TRAINED = [name for name in NAMES if issubclass(methods()[name], Trainable)]
 SAMPLING = SamplingParams.saved(
     {"sampler": "ddim", "steps": 2, "residual_decode": True, "consistency": 1, "tile": 8, "overlap": 2, "seed": 0}
@@ -140,6 +141,10 @@ def test_steps_on_one_batch_lower_its_loss(untrained, name):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
+
+
+def test_every_class_is_covered():
+    assert {entries()[name].where for name in NAMES} == {entry.where for entry in entries().values()}
 
 
 class _Killed(Exception):
