@@ -22,8 +22,8 @@ from hsipipe.patches.draws import Draws
 from hsipipe.storage.publish import publish
 
 SCALE = 4
-NAMES = sorted(entries())
-# Published networks have entries that differ in sizes, which are shrunk here to the same ones.
+# In their tiny size, entries of a published network that differ in size or length only are equal to each other.
+NAMES = sorted(name for name in entries() if not name.endswith(("-small", "-short")))
 DISTINCT = [n for n in NAMES if entry(n).like == n or not issubclass(methods()[n], PublishedMethod)]
 TRAINED = [name for name in DISTINCT if issubclass(methods()[name], Trainable)]
 SAMPLING = SamplingParams.saved(
@@ -150,6 +150,10 @@ def test_steps_on_one_batch_lower_its_loss(untrained, name):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
+
+
+def test_every_class_is_covered():
+    assert {entries()[name].where for name in DISTINCT} == {entry.where for entry in entries().values()}
 
 
 class _Killed(Exception):
