@@ -229,7 +229,7 @@ def _largest_error(ensembles: list[_PatchEnsemble]) -> float:
     scores = np.array([[it.capped(cap).crps() for it in ensembles] for cap in caps])
     above = scores - scores[scores.mean(axis=1).argmin()]
     allowed = above.std(axis=1, ddof=min(1, len(ensembles) - 1)) / math.sqrt(len(ensembles))
-    return caps[int(np.argmax(above.mean(axis=1) <= allowed))]
+    return float(caps[int(np.argmax(above.mean(axis=1) <= allowed))])
 
 
 def _networks(parts: ResidualFrame, settings: PosteriorSettings, *, patch: int) -> PosteriorNetwork:
