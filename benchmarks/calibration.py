@@ -10,8 +10,8 @@ projected             those values made consistent with the LR-HSI, a stronger b
 diffusion             the samples of the posterior
 sharp                 its sharp mode, one image
 
-The goals: G1 CRPS, G2 the mean of samples (of the first seed), G3 spread and coverage, G4 power spectrum of a sample, G5 the sharp mode, G6
-energy score, G7 functionals, G8 consistency.
+The goals: G1 CRPS, G2 the mean of samples (of the first seed), G3 spread and coverage, G4 power spectrum of a sample,
+G5 the sharp mode, G6 energy score, G7 functionals, G8 consistency.
 """
 
 import json
