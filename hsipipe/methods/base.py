@@ -2,7 +2,7 @@
 
 Subclass :class:`Method` for a method without training, :class:`hsipipe.methods.network_method.NetworkMethod` for a
 network that takes the LR-HSI only, and :class:`hsipipe.methods.fusion.model.FusionModel` for a network that takes an
-image pair.
+image pair, or :class:`hsipipe.methods.fusion.published.PublishedFusion` for one without diffusion and projection.
 """
 
 from abc import ABC, abstractmethod

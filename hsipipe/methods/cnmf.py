@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
+from hsipipe.methods.fusion.vertices import vertices
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels
 from hsipipe.methods.super_resolver import Batch
 
@@ -18,8 +19,6 @@ _TINY = np.float32(1e-9)
 _SUM_TO_ONE = np.float32(1.0)
 # Pixels that are updated together, so that their factors stay in the cache.
 _BLOCK = 4096
-# A pixel whose distance from the span of the endmembers is below this share of the largest norm adds no direction.
-_IN_SPAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Cnmf(WholeSceneFusion):
     def _unmix(self, low: Floats) -> tuple[Floats, Floats]:
         """Unmix an LR-HSI (C, n) into spectra (C, D) and abundances (D, n)."""
         count = min(self.endmembers, *low.shape)
-        spectra = _positive(_vertices(low, count, np.random.default_rng(self.seed)))
+        spectra = _positive(vertices(low, count, np.random.default_rng(self.seed)))
         abundances = np.full((count, low.shape[1]), 1 / count, dtype=np.float32)
         # Update the abundances first: the vertices are a better initial guess than equal abundances.
         _update_abundances(low, spectra, abundances, times=self.low_updates)
@@ -101,30 +100,6 @@ def _update_spectra(image: Floats, spectra: Floats, abundances: Floats, *, times
     for _ in range(times):
         spectra = np.asarray(spectra * (products / (spectra @ gram + _TINY)), dtype=np.float32)
     return spectra
-
-
-def _vertices(spectra: Floats, count: int, generator: np.random.Generator) -> Floats:
-    """Choose extreme spectra (C, count) of `spectra` (C, n) by vertex component analysis without its projection.
-
-    Each vertex is the pixel with the largest component along a random direction orthogonal to all vertices chosen
-    before. An appended coordinate of ones allows a dark pixel to be a vertex, too.
-    """
-    points = np.concatenate([spectra, np.ones((1, spectra.shape[1]))]).astype(np.float64)
-    smallest = _IN_SPAN * float(np.linalg.norm(points, axis=0).max())
-    span = np.zeros((len(points), 0))
-    chosen = []
-    for _ in range(count):
-        direction = generator.standard_normal(len(points))
-        direction -= span @ (span.T @ direction)
-        chosen.append(int(np.argmax(np.abs(direction @ points))))
-        new = points[:, chosen[-1]]
-        # Orthogonalise twice: for similar spectra, a single pass leaves rounding errors.
-        for _ in range(2):
-            new = new - span @ (span.T @ new)
-        length = float(np.linalg.norm(new))
-        if length > smallest:
-            span = np.concatenate([span, new[:, None] / length], axis=1)
-    return spectra[:, chosen]
 
 
 def _positive(values: NDArray[np.float32]) -> Floats:

@@ -1,15 +1,15 @@
 """HySure: convex fusion in a spectral subspace with vector total variation."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.degradation.psf import Psf
 from hsipipe.errors import ParamsError
+from hsipipe.methods.fusion.data_terms import DataTerms
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, mix, pixels
 from hsipipe.methods.super_resolver import Batch
 
@@ -72,7 +72,7 @@ class HySure(WholeSceneFusion):
         basis = _subspace(lr, self.components)
         low = mix(basis.T, lr / unit)
         weights = _weights(low)
-        data = _DataTerms(
+        data = DataTerms(
             low,
             msi / unit,
             mixing=(response @ basis).astype(np.float32),
@@ -83,7 +83,7 @@ class HySure(WholeSceneFusion):
         )
         return mix(basis * unit, self._admm(data, upsample(low, self.scale), weights=weights))
 
-    def _admm(self, data: "_DataTerms", start: Floats, *, weights: Floats) -> Floats:
+    def _admm(self, data: "DataTerms", start: Floats, *, weights: Floats) -> Floats:
         """Run scaled ADMM on ``data(V) + smoothness |G|_{2,1}`` for weights V = X, G = D X; all but G: (p, H, W)."""
         along_rows, along_columns = (_laplacian(n) for n in start.shape[1:])
         # Eigenvalues of I + D^T D, for the step in X.
@@ -103,75 +103,6 @@ class HySure(WholeSceneFusion):
             x = idctn(dctn(right, axes=(1, 2), norm="ortho") / diagonal, axes=(1, 2), norm="ortho")
         # Of the two split copies, return the one fitted to both images.
         return fitted
-
-
-class _DataTerms:
-    """``1/2 |low - V BM|^2 + weight / 2 |msi - mixing V|^2``, and its proximal step.
-
-    Args:
-        low: Coefficients of the LR-HSI (p, h, w).
-        msi: (c, H, W).
-        mixing: The response in the subspace, (c, p).
-        psf: PSF of the LR sensor.
-        scale: Ratio s of the pixel sizes.
-        weight: lambda_m.
-        penalty: mu of each coefficient, (p,).
-    """
-
-    def __init__(
-        self,
-        low: Floats,
-        msi: Floats,
-        *,
-        mixing: Floats,
-        psf: Psf,
-        scale: int,
-        weight: float,
-        penalty: NDArray[np.float64],
-    ) -> None:
-        self._rows, self._columns = (_Axis.of(psf.matrix(n, scale)) for n in msi.shape[1:])
-        self._gain = self._rows.values[:, None] * self._columns.values
-        self._low = self._rows.left.T @ low @ self._columns.left
-        self._msi, self._mixing, self._seen = msi, mixing, self._inside(msi)
-        wide = mixing.astype(np.float64)
-        gram = weight * wide.T @ wide + np.diag(penalty)
-        values, vectors = np.linalg.eigh(gram)
-        self._values = values.astype(np.float32)[:, None, None]
-        self._turn = vectors.astype(np.float32)
-        self._pull = weight * mixing.T
-        self._spectral = np.linalg.solve(gram, weight * wide.T).astype(np.float32)
-
-    def step(self, near: Floats) -> Floats:
-        """Compute the V (p, H, W) that minimises the terms plus ``1/2 penalty |V - near|^2``.
-
-        In the null space of the PSF the solution depends on the spectrum only. In its row space the problem is
-        diagonal: spatially in the singular vectors of the PSF, spectrally in the eigenvectors of the Gram matrix of the
-        response.
-        """
-        inside = self._inside(near)
-        from_msi = mix(self._turn.T, mix(self._pull, self._seen - mix(self._mixing, inside)))
-        from_low = mix(self._turn.T, self._gain * (self._low - self._gain * inside))
-        correction = (from_msi + from_low) / (self._values + np.square(self._gain)) - from_msi / self._values
-        out = near + mix(self._spectral, self._msi - mix(self._mixing, near))
-        return np.asarray(out + self._rows.right.T @ mix(self._turn, correction) @ self._columns.right)
-
-    def _inside(self, image: Floats) -> Floats:
-        """Compute the coefficients (p, h, w) of (p, H, W) in the right singular vectors of the PSF."""
-        return np.asarray(self._rows.right @ image @ self._columns.right.T)
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Singular vectors and values of the PSF along one axis: (h, h), (h,) and (h, H)."""
-
-    left: Floats
-    values: Floats
-    right: Floats
-
-    @classmethod
-    def of(cls, matrix: NDArray[np.float64]) -> Self:
-        left, values, right = np.linalg.svd(matrix, full_matrices=False)
-        return cls(left.astype(np.float32), values.astype(np.float32), right.astype(np.float32))
 
 
 def _subspace(lr: Batch, components: int) -> Floats:

@@ -39,6 +39,13 @@ TINY = {
     "net": {"width": 8, "levels": 2, "layers": 1, "window": 4, "heads": 2, "checkpoint": False},
     "progressive": [{"until": 1.0, "size": 16, "batch": 2, "trains": "all"}],
     "validation_steps": 2,
+    "head_width": 4,
+    "attention_px": 8,
+    "stages": 3,
+    "rank": 4,
+    "refinements": 1,
+    "pyramids": 1,
+    "turns": 2,
     "optimizer": QUICK,
 }
 SMALL_GROUPS = {
