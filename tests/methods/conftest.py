@@ -29,7 +29,6 @@ TINY = {
     "n_subs": 6,
     "n_ovls": 2,
     "endmembers": 4,
-    "stages": 1,
     "layers": 2,
     "components": 4,
     "unet": NET,
