@@ -50,12 +50,7 @@ def main() -> None:
     found = {}
     for name in sys.argv[1:] or NAMES:
         frame = Frame(31, 4, patch=PATCH.get(name, 64), msi_bands=3)
-        try:
-            flop = method_flop(params, name, frame)
-        except Exception as e:
-            print("BAD", name, repr(e)[:300], file=sys.stderr, flush=True)
-            import traceback; traceback.print_exc()
-            continue
+        flop = method_flop(params, name, frame)
         took = seconds(*trainable_on(params, name, frame))
         found[name] = round(flop / took / rate, 3)
         print(f"# {name}: {flop / 1e9:.1f} GFLOP in {took:.2f} s", file=sys.stderr, flush=True)

@@ -151,7 +151,7 @@ def _list() -> "Table":
 
     shown = Table("table", "title", "paper", box=None, pad_edge=False)
     for table in paper_tables().values():
-        shown.add_row(table.name, table.title, table.paper)
+        shown.add_row(table.name, table.title, table.paper.partition(",")[0])
     return shown
 
 

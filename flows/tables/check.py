@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.commands.options import size_text
 from flows.tables.hours import Cost, convolution_rate, costs
 from flows.tables.paper_tables import Part
 from hsipipe.datasets.catalogue import DATASETS
@@ -67,7 +68,7 @@ def _data(name: str, params: Params) -> Finding:
         return Finding("data", f"{name}: give --root {name}=FOLDER with {facts.layout}", missing=True)
     return Finding(
         "data",
-        f"{name}: {presence}; run hsipipe download {name} ({facts.size_bytes / 1e9:.1f} GB), or give "
+        f"{name}: {presence}; run hsipipe download {name} ({size_text(facts.size_bytes)}), or give "
         f"--root {name}=FOLDER with {facts.layout}",
         missing=True,
     )
@@ -76,7 +77,7 @@ def _data(name: str, params: Params) -> Finding:
 def _disk(names: Sequence[str]) -> Finding:
     needed = 4 * sum(DATASETS[name].size_bytes for name in names)
     free = shutil.disk_usage(Path.cwd()).free
-    text = f"{free / 1e9:.0f} GB are free; about {needed / 1e9:.0f} GB are needed, four times the download"
+    text = f"{size_text(free)} are free; about {size_text(needed)} are needed, four times the download"
     return Finding("disk", text, missing=free < needed)
 
 

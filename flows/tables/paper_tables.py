@@ -13,8 +13,8 @@ from hsipipe.errors import ParamsError, UnknownNameError
 from hsipipe.protocols import PROTOCOLS, setup_of
 from tasks.running.overrides import as_overrides, flatten
 
-COLUMNS = ("mpsnr_db", "mssim", "sam_deg", "ergas")
-"""Metrics of the published numbers, in their order."""
+COLUMNS = {"mpsnr_db": 2, "mssim": 4, "sam_deg": 2, "ergas": 3}
+"""Metrics of the published numbers in their order, each with the decimals to print: at x32 ERGAS has small values."""
 
 
 @dataclass(frozen=True)

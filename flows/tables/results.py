@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,8 @@ def beside(table: PaperTable, title: str, metrics: Mapping[str, Any]) -> "Table"
             shown.add_column(f"{origin or chr(10)}{column.heading}\n{column.unit}", justify="right", no_wrap=True)
     for name in _rows(table, title, models):
         row, theirs = models.get(name, {}), published.get(name, [None] * len(COLUMNS))
-        ours = [METRIC[key].text(row.get(key)) for key in COLUMNS]
-        shown.add_row(name, *ours, *(_published(key, value) for key, value in zip(COLUMNS, theirs, strict=True)))
+        ours = [replace(METRIC[key], digits=digits).text(row.get(key)) for key, digits in COLUMNS.items()]
+        shown.add_row(name, *ours, *map(_published, theirs, COLUMNS.values()))
     return shown
 
 
@@ -84,8 +85,9 @@ def _rows(table: PaperTable, title: str, models: Mapping[str, Mapping[str, Any]]
     return [*run, *(name for name in table.methods(title) if name not in run)]
 
 
-def _published(key: str, value: float | None) -> str:
-    return MISSING if value is None else METRIC[key].text(value)
+def _published(value: float | None, digits: int) -> str:
+    """Format a published number without digits that it does not have."""
+    return MISSING if value is None else f"{round(value, digits):g}"
 
 
 def _path(root: Path, table: PaperTable, part: Part) -> Path:

@@ -220,7 +220,7 @@ HSRDIFF_X4 = Conventions(
     title="HSR-Diff x4: fusion of airborne scenes, Gaussian PSF, WorldView-3-like SRF",
     source=(
         "Wu et al. 2023 (HSR-Diff), arXiv 2306.12085. Pavia University: the top left 128 x 128 pixels test. Chikusei: "
-        "the lower half of the centre of 2048 x 2048 pixels tests in eight tiles; the paper takes 110 of its 128 bands, "
+        "the lower half of the centre of 2048 x 2048 pixels tests in eight tiles; the paper takes 110 bands of 128, "
         "not stating which: here all. The width of the PSF is not given: here its FWHM is an LR pixel. The SRF is a "
         "Gaussian approximation of WorldView-3; its second near infrared lies beyond the bands of Pavia. That Chikusei "
         "has the same sensor is an assumption. Part of the training area chooses the checkpoint."

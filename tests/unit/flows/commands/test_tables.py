@@ -66,9 +66,7 @@ def test_a_table_is_one_pipeline_for_each_part_and_those_of_the_user_come_last(i
     before = (tmp_path / "project/params.yaml").read_text()
     result = invoke("dmgasr-2", "--root", "harvard=/data/harvard", "--timeout", "5", "-S", "seeds=[1]")
     table = paper_table("dmgasr-2")
-    assert flow_calls == [
-        ([*part.overrides(), "dataset.root=/data/harvard", "seeds=[1]"], 5.0) for part in table.parts
-    ]
+    assert flow_calls == [([*part.overrides(), "dataset.root=/data/harvard", "seeds=[1]"], 5.0) for part in table.parts]
     assert (tmp_path / "project/params.yaml").read_text() == before
     for text in ("harvard x2", "harvard x4", "41.00", "43.13", "which has another protocol"):
         assert text in result.output
@@ -101,7 +99,7 @@ def test_the_check_names_missing_data_and_how_to_get_it(invoke, tmp_path, monkey
     result = invoke("hsrdiff-2", "--check")
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if line.startswith("missing  data")]
-    assert "run hsipipe download pavia_university (0.0 GB), or give --root pavia_university=FOLDER with PaviaU" in line
+    assert "run hsipipe download pavia_university (33 MB), or give --root pavia_university=FOLDER with PaviaU" in line
     result = invoke("hsrdiff-2", "--check", "--root", tmp_path)
     assert f"there is no scene in {tmp_path}; expected: PaviaU.mat" in result.output
 
