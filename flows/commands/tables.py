@@ -79,7 +79,7 @@ def _run(
     if stop_after is not None:
         limit_command(positive_minutes(f"{stop_after}"))
     for number, (part, overrides) in enumerate(runs):
-        typer.echo(f"{table.name}: {part.title}, patches of {part.patch} pixels")
+        typer.echo(f"{table.name}: {part.title}, pipeline {number + 1} of {len(runs)}")
         with _params_kept(project):
             run_pipeline(overrides, timeout)
             keep(project, table, part, read_metrics(project))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -109,7 +110,7 @@ def roots(given: Sequence[str], table: PaperTable) -> dict[str, str]:
             key, folder = datasets[0], text
         if key not in datasets or not folder:
             raise ParamsError(f"Got --root {text}, expected DATASET=FOLDER with one of {', '.join(datasets)}.")
-        found[key] = folder
+        found[key] = str(Path(folder).expanduser().absolute())
     return found
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from hsipipe.methods.base import Frame, Trainable
 from hsipipe.methods.catalogue import entry, gae_settings, method_settings, methods
@@ -19,6 +19,8 @@ from hsipipe.methods.losses import cube_loss
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import Params, SamplingParams
 from hsipipe.patches.draws import Draws
+
+Shape = tuple[int, ...]
 
 
 def method_flop(params: Params, name: str, frame: Frame) -> float:
@@ -44,7 +46,7 @@ def method_flop(params: Params, name: str, frame: Frame) -> float:
         step = round(settings.optimizer.steps * end) - 1
         draws = Draws(settings.seed, step, batch, slice(batch))
         cut = method.cut(images, draws)
-        with fake, FlopCounterMode(display=False) as counter:
+        with fake, _counter() as counter:
             method.loss(method.network(), cut, draws).backward()
         total += (end - begin) * counter.get_total_flops()
         begin = end
@@ -56,7 +58,7 @@ def autoencoder_flop(params: Params, name: str, frame: Frame) -> float:
     settings = gae_settings(params, name)
     if settings.encoder == "identity":
         return 0.0
-    with _nothing_computed(), FlopCounterMode(display=False) as counter:
+    with _nothing_computed(), _counter() as counter:
         module = GroupAutoencoder(frame.bands, settings)
         hr = torch.empty(settings.optimizer.batch, frame.bands, frame.patch, frame.patch)
         cube_loss(module(hr), hr, settings.loss).backward()
@@ -110,6 +112,28 @@ def _images(method: Trainable, frame: Frame, settings: Any) -> dict[str, Tensor]
         return {"hr": torch.empty(shape), "lr": torch.empty(shape)}
     images = {"hr": torch.empty(batch, frame.bands, high, high), "lr": torch.empty(batch, frame.bands, low, low)}
     return images | ({"msi": torch.empty(batch, frame.msi_bands, high, high)} if method.FUSES else {})
+
+
+def _counter() -> FlopCounterMode:
+    """Count attention as it runs on a CPU, too, which torch leaves out."""
+    aten: Any = torch.ops.aten
+    return FlopCounterMode(
+        display=False,
+        custom_mapping={
+            aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
+            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_gradient_flop,
+        },
+    )
+
+
+def _attention_flop(query: Shape, key: Shape, value: Shape, *_rest: Any, **_named: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_gradient_flop(
+    gradient: Shape, query: Shape, key: Shape, value: Shape, *_rest: Any, **_named: Any
+) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))
 
 
 def _nothing_computed() -> FakeTensorMode:
