@@ -41,7 +41,8 @@ class Finding:
 
     def line(self) -> str:
         """Return the line to print."""
-        return f"{'missing' if self.missing else 'ok':8} {self.what:8} {self.text}"
+        state = "missing" if self.missing else "" if self.what == "hours" else "ok"
+        return f"{state:8} {self.what:8} {self.text}"
 
 
 def check(runs: Sequence[tuple[Part, Params]]) -> Iterator[Finding]:

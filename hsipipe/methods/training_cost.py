@@ -47,7 +47,7 @@ def method_flop(params: Params, name: str, frame: Frame) -> float:
         draws = Draws(settings.seed, step, batch, slice(batch))
         cut = method.cut(images, draws)
         with fake, _counter() as counter:
-            method.loss(method.network(), cut, draws).backward()
+            method.loss(method.network(), cut, draws).backward()  # type: ignore[no-untyped-call]
         total += (end - begin) * counter.get_total_flops()
         begin = end
     return total
@@ -61,7 +61,7 @@ def autoencoder_flop(params: Params, name: str, frame: Frame) -> float:
     with _nothing_computed(), _counter() as counter:
         module = GroupAutoencoder(frame.bands, settings)
         hr = torch.empty(settings.optimizer.batch, frame.bands, frame.patch, frame.patch)
-        cube_loss(module(hr), hr, settings.loss).backward()
+        cube_loss(module(hr), hr, settings.loss).backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops())
 
 
