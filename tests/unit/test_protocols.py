@@ -166,6 +166,8 @@ HASHES = {
     ("dmgasr", "harvard"): "31cfc30d58036446",
     ("cave-fusion-x32", "cave"): "c04d786d7bcaa5a9",
     ("hisr-x4", "cave"): "34c431d08c9a931f",
+    ("hsrdiff-x4", "pavia_university"): "897300d95b09cdcd",
+    ("hsrdiff-x4", "chikusei"): "ec0c7b4a6ff3dce7",
 }
 """Hashes that results carry already, each at the scale nearest to 4."""
 FULL_SIZES = {
