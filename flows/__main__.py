@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.commands import data, models, pipeline, registry, settings
+from flows.commands import data, models, pipeline, registry, settings, tables
 from tasks.running.exits import guarded
 from tasks.running.proxies import spare_local_servers
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 for command in (
     pipeline.pipeline,
     pipeline.sweep,
+    tables.tables,
     registry.retrain,
     pipeline.serve,
     registry.models,

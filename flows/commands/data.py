@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import show
+from flows.commands.options import show, size_text
 from hsipipe.errors import MissingInputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _dataset_table() -> "Table":
             str(facts.bands or "any"),
             _range_nm(facts) or "any",
             "-" if facts.gsd_m is None else f"{facts.gsd_m:g}",
-            _size(facts.size_bytes) if facts.archives else "-",
+            size_text(facts.size_bytes) if facts.archives else "-",
             facts.presence(cache_folder()),
             facts.licence,
         )
@@ -113,7 +113,7 @@ def _dataset_details(name: str) -> "Table":
     for what, text in rows.items():
         table.add_row(what, text)
     for archive in facts.archives:
-        table.add_row("download", f"{archive.url} ({_size(archive.size_bytes)})")
+        table.add_row("download", f"{archive.url} ({size_text(archive.size_bytes)})")
         for mirror in archive.mirrors:
             table.add_row("", f"or {mirror}")
         table.add_row("", f"sha256 {archive.sha256 or 'of the first download, then enforced (trust on first use)'}")
@@ -145,7 +145,3 @@ def _download_dataset(name: str) -> str:
 def _range_nm(facts: "Dataset") -> str:
     nm = facts.wavelength_nm
     return f"{nm[0]:.0f}-{nm[-1]:.0f}" if nm else ""
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

@@ -39,3 +39,8 @@ def show(renderable: object) -> None:
     from rich.console import Console
 
     Console().print(renderable)
+
+
+def size_text(size_bytes: float) -> str:
+    """Format a size in MB or GB."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"

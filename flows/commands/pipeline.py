@@ -31,8 +31,8 @@ def pipeline(set_param: Override = None, preset: Preset = None, timeout: Timeout
 
       hsipipe pipeline --preset dmgasr-paper --timeout 600
     """
-    _note_repeated(set_param)
-    _run([*preset_overrides(preset), *(set_param or [])], timeout)
+    note_repeated(set_param)
+    run_pipeline([*preset_overrides(preset), *(set_param or [])], timeout)
 
 
 def sweep(
@@ -61,8 +61,8 @@ def sweep(
         return
     from tasks.running.overrides import as_overrides
 
-    _note_repeated(set_param)
-    _run([*preset_overrides(preset), *as_overrides(_load_sweep(name)["set"]), *(set_param or [])], timeout)
+    note_repeated(set_param)
+    run_pipeline([*preset_overrides(preset), *as_overrides(_load_sweep(name)["set"]), *(set_param or [])], timeout)
     _print_results()
 
 
@@ -151,7 +151,8 @@ def reconcile(
     reconcile_all(root, elsewhere=elsewhere, say=typer.echo)
 
 
-def _run(overrides: list[str], timeout: float | None) -> None:
+def run_pipeline(overrides: list[str], timeout: float | None) -> None:
+    """Run the flow with overrides, after what must be checked before Prefect starts."""
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
     from tasks.running.dvc import changed_params
@@ -170,7 +171,8 @@ def _run(overrides: list[str], timeout: float | None) -> None:
     run(overrides, timeout)
 
 
-def _note_repeated(set_param: list[str] | None) -> None:
+def note_repeated(set_param: list[str] | None) -> None:
+    """Print a note for each key that is given more than once."""
     from tasks.running.overrides import notes_on_repeated
 
     for note in notes_on_repeated(set_param or []):

@@ -147,7 +147,7 @@ def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) ->
             f"Protocol {name!r} on {chosen!r} has the scales {', '.join(map(str, setup.scales))}, got {ratio}."
         )
     fixed = {"protocol": name, "dataset.name": chosen, "degradation.scale": ratio}
-    return as_overrides(fixed | dict(setup.pins))
+    return as_overrides(fixed | setup.pins_at(ratio))
 
 
 def _comparison_table(first: Path, second: Path, keys: Sequence[str] = _COMPARED) -> "Table":

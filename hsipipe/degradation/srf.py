@@ -37,6 +37,18 @@ def _sensor(*bands: tuple[str, float, float]) -> tuple[SensorBand, ...]:
     return tuple(SensorBand(*band) for band in bands)
 
 
+# WorldView-3: half-maximum edges of the relative responses that Maxar publishes.
+_WORLDVIEW3 = _sensor(
+    ("coastal", 426, 46),
+    ("blue", 481, 58),
+    ("green", 545, 68),
+    ("yellow", 604, 38),
+    ("red", 660, 58),
+    ("red_edge", 723, 38),
+    ("nir1", 831, 120),
+    ("nir2", 905.5, 85),
+)
+
 SRFS: Mapping[str, tuple[SensorBand, ...]] = {
     # A colour camera: green and blue as in a Nikon D700's relative response, red under an infrared cut filter.
     "rgb": _sensor(("red", 600, 80), ("green", 535, 85), ("blue", 463, 75)),
@@ -72,6 +84,9 @@ SRFS: Mapping[str, tuple[SensorBand, ...]] = {
         ("nir1", 833, 125),
         ("nir2", 908, 92),
     ),
+    "worldview3": _WORLDVIEW3,
+    # Without the second near infrared: for cubes that end before it, such as those of ROSIS over Pavia.
+    "worldview3_nir1": _WORLDVIEW3[:7],
 }
 
 

@@ -32,6 +32,7 @@ PROTOCOLS: Registry[Conventions] = Registry(
         "dmgasr": "hsipipe.protocols.published:DMGASR",
         "cave-fusion-x32": "hsipipe.protocols.published:CAVE_FUSION_X32",
         "hisr-x4": "hsipipe.protocols.published:HISR_X4",
+        "hsrdiff-x4": "hsipipe.protocols.published:HSRDIFF_X4",
     },
 )
 
@@ -201,7 +202,7 @@ def check_pins(name: str, *, dataset: DatasetParams, split: SplitParams, degrada
     values = dict(_flatten({"split": split.model_dump(), "degradation": degradation.model_dump()}))
     wrong = [
         f"{key} is {_shown(values[key])}, expected {_shown(pin)}"
-        for key, pin in setup.pins.items()
+        for key, pin in setup.pins_at(degradation.scale).items()
         if values[key] != pin
     ]
     if wrong:

@@ -17,6 +17,8 @@ SENSORS = {
     "landsat8": "L8_OLI.txt#1,2,3,4,5",
     "ikonos": "IKONOS2.txt#Blue,Green,Red,NIR",
     "worldview2": "WorldView2.txt#1,2,3,4,5,6,7,8",
+    "worldview3": "WorldView3.txt#1,2,3,4,5,6,7,8",
+    "worldview3_nir1": "WorldView3.txt#1,2,3,4,5,6,7",
 }
 BANDS = {
     "EO1_ALI.txt": 10,

@@ -166,9 +166,15 @@ HASHES = {
     ("dmgasr", "harvard"): "31cfc30d58036446",
     ("cave-fusion-x32", "cave"): "c04d786d7bcaa5a9",
     ("hisr-x4", "cave"): "34c431d08c9a931f",
+    ("hsrdiff-x4", "pavia_university"): "897300d95b09cdcd",
+    ("hsrdiff-x4", "chikusei"): "ec0c7b4a6ff3dce7",
 }
 """Hashes that results carry already, each at the scale nearest to 4."""
-FULL_SIZES = {"chikusei": {"chikusei": (2517, 2335)}, "pavia_center": {"pavia_center": (1096, 715)}}
+FULL_SIZES = {
+    "chikusei": {"chikusei": (2517, 2335)},
+    "pavia_center": {"pavia_center": (1096, 715)},
+    "pavia_university": {"pavia_university": (610, 340)},
+}
 
 
 @pytest.fixture
@@ -179,7 +185,7 @@ def published(make_params):
         setup = setup_of(name, dataset)
         scale = scale or min(setup.scales, key=lambda s: abs(s - 4))
         tree = {"dataset": {"name": dataset}, "split": {}, "degradation": {"scale": scale}}
-        for key, value in {**setup.pins, **changes}.items():
+        for key, value in {**setup.pins_at(scale), **changes}.items():
             *groups, leaf = key.split(".")
             place = tree
             for group in groups:
@@ -209,18 +215,24 @@ def test_results_keep_their_hash_and_a_new_metric_changes_none(more, published, 
 def test_scales_that_leave_a_remainder_have_it_cropped():
     for name, dataset in PUBLISHED:
         setup = setup_of(name, dataset)
-        if 3 in setup.scales:
-            assert setup.pins["degradation.crop_remainder"] is True
+        if 3 in setup.scales and dataset not in FULL_SIZES:
+            assert setup.pins_at(3)["degradation.crop_remainder"] is True
+
+
+def test_at_x3_listed_regions_lose_what_fills_no_lr_pixel_and_other_scales_keep_theirs():
+    setup = setup_of("dmgasr", "pavia_center")
+    assert setup.pins_at(3)["split.regions.test"][1] == "pavia_center@224:446x0:222"
+    assert setup.pins_at(2) == setup.pins_at(4) == setup.pins
 
 
 def test_the_names_that_the_field_uses():
-    assert set(PROTOCOLS) == {"default", "sspsr", "mcnet", "dmgasr", "cave-fusion-x32", "hisr-x4"}
+    assert set(PROTOCOLS) == {"default", "sspsr", "mcnet", "dmgasr", "cave-fusion-x32", "hisr-x4", "hsrdiff-x4"}
 
 
 @pytest.mark.parametrize(("name", "dataset"), PUBLISHED)
 def test_a_published_protocol_divides_its_full_data_set_at_each_of_its_scales(name, dataset, published):
     for scale in setup_of(name, dataset).scales:
-        if 512 % scale:
+        if 512 % scale and dataset not in FULL_SIZES:
             continue  # such scenes lose their remainder, which is not for the plan to decide
         _, regions = published(name, dataset, scale=scale)
         for part, other in combinations(regions, 2):
@@ -234,6 +246,9 @@ def test_the_published_test_tiles(published):
         f"chikusei@106:618x{left}:{left + 512}" for left in (143, 655, 1167, 1679)
     ]
     assert {r.shape for r in published("dmgasr", "pavia_center")[1]["test"]} == {(224, 224)}
+    assert {r.shape for r in published("dmgasr", "chikusei", scale=3)[1]["test"]} == {(510, 510)}
+    assert [r.shape for r in published("hsrdiff-x4", "pavia_university")[1]["test"]] == [(128, 128)]
+    assert [r.shape for r in published("hsrdiff-x4", "chikusei")[1]["test"]] == 8 * [(512, 512)]
     for name in ("sspsr", "cave-fusion-x32"):
         assert [r.scene for r in published(name, "cave")[1]["test"]] == sorted(SCENES)[20:]
 

@@ -49,6 +49,7 @@ def cube(tmp_path):
         ["predict"],
         ["preset"],
         ["sweep"],
+        ["tables"],
         ["model-server"],
     ],
 )

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from flows.commands.options import preset_overrides
+from flows.tables.paper_tables import paper_table, roots
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 
-DOCS = ("fusion", "protocols", "results", "sensors", "settings", "single-image", "tasks", "use-a-model")
+DOCS = ("fusion", "protocols", "results", "sensors", "settings", "single-image", "tables", "tasks", "use-a-model")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in DOCS))
 
 
@@ -61,6 +62,8 @@ def test_the_command_takes_these_words_and_the_settings_are_valid(command, repos
     if words[0] != "hsipipe":
         pytest.skip("not a command of this project")
     name, options = parsed(words[1:])
+    if name == "tables" and options["name"]:
+        roots(options["root"] or [], paper_table(options["name"]))
     if name != "pipeline":
         return
     (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
