@@ -25,7 +25,7 @@ def test_every_method_of_the_tables_can_be_counted(name, params):
         return
     tree = params.model_dump()
     tree["methods"]["hsrdiff-paper"]["progressive"] = [{"until": 1.0, "size": 16, "batch": 1, "trains": "all"}]
-    flop = method_flop(Params.model_validate(tree), name, Frame(31, 4, patch=32, msi_bands=3))
+    flop = method_flop(Params.model_validate(tree), name, Frame(48, 4, patch=32, msi_bands=3))
     assert flop > 1e6
 
 
