@@ -2,11 +2,11 @@
 
     python benchmarks/ablations.py cave -S dataset.name=cave -S dataset.root=FOLDER
 
-The first argument names the data set in the record; each run replaces its own part. A run that was stopped goes on
-where it was, if it gets the same `--folder`. The tables are:
+The argument LABEL names the data set in the record; a run replaces its part. With the same `--folder`, a stopped run
+resumes. The tables are:
 
 3   the group autoencoder without its global decoder, without groups; diffusion of pixels, 3 bands or all at a time
-4   bands of a group and their overlap; groups of more bands than the data has are left out
+4   bands of a group and their overlap; groups with more bands than the data are skipped
 5   seconds for squares of 64, 128 and 256 pixels, with one network evaluation and with the 20 of the paper
 """
 
@@ -152,7 +152,7 @@ def main():
     rows, images, timed = json.loads(kept.read_text()) if kept.is_file() else {}, {}, {}
     for name in names:
         if not fits(params, name, bands):
-            print(f"{name}: left out, the data has {bands} bands", flush=True)
+            print(f"{name}: skipped, the data has {bands} bands", flush=True)
             continue
         method, found = row_of(params, pairs, folder, folder / "entries", name)
         # A training that was complete before took no time now.

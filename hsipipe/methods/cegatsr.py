@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsipipe.methods.base import Frame
-from hsipipe.methods.network_method import PublishedMethod, PublishedSettings
+from hsipipe.methods.network_method import GroupedMethod, PublishedSettings
 from hsipipe.methods.networks.published import BandGroups, GroupedTrunk, SspsrTrunk, convolution, two_factors, upsampler
 from hsipipe.params import NonNegative, Positive
 
@@ -58,7 +57,7 @@ class CegatsrNet(GroupedTrunk):
         super().__init__(bands, groups, branch=branch, trunk=trunk, width=width)
 
 
-class Cegatsr(PublishedMethod):
+class Cegatsr(GroupedMethod):
     """SSPSR's frame, with attention between similar places of a group's image in place of the branch's blocks.
 
     The neighbours of a place are searched in the whole image, so that a prediction by tiles depends on the tiles. As
@@ -74,18 +73,8 @@ class Cegatsr(PublishedMethod):
     KIND: ClassVar[str] = "cegatsr"
     DESCRIPTION: ClassVar[str] = "CEGATSR: groups of bands, graph attention, progressive upsampling."
     Settings = CegatsrSettings
+    NET: ClassVar[type[nn.Module]] = CegatsrNet
     MULTIPLE: ClassVar[int] = 2
-
-    def __init__(self, frame: Frame, settings: CegatsrSettings) -> None:
-        super().__init__(frame, settings)
-        self.net = CegatsrNet(
-            frame.bands,
-            frame.scale,
-            n_subs=settings.n_subs,
-            n_ovls=settings.n_ovls,
-            width=settings.width,
-            blocks=settings.blocks,
-        )
 
 
 class GraphUnit(nn.Module):

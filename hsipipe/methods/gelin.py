@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsipipe.errors import ParamsError
-from hsipipe.methods.base import Frame
-from hsipipe.methods.network_method import PublishedMethod, PublishedSettings
+from hsipipe.methods.network_method import GroupedMethod, PublishedSettings
 from hsipipe.methods.networks.published import BandGroups, ChannelGate, convolution
 from hsipipe.params import NonNegative, Positive
 
@@ -68,7 +67,7 @@ class GelinNet(nn.Module):
         return up + self.groups.merge(self.tail(integrated))
 
 
-class Gelin(PublishedMethod):
+class Gelin(GroupedMethod):
     """An embedding shared by the groups of bands; each group is integrated with its two neighbours, cyclically.
 
     The output is added to the interpolated input. The published code upsamples by 4 and 8, DMGASR's repository also by
@@ -81,18 +80,8 @@ class Gelin(PublishedMethod):
     KIND: ClassVar[str] = "gelin"
     DESCRIPTION: ClassVar[str] = "GELIN: an embedding of groups of bands, integrated with neighbouring groups."
     Settings = GelinSettings
+    NET: ClassVar[type[nn.Module]] = GelinNet
     LEAST: ClassVar[int] = 2
-
-    def __init__(self, frame: Frame, settings: GelinSettings) -> None:
-        super().__init__(frame, settings)
-        self.net = GelinNet(
-            frame.bands,
-            frame.scale,
-            n_subs=settings.n_subs,
-            n_ovls=settings.n_ovls,
-            width=settings.width,
-            blocks=settings.blocks,
-        )
 
 
 class _Embedding(nn.Module):

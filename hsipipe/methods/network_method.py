@@ -5,7 +5,6 @@ A subclass defines ``Settings``, ``__init__`` and ``forward``, and ``measure`` i
 
 from copy import copy
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
-from hsipipe.methods.base import Frame, Network, Trainable, TrainingData, as_batch, as_tensor
-from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint
+from hsipipe.methods.base import Frame, Network, as_batch, as_tensor
+from hsipipe.methods.framed_network import FramedNetwork
 from hsipipe.methods.losses import cube_loss, published_loss
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import LossParams, PublishedLossParams, SamplingParams, TrainingParams
@@ -29,7 +28,7 @@ class LossSettings(TrainingParams):
     loss: LossParams
 
 
-class NetworkMethod(nn.Module, Trainable):
+class NetworkMethod(FramedNetwork):
     """A network that super-resolves an LR-HSI without an HR-MSI; it predicts the residual of the interpolation.
 
     Args:
@@ -38,41 +37,10 @@ class NetworkMethod(nn.Module, Trainable):
     """
 
     Settings: ClassVar[type[LossSettings]] = LossSettings
-    anchor: Tensor
 
     def __init__(self, frame: Frame, settings: Any) -> None:
-        super().__init__()
-        self.frame, self.settings, self.scale = frame, settings, frame.scale
+        super().__init__(frame, settings)
         self.consistency = 0
-        # A buffer for the device, since a network may have no parameters.
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)
-
-    @property
-    def psf(self) -> Psf:
-        """PSF of the LR images that it is trained for."""
-        return self.frame.psf
-
-    @property
-    def bands(self) -> int:
-        """Band count C."""
-        return self.frame.bands
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per image."""
-        return 1
-
-    @classmethod
-    def untrained(cls, settings: Any, data: TrainingData) -> Self:
-        """Build the network with initial weights drawn by the seed, then :meth:`measure` the training patches."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            method = cls(data.frame, settings)
-        method.measure(data)
-        return method
-
-    def measure(self, data: TrainingData) -> None:
-        """Measure statistics of the training patches and store them in buffers; by default none."""
 
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
         """Compute the loss ``settings.loss`` between cubes."""
@@ -125,12 +93,6 @@ class NetworkMethod(nn.Module, Trainable):
         settings = self.settings.model_dump(mode="json", exclude=set(LossSettings.model_fields))
         return {"frame": frame, "settings": settings, "consistency": self.consistency}
 
-    def write(self, folder: Path) -> None:
-        """Write weights and configuration into the existing `folder`."""
-        save_checkpoint(
-            folder, weights=self.state_dict(), config={"kind": self.KIND, "name": self.name, **self.config()}
-        )
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build a network without trained weights."""
@@ -138,11 +100,6 @@ class NetworkMethod(nn.Module, Trainable):
         method = cls(Frame(**frame), cls.Settings.model_construct(**config["settings"]))
         method.consistency = int(config["consistency"])
         return method
-
-    @classmethod
-    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Load a network that :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
-        return load_module(folder, cls.from_config).to(device).named(read_config(folder).get("name"))
 
 
 class PublishedSettings(LossSettings):
@@ -186,6 +143,17 @@ class PublishedMethod(NetworkMethod):
         del draws
         hr, lr = batch["hr"], batch["lr"]
         return published_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
+
+
+class GroupedMethod(PublishedMethod):
+    """A published network of groups of bands, of the sizes `n_subs`, `n_ovls`, `width` and `blocks`."""
+
+    NET: ClassVar[type[nn.Module]]
+
+    def __init__(self, frame: Frame, settings: Any) -> None:
+        super().__init__(frame, settings)
+        sizes = {name: getattr(settings, name) for name in ("n_subs", "n_ovls", "width", "blocks")}
+        self.net = self.NET(frame.bands, frame.scale, **sizes)
 
 
 def _extended(x: Tensor, below: int, right: int) -> Tensor:

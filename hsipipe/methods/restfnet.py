@@ -5,25 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hsipipe.methods.base import Frame
 from hsipipe.methods.fusion.published import bilinear, conv
-from hsipipe.methods.fusion.ssrnet_family import ByteFusion, Stream, StreamSettings, doubling, halving, prelu_conv
-
-
-class Restfnet(ByteFusion):
-    """ResTFNet (arXiv 1711.02549) as the comparison of SSR-NET (DOI 10.1109/TGRS.2020.3018732) trains it.
-
-    Any scale and number of bands.
-    """
-
-    KIND: ClassVar[str] = "restfnet"
-    DESCRIPTION: ClassVar[str] = "ResTFNet: TFNet with residual blocks, from both images."
-    GRID: ClassVar[int] = 4
-    Settings = StreamSettings
-
-    def __init__(self, frame: Frame, settings: StreamSettings) -> None:
-        super().__init__(frame, settings)
-        self.net = RestfnetNetwork(frame.bands, frame.msi_bands, scale=frame.scale, width=settings.width)
+from hsipipe.methods.fusion.ssrnet_family import Stream, StreamFusion, doubling, halving, prelu_conv
 
 
 class RestfnetNetwork(nn.Module):
@@ -60,6 +43,14 @@ class RestfnetNetwork(nn.Module):
         x = self.merge_fine(torch.cat([hsi_detail, msi_detail, middle], dim=1))
         sr: Tensor = self.tail(x + self.fine(x))
         return sr
+
+
+class Restfnet(StreamFusion):
+    """ResTFNet (arXiv 1711.02549) as the comparison of SSR-NET (DOI 10.1109/TGRS.2020.3018732) trains it."""
+
+    KIND: ClassVar[str] = "restfnet"
+    DESCRIPTION: ClassVar[str] = "ResTFNet: TFNet with residual blocks, from both images."
+    NET: ClassVar[type[nn.Module]] = RestfnetNetwork
 
 
 def _pair(width: int) -> nn.Sequential:

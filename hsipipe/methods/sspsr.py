@@ -4,8 +4,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from hsipipe.methods.base import Frame
-from hsipipe.methods.network_method import PublishedMethod, PublishedSettings
+from hsipipe.methods.network_method import GroupedMethod, PublishedSettings
 from hsipipe.methods.networks.published import BandGroups, GroupedTrunk, SspsrTrunk, convolution, two_factors
 from hsipipe.params import NonNegative, Positive
 
@@ -43,7 +42,7 @@ class SspsrNet(GroupedTrunk):
         super().__init__(bands, groups, branch=branch, trunk=trunk, width=width)
 
 
-class Sspsr(PublishedMethod):
+class Sspsr(GroupedMethod):
     """A branch for each group of bands upsamples by s/2, a trunk on all bands by 2; features of the interpolation join.
 
     The published code takes even scales only; an odd one is upsampled in the branch alone, as in DMGASR's repository.
@@ -55,14 +54,4 @@ class Sspsr(PublishedMethod):
     KIND: ClassVar[str] = "sspsr"
     DESCRIPTION: ClassVar[str] = "SSPSR: groups of bands, spatial-spectral blocks, progressive upsampling."
     Settings = SspsrSettings
-
-    def __init__(self, frame: Frame, settings: SspsrSettings) -> None:
-        super().__init__(frame, settings)
-        self.net = SspsrNet(
-            frame.bands,
-            frame.scale,
-            n_subs=settings.n_subs,
-            n_ovls=settings.n_ovls,
-            width=settings.width,
-            blocks=settings.blocks,
-        )
+    NET: ClassVar[type[nn.Module]] = SspsrNet

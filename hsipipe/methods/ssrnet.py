@@ -16,7 +16,7 @@ class Ssrnet(ByteFusion):
 
     It puts the MSI bands in the place of evenly spaced HSI bands. That is meaningful if each MSI band is close to the
     HSI band that it replaces; with broad bands the network has to undo it. One published parameter, which has no effect
-    on the output, is left out.
+    on the output, is omitted.
 
     The loss is the mean squared error of the output, of the spatial differences of the stage before it, and of the
     spectral differences of the output.

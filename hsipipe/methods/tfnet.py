@@ -5,25 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hsipipe.methods.base import Frame
 from hsipipe.methods.fusion.published import bilinear
-from hsipipe.methods.fusion.ssrnet_family import ByteFusion, Stream, StreamSettings, doubling, halving, prelu_conv
-
-
-class Tfnet(ByteFusion):
-    """TFNet (arXiv 1711.02549) as the comparison of SSR-NET (DOI 10.1109/TGRS.2020.3018732) trains it.
-
-    Any scale and number of bands.
-    """
-
-    KIND: ClassVar[str] = "tfnet"
-    DESCRIPTION: ClassVar[str] = "TFNet: a stream for each image, fused at half the resolution and decoded."
-    GRID: ClassVar[int] = 4
-    Settings = StreamSettings
-
-    def __init__(self, frame: Frame, settings: StreamSettings) -> None:
-        super().__init__(frame, settings)
-        self.net = TfnetNetwork(frame.bands, frame.msi_bands, scale=frame.scale, width=settings.width)
+from hsipipe.methods.fusion.ssrnet_family import Stream, StreamFusion, doubling, halving, prelu_conv
 
 
 class TfnetNetwork(nn.Module):
@@ -62,3 +45,11 @@ class TfnetNetwork(nn.Module):
         middle = self.middle(torch.cat([fused, self.coarse(fused)], dim=1))
         sr: Tensor = self.fine(torch.cat([hsi_detail, msi_detail, middle], dim=1))
         return sr
+
+
+class Tfnet(StreamFusion):
+    """TFNet (arXiv 1711.02549) as the comparison of SSR-NET (DOI 10.1109/TGRS.2020.3018732) trains it."""
+
+    KIND: ClassVar[str] = "tfnet"
+    DESCRIPTION: ClassVar[str] = "TFNet: a stream for each image, fused at half the resolution and decoded."
+    NET: ClassVar[type[nn.Module]] = TfnetNetwork

@@ -16,7 +16,6 @@ from hsipipe.methods.dmgasr.method import Dmgasr
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.fusion.setup import Pairing
 from hsipipe.methods.losses import cube_loss
-from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import Params, SamplingParams
 from hsipipe.patches.draws import Draws
 
@@ -88,17 +87,7 @@ def _made(params: Params, name: str, settings: Any, frame: Frame) -> Trainable:
 
 def _latent_method(params: Params, name: str, settings: Any, frame: Frame) -> Dmgasr:
     gae = GroupAutoencoder(frame.bands, gae_settings(params, str(entry(name).autoencoder)))
-    net = LatentNet(
-        Unet(gae.latent_channels, settings.unet, patch=frame.patch),
-        objective=settings.objective,
-        schedule=settings.schedule,
-        steps=settings.steps,
-        space=settings.space,
-        target=settings.target,
-        scale_input=settings.scale_input,
-        scale=frame.scale,
-        psf=frame.psf,
-    )
+    net = LatentNet.untrained(gae.latent_channels, settings, frame)
     tree = {"sampler": "ddim", "steps": 1, "seed": 0, "residual_decode": False, "consistency": 0}
     method = Dmgasr(gae, net, sampling=SamplingParams.saved({**tree, "tile": frame.patch, "overlap": 0}))
     method.settings = settings
@@ -115,7 +104,7 @@ def _images(method: Trainable, frame: Frame, settings: Any) -> dict[str, Tensor]
 
 
 def _counter() -> FlopCounterMode:
-    """Count attention as it runs on a CPU, too, which torch leaves out."""
+    """Count attention as it runs on a CPU, too, which torch omits."""
     aten: Any = torch.ops.aten
     return FlopCounterMode(
         display=False,

@@ -27,7 +27,7 @@ class Ual(PublishedFusion):
     """Stage 1 of UAL (Nie et al., CVPR 2020): the fusion network, trained with the truth.
 
     Against the paper: training sees the one PSF of the pipeline instead of five blurs, and stage 2, which adapts the
-    result to each image without the truth, is left out. The published network holds for any scale and number of bands.
+    result to each image without the truth, is omitted. The published network holds for any scale and number of bands.
     """
 
     KIND: ClassVar[str] = "ual"

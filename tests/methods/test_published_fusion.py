@@ -36,7 +36,7 @@ def bicubic(lr):
 
 
 # The published size and, of the published code with weights of a closed formula: the number of parameters, those
-# without effect on the output that are left out here, and mean, standard deviation and three values of the output.
+# without effect on the output that are omitted here, and mean, standard deviation and three values of the output.
 PUBLISHED = {
     "brresnet": (
         lambda: BrresnetNetwork(BANDS, MSI_BANDS),

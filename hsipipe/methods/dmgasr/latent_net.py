@@ -1,7 +1,7 @@
 """The network in latent space: its condition, its prediction target, and its sampling."""
 
 from dataclasses import asdict
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from hsipipe.diffusion.noise import noise_of_sample
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import NoiseSchedule, make_schedule
 from hsipipe.diffusion.targets import Target, to_x0
+from hsipipe.methods.base import Frame
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import SamplingParams
 
@@ -62,6 +63,21 @@ class LatentNet(nn.Module):
         self.space, self.target, self.scale = space, target, scale
         self.scale_input = scale_input
         self.psf = psf
+
+    @classmethod
+    def untrained(cls, channels: int, settings: Any, frame: Frame) -> Self:
+        """Build a network for latents of this many channels, with initial weights."""
+        return cls(
+            Unet(channels, settings.unet, patch=frame.patch),
+            objective=settings.objective,
+            schedule=settings.schedule,
+            steps=settings.steps,
+            space=settings.space,
+            target=settings.target,
+            scale_input=settings.scale_input,
+            scale=frame.scale,
+            psf=frame.psf,
+        )
 
     def config(self) -> dict[str, Any]:
         """Return the configuration from which :meth:`from_config` builds the same module."""

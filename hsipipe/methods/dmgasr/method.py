@@ -20,7 +20,6 @@ from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.settings import DmgasrSettings
 from hsipipe.methods.losses import cube_loss
-from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.samples import MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
@@ -154,17 +153,7 @@ class Dmgasr(MeanOfSamples, nn.Module, Trainable):
         gae, frame = load_gae(data.gae), data.frame
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            net = LatentNet(
-                Unet(gae.latent_channels, settings.unet, patch=frame.patch),
-                objective=settings.objective,
-                schedule=settings.schedule,
-                steps=settings.steps,
-                space=settings.space,
-                target=settings.target,
-                scale_input=settings.scale_input,
-                scale=frame.scale,
-                psf=frame.psf,
-            )
+            net = LatentNet.untrained(gae.latent_channels, settings, frame)
         tree = {"sampler": settings.validation_sampler, "steps": settings.validation_steps, "seed": settings.seed}
         # In denoising, residual decoding would keep noise that the latents do not contain, and mask their quality.
         decode = {"residual_decode": frame.psf.changes(frame.scale), "consistency": 0}

@@ -5,9 +5,9 @@ Unlike :class:`hsipipe.methods.fusion.model.FusionModel`, this base adds no proj
 statistics of the scene, which the papers do not have; `sampling.consistency` has no effect.
 """
 
+from abc import abstractmethod
 from dataclasses import asdict, replace
 from math import gcd
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
-from hsipipe.methods.base import Frame, Network, Trainable, TrainingData, as_batch, as_tensor
-from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint
+from hsipipe.methods.base import Frame, Network, TrainingData, as_batch, as_tensor
+from hsipipe.methods.framed_network import FramedNetwork
 from hsipipe.methods.super_resolver import check_input, check_msi
-from hsipipe.params import TrainingParams
 from hsipipe.patches.draws import Draws
 
 
-class PublishedFusion(nn.Module, Trainable):
+class PublishedFusion(FramedNetwork):
     """A network from an LR-HSI and an HR-MSI to the HR-HSI.
 
     Images are padded by repeating their edge, so that the network sees a grid of `GRID` pixels in the same place in all
@@ -39,17 +38,10 @@ class PublishedFusion(nn.Module, Trainable):
     ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr", "msi")
     GRID: ClassVar[int] = 1
     """HR pixels after which the network repeats itself: the size of its windows or of its coarsest pixels."""
-    Settings: ClassVar[type[TrainingParams]] = TrainingParams
-    anchor: Tensor
 
-    def __init__(self, frame: Frame, settings: Any) -> None:
-        super().__init__()
-        self.frame, self.settings, self.scale = frame, settings, frame.scale
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)
-
+    @abstractmethod
     def fuse(self, lr: Tensor, msi: Tensor) -> Tensor:
         """Apply the published network: (B, C, h, w) and (B, c, H, W) to (B, C, H, W)."""
-        raise NotImplementedError
 
     def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Compute the loss of the paper between cubes (B, C, H, W); by default L1."""
@@ -60,24 +52,9 @@ class PublishedFusion(nn.Module, Trainable):
         return self.distance(self.aligned(lr, msi, (0, 0)), hr)
 
     @property
-    def psf(self) -> Psf:
-        """PSF of the LR images that it is trained for."""
-        return self.frame.psf
-
-    @property
-    def bands(self) -> int:
-        """Band count C."""
-        return self.frame.bands
-
-    @property
     def msi_bands(self) -> int:
         """Bands c of the HR-MSI."""
         return self.frame.msi_bands
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per image."""
-        return 1
 
     @classmethod
     def untrained(cls, settings: Any, data: TrainingData) -> Self:
@@ -86,19 +63,11 @@ class PublishedFusion(nn.Module, Trainable):
         Raises:
             DataError: The patches have no HR-MSI.
         """
-        frame = data.frame
-        if not frame.msi_bands:
+        if not data.frame.msi_bands:
             raise DataError(
                 "The patches have no HR-MSI to fuse; set degradation.srf to a sensor, a table, or measured."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            method = cls(frame, settings)
-        method.measure(data)
-        return method
-
-    def measure(self, data: TrainingData) -> None:
-        """Measure statistics of the training patches; by default none."""
+        return super().untrained(settings, data)
 
     def forward(self, lr: Tensor, msi: Tensor, origin: tuple[int, int] = (0, 0), *, hr: Tensor | None = None) -> Tensor:
         """Fuse a batch, or compute its loss.
@@ -165,11 +134,6 @@ class PublishedFusion(nn.Module, Trainable):
             frame["response"] = self.frame.response.tolist()
         return {"frame": frame, "settings": self.settings.model_dump(mode="json", exclude={"optimizer", "seed"})}
 
-    def write(self, folder: Path) -> None:
-        """Write weights and configuration into the existing `folder`."""
-        config = {"kind": self.KIND, "name": self.name, **self.config()}
-        save_checkpoint(folder, weights=self.state_dict(), config=config)
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build a network without trained weights."""
@@ -177,11 +141,6 @@ class PublishedFusion(nn.Module, Trainable):
         if frame["response"] is not None:
             frame["response"] = np.asarray(frame["response"], dtype=np.float64)
         return cls(Frame(**frame), cls.Settings.model_construct(**config["settings"]))
-
-    @classmethod
-    def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:
-        """Load a network that :meth:`save` wrote, onto a device; see :meth:`Method.load`."""
-        return load_module(folder, cls.from_config).to(device).named(read_config(folder).get("name"))
 
 
 def bicubic(lr: Tensor, scale: int) -> Tensor:

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsipipe.methods.base import Frame
 from hsipipe.methods.fusion.published import PublishedFusion, conv
 from hsipipe.params import Positive, TrainingParams
 
@@ -35,6 +36,18 @@ class ByteFusion(PublishedFusion):
     def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Compute the mean squared error in units of the network."""
         return self.FULL**2 * F.mse_loss(sr, hr)
+
+
+class StreamFusion(ByteFusion):
+    """TFNet or ResTFNet: a stream for each image; any scale and number of bands."""
+
+    GRID: ClassVar[int] = 4
+    Settings = StreamSettings
+    NET: ClassVar[type[nn.Module]]
+
+    def __init__(self, frame: Frame, settings: StreamSettings) -> None:
+        super().__init__(frame, settings)
+        self.net = self.NET(frame.bands, frame.msi_bands, scale=frame.scale, width=settings.width)
 
 
 def prelu_conv(inputs: int, outputs: int, size: int = 3) -> list[nn.Module]:
