@@ -77,9 +77,6 @@ class _Row:
         method, msi = self.method, pair.msi if self.method.FUSES else None
         if self.ceiling is not None:
             return self.ceiling(pair.lr, msi, pair.hr)
-        if method.WHOLE_SCENE:
-            whole: Prediction = method.predict(pair.lr[None], msi=None if msi is None else msi[None])[0]
-            return whole
         return predict_scene(method, pair.lr, msi=msi, tile=self.sampling.tile, overlap=self.sampling.overlap)
 
     def draw(self, pair: Pair, prediction: Prediction, limits: tuple[float, float]) -> Ensemble:

@@ -27,7 +27,7 @@ def predict_scene(
     combination, in which the border of a tile, which lacks context, has the smallest weight.
 
     Args:
-        model: Super-resolver.
+        model: Super-resolver; one with `WHOLE_SCENE` gets the scene as one tile.
         lr: LR-HSI (C, h, w) float32.
         tile: Edge of a tile in LR pixels.
         overlap: Context on each side of the core of a tile in LR pixels.
@@ -47,6 +47,8 @@ def predict_scene(
             before_tile()
         return [bound.predict(piece.lr, **piece.options())]
 
+    if getattr(model, "WHOLE_SCENE", False):
+        tile = max(tile, *lr.shape[1:])
     (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, tile=tile, overlap=overlap)
     return scene
 

@@ -1,5 +1,7 @@
 """CMHF-Net (MHF-Net): proximal gradient steps of a model of both images, unfolded into a network."""
 
+from collections import deque
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -72,7 +74,7 @@ class CmhfNet(PublishedFusion):
 
     def objective(self, lr: Tensor, msi: Tensor, hr: Tensor) -> Tensor:
         """Compute the squared errors of output, stages and MSI part, and the power of the unexplained LR-HSI."""
-        stages = self.net.stages(lr, msi)
+        stages = list(self.net.stages(lr, msi))
         wrong = torch.stack([F.mse_loss(stage, hr) for stage in stages]).sum()
         unexplained = (self.net.down(stages[-1]) - lr).square().mean()
         return F.mse_loss(self.net.refine(stages[-1]), hr) + _STAGE_WEIGHT * wrong + _RESIDUAL_WEIGHT * unexplained
@@ -113,18 +115,21 @@ class CmhfNetwork(nn.Module):
 
     def forward(self, lr: Tensor, msi: Tensor) -> Tensor:
         """Fuse (B, C, h, w) and (B, c, H, W) to (B, C, H, W)."""
-        sr: Tensor = self.refine(self.stages(lr, msi)[-1])
+        # One at a time: the cubes of all stages would fill the memory.
+        (last,) = deque(self.stages(lr, msi), maxlen=1)
+        sr: Tensor = self.refine(last)
         return sr
 
-    def stages(self, lr: Tensor, msi: Tensor) -> list[Tensor]:
+    def stages(self, lr: Tensor, msi: Tensor) -> Iterator[Tensor]:
         """Compute the cube (B, C, H, W) after each stage."""
-        from_msi = torch.einsum("kc,bkhw->bchw", self.mixing, msi)
-        cubes, rest = [from_msi], torch.zeros_like(msi[:, :1])
+        cube = from_msi = torch.einsum("kc,bkhw->bchw", self.mixing, msi)
+        yield cube
+        rest = torch.zeros_like(msi[:, :1])
         for up, proximal in zip(self.ups, self.proximal, strict=True):
-            wrong = up(self.down(cubes[-1]) - lr, msi)
+            wrong = up(self.down(cube) - lr, msi)
             rest = proximal(rest - torch.einsum("rc,bchw->brhw", self.basis, wrong))
-            cubes.append(from_msi + torch.einsum("rc,brhw->bchw", self.basis, rest))
-        return cubes
+            cube = from_msi + torch.einsum("rc,brhw->bchw", self.basis, rest)
+            yield cube
 
     def down(self, x: Tensor) -> Tensor:
         """Degrade (B, C, H, W) to (B, C, h, w) by learned filters, the same for all bands."""

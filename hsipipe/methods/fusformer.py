@@ -26,8 +26,8 @@ class Fusformer(PublishedFusion):
     """Fusformer (arXiv 2109.02079): a transformer whose tokens are the pixels of a tile.
 
     An image is processed tile by tile, each as in the paper; tiles start at multiples of their size, and one at the
-    border is smaller. The published position tables (393,216 numbers at 64 px), which its code never uses, are left
-    out. The published network holds for any scale and number of bands.
+    border is smaller. The published position tables (393,216 numbers at 64 px), which its code never uses, are
+    omitted. The published network holds for any scale and number of bands.
     """
 
     KIND: ClassVar[str] = "fusformer"
@@ -37,6 +37,10 @@ class Fusformer(PublishedFusion):
     def __init__(self, frame: Frame, settings: FusformerSettings) -> None:
         super().__init__(frame, settings)
         self.net = FusformerNetwork(frame.bands, frame.msi_bands, head_width=settings.head_width)
+
+    def fuse(self, lr: Tensor, msi: Tensor) -> Tensor:
+        """Fuse tile by tile: (B, C, h, w) and (B, c, H, W) to (B, C, H, W)."""
+        return self.aligned(lr, msi, (0, 0))
 
     def aligned(self, lr: Tensor, msi: Tensor, origin: tuple[int, int]) -> Tensor:
         """Fuse tile by tile; tiles start at multiples of their size in the scene."""

@@ -66,7 +66,7 @@ class NetworkMethod(FramedNetwork):
         Args:
             lr: (B, C, h, w) float32, scaled as in training.
             msi: Must be None.
-            origin: No effect, since there is no noise.
+            origin: LR row and column of the images in their scene, for networks with a grid.
 
         Returns:
             (B, C, H, W) float32.
@@ -74,14 +74,14 @@ class NetworkMethod(FramedNetwork):
         Raises:
             ModelInputError: Wrong rank, band count or type, or NaN, or an HR-MSI.
         """
-        del origin
         refuse_msi(msi, name=self.name)
         check_input(lr, bands=self.bands)
         with torch.inference_mode():
             # One by one, so that a prediction does not depend on the other images of the batch.
-            return as_batch([self._predict(image) for image in lr])
+            return as_batch([self._predict(image, origin) for image in lr])
 
-    def _predict(self, image: np.ndarray) -> Tensor:
+    def _predict(self, image: np.ndarray, origin: tuple[int, int]) -> Tensor:
+        del origin
         lr = as_tensor(image, like=self.anchor)
         resampler = self.resampler(lr)
         return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
@@ -112,11 +112,12 @@ class PublishedMethod(NetworkMethod):
     """A network as published, whose output is the HR cube; ``forward`` returns its difference from the interpolation.
 
     A subclass sets `net`, which maps LR (B, C, h, w) and its bicubic interpolation (B, C, H, W) to (B, C, H, W).
-    Initial weights are those of the published network, so training does not start at bicubic.
+    Initial weights are those of the published network, so training does not start at bicubic. A prediction is the
+    output of the network: `sampling.consistency` has no effect.
 
     Attributes:
         MULTIPLE: Number that must divide the sides of an LR image; others are extended by their last row and column,
-            and the result is cropped.
+            and the result is cropped. Tiles of a scene are extended so that the network's grid is in the same place.
         LEAST: Smallest side of an LR image; a smaller one is extended in the same way.
     """
 
@@ -124,19 +125,38 @@ class PublishedMethod(NetworkMethod):
     LEAST: ClassVar[int] = 1
     net: nn.Module
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+    def prepared(self, sampling: SamplingParams) -> Self:
+        """Return a copy that shares the weights; `sampling` has no effect."""
+        del sampling
+        return copy(self)
+
+    def forward(self, lr: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W).
+
+        Args:
+            lr: (B, C, h, w).
+            origin: LR row and column of the images in their scene.
+        """
         # In full precision: the skip of a published network would otherwise round the interpolated input.
         with torch.autocast(lr.device.type, enabled=False):
             up = self.resampler(lr).up(lr)
-        height, width = lr.shape[2:]
-        below, right = (max(-(-n // self.MULTIPLE) * self.MULTIPLE, self.LEAST) - n for n in (height, width))
-        sr = self.published(_extended(lr, below, right), _extended(up, below * self.scale, right * self.scale))
-        return sr[:, :, : up.shape[2], : up.shape[3]] - up
+        top, left = (start % self.MULTIPLE for start in origin)
+        below, right = (
+            max(-(-(before + n) // self.MULTIPLE) * self.MULTIPLE, self.LEAST) - before - n
+            for before, n in zip((top, left), lr.shape[2:], strict=True)
+        )
+        margins = (left, right, top, below)
+        sr = self.published(_extended(lr, margins), _extended(up, tuple(self.scale * margin for margin in margins)))
+        y, x = top * self.scale, left * self.scale
+        return sr[:, :, y : y + up.shape[2], x : x + up.shape[3]] - up
 
     def published(self, lr: Tensor, up: Tensor) -> Tensor:
         """Predict as published: (B, C, h, w) and its interpolation (B, C, H, W) to (B, C, H, W)."""
         return cast(Tensor, self.net(lr, up))
+
+    def _predict(self, image: np.ndarray, origin: tuple[int, int]) -> Tensor:
+        lr = as_tensor(image, like=self.anchor)
+        return self.resampler(lr).up(lr) + cast(Tensor, self(lr, origin))
 
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
         """Compute the published loss ``settings.loss``."""
@@ -156,5 +176,6 @@ class GroupedMethod(PublishedMethod):
         self.net = self.NET(frame.bands, frame.scale, **sizes)
 
 
-def _extended(x: Tensor, below: int, right: int) -> Tensor:
-    return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
+def _extended(x: Tensor, margins: tuple[int, ...]) -> Tensor:
+    """Repeat the edge of images left, right, above and below."""
+    return F.pad(x, margins, mode="replicate") if any(margins) else x

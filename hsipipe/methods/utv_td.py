@@ -79,12 +79,9 @@ class UtvTd(WholeSceneFusion):
         factors = self._start(lr / unit, high)
         core = np.zeros([factor.shape[1] for factor in factors])
         for _ in range(self.turns):
-            before = core
             core = self._core(core, low, high, _mapped(to_low, factors), _mapped(to_high, factors))
             for axis in range(3):
                 factors[axis] = self._factor(axis, core, factors, (low, to_low), (high, to_high))
-            if _still(core, before, self.tolerance):
-                break
         core = self._core(core, low, high, _mapped(to_low, factors), _mapped(to_high, factors))
         cube = np.moveaxis(_product(core, factors), -1, 0)
         return np.asarray(unit * cube, dtype=np.float32)

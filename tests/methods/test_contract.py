@@ -14,6 +14,7 @@ from hsipipe.methods.base import Method, Trainable
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import entries, entry, load_model, methods, saved_name
 from hsipipe.methods.cegatsr import GraphUnit
+from hsipipe.methods.fusion.published import PublishedFusion
 from hsipipe.methods.network_method import PublishedMethod
 from hsipipe.methods.networks.layers import GridlessShuffle
 from hsipipe.methods.super_resolver import SampleResolver
@@ -52,10 +53,6 @@ def stirred(untrained):
 
 def call(method: Method, lr, msi, **more):
     return method.predict(lr, msi=msi if method.FUSES else None, **more)
-
-
-def test_no_class_is_left_without_the_contract():
-    assert {methods()[name] for name in DISTINCT} == {methods()[name] for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,7 +117,11 @@ def test_tiles_of_a_scene_agree_with_the_whole(stirred, name):
     plain, lr, msi = stirred(name, consistency=0), smooth((19, 17), 12, 1), smooth((76, 68), 3, 2)
     msi = msi if plain.FUSES else None
     # Back-projection takes away much of what moved weights add, so that it is no scale for a seam.
-    added = np.abs(predicted(plain, lr, 32) - Bicubic(SCALE).predict(lr[None])[0]).mean()
+    whole = predicted(plain, lr, 32)
+    added = np.abs(whole - Bicubic(SCALE).predict(lr[None])[0]).mean()
+    if isinstance(plain, PublishedMethod | PublishedFusion):
+        # With these weights its output may be far from the interpolation, and nearly constant.
+        added = min(added, whole.std())
     # A normalisation over the tile lets a feature depend on what else is in it.
     kinds = {type(module) for module in plain.network().modules()}
     # A statistic over a window of 9 pixels of a tile of 12 is cut at most of its borders; so is a pooling over more
@@ -154,6 +155,21 @@ def test_steps_on_one_batch_lower_its_loss(untrained, name):
 
 def test_every_class_is_covered():
     assert {entries()[name].where for name in DISTINCT} == {entry.where for entry in entries().values()}
+
+
+@pytest.mark.parametrize("name", ["bdt", "cegatsr", "psrt"])
+def test_the_grid_of_a_network_is_in_the_same_place_in_all_tiles(stirred, name):
+    method = stirred(name)
+    lr, msi = smooth((24, 24), 12, 1)[None], smooth((96, 96), 3, 2)[None]
+
+    def away(origin):
+        """Difference of a tile at LR row 5 and column 3 from the whole, away from its border."""
+        tile, fine = lr[:, :, 5:21, 3:19], msi[:, :, 20:84, 12:76]
+        inside = np.s_[..., 24:40, 24:40]
+        part = call(method, np.ascontiguousarray(tile), np.ascontiguousarray(fine), origin=origin)
+        return np.abs(part[inside] - call(method, lr, msi)[:, :, 20:84, 12:76][inside]).mean()
+
+    assert away((5, 3)) < 0.5 * away((0, 0))
 
 
 class _Killed(Exception):

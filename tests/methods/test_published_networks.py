@@ -16,7 +16,9 @@ from hsipipe.errors import ParamsError
 from hsipipe.methods.base import Frame
 from hsipipe.methods.catalogue import entry, method_settings, methods
 from hsipipe.methods.cegatsr import nearest
+from hsipipe.methods.fusion.published import PublishedFusion
 from hsipipe.methods.losses import edge_difference, published_loss, squared_error, squared_variation
+from hsipipe.methods.network_method import PublishedMethod
 from hsipipe.methods.networks.published import BandGroups
 from hsipipe.params import PublishedLossParams, load_params
 
@@ -25,6 +27,7 @@ UNUSED = 4864
 SPARE = 16 * 2 * 180
 """Parameters of a normalisation in each of the 16 layers of CST that the published code never uses."""
 COUNTS = {
+    "edsr-paper": (43218975, 43546214, 43666048),
     "edsr-baseline": (1549855, 1631718, 1661696),
     "edsr-dmgasr": (6122527, 6286182, 6346112),
     "gdrrn": (218880, 382464, 442368),
@@ -53,6 +56,8 @@ OUTPUTS = {
     "snlsr": (0.4986534, 0.3045739, 0.4652384, 0.1821728, 0.8942188),
     "cst": (0.003437291, 0.05396397, -0.01865186, -0.05924087, -0.04876177),
 }
+# Every entry of a published network, also those that the contract leaves to another one of their class.
+PUBLISHED = sorted(name for name, kind in methods().items() if issubclass(kind, PublishedMethod | PublishedFusion))
 TINY = {
     "edsr-paper": {"width": 8, "blocks": 2},
     "gdrrn": {"width": 8, "recursions": 2},
@@ -99,6 +104,16 @@ def test_an_entry_has_the_parameters_of_the_published_size(make, name):
     with torch.device("meta"):
         counts = [sum(p.numel() for p in make(name, bands).net.parameters()) for bands in (31, 102, 128)]
     assert tuple(counts) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_entry_can_be_made_for_other_sensors(repository, name):
+    settings = method_settings(load_params(repository / "params.yaml"), name)
+    with torch.device("meta"):
+        for bands, msi_bands in ((31, 3), (102, 4)):
+            kind = methods()[name]
+            method = kind(Frame(bands, 4, msi_bands=msi_bands if kind.FUSES else None), settings)
+            assert sum(weights.numel() for weights in method.parameters()) > 1000
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
