@@ -56,18 +56,22 @@ def tables(
         return
     table = paper_table(name)
     if results:
-        _print_tables(table, table.titles())
+        _print_tables(table, table.titles(), set_param or [])
         return
     note_repeated(set_param)
     runs = list(_overrides(table, root or [], set_param or []))
     if check:
         _print_check(table, runs)
         return
-    _run(table, runs, stop_after, timeout)
+    _run(table, runs, set_param or [], stop_after, timeout)
 
 
 def _run(
-    table: "PaperTable", runs: "list[tuple[Part, list[str]]]", stop_after: float | None, timeout: float | None
+    table: "PaperTable",
+    runs: "list[tuple[Part, list[str]]]",
+    own: list[str],
+    stop_after: float | None,
+    timeout: float | None,
 ) -> None:
     from flows.tables.results import keep
     from hsipipe.training.deadline import limit_command, positive_minutes
@@ -80,11 +84,11 @@ def _run(
         limit_command(positive_minutes(f"{stop_after}"))
     for number, (part, overrides) in enumerate(runs):
         typer.echo(f"{table.name}: {part.title}, pipeline {number + 1} of {len(runs)}")
-        with _params_kept(project):
+        with _params_kept(project, overrides, timeout):
             run_pipeline(overrides, timeout)
-            keep(project, table, part, read_metrics(project))
+            keep(project, table, part, read_metrics(project), own=own)
         if part.title not in (later.title for later, _ in runs[number + 1 :]):
-            _print_tables(table, [part.title])
+            _print_tables(table, [part.title], own)
 
 
 def _print_check(table: "PaperTable", runs: "list[tuple[Part, list[str]]]") -> None:
@@ -104,10 +108,11 @@ def _print_check(table: "PaperTable", runs: "list[tuple[Part, list[str]]]") -> N
 def _overrides(table: "PaperTable", folders: list[str], own: list[str]) -> "Iterator[tuple[Part, list[str]]]":
     """Yield each run with its overrides; those of the user come last."""
     from flows.tables.paper_tables import roots
+    from tasks.running.overrides import as_overrides
 
     given = roots(folders, table)
     for part in table.parts:
-        root = [f"dataset.root={given[part.dataset]}"] if part.dataset in given else []
+        root = as_overrides({"dataset": {"root": given[part.dataset]}}) if part.dataset in given else []
         yield part, [*part.overrides(), *root, *own]
 
 
@@ -121,26 +126,32 @@ def _params(project: Path, part: "Part", overrides: list[str]) -> "Params":
 
 
 @contextmanager
-def _params_kept(project: Path) -> Iterator[None]:
-    """Undo the overrides of a run that succeeded, too: those of one part must not reach the next."""
+def _params_kept(project: Path, overrides: list[str], timeout: float | None) -> Iterator[None]:
+    """Undo the overrides of a run that succeeded, too: those of one part must not reach the next.
+
+    A run that fails undoes them itself. An edit that was made during the run is kept.
+    """
     from hsipipe.storage.publish import write_text
-    from tasks.running.params_file import restore
+    from tasks.running.dvc import changed_params
+    from tasks.running.pipeline_run import pipeline_session
     from tasks.running.project import PARAMS
 
-    restore(project)  # of a run that was killed
-    before = (project / PARAMS).read_text(encoding="utf-8")
-    try:
+    # No other pipeline may have its overrides in the file now.
+    with pipeline_session(project, timeout_s=None if timeout is None else 60 * timeout):
+        before, during = (project / PARAMS).read_text(encoding="utf-8"), changed_params(project, overrides)[1]
         yield
-    finally:
-        write_text(project / PARAMS, before)
+        if (project / PARAMS).read_text(encoding="utf-8") == during:
+            write_text(project / PARAMS, before)
+        else:
+            typer.echo(f"note: {PARAMS} was edited during the run and is kept, with the overrides of the run", err=True)
 
 
-def _print_tables(table: "PaperTable", titles: list[str]) -> None:
+def _print_tables(table: "PaperTable", titles: list[str], own: list[str]) -> None:
     from flows.tables.results import beside, footnote, kept
     from tasks.running.project import find_root
 
     for title in titles:
-        show(beside(table, title, kept(find_root(), table, title)))
+        show(beside(table, title, kept(find_root(), table, title, own=own), own=own))
     typer.echo(footnote(table))
 
 

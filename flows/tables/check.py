@@ -1,6 +1,7 @@
 """List what a table needs and what of it is missing on this machine."""
 
 import importlib.util
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,10 @@ def _hours(runs: Sequence[tuple[Part, Params]]) -> Iterator[Finding]:
             yield Finding("hours", f"{part.title}: unknown, since the number of bands is in the files")
             continue
         for cost in costs(params, frame):
-            total += (hours := cost.hours(rate))
+            if math.isnan(hours := cost.hours(rate)):
+                yield Finding("hours", f"{part.title}: {cost.name}, unknown, since its operations cannot be counted")
+                continue
+            total += hours
             yield Finding("hours", _line(part, cost, hours))
     source = f"{rate / 1e9:.0f} GFLOP/s measured for a convolution"
     if with_gpu:

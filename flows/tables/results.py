@@ -1,5 +1,6 @@
 """Keep the results of a table's runs, and print them beside the paper's numbers."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +21,27 @@ MARK = "\N{DAGGER}"
 """Marks the columns of another protocol."""
 
 
-def keep(root: Path, table: PaperTable, part: Part, metrics: Mapping[str, Any]) -> None:
-    """Store the metrics of a run, since the next one replaces reports/metrics.json."""
-    write_text(_path(root, table, part), json.dumps(metrics, indent=1) + "\n")
+def keep(root: Path, table: PaperTable, part: Part, metrics: Mapping[str, Any], *, own: Sequence[str] = ()) -> None:
+    """Store the metrics of a run, since the next one replaces reports/metrics.json.
+
+    Args:
+        root: The project.
+        table: The table.
+        part: What ran.
+        metrics: Content of reports/metrics.json.
+        own: Overrides of the user; a run with others has a result of its own.
+    """
+    write_text(_path(root, table, part, own), json.dumps({"overrides": [*own], **metrics}, indent=1) + "\n")
 
 
-def kept(root: Path, table: PaperTable, title: str) -> dict[str, Any]:
+def kept(root: Path, table: PaperTable, title: str, *, own: Sequence[str] = ()) -> dict[str, Any]:
     """Return the metrics of a data set and scale, the rows of its parts together; empty if none has run.
+
+    Args:
+        root: The project.
+        table: The table.
+        title: A data set and scale of it.
+        own: Overrides of the user.
 
     Raises:
         IntegrityError: A file is damaged.
@@ -34,7 +49,7 @@ def kept(root: Path, table: PaperTable, title: str) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for part in (part for part in table.parts if part.title == title):
-        path = _path(root, table, part)
+        path = _path(root, table, part, own)
         if not path.is_file():
             continue
         try:
@@ -48,19 +63,21 @@ def kept(root: Path, table: PaperTable, title: str) -> dict[str, Any]:
     return merged
 
 
-def beside(table: PaperTable, title: str, metrics: Mapping[str, Any]) -> "Table":
+def beside(table: PaperTable, title: str, metrics: Mapping[str, Any], *, own: Sequence[str] = ()) -> "Table":
     """Return our rows beside the paper's numbers, at most 80 columns wide.
 
     Args:
         table: The table.
         title: A data set and scale of it.
         metrics: What :func:`kept` returns.
+        own: Overrides of the user, for the title: with them it is another table.
     """
     from rich import box
     from rich.table import Table
 
     models, published = metrics.get("models", {}), table.published.get(title, {})
     made = f"protocol {metrics['protocol']['name']} {metrics['protocol']['hash']}" if metrics else "no run yet"
+    made += f", with {' '.join(own)}" if own else ""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=f"{title}, {made}")
     shown.add_column("", no_wrap=True)
     for origin in ("", f"paper{MARK}\n"):
@@ -90,6 +107,7 @@ def _published(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{round(value, digits):g}"
 
 
-def _path(root: Path, table: PaperTable, part: Part) -> Path:
-    name = f"{part.dataset}-x{part.scale}-patches-{part.patch}.json"
+def _path(root: Path, table: PaperTable, part: Part, own: Sequence[str]) -> Path:
+    changed = f"-{hashlib.sha256(json.dumps([*own]).encode()).hexdigest()[:8]}" if own else ""
+    name = f"{part.dataset}-x{part.scale}-patches-{part.patch}{changed}.json"
     return root / "reports" / "tables" / table.name / name

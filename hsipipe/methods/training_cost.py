@@ -1,11 +1,12 @@
 """Count the floating point operations of a training step, without data and without computing anything."""
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from hsipipe.methods.base import Frame, Trainable
@@ -31,8 +32,15 @@ def method_flop(params: Params, name: str, frame: Frame) -> float:
         frame: Sensors and patch.
 
     Returns:
-        FLOP; a multiply-add is two.
+        FLOP; a multiply-add is two. NaN where it depends on values, as for a posterior, whose regression is given.
     """
+    try:
+        return _flop(params, name, frame)
+    except (TypeError, DataDependentOutputException):
+        return math.nan
+
+
+def _flop(params: Params, name: str, frame: Frame) -> float:
     settings: Any = method_settings(params, name)
     batch = settings.optimizer.batch
     with _nothing_computed() as fake:

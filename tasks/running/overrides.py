@@ -1,9 +1,13 @@
 """Trees of parameters as overrides ``group.key=value``."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*|/[\w./-]*", re.ASCII)
+_WORDS = {"null", "true", "false", "nan", "inf"}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -18,7 +22,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_overrides(tree: Mapping[str, Any]) -> list[str]:
-    """Return one ``group.key=value`` per leaf, without blanks inside, so that a shell can split them."""
+    """Return one ``group.key=value`` per leaf, with blanks only inside of quoted texts."""
     return [f"{key}={_text(value)}" for key, value in flatten(tree).items()]
 
 
@@ -40,8 +44,10 @@ def _text(value: Any) -> str:
         return "{" + ",".join(f"{key}:{_text(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_text(entry) if isinstance(entry, Mapping) else _leaf(entry) for entry in value) + "]"
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return _leaf(value)
 
 
 def _leaf(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

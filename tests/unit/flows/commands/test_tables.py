@@ -7,8 +7,10 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from flows.tables.paper_tables import paper_table
-from hsipipe.errors import HsipipeError, ParamsError
-from hsipipe.training.deadline import STOP_AFTER
+from hsipipe.errors import AlreadyRunningError, HsipipeError, MissingInputError, ParamsError
+from tasks.running.dvc import changed_params
+from tasks.running.locks import hold
+from tasks.running.project import locks
 
 TINY = ["dataset.name=synthetic", "dataset.synthetic.scenes=4", "dataset.synthetic.bands=8", "protocol=default"]
 TINY += ["split.by=auto", "split.test_scenes=[]", "split.val_scenes=[]", "degradation.srf=rgb", "compare=[bicubic,gsa]"]
@@ -39,7 +41,7 @@ def flow_calls(monkeypatch, invoke, tmp_path):
 
     def run(overrides, timeout):
         calls.append((overrides, timeout))
-        (project / "params.yaml").write_text("seeds: []\n")
+        (project / "params.yaml").write_text(changed_params(project, overrides)[1])
         (project / "reports").mkdir(exist_ok=True)
         models = {name: {"mpsnr_db": 41.0} for name in ("bicubic", "gsa")}
         found = {"protocol": {"name": "default", "hash": "0" * 16, "fields": []}, "models": models}
@@ -70,19 +72,45 @@ def test_a_table_is_one_pipeline_for_each_part_and_those_of_the_user_come_last(i
     assert (tmp_path / "project/params.yaml").read_text() == before
     for text in ("harvard x2", "harvard x4", "41.00", "43.13", "which has another protocol"):
         assert text in result.output
-    assert "41.00" in invoke("dmgasr-2", "--show").output
+    assert "41.00" in invoke("dmgasr-2", "--show", "-S", "seeds=[1]").output
+
+
+def test_a_result_with_overrides_is_another_table(invoke, flow_calls):
+    assert "with seeds=[1]" in invoke("dmgasr-2", "-S", "seeds=[1]").output
+    assert "41.00" not in invoke("dmgasr-2", "--show").output
+    assert "with" not in invoke("dmgasr-2").output.partition("\n\n")[0].partition("protocol default")[2].splitlines()[0]
+
+
+def test_an_edit_during_a_run_is_kept_and_a_running_pipeline_is_not_disturbed(invoke, monkeypatch, tmp_path):
+    import flows.commands.tables
+
+    params = tmp_path / "project/params.yaml"
+    edited = params.read_text() + "# an edit\n"
+    monkeypatch.setattr(flows.commands.tables, "run_pipeline", lambda overrides, timeout: params.write_text(edited))
+    monkeypatch.setattr(flows.commands.tables, "_params", lambda project, part, overrides: None)
+    with pytest.raises(MissingInputError):
+        invoke("hsrdiff-2")  # the stand-in leaves no metrics
+    assert params.read_text() == edited
+    with hold(locks(tmp_path / "project") / "pipeline.lock", what="A pipeline"), pytest.raises(AlreadyRunningError):
+        invoke("hsrdiff-2")
+
+
+@pytest.mark.parametrize("folder", ["/data/a=b", "/data/a,b", "/data/x (1)", "/data/o'neil", "/data/#1"])
+def test_any_folder_can_be_a_root(invoke, folder, monkeypatch):
+    import flows.tables.check
+
+    monkeypatch.setattr(flows.tables.check, "_hours", lambda runs: iter(()))
+    result = invoke("hsrdiff-2", "--check", "--root", f"pavia_university={folder}")
+    assert f"there is no scene in {folder}; expected" in result.output
 
 
 def test_a_time_limit_holds_for_all_pipelines_together(invoke, flow_calls, monkeypatch):
-    import os
-
     import hsipipe.training.deadline
 
     set_to = {}
     monkeypatch.setattr(hsipipe.training.deadline, "limit_command", lambda minutes: set_to.update(minutes=minutes))
     assert invoke("hsrdiff-2", "--stop-after", "30").exit_code == 0
     assert set_to == {"minutes": 30.0}
-    assert STOP_AFTER not in os.environ
     with pytest.raises(ParamsError, match="expected a positive number"):
         invoke("hsrdiff-2", "--stop-after", "0")
 
