@@ -73,6 +73,18 @@ def row_of(params, pairs, root, folder, name):
     return method, {**means, "ae_ceiling_db": ceiling, "train_seconds": took}
 
 
+def rows_kept(path, settings):
+    """The rows of an earlier run of the same settings; empty if there was none."""
+    if not path.is_file():
+        return {}
+    kept = json.loads(path.read_text())
+    if kept["settings"] != settings:
+        raise SystemExit(
+            f"error: {path.parent} has rows of {kept['settings']}, expected {settings}; take another folder"
+        )
+    return dict(kept["rows"])
+
+
 def errors(pairs, method, params):
     """Mean absolute error (H, W) of the first test scene."""
     from hsipipe.inference.scene import predict_scene
@@ -149,7 +161,7 @@ def main():
     bands = pairs.read("test", pairs.names("test")[0]).hr.shape[0]
     names = [*BASELINES, STANDARD, *TABLES["table 3"], *TABLES["table 4"]]
     kept = folder / "rows.json"
-    rows, images, timed = json.loads(kept.read_text()) if kept.is_file() else {}, {}, {}
+    rows, images, timed = rows_kept(kept, options.set), {}, {}
     for name in names:
         if not fits(params, name, bands):
             print(f"{name}: skipped, the data has {bands} bands", flush=True)
@@ -157,7 +169,7 @@ def main():
         method, found = row_of(params, pairs, folder, folder / "entries", name)
         # A training that was complete before took no time now.
         rows.setdefault(name, found)
-        kept.write_text(json.dumps(rows))
+        kept.write_text(json.dumps({"settings": options.set, "rows": rows}))
         print(name, rows[name], flush=True)
         if name in (*BASELINES[:1], STANDARD, *TABLES["table 3"]):
             images[name] = errors(pairs, method, params)

@@ -8,13 +8,17 @@ from hsipipe.errors import ParamsError
 from tasks.running.project import read_metrics
 from tasks.stage import StageRun, stage
 
+_DIGITS = 3
+"""Of dB: a difference below is that of the order of sums, as on another device."""
+
 
 @stage(reads=("compare", "dataset", "degradation", "registry", "sampling"))
 def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> RegisteredModel:
     """Register the best of ``registry.candidates`` as the challenger; the same content is registered once.
 
     A posterior has the prediction of its regression. It goes before it if its samples are better on the validation than
-    the prediction alone, and before another posterior of the same regression if its samples are better.
+    the prediction alone, and before another posterior of the same regression if its samples are better. In the sharp
+    mode it has a lower PSNR than the regression; name it in ``registry.candidates`` to register it.
     """
     from hsipipe.methods.catalogue import candidates, load_model
     from hsipipe.methods.provenance import write_provenance
@@ -34,7 +38,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
         # None stands for an infinite value: a perfect prediction.
         psnr = math.inf if validated[name] is None else validated[name]
         outcome = read_outcome(TrainedMethod.in_project(run.root, name).path)
-        return psnr, float(outcome.get("val_crps_gain_db", 0.0))
+        return round(psnr, _DIGITS), float(outcome.get("val_crps_gain_db", 0.0))
 
     best = max(validated, key=merit)
     method = load_model(TrainedMethod.in_project(run.root, best).path).prepared(Row(best).sampling(params.sampling))

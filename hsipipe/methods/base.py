@@ -259,8 +259,14 @@ class Trainable(Method):
         """
         return {"val_mpsnr_db": validation_psnr_db(self, patches)}
 
-    def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> None:
-        """Measure on validation patches, after the training, what a prediction needs; by default nothing."""
+    def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> Mapping[str, float]:
+        """Measure on validation patches, after the training, what a prediction needs; by default nothing.
+
+        Returns:
+            The numbers of :meth:`judge` that this changes.
+        """
+        del patches
+        return {}
 
     @classmethod
     def check_hardware(cls, settings: Any, hardware: HardwareParams) -> None:

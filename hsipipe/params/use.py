@@ -14,7 +14,7 @@ class SharpParams(Group):
     """Network evaluations; one gives the mean of the samples back."""
     noise: Annotated[float, Field(gt=0, le=1)] | None
     """Noise at the start in units of the predicted scale; 1 gives a sample, which is 3 dB below the prediction.
-    null: what cost 0.8 dB on the validation."""
+    null: what cost 0.8 dB on the validation, in 3 steps of DPM-Solver++."""
 
 
 class SamplingParams(Group):
@@ -80,4 +80,5 @@ class RegistryParams(Group):
 
     candidates: Literal["all"] | Annotated[list[str], Field(min_length=1)]
     """Names out of `compare`, all of one image or all of a pair. The one with the highest MPSNR on the validation
-    scenes is registered; of equal ones the first. all: every trained method of `compare`, those of a pair if any."""
+    scenes is registered; of equal ones the one with better samples, then the first. all: every trained method of
+    `compare`, those of a pair if any."""

@@ -102,8 +102,8 @@ def _fit(method: Trainable, data: TrainingData, settings: TrainingParams, **mach
     network, task = method.network(), _MethodTask(method, data, settings)
     result = fit(network, task, params=settings.optimizer, description=method.name, **machine)
     network.load_state_dict(result.weights)
-    method.calibrate(task.val)
-    return result.summary(network, metric=method.JUDGED_BY)
+    network.eval()
+    return {**result.summary(network, metric=method.JUDGED_BY), **method.calibrate(task.val)}
 
 
 def _may_be_turned(patches: PatchArrays) -> bool:

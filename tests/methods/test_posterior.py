@@ -7,13 +7,15 @@ import torch
 from hsipipe.artifacts import TrainedMethod
 from hsipipe.errors import MissingInputError, ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import psnr_db
-from hsipipe.methods.base import TrainingData, validation_psnr_db
+from hsipipe.methods.base import TrainingData, sample_of, validation_psnr_db
 from hsipipe.methods.catalogue import load_model, method_settings
 from hsipipe.methods.posterior.frame import Residual, ResidualFrame
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.samples import interval_factor, moments
 from hsipipe.params import HardwareParams, SamplingParams
+from hsipipe.patches.sample import PATCHES
 from hsipipe.storage.publish import publish
+from hsipipe.training.outcome import read_outcome
 from hsipipe.training.train import train_method
 
 SAMPLING = SamplingParams.saved(
@@ -45,6 +47,7 @@ def test_the_frame_holds_the_residual_and_its_scales():
     hr = prediction + scales * (noise - 0.5)
     frame = ResidualFrame(5, 3, 2)
     frame.measure([Residual(prediction, up, hr)])
+    assert (frame.low, frame.high) == (-np.inf, np.inf)
     torch.testing.assert_close(frame.basis @ frame.basis.T, torch.eye(3), atol=1e-5, rtol=0)
     coordinates = frame.coordinates(hr - prediction)
     torch.testing.assert_close(coordinates.square().mean(dim=(0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
@@ -146,6 +149,44 @@ def test_the_largest_predicted_error_is_chosen_on_the_validation(untrained):
     assert inside <= float(method.cap) < float(image.level[..., :2, :2].min())
     deviation = method.predict_with_spread(val["lr"][:1], count=24)[1]
     assert np.sqrt(np.square(deviation[..., :2, :2]).sum(axis=1)).mean() < 2 * float(method.cap)
+
+
+def test_from_too_few_patches_no_largest_error_is_chosen(untrained):
+    method, data = untrained("pca-residual-heteroscedastic")
+    method.calibrate(data.val.read(range(3)))
+    assert float(method.cap) == np.inf
+
+
+def test_its_range_is_that_of_the_training(untrained):
+    method, data = untrained("pca-residual-diffusion")
+    hr = data.train.read(range(len(data.train)))["hr"]
+    assert (float(method.parts.low), float(method.parts.high)) == (hr.min(), hr.max())
+
+
+def test_the_record_of_a_training_is_what_the_saved_model_does(params, store, regression, tmp_path):
+    """It is calibrated without dropout, and judged again with the largest error."""
+    settings = method_settings(params, "pca-residual-diffusion")
+    nets = {
+        name: getattr(settings, name).model_copy(update={"dropout": 0.5}) for name in ("scale_net", "diffusion_net")
+    }
+    (tmp_path / "work").mkdir()
+    with publish(tmp_path / "model") as out:
+        summary = train_method(
+            "pca-residual-diffusion",
+            settings.model_copy(update=nets),
+            store,
+            out,
+            mean=TrainedMethod(regression("pca-residual").path),
+            hardware=HARDWARE,
+            work=tmp_path / "work",
+            log=lambda step, metrics: None,
+        )
+    model = load_model(tmp_path / "model")
+    kept = [model.cap.clone(), model.interval.clone()]
+    found = model.calibrate(sample_of(store.open("val", model.ARRAYS), PATCHES))
+    assert found == {"val_crps_gain_db": summary["val_crps_gain_db"]}
+    assert [model.cap, model.interval] == kept
+    assert read_outcome(tmp_path / "model")["val_crps_gain_db"] == summary["val_crps_gain_db"]
 
 
 def test_the_noise_of_the_sharp_mode_costs_what_it_may(untrained):

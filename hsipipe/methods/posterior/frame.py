@@ -52,7 +52,7 @@ class ResidualFrame(nn.Module):
         self.register_buffer("mean", torch.zeros(bands, 1, 1))
         self.register_buffer("spectra", torch.zeros(j, bands))
         self.register_buffer("spectra_std", torch.ones(j, 1, 1))
-        # The range of the truths of the training, which samples keep to.
+        # The range of the truths of the training, which samples keep to; none before :meth:`limit`.
         self.register_buffer("low", torch.tensor(-torch.inf))
         self.register_buffer("high", torch.tensor(torch.inf))
 
@@ -68,15 +68,12 @@ class ResidualFrame(nn.Module):
 
     @torch.no_grad()
     def measure(self, batches: Iterable[Residual]) -> None:
-        """Compute the components, their scales and the range from training patches."""
-        moments, count, low, high = _Sums(), 0, torch.inf, -torch.inf
+        """Compute the components and their scales from training patches."""
+        moments, count = _Sums(), 0
         for batch in batches:
             rest, spectra = (_pixels(image) for image in (batch.hr - batch.prediction, batch.prediction))
             moments.add(rest, spectra)
             count += len(rest)
-            low, high = min(low, float(batch.hr.min())), max(high, float(batch.hr.max()))
-        self.low.fill_(low)
-        self.high.fill_(high)
         variance, basis = _components(moments.rest / count, self.components)
         self.basis.copy_(basis)
         self.rms.copy_(variance.sqrt().clamp_min(1e-6).reshape(-1, 1, 1))
@@ -89,6 +86,12 @@ class ResidualFrame(nn.Module):
         self.spectra.copy_(spectra)
         std = variance.clamp_min(0).sqrt()
         self.spectra_std.copy_(std.clamp_min(max(1e-6, _LEAST * float(std.max()))).reshape(-1, 1, 1))
+
+    def limit(self, ranges: Iterable[tuple[float, float]]) -> None:
+        """Set the range that samples keep to, from the least and the largest value of training patches."""
+        lows, highs = zip(*ranges, strict=True)
+        self.low.fill_(min(lows))
+        self.high.fill_(max(highs))
 
     def coordinates(self, cube: Tensor) -> Tensor:
         """Coordinates (B, k, H, W) of a residual (B, C, H, W), in units of its RMS over the training patches."""

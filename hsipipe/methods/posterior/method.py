@@ -35,7 +35,11 @@ _LEAST_NOISE = 0.1
 _CAPS = (0.9999, 0.999, 0.995, 0.99, 0.985, 0.98, 0.975, 0.97, 0.965, 0.96, 0.95, 0.94, 0.92, 0.9)
 """Quantiles of the predicted errors of the validation that are tried as the largest one."""
 _EVERY = 4
-"""Bands from which the largest error is chosen: one of this number, for speed."""
+"""Bands from which the largest error is chosen: one of this number, for speed and memory."""
+_FEW = 4
+"""With fewer validation patches than this no largest error is chosen: its standard error would be a guess."""
+_RANGE_PATCHES = 1024
+"""Training patches of which the range of the truths is taken."""
 _NOISE = 2
 """Random stream of noise and noise levels in training."""
 
@@ -49,6 +53,12 @@ class _PatchEnsemble:
     truth: NDArray[np.float32]
     level: NDArray[np.float32]
 
+    def thinned(self) -> "_PatchEnsemble":
+        """Return the ensemble of some of the bands."""
+        some = slice(None, None, _EVERY)
+        samples = [sample[some].copy() for sample in self.samples]
+        return replace(self, prediction=self.prediction[some].copy(), samples=samples, truth=self.truth[some])
+
     def capped(self, cap: float) -> "_PatchEnsemble":
         """Return the ensemble with errors up to `cap`; exact but for the projection onto the observations."""
         factor = np.minimum(cap / self.level, 1).astype(np.float32)
@@ -56,8 +66,12 @@ class _PatchEnsemble:
         return replace(self, samples=samples)
 
     def crps(self) -> float:
-        """CRPS, mean over some of the bands."""
-        return float(fair_crps(np.stack(self.samples)[:, ::_EVERY], self.truth[::_EVERY]).mean())
+        """CRPS, mean over all values."""
+        return float(fair_crps(np.stack(self.samples), self.truth).mean())
+
+    def mae(self) -> float:
+        """Mean absolute error of the prediction."""
+        return float(np.abs(self.prediction - self.truth).mean())
 
     def errors(self) -> NDArray[np.floating[Any]]:
         """Errors of the prediction in units of half an interval's width."""
@@ -70,7 +84,7 @@ class Posterior(SampledRegression):
     """A regression and the distribution of its error.
 
     :meth:`predict` gives the prediction of the regression, so that samples cost nothing unless they are wanted;
-    :meth:`draw` gives samples, each as consistent with the observations as the prediction.
+    :meth:`draw` gives samples, each about as consistent with the observations as the prediction.
     """
 
     KIND: ClassVar[str] = "posterior"
@@ -99,6 +113,8 @@ class Posterior(SampledRegression):
         method.sampling = _validation_sampling(settings, frame, tile=data.train.shape("lr")[-1])
         method.mean = mean.prepared(method.sampling)
         parts.measure(method._residuals(data))
+        few = (data.train.read(part)["hr"] for part in _blocks(spread(len(data.train), _RANGE_PATCHES)))
+        parts.limit((float(hr.min()), float(hr.max())) for hr in few)
         return method
 
     def network(self) -> nn.Module:
@@ -126,26 +142,29 @@ class Posterior(SampledRegression):
 
     def judge(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Return the gain of the CRPS on the MAE of the regression in dB (3.01 is ideal), and its MPSNR, on patches."""
-        scores, errors = [], []
-        for it in self._ensembles(patches):
-            scores.append(fair_crps(np.stack(it.samples), it.truth).mean())
-            errors.append(np.abs(it.prediction - it.truth).mean())
-        gain = 20 * math.log10(max(float(np.mean(errors)), 1e-12) / max(float(np.mean(scores)), 1e-12))
+        gain = _gain_db([(it.mae(), it.crps()) for it in self._ensembles(patches)])
         return {self.JUDGED_BY: gain, "val_mpsnr_db": validation_psnr_db(self, patches)}
 
-    def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> None:
+    def calibrate(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Choose the largest predicted error, the factor on intervals, and the noise of the sharp mode.
 
         With the factor, intervals cover as many values of the validation as they should: one number by split conformal
         prediction, as in arXiv 2202.05265, section 2.2.
+
+        Returns:
+            The gain of the CRPS with the largest error.
         """
         self.cap.fill_(torch.inf)
-        ensembles = list(self._ensembles(patches))
-        self.cap.fill_(_largest_error(ensembles))
-        ratios = [it.capped(float(self.cap)).errors() for it in ensembles]
+        self.cap.fill_(_largest_error([it.thinned() for it in self._ensembles(patches)]))
+        # Drawn again, since a sample that was cut afterwards is not exactly consistent.
+        ratios, scores = [], []
+        for it in self._ensembles(patches):
+            ratios.append(it.errors())
+            scores.append((it.mae(), it.crps()))
         self.interval.fill_(float(np.quantile(np.concatenate(ratios), INTERVAL)))
         if self.can_be_sharp:
             self._choose_sharp_noise(patches)
+        return {self.JUDGED_BY: _gain_db(scores)}
 
     def _choose_sharp_noise(self, patches: Mapping[str, NDArray[Any]]) -> None:
         """Choose the noise of the sharp mode that costs :data:`_SHARP_LOSS_DB` on patches.
@@ -224,12 +243,24 @@ def _largest_error(ensembles: list[_PatchEnsemble]) -> float:
     It is the largest cap that is within one standard error of the best one (Breiman et al. 1984, section 3.4.3): few
     patches have the pixels that it is about, and samples that are too sure do more harm than wide ones.
     """
+    if len(ensembles) < _FEW:
+        return math.inf
     levels = np.concatenate([it.level.ravel() for it in ensembles])
     caps = [math.inf, *np.quantile(levels, _CAPS).tolist()]
     scores = np.array([[it.capped(cap).crps() for it in ensembles] for cap in caps])
     above = scores - scores[scores.mean(axis=1).argmin()]
-    allowed = above.std(axis=1, ddof=min(1, len(ensembles) - 1)) / math.sqrt(len(ensembles))
+    allowed = above.std(axis=1, ddof=1) / math.sqrt(len(ensembles))
     return float(caps[int(np.argmax(above.mean(axis=1) <= allowed))])
+
+
+def _gain_db(scores: list[tuple[float, float]]) -> float:
+    """Gain of the CRPS on the MAE in dB, of both on each patch."""
+    mae, crps = np.maximum(np.mean(scores, axis=0), 1e-12)
+    return float(20 * np.log10(mae / crps))
+
+
+def _blocks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(indices, math.ceil(len(indices) / PATCHES))
 
 
 def _networks(parts: ResidualFrame, settings: PosteriorSettings, *, patch: int) -> PosteriorNetwork:

@@ -241,7 +241,7 @@ class SampledRegression(nn.Module, Trainable):
         return self._possible(residual, image) if is_projected else image.prediction + residual
 
     def _possible(self, residual: Tensor, image: Image) -> Tensor:
-        """Return a sample inside of the range of the training that is as consistent as the prediction.
+        """Return a sample inside of the range of the training that is about as consistent as the prediction.
 
         Alternating projections onto both sets: to clip at the end alone would add brightness that no sensor saw. Where
         the prediction leaves the range, a sample may go as far.
