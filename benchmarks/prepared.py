@@ -12,6 +12,7 @@ from hsipipe.params import Params, parse_params
 from hsipipe.patches.extract import extract_patches
 from hsipipe.storage.publish import publish
 from hsipipe.training.latents import encode_latents
+from hsipipe.training.loop import Log
 from hsipipe.training.train import train_method
 from hsipipe.training.train_gae import train_gae
 
@@ -43,23 +44,29 @@ def prepare(params: Params, root: Path) -> None:
     once(PatchStore.in_project(root), lambda out: extract_patches(pairs, out, patches=params.patches))
 
 
-def trained(name: str, params: Params, root: Path, folder: Path) -> Any:
+def trained(name: str, params: Params, root: Path, folder: Path, *, log: Log = lambda step, metrics: None) -> Any:
     """The method, trained on the patches in `root`; `folder` gets it and its autoencoder, and keeps what is begun."""
-    common = {"hardware": params.hardware, "log": lambda step, metrics: None}
-    patches, autoencoder, latents = PatchStore.in_project(root), entry(name).autoencoder, None
-    if autoencoder is not None:
-        gae, encoded = GaeCheckpoint(folder / "gae"), LatentStore(folder / "latents")
-        settings = gae_settings(params, autoencoder)
-        once(gae, lambda out: train_gae(patches, out, gae=settings, work=_folder(folder / "work-gae"), **common))
-        once(encoded, lambda out: encode_latents(patches, gae, out, hardware=params.hardware))
-        latents = encoded, gae
+    patches, latents = PatchStore.in_project(root), autoencoder(name, params, root, folder)
     mean = entry(name).mean
     if mean is not None:
         trained(mean, params, root, folder)
     own, work = method_settings(params, name), _folder(folder / f"work-{name}")
     done, given = TrainedMethod(folder / name), None if mean is None else TrainedMethod(folder / mean)
-    once(done, lambda out: train_method(name, own, patches, out, latents=latents, mean=given, work=work, **common))
+    common = {"latents": latents, "mean": given, "work": work, "hardware": params.hardware, "log": log}
+    once(done, lambda out: train_method(name, own, patches, out, **common))
     return load_model(done.path)
+
+
+def autoencoder(name: str, params: Params, root: Path, folder: Path) -> tuple[LatentStore, GaeCheckpoint] | None:
+    """The latents and the autoencoder that a method trains on, made in `folder`; None for a method without one."""
+    own = entry(name).autoencoder
+    if own is None:
+        return None
+    patches, gae, encoded = PatchStore.in_project(root), GaeCheckpoint(folder / "gae"), LatentStore(folder / "latents")
+    common = {"hardware": params.hardware, "log": lambda step, metrics: None, "work": _folder(folder / "work-gae")}
+    once(gae, lambda out: train_gae(patches, out, gae=gae_settings(params, own), **common))
+    once(encoded, lambda out: encode_latents(patches, gae, out, hardware=params.hardware))
+    return encoded, gae
 
 
 def _folder(path: Path) -> Path:
