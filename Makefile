@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all faults-short faults fuzz lint audit clean
+.PHONY: help install repro test test-all faults-short faults fuzz results lint audit clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,13 @@ fuzz: $(STAMP)  ## damaged and hostile files and requests for an hour
 
 faults: $(STAMP)  ## put faults into running pipelines, all of them: an hour and a half on two cores
 	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)
+
+# DATA names the folders, e.g. DATA="--root cave=/data/cave"; DEVICE=cuda makes the rows in the sizes of the papers, and
+# STOP_AFTER=9 pauses after nine minutes. The same command goes on.
+DEVICE ?= cpu
+results: $(STAMP)  ## the tables of docs/results.md at equal time, in pieces that resume: hours
+	$(BIN)/python benchmarks/equal_time.py --device $(DEVICE) $(if $(STOP_AFTER),--stop-after $(STOP_AFTER)) $(DATA) $(ARGS)
+	$(BIN)/python benchmarks/equal_time.py --write
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -86,7 +86,7 @@ class Row:
         protocol = protocol_of(self.params, pairs.index())
         with tempfile.TemporaryDirectory() as out:
             tree = score_method(
-                method.prepared(sampling),
+                method.prepared(sampling).to(self.device) if self.device != "cpu" else method.prepared(sampling),
                 pairs,
                 Path(out),
                 row=self.name,

@@ -25,6 +25,7 @@ def write_tables(tables, results):
             continue
         record = json.loads(path.read_text())
         body = markdown(table, record)
+        body += "\n" + curves(record, FIGURES / f"curves-{name}.png")
         if ranked := critical_difference(record, FIGURES / f"ranks-{name}.png"):
             body += "\n" + ranked
         before, _, after = text.partition(mark)
@@ -122,6 +123,29 @@ def critical_difference(record, path):
         f"![Mean ranks](images/{path.name})\n\n"
         f"Shaded: not separable from the best at 95 % (critical difference {critical:.1f} ranks, {scenes} scenes).\n"
     )
+
+
+def curves(record, path):
+    """Draw the validation of each training against its seconds; return the line that shows it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axis = figure.subplots()
+    styles = ("-", "--", ":")
+    drawn = [row for row in record["rows"].values() if row["training"]["curve"] and row["seed"] == 0]
+    for number, row in enumerate(sorted(drawn, key=lambda row: -row["training"]["curve"][-1][1])):
+        steps, values = np.array(row["training"]["curve"]).T
+        seconds = steps * row["training"]["methods"]["seconds_per_step"]
+        style = styles[number // 10 % len(styles)]
+        axis.plot(seconds[1:], values[1:], style, color=f"C{number % 10}", label=row["method"], lw=1.2)
+    if not drawn:
+        return ""
+    axis.set(xscale="log", xlabel="seconds of training", ylabel="MPSNR of the validation patches, dB")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return f"![Validation against the time of training](images/{path.name})\n"
 
 
 def _best(found, key):
