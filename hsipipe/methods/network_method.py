@@ -84,7 +84,11 @@ class NetworkMethod(FramedNetwork):
         del origin
         lr = as_tensor(image, like=self.anchor)
         resampler = self.resampler(lr)
-        return back_project(resampler.up(lr) + self(lr), lr, resampler=resampler, iterations=self.consistency)
+        return back_project(resampler.up(lr) + self.residual(lr), lr, resampler=resampler, iterations=self.consistency)
+
+    def residual(self, lr: Tensor) -> Tensor:
+        """Predict the residual of the interpolated input of one image: (1, C, h, w) to (1, C, H, W)."""
+        return cast(Tensor, self(lr))
 
     def config(self) -> dict[str, Any]:
         """Return frame, sizes and back-projection as plain values."""

@@ -9,7 +9,7 @@ import torch
 import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.psf import Psf
-from hsipipe.errors import IntegrityError
+from hsipipe.errors import IntegrityError, ParamsError
 from hsipipe.methods.base import Frame
 from hsipipe.methods.catalogue import saved_name
 from hsipipe.methods.pca_residual import PcaResidual
@@ -22,9 +22,9 @@ BANDS, SCALE = 12, 4
 def build(settings_of):
     """A function that makes a model, with a last convolution that is no longer zero unless it is untrained."""
 
-    def build(*, untrained=False, components=5, scale=SCALE, psf=None, consistency=0) -> PcaResidual:
+    def build(*, untrained=False, components=5, scale=SCALE, psf=None, consistency=0, **changes) -> PcaResidual:
         torch.manual_seed(0)
-        settings = settings_of("pca-residual", components=components, width=8, blocks=2)
+        settings = settings_of("pca-residual", components=components, width=8, blocks=2, **changes)
         model = PcaResidual(Frame(BANDS, scale, psf or Psf()), settings)
         spectra = torch.rand(200, 3) @ torch.rand(3, BANDS) + 0.1 * torch.rand(200, BANDS)
         model.set_components(spectra, 0.1 * torch.randn(200, BANDS))
@@ -88,6 +88,30 @@ def test_turned_and_read_only_arrays_are_taken(build, lr):
 def test_back_projection_brings_it_to_the_input(build, lr):
     away = [np.abs(downsample(build(consistency=n).predict(lr), SCALE) - lr).mean() for n in (0, 3)]
     assert away[1] < 0.3 * away[0]
+
+
+def test_the_self_ensemble_turns_and_mirrors_with_its_image(build, lr):
+    model = build(self_ensemble=True)
+    sr = model.predict(lr)
+    np.testing.assert_allclose(model.predict(np.ascontiguousarray(lr[..., ::-1])), sr[..., ::-1], atol=1e-5)
+    turned = np.ascontiguousarray(np.rot90(lr, axes=(2, 3)))
+    np.testing.assert_allclose(model.predict(turned), np.rot90(sr, axes=(2, 3)), atol=1e-5)
+    plain = build()
+    views = [np.rot90(plain.predict(np.ascontiguousarray(np.rot90(lr, k, (2, 3)))), -k, (2, 3)) for k in range(4)]
+    mirrored = np.ascontiguousarray(lr[..., ::-1])
+    views += [
+        np.rot90(plain.predict(np.ascontiguousarray(np.rot90(mirrored, k, (2, 3)))), -k, (2, 3))[..., ::-1]
+        for k in range(4)
+    ]
+    np.testing.assert_allclose(sr, np.mean(views, axis=0), atol=1e-5)
+    assert (model.nfe, plain.nfe) == (8, 1)
+
+
+def test_the_self_ensemble_needs_a_psf_that_can_be_mirrored(build):
+    off = Psf("gaussian", sigma=1.5, phase=1)
+    build(psf=off)
+    with pytest.raises(ParamsError, match="expected one at the centre"):
+        build(psf=off, self_ensemble=True)
 
 
 def test_a_model_saved_with_its_sizes_side_by_side_still_loads(build, lr, tmp_path):
