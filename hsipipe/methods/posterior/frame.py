@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from hsipipe.methods.networks.layers import window_mean
 
 _MOST = 8.0
 """Largest coordinate that the networks see, in standard deviations of the training."""
@@ -128,7 +129,7 @@ class ResidualFrame(nn.Module):
 
 
 def _smooth(image: Tensor) -> Tensor:
-    return F.avg_pool2d(image, _WINDOW, stride=1, padding=_WINDOW // 2, count_include_pad=False)
+    return window_mean(image, _WINDOW)
 
 
 def _logarithm(image: Tensor) -> Tensor:

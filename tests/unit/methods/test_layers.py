@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hsipipe.inference.guard import added_detail
 from hsipipe.methods.base import Frame
 from hsipipe.methods.catalogue import method_settings
-from hsipipe.methods.networks.layers import GridlessShuffle
+from hsipipe.methods.networks.layers import GridlessShuffle, window_mean
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 
@@ -22,6 +22,16 @@ def test_a_pattern_that_repeats_with_every_pixel_is_levelled(scale, features, he
     assert image.shape == (1, features, scale * height, scale * width)
     mean = phases.unflatten(1, (features, -1)).mean(dim=2)
     torch.testing.assert_close(image, mean.repeat_interleave(scale, 2).repeat_interleave(scale, 3))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3, 5, 9]))
+def test_the_mean_of_a_window_is_that_of_its_pixels_inside_of_the_image(height, width, window):
+    torch.manual_seed(0)
+    image, half = torch.randn(2, 3, height, width), window // 2
+    mean = window_mean(image, window)
+    for y, x in {(0, 0), (height // 2, width // 2), (height - 1, 0), (height - 1, width - 1)}:
+        part = image[:, :, max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1]
+        torch.testing.assert_close(mean[:, :, y, x], part.mean(dim=(2, 3)), atol=1e-5, rtol=1e-4)
 
 
 def test_detail_of_another_period_stays():
