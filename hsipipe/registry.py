@@ -1,6 +1,6 @@
 """Registry: a readable table of names whose objects are imported on first use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
@@ -37,13 +37,8 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             UnknownNameError: With the names that there are, and the closest one.
         """
-        if name in self._table:
-            return
-        close = get_close_matches(name, self._table, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UnknownNameError(
-            f"Unknown {self.kind} {name!r}.{hint} Known {self.kind}s: {', '.join(sorted(self._table))}."
-        )
+        if name not in self._table:
+            raise unknown_name(self.kind, name, sorted(self._table))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
@@ -53,6 +48,19 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._table
+
+
+def unknown_name(kind: str, name: str, known: Sequence[str]) -> UnknownNameError:
+    """Return the error for a name that is not known, with the known ones and the closest of them.
+
+    Args:
+        kind: Kind of what is named ("data set").
+        name: The name.
+        known: The names that there are.
+    """
+    close = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known {kind}s: {', '.join(known)}.")
 
 
 def resolve(target: str) -> Any:

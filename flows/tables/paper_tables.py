@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from hsipipe.errors import ParamsError, UnknownNameError
+from hsipipe.errors import ParamsError
 from hsipipe.protocols import PROTOCOLS, setup_of
+from hsipipe.registry import unknown_name
 from tasks.running.overrides import as_overrides, flatten
 
 COLUMNS = {"mpsnr_db": 2, "mssim": 4, "sam_deg": 2, "ergas": 3}
@@ -90,9 +90,7 @@ def paper_table(name: str) -> PaperTable:
     """
     tables = paper_tables()
     if name not in tables:
-        close = get_close_matches(name, tables, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UnknownNameError(f"Unknown table {name!r}.{hint} Known tables: {', '.join(tables)}.")
+        raise unknown_name("table", name, list(tables))
     return tables[name]
 
 

@@ -6,7 +6,6 @@ responses of any other sensor come from a table of the user.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from hsipipe.degradation.srf_files import (
     table_identity,
     table_response,
 )
-from hsipipe.errors import DataError, UnknownNameError
+from hsipipe.errors import DataError
+from hsipipe.registry import unknown_name
 
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
@@ -152,9 +152,7 @@ def sensor_bands(name: str) -> tuple[SensorBand, ...]:
         UnknownNameError: The sensor is unknown; the message lists the known ones.
     """
     if name not in SRFS:
-        close = get_close_matches(name, SRFS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UnknownNameError(f"Unknown degradation.srf {name!r}.{hint} Known: {', '.join(sorted(SRFS))}.")
+        raise unknown_name("spectral response", name, sorted(SRFS))
     return SRFS[name]
 
 

@@ -1,12 +1,11 @@
 """Presets: named trees of values that replace values of params.yaml."""
 
-from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any
 
 import yaml
 
-from hsipipe.errors import UnknownNameError
+from hsipipe.registry import unknown_name
 
 _FOLDER = files("hsipipe.methods.presets")
 
@@ -24,8 +23,6 @@ def load_preset(name: str) -> dict[str, Any]:
     """
     names = preset_names()
     if name not in names:
-        close = get_close_matches(name, names, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UnknownNameError(f"Unknown preset {name!r}.{hint} Known presets: {', '.join(names)}.")
+        raise unknown_name("preset", name, names)
     tree: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     return tree

@@ -287,7 +287,7 @@ def test_names_and_paths(table, tmp_path):
         response(str(tmp_path / "nowhere.txt"), NM)
     with pytest.raises(MissingInputError, match="No file folder/nikon"):
         srf_identity("folder/nikon")
-    with pytest.raises(UnknownNameError, match=r"Unknown degradation\.srf 'nikon'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown spectral response 'nikon'"):
         srf_identity("nikon")
     with pytest.raises(DataError, match="The cube has no wavelengths"):
         response(table(IN_NM), [np.nan] * 31)
