@@ -73,12 +73,15 @@ def beside(table: PaperTable, title: str, metrics: Mapping[str, Any], *, own: Se
         own: Overrides of the user, for the title: with them it is another table.
     """
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     models, published = metrics.get("models", {}), table.published.get(title, {})
     made = f"protocol {metrics['protocol']['name']} {metrics['protocol']['hash']}" if metrics else "no run yet"
     made += f", with {' '.join(own)}" if own else ""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=f"{title}, {made}")
+    shown = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=escape(f"{title}, {made}")
+    )
     shown.add_column("", no_wrap=True)
     for origin in ("", f"paper{MARK}\n"):
         for key in COLUMNS:
