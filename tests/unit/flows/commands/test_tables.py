@@ -76,7 +76,7 @@ def test_a_table_is_one_pipeline_for_each_part_and_those_of_the_user_come_last(i
 
 
 def test_a_result_with_overrides_is_another_table(invoke, flow_calls):
-    assert "with compare=[bicubic,gsa]" in invoke("dmgasr-2", "-S", "compare=[bicubic,gsa]").output
+    assert "with compare=[bicubic,edsr]" in invoke("dmgasr-2", "-S", "compare=[bicubic,edsr]").output
     assert "41.00" not in invoke("dmgasr-2", "--show").output
     assert "with" not in invoke("dmgasr-2").output.partition("\n\n")[0].partition("protocol default")[2].splitlines()[0]
 
