@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.commands import data, models, pipeline, registry, settings, tables
+from flows.commands import data, look, models, pipeline, registry, settings, tables
 from tasks.running.exits import guarded
 from tasks.running.proxies import spare_local_servers
 
@@ -31,6 +31,8 @@ for command in (
     data.datasets,
     data.download,
     data.info,
+    look.view,
+    look.quicklook,
     models.predict,
     models.model_server,
     settings.preset,

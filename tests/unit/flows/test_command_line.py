@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from hsipipe.datasets.catalogue import DATASETS
-from hsipipe.errors import DataError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
+from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.methods.bicubic import Bicubic
 
@@ -46,6 +46,8 @@ def cube(tmp_path):
         ["datasets"],
         ["download"],
         ["info"],
+        ["view"],
+        ["quicklook"],
         ["predict"],
         ["preset"],
         ["sweep"],
@@ -114,6 +116,25 @@ def test_info_says_what_is_in_a_cube(invoke, cube, tmp_path):
     words = [line.split() for line in output.splitlines()]
     assert ["NaN", "or", "Inf", "1"] in words
     assert ["dead", "bands", "band", "3", "(600", "nm)"] in words
+
+
+def test_view_and_quicklook_write_a_page_and_a_picture(invoke, cube, tmp_path):
+    save_cube(cube, tmp_path / "cube.nc")
+    output = invoke("view", tmp_path / "cube.nc", "--out", tmp_path / "look.html").output
+    assert "look.html (0." in output
+    assert (tmp_path / "look.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    output = invoke("quicklook", tmp_path / "cube.nc", tmp_path / "look.png").output
+    assert "bands" in output
+    assert (tmp_path / "look.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_view_refuses_before_it_writes(invoke, cube, tmp_path):
+    save_cube(cube, tmp_path / "cube.nc")
+    with pytest.raises(FileFormatError, match="the page is HTML"):
+        invoke("view", tmp_path / "cube.nc", "--out", tmp_path / "cube.nc")
+    with pytest.raises(MissingInputError, match="No folder"):
+        invoke("view", tmp_path / "cube.nc", "--out", tmp_path / "no" / "look.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["cube.nc"]
 
 
 def test_info_of_a_missing_file_is_a_clear_error(invoke, tmp_path):

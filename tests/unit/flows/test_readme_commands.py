@@ -14,7 +14,18 @@ from flows.tables.paper_tables import paper_table, roots
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 
-DOCS = ("fusion", "protocols", "results", "sensors", "settings", "single-image", "tables", "tasks", "use-a-model")
+DOCS = (
+    "fusion",
+    "protocols",
+    "results",
+    "sensors",
+    "settings",
+    "single-image",
+    "tables",
+    "tasks",
+    "use-a-model",
+    "view",
+)
 PAGES = ("README.md", *(f"docs/{name}.md" for name in DOCS))
 
 
