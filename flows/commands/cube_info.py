@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,8 @@ from hsipipe.bands import band_label
 from hsipipe.formats import companions, open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.formats.lazy import blocks, count_blocks
+from hsipipe.formats.overlap import Overlap
+from hsipipe.formats.products.base import Masks
 from hsipipe.full_scale import likely_full_scale
 from hsipipe.progress import progress
 
@@ -30,12 +33,21 @@ class _Survey:
     negative: NDArray[np.int64]
 
 
-def cube_table(path: Path, *, variable: str | None = None, bands: int | None = None) -> Table:
+def cube_table(
+    path: Path,
+    *,
+    variable: str | None = None,
+    bands: int | None = None,
+    overlap: Overlap = "keep",
+    masks: Masks = "all",
+) -> Table:
     """Return a table of file, shape, wavelengths in nm, values and their defects, position, and suggestions.
+
+    For a sensor product it also has the name, what was applied to the stored values, and the share of each mask.
 
     Values are read block by block: the cube may be larger than the memory.
     """
-    cube = open_cube(path, variable=variable, bands=bands)
+    cube = open_cube(path, variable=variable, bands=bands, overlap=overlap, masks=masks)
     found = _survey(cube)
     nm = cube["wavelength_nm"].to_numpy() if "wavelength_nm" in cube.coords else None
     count, height, width = cube.shape
@@ -46,9 +58,14 @@ def cube_table(path: Path, *, variable: str | None = None, bands: int | None = N
         "file": str(path),
         "format": str(cube.encoding.get("format", "unknown")),
         "variable": _variables(cube),
+        "product": str(cube.encoding.get("product", "")),
+        "applied": "\n".join(cube.encoding.get("applied", [])),
+        "masked": _masked(cube),
         "shape": f"{count} bands, {height} rows, {width} columns",
         "stored": f"{cube.encoding.get('stored_dtype', 'unknown')}, {_size(path)}",
         "wavelengths": _wavelengths(nm),
+        "widths": _widths(cube),
+        "detectors": _detectors(cube),
         "values": _values(found),
         "NaN or Inf": _share(int(pixels - found.finite.sum()), pixels),
         "negative": _share(int(found.negative.sum()), pixels),
@@ -64,6 +81,27 @@ def cube_table(path: Path, *, variable: str | None = None, bands: int | None = N
         if text:
             table.add_row(what, text)
     return table
+
+
+def _masked(cube: xr.DataArray) -> str:
+    """Return the share of the values under each mask of a product."""
+    masks: dict[str, Any] = cube.encoding.get("masked", {})
+    shares = {name: float(where.mean().compute()) for name, where in masks.items()}
+    return "\n".join(f"{name}: {100 * share:.3g} %" for name, share in shares.items())
+
+
+def _widths(cube: xr.DataArray) -> str:
+    if "fwhm_nm" not in cube.coords:
+        return ""
+    low, high = (float(cube["fwhm_nm"].min()), float(cube["fwhm_nm"].max()))
+    return f"{low:.4g} nm" if low == high else f"{low:.4g} to {high:.4g} nm"
+
+
+def _detectors(cube: xr.DataArray) -> str:
+    if "detector" not in cube.coords:
+        return ""
+    names, counts = np.unique(cube["detector"].values.astype(str), return_counts=True)
+    return ", ".join(f"{name} {count} bands" for name, count in zip(names, counts, strict=True))
 
 
 def _survey(cube: xr.DataArray) -> _Survey:
@@ -162,7 +200,10 @@ def _hints(cube: xr.DataArray, found: _Survey, *, dead: list[int]) -> list[str]:
         hints.append(_scale_hint(cube, float(found.high.max())))
     if int(found.finite.sum()) < cube.size:
         empty = int((found.finite < cube.size // len(cube)).sum())
-        hints.append(f"NaN in {empty} of the bands: fill or cut out these pixels, training refuses them")
+        hints.append(
+            f"NaN in {empty} of the bands: `hsipipe predict` gives NaN at these pixels; training refuses them, so "
+            "fill or cut them out"
+        )
     if dead:
         numbers = ", ".join(str(band + 1) for band in dead)
         hints.append(f"dataset.folder.drop_bands=[{numbers}] leaves the dead and bad bands out")

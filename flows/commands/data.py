@@ -1,17 +1,19 @@
 """Inspect and download data: datasets, download, info."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from flows.commands.options import show, size_text
+from flows.commands.options import DetectorOverlap, MaskChoice, show, size_text
 from hsipipe.errors import MissingInputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hsipipe.datasets.base import Dataset
+    from hsipipe.formats.overlap import Overlap
+    from hsipipe.formats.products.base import Masks
 
 
 def datasets(
@@ -40,13 +42,15 @@ def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe data
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A cube: a file, or a folder of PNG bands.")],
+    file: Annotated[Path, typer.Argument(help="A cube: a file, or a folder of a sensor product or of bands.")],
     variable: Annotated[str | None, typer.Option(help="Array to inspect, if the file contains several.")] = None,
     bands: Annotated[
         int | None, typer.Option(min=1, help="Number of bands, if the file does not name its axes.", metavar="N")
     ] = None,
+    detector_overlap: DetectorOverlap = "keep",
+    masks: MaskChoice = "all",
 ) -> None:
-    """Show shape, wavelengths and values of a cube.
+    """Show shape, wavelengths and values of a cube; of a sensor product also what was applied and what was masked.
 
     [bold]Example[/bold]
 
@@ -54,7 +58,15 @@ def info(
     """
     from flows.commands.cube_info import cube_table
 
-    show(cube_table(file, variable=variable, bands=bands))
+    show(
+        cube_table(
+            file,
+            variable=variable,
+            bands=bands,
+            overlap=cast("Overlap", detector_overlap),
+            masks=cast("Masks", masks),
+        )
+    )
 
 
 def _dataset_table() -> "Table":

@@ -2,9 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+from flows.commands.options import DetectorOverlap, MaskChoice
+
+if TYPE_CHECKING:
+    from hsipipe.formats.overlap import Overlap
+    from hsipipe.formats.products.base import Masks
 
 
 def predict(
@@ -49,6 +55,8 @@ def predict(
         bool,
         typer.Option("--other-wavelengths", help="Accept bands of other wavelengths than those of the training."),
     ] = False,
+    detector_overlap: DetectorOverlap = "keep",
+    masks: MaskChoice = "all",
     guard: Annotated[
         str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
     ] = "warn",
@@ -62,6 +70,9 @@ def predict(
     With --msi a fusion model combines the bands of IN with the pixels of an HR-MSI of the same extent, and prints the
     consistency of the result with both. For sensors that the model was not trained for, --estimate-sensors estimates
     the PSF and the spectral response from the pair.
+
+    Scale, offset and masks of a sensor product are applied; `hsipipe info` shows them. Masked pixels are NaN in the
+    result.
 
     A cube with other bands than the training data needs known wavelengths and a model with gae.standard.window_nm.
 
@@ -99,6 +110,8 @@ def predict(
         msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
         estimate_sensors=estimate_sensors,
         other_wavelengths=other_wavelengths,
+        detector_overlap=cast("Overlap", detector_overlap),
+        masks=cast("Masks", masks),
         guard=guard,
     )
     for path in written:

@@ -15,6 +15,18 @@ Override = Annotated[
     ),
 ]
 Preset = Annotated[str | None, typer.Option(help="Named configuration; -S takes precedence.")]
+DetectorOverlap = Annotated[
+    str,
+    typer.Option(
+        metavar="keep|swir|vnir|average", help="Bands to use where two detectors measured the same wavelengths."
+    ),
+]
+MaskChoice = Annotated[
+    str,
+    typer.Option(
+        metavar="all|defects|fill", help="Pixels of a sensor product without data: all includes clouds and shadows."
+    ),
+]
 Timeout = Annotated[float | None, typer.Option(help="Time limit of a run in minutes.")]
 
 

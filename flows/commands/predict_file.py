@@ -11,6 +11,8 @@ from flows.commands.pair_quality import for_this_pair, quality_note
 from flows.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
+from hsipipe.formats.overlap import Overlap
+from hsipipe.formats.products.base import Masks
 from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
@@ -36,6 +38,8 @@ def predict_file(
     msi: MsiFile | None = None,
     estimate_sensors: bool = False,
     other_wavelengths: bool = False,
+    detector_overlap: Overlap = "keep",
+    masks: Masks = "all",
     guard: Guard = "warn",
 ) -> list[Path]:
     """Super-resolve a cube tile by tile and write the result with its wavelengths and its position.
@@ -53,6 +57,8 @@ def predict_file(
         msi: HR-MSI of the same ground, for a fusion model; the quality of the fusion is printed to stderr.
         estimate_sensors: Estimate PSF and spectral response from the pair instead of using those of the training.
         other_wavelengths: Accept bands of other wavelengths than those of the training.
+        detector_overlap: Bands where two detectors of the LR sensor overlap; see :func:`hsipipe.formats.open_cube`.
+        masks: Pixels of a sensor product that have no data; see :func:`hsipipe.formats.open_cube`.
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
 
     A cube of another sensor needs known wavelengths and a model trained with spectral windows.
@@ -77,7 +83,7 @@ def predict_file(
     writer(target)  # refuses an unknown suffix before the model is loaded
     resolver = _sharp(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
-    cube = open_cube(source, variable=variable, bands=resolver.bands)
+    cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
     given = prepare(
         resolver,
         cube,

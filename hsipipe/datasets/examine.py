@@ -14,6 +14,7 @@ from hsipipe.datasets.admission import Fit, check_fit, check_no_duplicate
 from hsipipe.datasets.base import Dataset
 from hsipipe.errors import HsipipeError, ParamsError, one_line
 from hsipipe.formats import FORMATS
+from hsipipe.formats.products import PRODUCTS
 from hsipipe.isolation import Limits, UnansweredError, run_limited
 from hsipipe.machine import machine_trouble
 from hsipipe.memory import available_memory
@@ -83,7 +84,7 @@ def examine(scene: Scene, limits: Limits) -> Finding:
         The finding. A scene that uses up its CPU time is unfit. One whose reader crashes, or waits for a disk for too
         long, is waiting, since this may be due to the machine.
     """
-    readers = [type(form).__module__ for form in FORMATS.values()]
+    readers = [type(form).__module__ for form in (*FORMATS.values(), *PRODUCTS.values())]
     try:
         return Finding(**run_limited(_examine, scene, limits=limits, preload=readers))
     except UnansweredError as error:

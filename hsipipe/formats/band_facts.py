@@ -1,7 +1,8 @@
 """Keep facts about the bands of a cube: names, widths, bad bands, and further coordinates of the bands.
 
-``band_name`` holds the names, ``fwhm_nm`` the full widths at half maximum in nm, both coordinates of band. The
-attribute ``bad_bands`` lists the bad bands, counted from 1.
+``band_name`` holds the names, ``fwhm_nm`` the full widths at half maximum in nm, ``detector`` the detectors and
+``good_band`` which bands are usable, all coordinates of band. The attribute ``bad_bands`` lists the bad bands, counted
+from 1.
 """
 
 import re
@@ -23,8 +24,14 @@ FWHM_NM = "fwhm_nm"
 """Coordinate with the full widths at half maximum in nm."""
 BAD_BANDS = "bad_bands"
 """Attribute with the numbers of the bad bands, counted from 1."""
+GOOD_BAND = "good_band"
+"""Coordinate that is False for a bad band."""
+DETECTOR = "detector"
+"""Coordinate with the names of the detectors that measured the bands."""
 LISTED_NAMES = "band_names"
 """Attribute of a Zarr array with the names of the bands: the decoder of text arrays trusts lengths in the file."""
+LISTED_DETECTORS = "band_detectors"
+"""The same with their detectors."""
 _NAMES = ("band_name", "band_names", "bandname", "bandnames")
 _WIDTHS = ("fwhm", "fwhm_nm", "bandwidth", "bandwidths")
 _GOOD = ("good_band", "good_bands", "good_wavelength", "good_wavelengths", "bbl")
@@ -34,8 +41,8 @@ _OWN = ("band", "wavelength_nm", BAND_NAME, FWHM_NM, "y", "x", "spatial_ref")
 
 
 def may_be_names(name: str) -> bool:
-    """Return True if a variable of this name (or path) may hold the names of the bands."""
-    return name.rsplit("/", 1)[-1].lower() in _NAMES
+    """Return True if a variable of this name (or path) may hold the names of the bands or of their detectors."""
+    return name.rsplit("/", 1)[-1].lower() in (*_NAMES, DETECTOR)
 
 
 def with_names(cube: xr.DataArray, names: Sequence[str | None] | None) -> xr.DataArray:
@@ -46,11 +53,38 @@ def with_names(cube: xr.DataArray, names: Sequence[str | None] | None) -> xr.Dat
     return cube.assign_coords({BAND_NAME: ("band", np.array(texts, dtype=str), {"long_name": "name of the band"})})
 
 
-def band_names(cube: xr.DataArray) -> list[str] | None:
-    """Return the names of the bands, or None."""
-    if BAND_NAME not in cube.coords or cube[BAND_NAME].dims != ("band",):
+def band_names(cube: xr.DataArray, coordinate: str = BAND_NAME) -> list[str] | None:
+    """Return the names of the bands or another text about each, or None."""
+    if coordinate not in cube.coords or cube[coordinate].dims != ("band",):
         return None
-    return [str(name) for name in cube[BAND_NAME].values]
+    return [str(name) for name in cube[coordinate].values]
+
+
+def with_detectors(cube: xr.DataArray, detectors: Sequence[str]) -> xr.DataArray:
+    """Attach the names of the detectors, (C,), if there is one for each band."""
+    if len(detectors) != cube.sizes["band"]:
+        return cube
+    return cube.assign_coords({DETECTOR: ("band", np.array(detectors, dtype=str), {"long_name": "detector"})})
+
+
+def with_good_bands(cube: xr.DataArray, good: NDArray[np.bool_] | None = None) -> xr.DataArray:
+    """Attach ``good_band`` and the attribute ``bad_bands``.
+
+    Args:
+        cube: Cube (band, y, x).
+        good: (C,); None: from the attribute. A cube without both is returned as it is.
+    """
+    if good is None:
+        if BAD_BANDS not in cube.attrs or GOOD_BAND in cube.coords:
+            return cube
+        good = np.ones(cube.sizes["band"], dtype=bool)
+        listed = np.atleast_1d(np.asarray(cube.attrs[BAD_BANDS]))
+        if listed.size and (listed.dtype.kind not in "iu" or listed.min() < 1 or listed.max() > len(good)):
+            return cube
+        good[listed.astype(int) - 1] = False
+    bad = (np.flatnonzero(~good) + 1).tolist()
+    made = cube.assign_coords({GOOD_BAND: ("band", good, {"long_name": "the band is usable"})})
+    return made.assign_attrs({BAD_BANDS: bad})
 
 
 def attach_facts(
@@ -73,8 +107,7 @@ def attach_facts(
         nm: Wavelengths in nm.
     """
     count = cube.sizes["band"]
-    if isinstance(names := stored.attrs.get(LISTED_NAMES), list | tuple | np.ndarray):
-        cube = with_names(cube, [str(name) for name in names])
+    cube = _with_listed(cube, stored)
     listed = f"{stored.attrs.get('coordinates', '')} {stored.encoding.get('coordinates', '')}".split()
     for name, array in variables.items():
         last = name.rsplit("/", 1)[-1]
@@ -82,7 +115,7 @@ def attach_facts(
             continue
         if array.dtype.kind in "SU":
             if may_be_names(name):
-                cube = with_names(cube, _texts(array))
+                cube = _with_texts(cube, last, array)
         elif array.ndim == 1 and array.dtype.kind in "iufb":
             if last.lower() in _WIDTHS and nm is not None and len(nm) == count:
                 cube = with_widths(cube, _widths(name, array, variables.get(source or ""), nm))
@@ -92,6 +125,19 @@ def attach_facts(
             elif last in listed and array.dims == (dim,) and last not in _OWN:
                 cube = cube.assign_coords({last: ("band", np.asarray(decode(name, array)), dict(array.attrs))})
     return cube
+
+
+def _with_listed(cube: xr.DataArray, stored: xr.Variable) -> xr.DataArray:
+    """Attach the texts that attributes of the cube list."""
+    for key, attach in ((LISTED_NAMES, with_names), (LISTED_DETECTORS, with_detectors)):
+        texts = stored.attrs.get(key)
+        if isinstance(texts, list | tuple | np.ndarray):
+            cube = attach(cube, [str(text) for text in texts])
+    return cube
+
+
+def _with_texts(cube: xr.DataArray, name: str, array: xr.Variable) -> xr.DataArray:
+    return with_detectors(cube, _texts(array)) if name.lower() == DETECTOR else with_names(cube, _texts(array))
 
 
 def _widths(name: str, array: xr.Variable, centres: xr.Variable | None, nm: NDArray[np.float64]) -> NDArray[np.float64]:

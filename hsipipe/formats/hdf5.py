@@ -157,9 +157,9 @@ def _read(name: str, entry: h5py.Dataset, known: _Known) -> xr.Variable | None:
     if _is_numeric(entry) and not _is_bare_axis(entry):
         return _variable(name, entry, known)
     if entry.shape == () and entry.dtype.kind == "S":  # many grid mappings are a character with attributes
-        return xr.Variable((), 0, _attributes(entry, known.at_once))
+        return xr.Variable((), 0, attributes(entry, known.at_once))
     if may_be_names(name) and (words := _text_values(entry)) is not None:
-        return xr.Variable(_dims(name, entry, known), words, _attributes(entry, known.at_once))
+        return xr.Variable(_dims(name, entry, known), words, attributes(entry, known.at_once))
     return None
 
 
@@ -195,14 +195,14 @@ def _text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
     return np.array(words, dtype=str)
 
 
-def _attributes(dataset: h5py.Dataset, at_once: AtOnce) -> dict[str, Any]:
+def attributes(entry: h5py.Dataset | h5py.Group, at_once: AtOnce) -> dict[str, Any]:
     """Collect the attributes that are text or numbers; arrays of one value become scalars."""
     found: dict[str, Any] = {}
-    for name in dataset.attrs:
-        if name in _BOOKKEEPING or not _is_small(dataset.attrs.get_id(name), at_once):
+    for name in entry.attrs:
+        if name in _BOOKKEEPING or not _is_small(entry.attrs.get_id(name), at_once):
             continue
         try:
-            value = np.asarray(dataset.attrs[name])
+            value = np.asarray(entry.attrs[name])
         except (OSError, TypeError, ValueError):  # a type that h5py does not support
             continue
         if value.size == 0 or value.dtype.kind not in "iufbSUO":
@@ -266,7 +266,7 @@ def _is_bare_axis(dataset: h5py.Dataset) -> bool:
 
 def _variable(name: str, dataset: h5py.Dataset, known: _Known) -> xr.Variable:
     dims = _dims(name, dataset, known)
-    attrs = _attributes(dataset, known.at_once)
+    attrs = attributes(dataset, known.at_once)
     # MATLAB is column-major: axes are reversed in its HDF5 files.
     is_turned = "MATLAB_class" in dataset.attrs
     may_be_small = dataset.ndim != 3 if is_turned else dataset.ndim < 2

@@ -8,7 +8,7 @@ import xarray as xr
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import clear_band_axis
-from hsipipe.formats.band_facts import LISTED_NAMES, attach_facts
+from hsipipe.formats.band_facts import LISTED_DETECTORS, LISTED_NAMES, attach_facts
 from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
 from hsipipe.formats.cf import decode, is_spent
 from hsipipe.formats.claims import AtOnce
@@ -21,7 +21,7 @@ Variables = Mapping[str, xr.Variable]
 _POSITIONS = ("lat", "latitude", "lon", "longitude")
 _OPTICAL_NM = (100.0, 100_000.0)
 # Attributes that describe the storage in the file and do not apply to the cube.
-_OF_STORAGE = ("grid_mapping", "coordinates", "MATLAB_class", LISTED_NAMES)
+_OF_STORAGE = ("grid_mapping", "coordinates", "MATLAB_class", LISTED_NAMES, LISTED_DETECTORS)
 
 
 def cube_of(variables: Variables, variable: str | None, bands: int | None = None) -> xr.DataArray:

@@ -6,13 +6,23 @@ from pathlib import Path
 import xarray as xr
 
 from hsipipe.errors import DataError, FileFormatError, HsipipeError, one_line
+from hsipipe.formats.band_facts import with_good_bands
 from hsipipe.formats.base import DIMS
+from hsipipe.formats.overlap import Overlap, check_overlap, resolve_overlap
+from hsipipe.formats.products.base import Masks, Product, check_masks
 from hsipipe.formats.recognise import recognise
 from hsipipe.formats.sinks import check_sinks, writer
 from hsipipe.storage.publish import atomic_file, atomic_folder
 
 
-def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+def open_cube(
+    path: str | os.PathLike[str],
+    *,
+    variable: str | None = None,
+    bands: int | None = None,
+    overlap: Overlap = "keep",
+    masks: Masks = "all",
+) -> xr.DataArray:
     """Open a hyperspectral cube.
 
     Args:
@@ -20,6 +30,14 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, band
             ``band_102.png``). Name an ENVI cube by its header or by its data file.
         variable: Name of the array in a file that holds several.
         bands: Number of bands, if known; it identifies the band axis where the file does not name its axes.
+        overlap: Bands where two detectors measured the same wavelengths (``detector`` is a coordinate of band):
+            ``keep`` all by wavelength, those of ``swir`` or ``vnir``, or the ``average``;
+            :func:`~hsipipe.formats.overlap.resolve_overlap`.
+        masks: Pixels of a sensor product that become NaN: ``fill``, no data alone; ``defects``, also values that the
+            product calls wrong; ``all``, also clouds and their shadows. Other files have no such masks.
+
+    A sensor product of :data:`~hsipipe.formats.products.PRODUCTS` is found by its layout; its scale, offset and masks
+    are applied, and ``cube.encoding["applied"]`` says so.
 
     A .npy is (band, y, x). MATLAB, HDF5 and Zarr need not name their axes: `bands`, wavelengths, a stored number of
     bands or a mask in the same file identify the band axis. Without them it is guessed from sizes and values.
@@ -27,21 +45,30 @@ def open_cube(path: str | os.PathLike[str], *, variable: str | None = None, band
     Returns:
         float32 with dims (band, y, x), lazy (Dask) where the format allows. ``wavelength_nm`` is a coordinate of band
         where the file stores wavelengths; y, x and ``spatial_ref`` follow rioxarray where it stores the position.
-        Values are as stored, with three exceptions: PNGs are scaled from their bit depth to [0, 1]; a scale and an
-        offset defined in NetCDF, HDF5, Zarr or GeoTIFF are applied; pixels marked as no data are NaN.
+        ``fwhm_nm``, ``detector`` and ``good_band`` are further coordinates of band where the file states them. Values
+        are as stored, with four exceptions: sensor products; PNGs are scaled from their bit depth to [0, 1]; a scale
+        and an offset defined in NetCDF, HDF5, Zarr or GeoTIFF are applied; pixels marked as no data are NaN.
 
     Raises:
         MissingInputError: `path` does not exist.
         FileFormatError: The format is unknown, or the file is truncated or corrupt.
+        ParamsError: `overlap` or `masks` is none of the above.
     """
     path = Path(path)
+    check_overlap(overlap)
+    check_masks(masks)
     form = recognise(path)
     if variable is not None and not form.has_variables:
         raise FileFormatError(f"{path}: {form.title} holds one cube and has no variables, got {variable!r}; omit it")
     try:
-        cube = form.open(path, variable=variable, bands=bands)
-        cube.encoding["format"] = form.title
-        return cube
+        if isinstance(form, Product):
+            cube = form.read(path, variable=variable, masks=masks)
+        else:
+            cube = form.open(path, variable=variable, bands=bands)
+        encoding = {**cube.encoding, "format": form.title}
+        cube = with_good_bands(cube)
+        cube.encoding = encoding
+        return resolve_overlap(cube, overlap)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {one_line(error)}") from error
     except HsipipeError:

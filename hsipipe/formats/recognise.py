@@ -5,10 +5,11 @@ from pathlib import Path
 from hsipipe.errors import FileFormatError, HsipipeError, MissingInputError
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.catalogue import FORMATS
+from hsipipe.formats.products.catalogue import PRODUCTS
 
 
 def recognise(path: Path) -> CubeFormat:
-    """Return the format of a file or folder, judged by its name, its contents and the files next to it.
+    """Return the product or format of a file or folder, judged by its name, its contents and the files next to it.
 
     Raises:
         MissingInputError: `path` does not exist.
@@ -19,14 +20,15 @@ def recognise(path: Path) -> CubeFormat:
     if not path.is_file() and not path.is_dir():
         raise FileFormatError(f"{path} is neither a file nor a folder")
     try:
-        for form in FORMATS.values():
+        for form in (*PRODUCTS.values(), *FORMATS.values()):
             if form.recognises(path):
                 return form
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
     if path.is_dir():
         raise FileFormatError(
-            f"{path} is a folder that holds neither a Zarr store nor bands as images (*_ms_01.png or band_1.png, ...)"
+            f"{path} is a folder that holds neither a Zarr store nor bands as images (*_ms_01.png or band_1.png, ...), "
+            "and no sensor product"
         )
     suffixes = sorted(suffix for form in FORMATS.values() for suffix in form.suffixes)
     raise FileFormatError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hsipipe.formats.band_facts import FWHM_NM, band_names, with_names
+from hsipipe.formats.band_facts import DETECTOR, FWHM_NM, band_names, with_detectors, with_names
 from hsipipe.formats.base import with_widths
 from hsipipe.formats.cf import is_spent
 from hsipipe.formats.georeference import crs_of, gcps_of, rpcs_of, transform_of
@@ -47,7 +47,7 @@ def with_tags(cube: xr.DataArray, tags: Mapping[str, str]) -> xr.DataArray:
 
 
 def with_band_tags(cube: xr.DataArray, texts: Sequence[str | None], tags: Sequence[Mapping[str, str]]) -> xr.DataArray:
-    """Attach the names and the widths of the bands.
+    """Attach the names, the detectors and the widths of the bands.
 
     Args:
         cube: Cube.
@@ -56,6 +56,9 @@ def with_band_tags(cube: xr.DataArray, texts: Sequence[str | None], tags: Sequen
     """
     # A wavelength alone is the description of a band without a name.
     cube = with_names(cube, ["" if _LABEL.fullmatch(text or "") else text for text in texts])
+    detectors = [entry.get(DETECTOR, "") for entry in tags]
+    if all(detectors):
+        cube = with_detectors(cube, detectors)
     words = [_width(entry) for entry in tags]
     if len(words) == cube.sizes["band"] and None not in words:
         cube = with_widths(cube, np.array(words, dtype=np.float64))

@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from hsipipe.formats.band_facts import LISTED_NAMES, band_names
+from hsipipe.formats.band_facts import DETECTOR, LISTED_DETECTORS, LISTED_NAMES, band_names
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.labelled import cube_of, to_dataset
@@ -139,6 +139,8 @@ class Zarr(CubeFormat):
         dataset.attrs[EVERY_CHUNK] = True
         if (names := band_names(cube)) is not None:
             dataset[name].attrs[LISTED_NAMES] = names
+        if (detectors := band_names(cube, DETECTOR)) is not None:
+            dataset[name].attrs[LISTED_DETECTORS] = detectors
         for array in dataset.variables.values():
             array.attrs = {str(key): _as_json(value) for key, value in array.attrs.items()}
         texts = [key for key, array in dataset.variables.items() if array.dtype.kind in "USO"]

@@ -8,6 +8,17 @@ import xarray as xr
 import zarr
 from affine import Affine
 from PIL import Image
+from product_files import (
+    ENMAP,
+    sentinel2_values,
+    write_desis,
+    write_emit,
+    write_enmap,
+    write_hyperion,
+    write_prisma,
+    write_sentinel2,
+    write_tanager,
+)
 
 from hsipipe import save_cube
 from hsipipe.formats.georeference import attach
@@ -106,6 +117,20 @@ def _bands(path):
         tifffile.imwrite(path / f"scene_B{band + 1:02d}.tif", np.full((ROWS, COLUMNS), band, np.uint16))
 
 
+def _enmap(path):
+    write_enmap(path.parent, layers={"QUALITY_CLOUD": np.zeros((6, 8)), "PIXELMASK": np.zeros((6, 6, 8))})
+
+
+def _desis(path):
+    write_desis(path, quality=np.zeros((10, 6, 8)))
+
+
+def _emit(path):
+    found = write_emit(path.parent, mask=np.zeros((6, 8, 8)), band_mask=np.zeros((6, 8, 4), "u1"))
+    for file in sorted(path.parent.iterdir()):
+        file.rename(path if file == found else path.with_name(path.name.replace("_RFL_", "_MASK_")))
+
+
 SEEDS = {
     "plain.npy": lambda path: save_cube(cube(), path),
     "archive.npz": _npz,
@@ -125,6 +150,14 @@ SEEDS = {
     "two.zarr": _zarr2,
     "cave": _cave,
     "bands": _bands,
+    f"{ENMAP}SPECTRAL_IMAGE.TIF": _enmap,
+    "desis": _desis,
+    "prisma.he5": write_prisma,
+    "EMIT_RFL_1.nc": _emit,
+    "tanager.h5": lambda path: write_tanager(path, layers={"beta_cloud_mask": np.zeros((6, 8))}),
+    "swath.h5": lambda path: write_tanager(path, kind="SWATHS", facts="data sets"),
+    "SAFE": lambda path: write_sentinel2(path, sentinel2_values(4, 6), scl=np.full((2, 3), 4)),
+    "hyperion": write_hyperion,
 }
 """Writer of each file or folder by its name."""
 

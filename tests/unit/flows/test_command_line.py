@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 import xarray as xr
+from product_files import COLUMNS, ROWS, write_enmap
 from typer.testing import CliRunner
 
 from flows.__main__ import app
@@ -135,6 +136,26 @@ def test_view_refuses_before_it_writes(invoke, cube, tmp_path):
     with pytest.raises(MissingInputError, match="No folder"):
         invoke("view", tmp_path / "cube.nc", "--out", tmp_path / "no" / "look.html")
     assert [path.name for path in tmp_path.iterdir()] == ["cube.nc"]
+
+
+def test_info_says_what_was_applied_to_a_product_and_what_was_masked(invoke, tmp_path):
+    clouds = np.zeros((ROWS, COLUMNS))
+    clouds[:3] = 1
+    path = write_enmap(tmp_path / "a", layers={"QUALITY_CLOUD": clouds})
+    output = " ".join(invoke("info", path, "--detector-overlap", "swir").output.split())
+    for text in (
+        "product EnMAP L2A",
+        "reflectance = value x 0.0001",
+        "clouds (QL_QUALITY_CLOUD): 50 %",
+        "VNIR and SWIR overlap from 910 to 920.5 nm: SWIR is used, 1 bands",
+        "detectors swir 3 bands, vnir 2 bands",
+        "widths 6.25 to 7.5 nm",
+    ):
+        assert text in output
+    fewer = " ".join(invoke("info", path, "--masks", "fill").output.split())
+    assert "not masked by choice: clouds" in fewer
+    with pytest.raises(ParamsError, match="masks is 'none', expected one of all, defects, fill"):
+        invoke("info", path, "--masks", "none")
 
 
 def test_info_of_a_missing_file_is_a_clear_error(invoke, tmp_path):

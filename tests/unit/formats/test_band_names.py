@@ -36,8 +36,6 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     "names",
     [
-        [f"EO1H1480452014085110KF_B{b:03d}_L1T.TIF" for b in range(8, 20)],
-        [f"EO1H1480452014085110KF_B{b:03d}_L1T.TIF" for b in (56, 57, 77, 78)],
         [f"T32TNS_20220612T101559_{b}_10m.tif" for b in ("B02", "B03", "B04", "B08")],
         [f"T32TNS_20220612T101559_{b}_20m.tif" for b in SENTINEL[1:7] + SENTINEL[8:9] + SENTINEL[10:]],
         [f"T32TNS_20220612T101559_{b}.tif" for b in SENTINEL],
@@ -97,7 +95,7 @@ def test_wavelengths_in_the_tags_of_each_image(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["EO1H148_B010_L1T.TIF", "EO1H148_B012_L1T.TIF"], "the bands 11 are missing"),
+        (["EO1A148_B010_L1T.TIF", "EO1A148_B012_L1T.TIF"], "the bands 11 are missing"),
         (["x_1.tif", "x_2.tif", "x_5.tif"], "the bands 3, 4 are missing"),
         (["450.tif", "460.tif"], "or write nm after a wavelength"),
         (["x_1.tif", "x_99999999999999999999.tif"], "the bands 2, 3, 4, 5, 6, 7, 8, 9 are missing"),

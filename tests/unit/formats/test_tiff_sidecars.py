@@ -92,7 +92,7 @@ def test_a_damaged_header_costs_its_facts_alone(tmp_path, caplog):
     ("image", "metadata"),
     [
         ("ENMAP01-SPECTRAL_IMAGE.TIF", "ENMAP01-METADATA.XML"),
-        ("ENMAP01-L2A-x-SPECTRAL_IMAGE_COG.tiff", "ENMAP01-L2A-x-metadata.xml"),
+        ("ENMAP01-L2A-x-SPECTRAL_IMAGE_part.tiff", "ENMAP01-L2A-x-metadata.xml"),
     ],
 )
 def test_the_metadata_of_enmap(tmp_path, image, metadata):
@@ -129,7 +129,7 @@ def test_bands_of_the_metadata_are_ordered_by_their_numbers(tmp_path):
 
 
 def test_the_metadata_of_desis(tmp_path):
-    path = write_tiff(tmp_path / "DESIS-HSI-L2A-SPECTRAL_IMAGE.tif")
+    path = write_tiff(tmp_path / "DESIS-HSI-L2A-SPECTRAL_IMAGE_part.tif")
     rows = "".join(
         f"<band><bandNumber>{n}</bandNumber><wavelengthCenterOfBand>{nm}</wavelengthCenterOfBand>"
         f"<wavelengthWidthOfBand>3.5</wavelengthWidthOfBand><response>0.1,0.9</response>"

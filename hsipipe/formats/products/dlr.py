@@ -1,0 +1,182 @@
+"""Read the metadata of EnMAP and DESIS, products of DLR: ``X-METADATA.XML`` next to ``X-SPECTRAL_IMAGE.TIF``."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from hsipipe.errors import FileFormatError
+from hsipipe.formats.products.base import Fact, Mask
+from hsipipe.formats.rasters import open_raster
+from hsipipe.formats.tiff_pages import DRIVER
+from hsipipe.formats.xml_files import number_in, read_xml
+
+_IMAGE = re.compile(r"(.*)SPECTRAL_IMAGE(_COG)?", re.IGNORECASE)
+_METADATA = re.compile(r"(.*)METADATA", re.IGNORECASE)
+_TIFF = (".tif", ".tiff")
+_ENVI = (".bsq", ".bil", ".bip")
+_LEVELS = ("level", "processinglevel", "processlevel")
+FILL = -32768
+"""Value without data."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Files of one scene.
+
+    Attributes:
+        image: The spectral image.
+        metadata: Its metadata.
+        prefix: What the names of its files begin with.
+    """
+
+    image: Path
+    metadata: Path
+    prefix: str
+
+    def layer(self, name: str) -> Path | None:
+        """Return the TIFF of a quality layer, ``<prefix>QL_<name>`` in any case, or None."""
+        wanted = re.compile(re.escape(f"{self.prefix}QL_{name}") + r"(_COG)?\.tiff?", re.IGNORECASE)
+        return next((file for file in _files(self.image.parent) if wanted.fullmatch(file.name)), None)
+
+    def layers(self) -> list[Path]:
+        """Return the TIFFs of all quality layers."""
+        start = f"{self.prefix}QL_".lower()
+        return [f for f in _files(self.image.parent) if f.name.lower().startswith(start) and f.suffix.lower() in _TIFF]
+
+
+@dataclass(frozen=True)
+class Described:
+    """Facts of ``bandCharacterisation``, (C,) each, ordered by the numbers of the bands.
+
+    Attributes:
+        numbers: Numbers of the bands, counted from 1.
+        nm: Centre wavelengths in nm.
+        fwhm_nm: Widths in nm, if all bands have one.
+        gain: Factors of the stored values.
+        offset: Offsets of the scaled values.
+    """
+
+    numbers: list[int]
+    nm: Fact
+    fwhm_nm: Fact | None
+    gain: Fact
+    offset: Fact
+
+
+def find_scene(path: Path) -> Scene | None:
+    """Find the scene of a spectral image, of its metadata, or of a folder that holds one scene; None if there is none.
+
+    The names are compared without capitals.
+    """
+    if path.is_dir():
+        images = [file for file in _files(path) if _image(file)]
+        scenes = [scene for scene in map(find_scene, images) if scene is not None]
+        return scenes[0] if len(scenes) == 1 else None
+    if not path.is_file():
+        return None
+    if (match := _image(path)) is not None:
+        wanted = f"{match[1]}METADATA.XML".lower()
+        found = next((file for file in _files(path.parent) if file.name.lower() == wanted), None)
+        return None if found is None else Scene(path, found, match[1])
+    if path.suffix.lower() == ".xml" and (match := _METADATA.fullmatch(path.stem)):
+        start = match[1].lower()
+        images = [f for f in _files(path.parent) if (m := _image(f)) and m[1].lower() == start]
+        return Scene(images[0], path, match[1]) if len(images) == 1 else None
+    return None
+
+
+def read_root(scene: Scene) -> Element:
+    """Parse the metadata."""
+    return read_xml(scene.metadata)
+
+
+def is_level_2a(scene: Scene, root: Element) -> bool:
+    """Return True if the metadata, or the name of the image, say level 2A."""
+    levels = [(e.text or "").strip().upper() for e in root.iter() if e.tag.lower() in _LEVELS]
+    return "L2A" in scene.image.name.upper() or any(re.fullmatch(r"(LEVEL.?)?L?2A", level) for level in levels)
+
+
+def is_named(scene: Scene, sensor: str) -> bool:
+    """Return True if the names of the files are those of a scene of level 2A of a sensor, whatever is in them."""
+    name = scene.image.name.upper()
+    return name.startswith(sensor) and "L2A" in name
+
+
+def describe(elements: list[Element], *, widths: tuple[str, ...]) -> Described:
+    """Read the facts of the bands.
+
+    Raises:
+        FileFormatError: A band has no number or no wavelength, or two have the same number.
+    """
+    numbered = sorted(((number_of(element) or 0, element) for element in elements), key=lambda entry: entry[0])
+    numbers = [number for number, _ in numbered]
+    bands = [element for _, element in numbered]
+    nm = [number_in(band, "wavelengthCenterOfBand") for band in bands]
+    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers) or None in nm:
+        raise FileFormatError("its metadata do not number the bands, or give no wavelengths; copy it again")
+    fwhm = [number_in(band, *widths) for band in bands]
+    gain, offset = ([number_in(band, name) for band in bands] for name in ("GainOfBand", "OffsetOfBand"))
+    return Described(
+        numbers,
+        np.array(nm, dtype=np.float64),
+        None if None in fwhm else np.array(fwhm, dtype=np.float64),
+        np.array([1e-4 if value is None else value for value in gain], dtype=np.float64),
+        np.array([value or 0.0 for value in offset], dtype=np.float64),
+    )
+
+
+def number_of(element: Element) -> int | None:
+    """Return the number of a band: an attribute of EnMAP's elements, a child of DESIS's."""
+    text = element.get("number")
+    number = float(text) if text and text.strip().isdecimal() else number_in(element, "bandNumber")
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def open_image(path: Path) -> tuple[xr.DataArray, bool]:
+    """Open the spectral image; return also True if GDAL's scale of the file was applied, so that no other may be."""
+    if path.suffix.lower() in _TIFF:
+        from hsipipe.formats.geotiff import FORMAT as GEOTIFF
+
+        cube = GEOTIFF.open(path)  # it checks the file before GDAL trusts it
+        with open_raster(str(path.absolute()), driver=DRIVER) as raster:
+            return cube, any(n != 1 for n in raster.scales) or any(n != 0 for n in raster.offsets)
+    from hsipipe.formats.envi import FORMAT as ENVI
+
+    return ENVI.open(path), False
+
+
+def fill_mask(image: xr.DataArray) -> Mask:
+    """Return the mask of the pixels without data, those that the file itself marks among them."""
+    return Mask("no data", da.isnan(image.data) | (image.data == FILL), "fill")
+
+
+def image_files(image: Path) -> list[Path]:
+    """List the files that the general format of a spectral image reads."""
+    from hsipipe.formats.envi import FORMAT as ENVI
+    from hsipipe.formats.geotiff import FORMAT as GEOTIFF
+
+    return (GEOTIFF if image.suffix.lower() in GEOTIFF.suffixes else ENVI).files(image)
+
+
+def with_place(cube: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+    """Give a cube the position and the attributes of the image that it was made from."""
+    place = image.coords.to_dataset().drop_dims("band", errors="ignore").coords
+    encoding = dict(cube.encoding)
+    skipped = ("reflectance_scale_factor", "bad_bands")
+    attrs = {key: value for key, value in image.attrs.items() if key not in skipped}
+    cube = cube.assign_coords(place).assign_attrs({**attrs, **cube.attrs})
+    cube.encoding = encoding
+    return cube
+
+
+def _image(path: Path) -> "re.Match[str] | None":
+    return _IMAGE.fullmatch(path.stem) if path.suffix.lower() in (*_TIFF, *_ENVI) else None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
