@@ -10,15 +10,14 @@ from scipy.fft import dctn, idctn
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.errors import ParamsError
 from hsipipe.methods.fusion.data_terms import DataTerms
-from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, mix, pixels
+from hsipipe.methods.fusion.singular_vectors import singular_vectors
+from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, mix
 from hsipipe.methods.super_resolver import Batch
 
 Floats = NDArray[np.float32]
 
 # Coefficients below this share of the largest are probably noise and are not scaled up further.
 _RELATIVE_FLOOR = 1e-3
-# Share of the largest power up to which a power may be a rounding error of float32.
-_NOTHING = 1e-12
 # Differences that one iteration removes, lambda_phi / mu. About the size of the edges of an image of mean square 1;
 # mu is proportional to lambda_phi, so that the same number of iterations suffices for any smoothness.
 _EDGE = np.float32(1)
@@ -69,7 +68,7 @@ class HySure(WholeSceneFusion):
         # The misfits are quadratic in the values and the total variation is linear; without normalisation, a dark scene
         # would be smoothed more than a bright one.
         unit = np.float32(np.sqrt(np.square(lr, dtype=np.float64).mean())) or np.float32(1)
-        basis = _subspace(lr, self.components)
+        basis = singular_vectors(lr, self.components)
         low = mix(basis.T, lr / unit)
         weights = _weights(low)
         data = DataTerms(
@@ -103,16 +102,6 @@ class HySure(WholeSceneFusion):
             x = idctn(dctn(right, axes=(1, 2), norm="ortho") / diagonal, axes=(1, 2), norm="ortho")
         # Of the two split copies, return the one fitted to both images.
         return fitted
-
-
-def _subspace(lr: Batch, components: int) -> Floats:
-    """Compute the first singular vectors of the spectra, (C, p), not centred: the model of the paper has no mean."""
-    spectra = pixels(lr).astype(np.float64)
-    powers, vectors = np.linalg.eigh(spectra @ spectra.T)
-    # Exclude directions without power, such as a dead band: the data do not constrain their coefficients.
-    count = max(1, min(components, int((powers > _NOTHING * powers[-1]).sum())))
-    # eigh sorts ascending.
-    return np.ascontiguousarray(vectors[:, ::-1][:, :count], dtype=np.float32)
 
 
 def _weights(low: Floats) -> Floats:

@@ -4,21 +4,26 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
 from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.cnmf import Cnmf
+from hsipipe.methods.fuse import Fuse
+from hsipipe.methods.fusion.singular_vectors import singular_vectors
 from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.hysure import HySure
+from hsipipe.methods.mapsmm import Mapsmm
 from hsipipe.methods.mtf_glp import MtfGlp
+from hsipipe.methods.mtf_glp_hpm import MtfGlpHpm
 from hsipipe.methods.sfim import Sfim
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.utv_td import UtvTd
 
 CAVE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cave"
-ALL = [Sfim, Gsa, MtfGlp, Cnmf, HySure, UtvTd]
+ALL = [Sfim, Gsa, MtfGlp, MtfGlpHpm, Fuse, Mapsmm, Cnmf, HySure, UtvTd]
 every = pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
 
 
@@ -121,7 +126,7 @@ def test_the_unit_does_not_matter(model):
     np.testing.assert_allclose(16 * b, a, atol=2e-3)
 
 
-@pytest.mark.parametrize("model", [Sfim, Gsa, MtfGlp, HySure], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [Sfim, Gsa, MtfGlp, MtfGlpHpm, Fuse, HySure], ids=lambda model: model.__name__)
 def test_bands_that_are_multiples_of_one_are_restored(model):
     """Theory: with a pan that is proportional to each band nothing is left to guess."""
     hr = np.linspace(0.3, 1, 5, dtype=np.float32)[:, None, None] * (0.3 + scene(1, (32, 32)))
@@ -152,6 +157,75 @@ def test_hysure_smooths_noise_where_it_is_asked_to():
     assert quality(smooth, hr) > quality(plain, hr) + 3
     with pytest.raises(ParamsError, match="smoothness must be above 0, got 0"):
         HySure(4, psf, smoothness=0)
+
+
+def test_hpm_is_the_interpolation_times_the_ratio_of_the_pans():
+    hr = 0.3 + scene(size=(16, 16))
+    lr, msi, psf, _ = observe(hr)
+    low = psf.downsample(msi[0], 4).reshape(3, -1).astype(float)
+    design = np.concatenate([low, np.ones((1, low.shape[1]))])
+    weights = np.linalg.lstsq(design.T, lr[0].reshape(10, -1).T.astype(float), rcond=None)[0].T
+    pan, smooth = (
+        np.einsum("kc,chw->khw", weights[:, :-1], image) + weights[:, -1:, None]
+        for image in (msi[0], upsample(psf.downsample(msi[0], 4), 4))
+    )
+    expected = upsample(lr[0], 4) * pan / smooth
+    np.testing.assert_allclose(MtfGlpHpm(4, psf).predict(lr, msi=msi)[0], expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("snr_db", [20.0, 50.0])
+def test_fuse_is_the_minimum_of_its_objective(snr_db):
+    """A small scene, solved as one dense linear system in the pixels of all bands."""
+    lr, msi, psf, matrix = observe(scene(4, (8, 8)), scale=4, channels=2)
+    model = Fuse(4, psf, matrix, components=4, snr_db=snr_db)
+    unit = float(np.sqrt(np.mean(np.square(lr))))
+    basis = singular_vectors(lr[0], 4).astype(float)
+    low = np.einsum("cp,chw->phw", basis, lr[0] / unit)
+    blur = np.kron(psf.matrix(8, 4), psf.matrix(8, 4))
+    penalty = 10 ** (-snr_db / 10) / model._variances(low.astype(np.float32))
+    mixing = matrix @ basis
+    count = len(low)
+    system = np.kron(np.eye(count), blur.T @ blur) + np.kron(mixing.T @ mixing + np.diag(penalty), np.eye(64))
+    near = upsample(low, 4).reshape(count, -1)
+    right = low.reshape(count, -1) @ blur + mixing.T @ (msi[0].reshape(2, -1) / unit) + penalty[:, None] * near
+    expected = basis @ np.linalg.solve(system, right.ravel()).reshape(count, -1) * unit
+    np.testing.assert_allclose(model.predict(lr, msi=msi)[0].reshape(4, -1), expected, atol=2e-3)
+
+
+def test_mapsmm_agrees_with_both_images():
+    hr = scene()
+    lr, msi, psf, matrix = observe(hr)
+    sr = Mapsmm(4, psf, matrix, steps=200, snr_db=70).predict(lr, msi=msi)[0]
+    np.testing.assert_allclose(psf.downsample(sr, 4), lr[0], atol=5e-3)
+    np.testing.assert_allclose(apply_response(matrix, sr), msi[0], atol=5e-3)
+
+
+def test_mapsmm_with_one_endmember_is_the_gaussian_estimate():
+    """One class: the conditional mean of all coefficients given both images, as one dense linear system."""
+    lr, msi, psf, matrix = observe(scene(4, (8, 8)), scale=4, channels=2)
+    model = Mapsmm(4, psf, matrix, components=3, endmembers=1, steps=500, snr_db=30)
+    unit = float(np.sqrt(np.mean(np.square(lr, dtype=float))))
+    basis = singular_vectors(lr[0], 3).astype(float)
+    low = np.einsum("cp,chw->phw", basis, lr[0] / unit)
+    means, covariances, _ = model._classes(low.reshape(3, -1))
+    blur, mixing, noise = np.kron(psf.matrix(8, 4), psf.matrix(8, 4)), matrix @ basis, 1e-3
+    seen = np.concatenate([np.kron(np.eye(3), blur), np.kron(mixing, np.eye(64))])
+    prior, mean = np.kron(covariances[0], np.eye(64)), np.repeat(means[0], 64)
+    given = np.concatenate([low.ravel(), msi[0].ravel() / unit])
+    gain = prior @ seen.T @ np.linalg.inv(seen @ prior @ seen.T + noise * np.eye(len(seen)))
+    expected = basis @ (mean + gain @ (given - seen @ mean)).reshape(3, -1) * unit
+    np.testing.assert_allclose(model.predict(lr, msi=msi)[0].reshape(4, -1), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("model", [Fuse, Mapsmm], ids=lambda model: model.__name__)
+def test_noise_that_is_known_costs_less(model):
+    hr = scene(light=0)
+    lr, msi, psf, matrix = observe(hr)
+    noisy = msi + np.random.default_rng(1).normal(0, 0.1, msi.shape).astype(np.float32)
+    plain, smooth = (model(4, psf, matrix, snr_db=value).predict(lr, msi=noisy) for value in (60.0, 15.0))
+    assert quality(smooth, hr) > quality(plain, hr) + 1
+    with pytest.raises(ParamsError, match="snr_db must be between 0 and 120, got -3"):
+        model(4, psf, snr_db=-3)
 
 
 @every
