@@ -158,7 +158,7 @@ def _read(name: str, entry: h5py.Dataset, known: _Known) -> xr.Variable | None:
         return _variable(name, entry, known)
     if entry.shape == () and entry.dtype.kind == "S":  # many grid mappings are a character with attributes
         return xr.Variable((), 0, attributes(entry, known.at_once))
-    if may_be_names(name) and (words := _text_values(entry)) is not None:
+    if may_be_names(name) and (words := text_values(entry)) is not None:
         return xr.Variable(_dims(name, entry, known), words, attributes(entry, known.at_once))
     return None
 
@@ -175,7 +175,7 @@ def _soft_links(file: h5py.File) -> dict[str, str]:
     return found
 
 
-def _text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
+def text_values(dataset: h5py.Dataset) -> NDArray[Any] | None:
     """Read short text; None for anything else."""
     if dataset.shape is None or dataset.ndim not in (1, 2) or not 0 < dataset.size <= _MOST_WORDS:
         return None

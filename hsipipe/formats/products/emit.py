@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import one_line
 from hsipipe.formats.band_facts import GOOD_BAND, with_detectors, with_good_bands
-from hsipipe.formats.hdf5 import open_file, open_labelled
+from hsipipe.formats.hdf5 import open_file, open_labelled, text, text_values
 from hsipipe.formats.hdf5_access import find_dataset, look_into, open_array
 from hsipipe.formats.overlap import APPLIED
 from hsipipe.formats.products.base import MASKED, PRODUCT_NAME, Mask, Masks, Product, apply_masks
@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 _VARIABLE = "reflectance"
 _WAVELENGTHS = "sensor_band_parameters/wavelengths"
 _DETECTOR = "vswir"
-# Bands of the file of masks, counted from 0; water, band 2, is not masked.
-_LAYERS = ((0, "clouds"), (1, "cirrus"), (3, "spacecraft"), (4, "dilated clouds"))
+# Bands of the file of masks, counted from 0, where it does not name them; water, band 2, is not masked.
+_LAYERS = ((0, "cloud flag"), (1, "cirrus flag"), (3, "spacecraft flag"), (4, "dilated cloud flag"))
+_MASKED = ("cloud", "cirrus", "spacecraft")
 
 
 class Emit(Product):
@@ -101,7 +102,8 @@ def _layers(path: Path, file: h5py.File, cube: xr.DataArray) -> list[Mask]:
     flags = find_dataset(file, "mask", rank=3)
     if flags is not None and flags.shape[:2] == cube.shape[1:] and flags.shape[2] > _LAYERS[-1][0]:
         lazy = open_array(path, flags)
-        found = [Mask(f"{name} (mask)", lazy[:, :, band] > 0, "clouds") for band, name in _LAYERS]
+        listed = _named_layers(find_dataset(file, "sensor_band_parameters/mask_bands"), flags.shape[2])
+        found = [Mask(f"{name} (mask)", lazy[:, :, band] > 0, "clouds") for band, name in listed or _LAYERS]
     packed = find_dataset(file, "band_mask", rank=3)
     bits = -(-len(cube) // 8)
     if packed is not None and packed.shape == (*cube.shape[1:], bits) and packed.dtype == np.uint8:
@@ -109,6 +111,15 @@ def _layers(path: Path, file: h5py.File, cube: xr.DataArray) -> list[Mask]:
         where = lazy.map_blocks(_unpacked, len(cube), dtype=bool, chunks=(*lazy.chunks[:2], (len(cube),)))
         found.append(Mask("interpolated values (band_mask)", da.moveaxis(where, 2, 0), "defects"))
     return found
+
+
+def _named_layers(names: h5py.Dataset | None, count: int) -> list[tuple[int, str]]:
+    """Return the bands to mask by their names, counted from 0, and the names; empty if there are no names."""
+    words = None if names is None else text_values(names)
+    if words is None or words.shape != (count,):
+        return []
+    plain = [" ".join(text(word).lower().split()) for word in words.tolist()]
+    return [(band, name) for band, name in enumerate(plain) if "flag" in name and any(key in name for key in _MASKED)]
 
 
 def _unpacked(packed: NDArray[np.uint8], count: int) -> Any:

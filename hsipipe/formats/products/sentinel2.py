@@ -2,7 +2,7 @@
 
 The reflectance is (value + ``BOA_ADD_OFFSET``) / ``BOA_QUANTIFICATION_VALUE`` by the metadata of the product itself;
 before baseline 04.00 it states no offset. 0 is no data, and 65535 saturated (``Special_Values``). The scene
-classification SCL masks defective pixels (1), cloud shadows (3), clouds (8, 9) and thin cirrus (10).
+classification SCL masks no data (0), defective pixels (1), cloud shadows (3), clouds (8, 9) and thin cirrus (10).
 Centres and widths are those of the spectral responses in the metadata, or else of ESA's table for Sentinel-2A.
 """
 
@@ -47,8 +47,13 @@ _BANDS = {
     "B12": (12, 2202.4, 175.0),
 }  # fmt: skip
 _SATURATED = 65_535
-_LAYERS = (("defective pixels", (1,), "defects"), ("cloud shadows", (3,), "clouds"), ("clouds", (8, 9), "clouds"),
-           ("thin cirrus", (10,), "clouds"))  # fmt: skip
+_LAYERS = (
+    ("no data", (0,), "fill"),
+    ("defective pixels", (1,), "defects"),
+    ("cloud shadows", (3,), "clouds"),
+    ("clouds", (8, 9), "clouds"),
+    ("thin cirrus", (10,), "clouds"),
+)
 
 
 @dataclass(frozen=True)

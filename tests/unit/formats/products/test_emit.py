@@ -45,6 +45,27 @@ def test_masks_of_the_file_next_to_it(tmp_path):
     assert len(companions(path)) == 2
 
 
+def test_masks_that_the_file_names_may_be_in_another_order(tmp_path):
+    names = [
+        "AOD550",
+        "Cloud flag",
+        "Water flag",
+        "Cirrus flag",
+        "H2O (g cm-2)",
+        "Spacecraft Flag",
+        "Dilated Cloud Flag",
+        "x",
+    ]
+    mask = np.zeros((ROWS, COLUMNS, 8))
+    mask[0, range(8), range(8)] = 1
+    path = write_emit(tmp_path / "a", mask=mask)
+    with h5py.File(path.with_name(EMIT_NAME.replace("_RFL_", "_MASK_")), "a") as file:
+        file["sensor_band_parameters/mask_bands"] = np.array(names, dtype=h5py.string_dtype())
+    cube = open_cube(path)
+    assert np.flatnonzero(np.isnan(cube[0, 0])).tolist() == [1, 3, 5, 6]
+    assert "cloud flag (mask)" in cube.encoding["masked"]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "other size"])
 def test_masks_that_do_not_fit_are_ignored_with_a_warning(tmp_path, caplog, damage):
     path = write_emit(tmp_path / "a", mask=np.ones((ROWS, COLUMNS, 8)))
