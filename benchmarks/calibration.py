@@ -17,7 +17,9 @@ G5 the sharp mode, G6 energy score, G7 functionals, G8 consistency.
 import json
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from copy import copy
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -106,36 +108,41 @@ def ndvi_of(wavelength_nm):
     return ndvi
 
 
-def small(pair, edge):
-    """The HR-MSI (1, c, s edge, s edge) of the first LR pixels of a pair."""
-    edge *= pair.hr.shape[1] // pair.lr.shape[1]
-    return pair.msi[None, :, :edge, :edge]
-
-
-def costs(params, pairs, made):
+def costs(params, root, folder, mean):
     """Network evaluations, seconds and memory of an image by each mode: a prediction, or one sample."""
+    rows = []
+    for name in ("regression", "heteroscedastic", "diffusion", "sharp"):
+        sampling = params.sampling.model_copy(update={"mode": "sharp" if name == "sharp" else "mean"})
+        model = folder / names(mean)["diffusion" if name == "sharp" else name]
+        # A process of its own: in one that has predicted before, memory is there already.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            evaluations, took, memory = pool.submit(cost, model, root, sampling, name).result()
+        rows.append(row(f"{name}: network evaluations", evaluations, ""))
+        rows += [row(f"{name}: seconds", took, "s/img"), row(f"{name}: memory", memory / 1e6, "MB")]
+    return rows
+
+
+def cost(model, root, sampling, name):
+    """Network evaluations, seconds and bytes of the first test scene."""
     import psutil
 
+    from hsipipe.artifacts import DegradedPairs
     from hsipipe.inference.scene import draw_scene, predict_scene
+    from hsipipe.methods.catalogue import load_model
 
-    pair, place = pairs.read("test", pairs.names("test")[0]), {"tile": params.sampling.tile}
-    place |= {"overlap": params.sampling.overlap}
-    rows = []
+    method, pairs = load_model(model).prepared(sampling), DegradedPairs.in_project(root)
+    pair, place = pairs.read("test", pairs.names("test")[0]), {"tile": sampling.tile, "overlap": sampling.overlap}
+    msi, samples = pair.msi if method.FUSES else None, name in ("heteroscedastic", "diffusion")
     # What the first prediction of a process sets up is no cost of a mode.
-    made["diffusion"].predict(pair.lr[None, :, :8, :8], msi=small(pair, 8) if made["diffusion"].FUSES else None)
-    for name in ("regression", "heteroscedastic", "diffusion", "sharp"):
-        method = made[name]
-        msi, samples = pair.msi if method.FUSES else None, name in ("heteroscedastic", "diffusion")
-        begun = time.perf_counter()
-        with Watch(psutil.Process()) as watch:
-            if samples:
-                draw_scene(method, pair.lr, count=1, msi=msi, **place)
-            else:
-                predict_scene(method, pair.lr, msi=msi, **place)
-        took = time.perf_counter() - begun
-        rows.append(row(f"{name}: network evaluations", method.nfe + (method.sample_nfe if samples else 0), ""))
-        rows += [row(f"{name}: seconds", took, "s/img"), row(f"{name}: memory", watch.peak / 1e6, "MB")]
-    return rows
+    corner = None if msi is None else msi[:, : 8 * method.scale, : 8 * method.scale]
+    predict_scene(method, pair.lr[:, :8, :8], msi=corner, **place)
+    begun = time.perf_counter()
+    with Watch(psutil.Process()) as watch:
+        if samples:
+            draw_scene(method, pair.lr, count=1, msi=msi, **place)
+        else:
+            predict_scene(method, pair.lr, msi=msi, **place)
+    return method.nfe + (method.sample_nfe if samples else 0), time.perf_counter() - begun, watch.peak
 
 
 def goals(found, means, uncertainty, ndvi=()):
@@ -265,7 +272,7 @@ def main():
             ndvi += [kept["means"][2]] if kept["means"][2] is not None else []
         found.append({name: kept[name][0] for name in ROWS})
         uncertainty.append(kept["diffusion"][1])
-    rows = [*goals(found, means, uncertainty, ndvi), *costs(params, pairs, made)]
+    rows = [*goals(found, means, uncertainty, ndvi), *costs(params, folder, folder / "seed-0", options.mean)]
     show(rows)
     write_record(options.json, {"environment": where, "settings": options.set, "mean": options.mean, "rows": rows})
 
