@@ -1,17 +1,24 @@
 """Compare the memory that a task needs with what this process can get."""
 
 import logging
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from hsipipe.errors import DataError
+from hsipipe.errors import DataError, ParamsError
 from hsipipe.storage.space import size_text
 
 logger = logging.getLogger(__name__)
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]i?b|b)", re.IGNORECASE)
+_UNITS = {"b": 1} | {
+    f"{letter}{kind}": base**power
+    for power, letter in enumerate("kmgt", start=1)
+    for kind, base in (("b", 1000), ("ib", 1024))
+}
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 # Files with the limit, the use, and statistics with the part of the use that the kernel gives back.
@@ -27,6 +34,21 @@ def available_memory() -> tuple[int, int]:
     machine = psutil.virtual_memory().available
     limits = [limit for limit in (_left_in_cgroup(), _left_of_process()) if limit is not None]
     return min([machine, *limits]), min([machine + psutil.swap_memory().free, *limits])
+
+
+def parse_size(text: str) -> int:
+    """Parse a size such as ``4GB``, ``500MB`` or ``1.5 GiB`` in bytes.
+
+    Raises:
+        ParamsError: The text is no size.
+
+    >>> parse_size("4GB")
+    4000000000
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or (nbytes := int(float(found[1]) * _UNITS[found[2].lower()])) < 1:
+        raise ParamsError(f"Got the size {text[:40]!r}, expected a positive number with a unit, such as 4GB or 500MB.")
+    return nbytes
 
 
 def check_memory(need: int, *, what: str, advice: str) -> None:

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from hsipipe.formats.products.base import Masks
 
 
+def _show_status(target: Path | None) -> None:
+    if target is None:
+        return
+    from flows.commands.predict_windows import show_status
+
+    show_status(target)
+    raise typer.Exit
+
+
 def predict(
     source: Annotated[Path, typer.Argument(metavar="IN", help="LR cube.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .npy, .nc, .tif or .zarr.")],
@@ -60,8 +69,22 @@ def predict(
     guard: Annotated[
         str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
     ] = "warn",
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory for windows, e.g. 4GB; default: a quarter of what is free.", metavar="SIZE"),
+    ] = None,
+    status: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only show how far the prediction of OUT is.", metavar="OUT", is_eager=True, callback=_show_status
+        ),
+    ] = None,
 ) -> None:
     """Super-resolve a whole scene.
+
+    The scene is read, predicted and written in windows, so that --memory suffices for a file of any size. After a kill,
+    the same command continues with the missing windows; --status OUT shows how many are done. Fusion, methods with
+    statistics of a whole scene, --guard fallback and --keep-samples hold the whole scene in memory.
 
     With --samples a posterior such as dmgasr draws K images that are possible. The result stays the prediction. Next to
     high.nc, high_std.nc contains their standard deviation per pixel and band, in the units of the result. --quantiles
@@ -93,6 +116,7 @@ def predict(
     from flows.commands.sample_file import Samples
     from hsipipe.inference.guard import GUARDS
     from hsipipe.inference.pair import MsiFile
+    from hsipipe.memory import parse_size
 
     if guard not in GUARDS:
         raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
@@ -113,6 +137,7 @@ def predict(
         detector_overlap=cast("Overlap", detector_overlap),
         masks=cast("Masks", masks),
         guard=guard,
+        memory=None if memory is None else parse_size(memory),
     )
     for path in written:
         typer.echo(f"wrote {path}")

@@ -1,6 +1,5 @@
 """Super-resolve a whole scene from file to file."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.commands.pair_quality import for_this_pair, quality_note
+from flows.commands.predict_windows import WindowOptions, predict_in_windows, say
 from flows.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
@@ -17,11 +17,15 @@ from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
+from hsipipe.inference.run import goes_in_windows
 from hsipipe.inference.statistics import guarded_statistics
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
+from hsipipe.storage.manifest import digest
+
+_REGISTRY = "models:/"
 
 
 def predict_file(
@@ -41,8 +45,9 @@ def predict_file(
     detector_overlap: Overlap = "keep",
     masks: Masks = "all",
     guard: Guard = "warn",
+    memory: int | None = None,
 ) -> list[Path]:
-    """Super-resolve a cube tile by tile and write the result with its wavelengths and its position.
+    """Super-resolve a cube and write the result with its wavelengths and its position.
 
     Args:
         source: LR cube.
@@ -60,8 +65,11 @@ def predict_file(
         detector_overlap: Bands where two detectors of the LR sensor overlap; see :func:`hsipipe.formats.open_cube`.
         masks: Pixels of a sensor product that have no data; see :func:`hsipipe.formats.open_cube`.
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
+        memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
 
-    A cube of another sensor needs known wavelengths and a model trained with spectral windows.
+    A model whose tiles depend on their own pixels alone predicts in windows, of which a few are in memory; killed, the
+    same call goes on with the missing ones. Fusion, statistics of a whole scene, `guard` fallback and kept samples hold
+    the whole scene. A cube of another sensor needs known wavelengths and a model trained with spectral windows.
 
     Returns:
         The written files, the result first.
@@ -81,9 +89,24 @@ def predict_file(
     targets = samples.paths(target)
     _check_names(targets, [source] if msi is None else [source, msi.path], sharp=sharp and samples.count is not None)
     writer(target)  # refuses an unknown suffix before the model is loaded
+    model = pinned(model)
     resolver = _sharp(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
+    if goes_in_windows(resolver) and guard != "fallback" and not samples.keep:
+        _note_no_spread(resolver, samples)
+        options = WindowOptions(
+            tile, overlap, full_scale, samples.statistics(), samples.count, guard != "off", other_wavelengths, memory
+        )
+        made_of = {
+            "model": digest_of(model),
+            "--sharp": sharp,
+            "--variable": variable,
+            "--detector-overlap": detector_overlap,
+            "--masks": masks,
+        }
+        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of)
+        return targets
     given = prepare(
         resolver,
         cube,
@@ -93,10 +116,10 @@ def predict_file(
         other_wavelengths=other_wavelengths,
         admit=Admission(targets[: len(samples.statistics())]),
     )
-    _say("note", given.notes)
+    say("note", given.notes)
     if estimate_sensors and given.msi is not None:
         given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))
-    _say("warning", given.warnings())
+    say("warning", given.warnings())
     _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap)
     return targets
 
@@ -106,12 +129,7 @@ def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: G
     if samples.keep:
         check_room(given, samples, targets[-1])
     model = given.model
-    if samples.count is not None and not (isinstance(model, SampleResolver) and model.varies):
-        text = (
-            f"{model.name} gives the same prediction every time, so {samples.count} samples have no spread and the "
-            "standard deviation is zero everywhere; a posterior such as dmgasr varies."
-        )
-        _say("note", [text])
+    _note_no_spread(model, samples)
     images, doubts = guarded_statistics(
         model,
         given.lr,
@@ -122,7 +140,7 @@ def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: G
         overlap=overlap,
         msi=given.msi,
     )
-    _say("warning", doubts)
+    say("warning", doubts)
     if samples.keep:
         save_samples(given, samples, targets[-1], tile=tile, overlap=overlap)
     # The result last, so that nothing is missing next to it.
@@ -130,12 +148,16 @@ def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: G
         save_cube(given.wrap(image), path)
     if given.msi is not None:
         scale, psf = given.model.scale, psf_of(given.model)
-        _say("note", [quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)])
+        say("note", [quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)])
 
 
-def _say(kind: str, texts: Sequence[str]) -> None:
-    for text in texts:
-        print(f"{kind}: {text}", file=sys.stderr)
+def _note_no_spread(model: SuperResolver, samples: Samples) -> None:
+    if samples.count is not None and not (isinstance(model, SampleResolver) and model.varies):
+        text = (
+            f"{model.name} gives the same prediction every time, so {samples.count} samples have no spread and the "
+            "standard deviation is zero everywhere; a posterior such as dmgasr varies."
+        )
+        say("note", [text])
 
 
 def _check_names(targets: Sequence[Path], inputs: Sequence[Path], *, sharp: bool) -> None:
@@ -158,8 +180,28 @@ def _sharp(model: SuperResolver) -> SuperResolver:
     return model.prepared(model.sampling.model_copy(update={"mode": "sharp"}))
 
 
+def pinned(model: str) -> str:
+    """Resolve an alias of the registry to a version, so that all uses mean the same model."""
+    if not model.startswith(_REGISTRY):
+        return model
+    from tasks.running.project import find_root
+    from tasks.tracking import resolve_registered
+
+    return resolve_registered(find_root(), model).uri
+
+
+def digest_of(model: str) -> str:
+    """Return the sha256 of a model, a folder or a URI of the registry."""
+    if not model.startswith(_REGISTRY):
+        return digest(Path(model))
+    from tasks.running.project import find_root
+    from tasks.tracking import resolve_registered
+
+    return resolve_registered(find_root(), model).sha256
+
+
 def _load(model: str) -> SuperResolver:
-    if model.startswith("models:/"):
+    if model.startswith(_REGISTRY):
         from tasks.running.project import find_root
         from tasks.tracking import load_registered
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.lib.format import open_memmap
 
 from hsipipe.formats.axes import axis_of_count, bands_to_front
 from hsipipe.formats.base import CubeFormat, make_cube, remember
 from hsipipe.formats.lazy import MappedSource, open_lazily
+from hsipipe.storage.stores import rows_per_chunk
 
 
 class Npy(CubeFormat):
@@ -29,9 +31,12 @@ class Npy(CubeFormat):
         return remember(make_cube(cube), dtype=values.dtype)
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
-        """Write the values alone."""
-        with path.open("wb") as stream:  # np.save appends .npy to a name without it
-            np.save(stream, np.ascontiguousarray(cube.values), allow_pickle=False)
+        """Write the values alone, strip by strip."""
+        values = open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
+        step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
+        for start in range(0, cube.shape[1], step):
+            values[:, start : start + step] = cube[:, start : start + step].values
+        values.flush()
 
 
 FORMAT = Npy()

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.errors import ZarrUserWarning
 
 from hsipipe.formats.band_facts import DETECTOR, LISTED_DETECTORS, LISTED_NAMES, band_names
 from hsipipe.formats.base import CubeFormat
@@ -20,6 +22,7 @@ from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.zarr_chunks import CheckedStore, chain_of
+from hsipipe.formats.zarr_conventions import convention_attributes
 from hsipipe.formats.zarr_safety import check_node, check_store
 from hsipipe.json_text import parse_json
 from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
@@ -101,6 +104,28 @@ def _as_json(value: Any) -> Any:
     return plain
 
 
+def _dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str, dict[Any, dict[str, Any]]]:
+    """Return the dataset to write for a cube, the name of the cube in it, and the encoding of its arrays."""
+    dataset, name = to_dataset(cube)
+    dataset.attrs |= {EVERY_CHUNK: True, **convention_attributes(cube)}
+    if (names := band_names(cube)) is not None:
+        dataset[name].attrs[LISTED_NAMES] = names
+    if (detectors := band_names(cube, DETECTOR)) is not None:
+        dataset[name].attrs[LISTED_DETECTORS] = detectors
+    for array in dataset.variables.values():
+        array.attrs = {str(key): _as_json(value) for key, value in array.attrs.items()}
+    texts = [key for key, array in dataset.variables.items() if array.dtype.kind in "USO"]
+    # Zarr v3 has no specification for text of fixed length.
+    dataset = dataset.assign_coords({key: dataset[key].astype(np.dtypes.StringDType()) for key in texts})
+    codec = ZstdCodec(level=1, checksum=True)
+    encoding: dict[Any, dict[str, Any]] = {
+        key: {"compressors": [codec], "write_empty_chunks": True}
+        for key, array in dataset.variables.items()
+        if array.dtype.kind in "biufc"
+    }
+    return dataset, name, encoding
+
+
 class Zarr(CubeFormat):
     """Zarr of versions 2 and 3."""
 
@@ -135,25 +160,30 @@ class Zarr(CubeFormat):
         rows = rows_per_chunk(cube.shape)
         if cube.chunks is not None:  # one writer per chunk
             cube = cube.chunk({"band": -1, "y": rows, "x": -1})
-        dataset, name = to_dataset(cube)
-        dataset.attrs[EVERY_CHUNK] = True
-        if (names := band_names(cube)) is not None:
-            dataset[name].attrs[LISTED_NAMES] = names
-        if (detectors := band_names(cube, DETECTOR)) is not None:
-            dataset[name].attrs[LISTED_DETECTORS] = detectors
-        for array in dataset.variables.values():
-            array.attrs = {str(key): _as_json(value) for key, value in array.attrs.items()}
-        texts = [key for key, array in dataset.variables.items() if array.dtype.kind in "USO"]
-        # Zarr v3 has no specification for text of fixed length.
-        dataset = dataset.assign_coords({key: dataset[key].astype(np.dtypes.StringDType()) for key in texts})
-        codec = ZstdCodec(level=1, checksum=True)
-        encoding: dict[Any, dict[str, Any]] = {
-            key: {"compressors": [codec], "write_empty_chunks": True}
-            for key, array in dataset.variables.items()
-            if array.dtype.kind in "biufc"
-        }
+        dataset, name, encoding = _dataset(cube)
         encoding[name]["chunks"] = (cube.sizes["band"], min(rows, cube.sizes["y"]), cube.sizes["x"])
         dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
+
+    def create(
+        self, cube: xr.DataArray, path: Path, *, chunk: tuple[int, int, int], shard: tuple[int, int, int]
+    ) -> str:
+        """Create the store of a lazy cube with everything but its values; return the name of their array.
+
+        The store is damaged until each shard is written.
+
+        Args:
+            cube: Lazy cube (band, y, x) in chunks of the shape of a shard, whose values are not read.
+            path: New folder.
+            chunk: Shape of the unit that is compressed and checked.
+            shard: Shape of one file, a multiple of `chunk`.
+        """
+        dataset, name, encoding = _dataset(cube)
+        encoding[name] |= {"chunks": chunk, "shards": shard}
+        # Zarr warns that consolidated metadata are not in the specification of version 3; readers may ignore them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            dataset.to_zarr(path, zarr_format=3, consolidated=True, encoding=encoding, mode="w", compute=False)
+        return name
 
     def files(self, path: Path) -> list[Path]:
         """List all files of the store; its metadata files may be hidden."""

@@ -6,6 +6,8 @@ here plausible: no stronger than what interpolation misses at that coarser resol
 every LR pixel, which a network makes that is applied outside of its training?
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,15 +16,16 @@ from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.inference.plan import BLOCK, Box
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.super_resolver import SuperResolver
 
 Guard = Literal["warn", "fallback", "off"]
 GUARDS: tuple[Guard, ...] = ("warn", "fallback", "off")
 Image = NDArray[np.floating[Any]]
+Read = Callable[[Box], Image]
+"""Reads a box of the LR-HSI, (C, rows, columns)."""
 
-BLOCK = 8
-"""Edge of a block in LR pixels, the unit in which detail is judged."""
 LOSS_DB = 0.5
 """Loss against interpolation at the coarser resolution above which the whole scene is doubtful."""
 DETAIL = 4.0
@@ -36,7 +39,7 @@ _SMALLEST = 4
 """Smallest edge of the coarser image in pixels."""
 _MARGIN = 4
 """LR rows around a strip, as many as its interpolation depends on."""
-_LARGEST = 512
+LARGEST = 512
 """Largest edge of the part of a scene that is predicted at the coarser resolution."""
 
 
@@ -122,14 +125,29 @@ def judge(
         tile: Edge of a tile in LR pixels, as in the prediction.
         overlap: Context on each side of a tile in LR pixels.
     """
-    psf = psf if isinstance(psf := getattr(model, "psf", None), Psf) else BICUBIC
-    gain = coarser_gain_db(model, lr, msi=msi, psf=psf, tile=tile, overlap=overlap)
+    gain = coarser_gain_db(model, lr, msi=msi, psf=lr_psf(model), tile=tile, overlap=overlap)
     # With an HR-MSI, detail comes from the image itself, and may be any.
-    shape = tuple(-(-n // BLOCK) for n in lr.shape[1:])
+    shape = Box(0, lr.shape[1], 0, lr.shape[2]).blocks
     if msi is not None or model.scale == 1:
         return Judgement(gain, np.zeros(shape, bool), np.zeros(shape), np.zeros(shape))
-    detail, grid = added_detail(lr, sr, scale=model.scale, psf=psf)
-    return Judgement(gain, (detail > DETAIL) | ((grid > GRID) & (detail > GRID_DETAIL)), detail, grid)
+    return judgement_of(gain, *added_detail(lr, sr, scale=model.scale, psf=lr_psf(model)))
+
+
+def judgement_of(gain_db: float | None, detail: NDArray[np.float64], grid: NDArray[np.float64]) -> Judgement:
+    """Judge a prediction by its gain, and the energies of its detail by block as :func:`added_detail` returns them."""
+    return Judgement(gain_db, (detail > DETAIL) | ((grid > GRID) & (detail > GRID_DETAIL)), detail, grid)
+
+
+def lr_psf(model: SuperResolver) -> Psf:
+    """Return the PSF of the LR sensor of a model, bicubic for one without."""
+    psf = getattr(model, "psf", None)
+    return psf if isinstance(psf, Psf) else BICUBIC
+
+
+def coarser_box(height: int, width: int, *, scale: int) -> Box | None:
+    """Return the part of a scene (h, w) that is predicted at the coarser resolution; None: the scene is too small."""
+    (y0, y1), (x0, x1) = (_middle(n, scale) for n in (height, width))
+    return None if scale == 1 or min(y1 - y0, x1 - x0) < _SMALLEST * scale else Box(y0, y1, x0, x1)
 
 
 def coarser_gain_db(
@@ -140,19 +158,24 @@ def coarser_gain_db(
     Source: Wald, Ranchin, Mangolini 1997, Photogrammetric Engineering and Remote Sensing 63(6), section 4.
     """
     scale = model.scale
-    rows, columns = (_middle(n, scale) for n in lr.shape[1:])
-    if scale == 1 or min(rows.stop - rows.start, columns.stop - columns.start) < _SMALLEST * scale:
+    box = coarser_box(*lr.shape[1:], scale=scale)
+    if box is None:
         return None
-    truth = np.ascontiguousarray(lr[:, rows, columns], dtype=np.float32)
+    truth = np.ascontiguousarray(lr[box.slices()], dtype=np.float32)
     coarse = psf.downsample(truth, scale)
     fine = None
     if msi is not None:
-        part = msi[:, rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
-        fine = psf.downsample(np.ascontiguousarray(part, dtype=np.float32), scale)
+        fine = psf.downsample(np.ascontiguousarray(msi[box.slices(scale=scale)], dtype=np.float32), scale)
     predicted = predict_scene(model, coarse, tile=tile, overlap=overlap, msi=fine)
-    errors = [np.square(image - truth).mean(axis=(1, 2)) for image in (upsample(coarse, scale), predicted)]
     least = 1e-12
-    return float(10 * np.log10(np.maximum(errors[0], least) / np.maximum(errors[1], least)).mean())
+    errors = np.maximum([_errors(*bands, scale) for bands in zip(coarse, predicted, truth, strict=True)], least)
+    return float(10 * np.log10(errors[:, 0] / errors[:, 1]).mean())
+
+
+def _errors(coarse: Image, predicted: Image, truth: Image, scale: int) -> tuple[float, float]:
+    """Mean squared errors of a band: of the interpolation, and of the prediction."""
+    interpolated = upsample(coarse, scale)
+    return float(np.square(interpolated - truth).mean()), float(np.square(predicted - truth).mean())
 
 
 def added_detail(lr: Image, sr: Image, *, scale: int, psf: Psf) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -170,15 +193,38 @@ def added_detail(lr: Image, sr: Image, *, scale: int, psf: Psf) -> tuple[NDArray
     Returns:
         Two arrays (rows, columns) of blocks of `BLOCK` x `BLOCK` LR pixels.
     """
-    height, width = lr.shape[1:]
-    missing = _missing(lr, scale, psf)
-    floor = _LEAST**2
-    detail, grid = (np.zeros((-(-height // BLOCK), -(-width // BLOCK))) for _ in range(2))
+    _, height, width = lr.shape
+    return box_detail(lambda box: lr[box.slices()], (height, width), Box(0, height, 0, width), sr, scale=scale, psf=psf)
+
+
+def box_detail(
+    read: Read, shape: tuple[int, int], box: Box, sr: Image, *, scale: int, psf: Psf
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As :func:`added_detail`, for a part of a scene.
+
+    Args:
+        read: Reads the LR-HSI, also around the part.
+        shape: Rows and columns (h, w) of the LR-HSI.
+        box: The part; it consists of whole blocks.
+        sr: The prediction of the part (C, H, W).
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor.
+    """
+    around = _grown(box, _MARGIN + _reach(psf, scale), shape, multiple=scale)
+    lr = read(around)
+    missing, floor = _missing(lr, scale, psf), _LEAST**2
+    detail, grid = (np.zeros(box.blocks) for _ in range(2))
     for row in range(detail.shape[0]):
-        added = _minus_interpolation(sr, lr, slice(row * BLOCK, min((row + 1) * BLOCK, height)), scale)
+        y0 = box.y0 + row * BLOCK
+        strip = Box(y0, min(y0 + BLOCK, box.y1), box.x0, box.x1)
+        added = _minus_interpolation(
+            sr[strip.slices(scale=scale, origin=(box.y0, box.x0))], lr, strip, around=around, shape=shape, scale=scale
+        )
         for column in range(detail.shape[1]):
             block = added[:, :, column * BLOCK * scale : (column + 1) * BLOCK * scale]
-            plausible = _around(missing, row, column)
+            x0 = box.x0 + column * BLOCK
+            near = _grown(Box(y0, y0 + BLOCK, x0, x0 + BLOCK), BLOCK // 2, shape)
+            plausible = float(missing[near.slices(origin=(around.y0, around.x0))[1:]].mean())
             energy = float(np.square(block).mean())
             detail[row, column] = energy / (plausible + floor)
             grid[row, column] = _grid_energy(block, scale) / max(energy, floor)
@@ -201,19 +247,45 @@ def replaced(sr: Image, lr: Image, judgement: Judgement, *, scale: int) -> NDArr
     return result
 
 
-def _middle(n: int, scale: int) -> slice:
-    """The middle of an axis: a multiple of the scale, at most `_LARGEST`."""
-    length = min(n, _LARGEST) // scale * scale
-    return slice((n - length) // 2, (n - length) // 2 + length)
+def _middle(n: int, scale: int) -> tuple[int, int]:
+    """The middle of an axis: a multiple of the scale, at most `LARGEST`."""
+    length = min(n, LARGEST) // scale * scale
+    return (n - length) // 2, (n - length) // 2 + length
 
 
-def _minus_interpolation(sr: Image, lr: Image, rows: slice, scale: int) -> Image:
-    """Subtract the interpolation of a strip of LR rows from the prediction: (C, rows * s, W)."""
-    low = max(0, rows.start - _MARGIN)
-    up = upsample(np.ascontiguousarray(lr[:, low : rows.stop + _MARGIN]), scale)
-    start = (rows.start - low) * scale
-    high = sr[:, rows.start * scale : rows.stop * scale]
-    return np.asarray(high - up[:, start : start + high.shape[1]])
+def _reach(psf: Psf, scale: int) -> int:
+    """Return how many LR pixels around a pixel change its degradation, interpolated."""
+    width = psf.width(scale)
+    kernel = 2 * scale if width is None else (psf.size or 8 * math.ceil(width)) // 2 + 1
+    return kernel + 3 * scale
+
+
+def _grown(box: Box, margin: int, shape: tuple[int, int], *, multiple: int = 1) -> Box:
+    """Grow a box on each side, up to the edges of the scene; its ends inside of the scene are multiples."""
+
+    def low(n: int) -> int:
+        return max(0, n - margin) // multiple * multiple
+
+    def high(n: int, most: int) -> int:
+        return min(most, -(-(n + margin) // multiple) * multiple)
+
+    return Box(low(box.y0), high(box.y1, shape[0]), low(box.x0), high(box.x1, shape[1]))
+
+
+def _minus_interpolation(sr: Image, lr: Image, strip: Box, *, around: Box, shape: tuple[int, int], scale: int) -> Image:
+    """Subtract the interpolation of a strip from its prediction (C, H, W).
+
+    Args:
+        sr: Prediction of the strip.
+        lr: LR-HSI of `around`.
+        strip: The strip.
+        around: A box with the strip and `_MARGIN` pixels on each side.
+        shape: Rows and columns of the scene.
+        scale: Ratio of the pixel sizes s.
+    """
+    near = _grown(strip, _MARGIN, shape)
+    up = upsample(np.ascontiguousarray(lr[near.slices(origin=(around.y0, around.x0))]), scale)
+    return np.asarray(sr - up[strip.slices(scale=scale, origin=(near.y0, near.x0))])
 
 
 def _missing(lr: Image, scale: int, psf: Psf) -> NDArray[np.float32]:
@@ -223,13 +295,6 @@ def _missing(lr: Image, scale: int, psf: Psf) -> NDArray[np.float32]:
     error = padded - upsample(psf.downsample(padded, scale), scale)
     energy: NDArray[np.float32] = np.square(error).mean(axis=0)[:height, :width]
     return energy
-
-
-def _around(energy: NDArray[np.float32], row: int, column: int) -> float:
-    """Mean of the energy over a block and half of its neighbours."""
-    margin = BLOCK // 2
-    rows, columns = (slice(max(0, n * BLOCK - margin), (n + 1) * BLOCK + margin) for n in (row, column))
-    return float(energy[rows, columns].mean())
 
 
 def _grid_energy(block: Image, scale: int) -> float:

@@ -29,16 +29,36 @@ def fill_holes(image: NDArray[np.float32], name: object) -> tuple[NDArray[np.flo
     if not missing.any():
         return image, None
     holes: Mask = np.asarray(missing.any(axis=0))
-    if holes.all():
-        dead = np.flatnonzero(missing.all(axis=(1, 2)))
-        if 0 < len(dead) < len(image):
-            raise DataError(
-                f"{name} has no data in {band_label(int(dead[0]))}, expected values in every band; drop the band, and "
-                "take a model without it."
-            )
-        raise DataError(f"{name} has no pixel with data in every band, expected some; is its fill value right?")
-    rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
+    check_holes(holes, np.asarray(missing.all(axis=(1, 2))), name)
+    rows, columns = nearest_data(holes)
     return np.ascontiguousarray(image[:, rows, columns]), holes
+
+
+def check_holes(holes: Mask, dead: Mask, name: object) -> None:
+    """Check that some pixel has data in every band.
+
+    Args:
+        holes: Pixels (h, w) that lack data in a band.
+        dead: Bands (C,) without data.
+        name: Source of the image in messages.
+
+    Raises:
+        DataError: A whole band, or the whole image, has no data.
+    """
+    if not holes.all():
+        return
+    if dead.any() and not dead.all():
+        raise DataError(
+            f"{name} has no data in {band_label(int(np.flatnonzero(dead)[0]))}, expected values in every band; drop "
+            "the band, and take a model without it."
+        )
+    raise DataError(f"{name} has no pixel with data in every band, expected some; is its fill value right?")
+
+
+def nearest_data(holes: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return row and column, each (h, w), of the pixel with data that is nearest to each pixel."""
+    rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
+    return rows, columns
 
 
 def open_holes(image: NDArray[np.float32], holes: Mask | None) -> NDArray[np.float32]:

@@ -105,10 +105,7 @@ def prepare(
         ModelInputError: The model does not support these bands, or extent or ratio of the HR-MSI do not match.
         HsipipeError: A file cannot be read.
     """
-    trained = model
-    model, notes = bind(model, cube)
-    if model is trained:
-        notes = check_wavelengths(domain_of(model), cube, allow_other=other_wavelengths, wording=wording)
+    model, notes = bind(model, cube, other_wavelengths=other_wavelengths, wording=wording)
     admit(cube, model.scale)
     values = scaled(cube, name, full_scale=full_scale, example=wording.given("full_scale", 10000))
     lr, lr_holes = fill_holes(values, name)
@@ -117,26 +114,42 @@ def prepare(
         fine, fine_holes, centres = read_msi(msi, cube, lr, model=model, wording=wording, admit=admit)
     holes = joined(lr_holes, fine_holes, scale=model.scale)
     if holes is not None:
-        notes = (*notes, f"{holes.mean():.1%} of the image has no data, and has none in the result.")
+        notes = (*notes, no_data_note(float(holes.mean())))
     return Inputs(model, cube, lr, full_scale, fine, centres, holes, notes)
 
 
-def bind(model: SuperResolver, cube: xr.DataArray) -> tuple[SuperResolver, tuple[str, ...]]:
+def bind(
+    model: SuperResolver, cube: xr.DataArray, *, other_wavelengths: bool = False, wording: Wording = COMMAND
+) -> tuple[SuperResolver, tuple[str, ...]]:
     """Bind a model that identifies bands by wavelength to the bands of a cube; return it with notes for the user.
+
+    The bands of any other model are compared with those of its training.
+
+    Args:
+        model: Super-resolver.
+        cube: LR-HSI (band, y, x) as opened.
+        other_wavelengths: Accept bands of other wavelengths than those of the training.
+        wording: Spelling of the caller's settings in messages.
 
     Raises:
         ModelInputError: The model does not support the bands.
     """
-    if not isinstance(model, SensorResolver) or "wavelength_nm" not in cube.coords:
-        return model, ()
-    mine, its = model.wavelength_nm, cube["wavelength_nm"].to_numpy()
-    if mine is None or same_centres(mine, its):
-        return model, ()
-    note = (
-        f"the cube has {len(its)} bands from {its[0]:g} to {its[-1]:g} nm, the model was trained on {len(mine)} "
-        f"from {mine[0]:g} to {mine[-1]:g} nm; it is applied in its spectral windows, by wavelength."
-    )
-    return model.for_wavelengths(its.tolist()), (note,)
+    mine = model.wavelength_nm if isinstance(model, SensorResolver) else None
+    if isinstance(model, SensorResolver) and mine is not None and "wavelength_nm" in cube.coords:
+        its = cube["wavelength_nm"].to_numpy()
+        if not same_centres(mine, its):
+            note = (
+                f"the cube has {len(its)} bands from {its[0]:g} to {its[-1]:g} nm, the model was trained on "
+                f"{len(mine)} from {mine[0]:g} to {mine[-1]:g} nm; it is applied in its spectral windows, by "
+                "wavelength."
+            )
+            return model.for_wavelengths(its.tolist()), (note,)
+    return model, check_wavelengths(domain_of(model), cube, allow_other=other_wavelengths, wording=wording)
+
+
+def no_data_note(share: float) -> str:
+    """Return the note about the share of pixels without data."""
+    return f"{share:.1%} of the image has no data, and has none in the result."
 
 
 def check_tiles(tile: int, overlap: int, *, wording: Wording = COMMAND) -> None:

@@ -1,13 +1,20 @@
-"""Check, while the inputs of a prediction are opened, that disk and memory suffice for its result."""
+"""Estimate the memory of a prediction, and check that disk and memory suffice for its result before it begins."""
 
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
+from hsipipe.errors import ParamsError
 from hsipipe.formats import check_sinks
-from hsipipe.memory import check_memory
+from hsipipe.inference.guard import LARGEST
+from hsipipe.inference.plan import Plan
+from hsipipe.inference.run import WAITING
+from hsipipe.inference.sink import chunk_shape
+from hsipipe.memory import available_memory, check_memory
+from hsipipe.storage.space import size_text
 
 _BYTES = 4
 _COPIES_READ = 2
@@ -67,3 +74,67 @@ class Admission:
             what=f"A result of {shape[0]} x {shape[1] * scale} x {shape[2] * scale} values",
             advice="cut the scene into parts, or use a machine with more memory",
         )
+
+
+def window_bytes(
+    plan: Plan, bands: int, scale: int, *, images: int = 1, results: int = 1, side_by_side: int, guarded: bool = True
+) -> int:
+    """Estimate the memory of a prediction in windows in bytes, without that of the model.
+
+    `benchmarks/scenes.py` compares it with the peak of a prediction.
+
+    Args:
+        plan: Tiles and shards of the scene.
+        bands: Bands C.
+        scale: Ratio of the pixel sizes s.
+        images: Images that are blended, 2 with the standard deviation of samples.
+        results: Files that are written.
+        side_by_side: Number of columns of shards that are held at the same time.
+        guarded: The prediction is judged.
+    """
+    rows, columns = plan.shard or (plan.height, plan.width)
+    strip = min(plan.width, side_by_side * columns)
+    pixel = _BYTES * bands * scale**2
+    shard = rows * columns * pixel
+    held = plan.rows_open() * strip * (images * pixel + _BYTES * scale**2)
+    # Each that waits or is written has its images; the one that is written has its results, too, which are compressed.
+    held += shard * ((WAITING + 1) * images + 2 * results + 1)
+    # Tiles that are predicted, wait and are blended.
+    held += (WAITING + 2) * images * min(plan.tile, plan.height) * min(plan.tile, plan.width) * pixel
+    # One window is predicted, the next one waits, and a third one is being read, as it is stored and scaled.
+    held += 4 * min(plan.tile, plan.height) * min(plan.width, strip + 2 * plan.tile) * bands * _BYTES
+    coarser = min(LARGEST, plan.height) * min(LARGEST, plan.width) * bands * _BYTES
+    rewritten = 3 * chunk_shape(plan, bands=bands, scale=scale)[1] * plan.width * scale * bands * _BYTES
+    return max(held, 3 * coarser if guarded else 0, rewritten) + _FIXED_BYTES
+
+
+def strip_width(plan: Plan, bands: int, scale: int, *, memory: int | None, **size: Any) -> int:
+    """Choose how many columns of shards are held at the same time, as many as fit into the memory.
+
+    Args:
+        plan: Tiles and shards of the scene.
+        bands: Bands C.
+        scale: Ratio of the pixel sizes s.
+        memory: Bytes that may be used; None: a quarter of what is free, or more if the least takes more.
+        size: Further arguments of :func:`window_bytes`.
+
+    Raises:
+        ParamsError: `memory` is less than a prediction in windows takes.
+        DataError: The free memory is.
+    """
+    need = [window_bytes(plan, bands, scale, side_by_side=n, **size) for n in range(1, plan.shard_columns + 1)]
+    budget = available_memory()[0] // 4 if memory is None else memory
+    fitting = [number for number, nbytes in enumerate(need, start=1) if nbytes <= budget]
+    if fitting:
+        return fitting[-1]
+    if memory is not None:
+        raise ParamsError(
+            f"--memory is {size_text(memory)}, but windows of this scene take at least {size_text(need[0])}; give "
+            "that much, or smaller tiles (--tile)."
+        )
+    check_memory(
+        need[0],
+        what=f"A result of {bands} x {plan.height * scale} x {plan.width * scale} values",
+        advice="use smaller tiles, or a machine with more memory",
+    )
+    return 1

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, cast
 
 import numpy as np
 
 from hsipipe.errors import ModelInputError
+from hsipipe.inference.plan import Box, Plan
 from hsipipe.methods.super_resolver import SampleResolver, SceneResolver, SuperResolver, check_input, check_msi
 from hsipipe.progress import progress
 
@@ -40,16 +40,11 @@ def predict_scene(
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
-    bound = _bind(model, lr, msi)
-
-    def predict(piece: _Piece) -> Sequence[np.ndarray]:
-        if before_tile is not None:
-            before_tile()
-        return [bound.predict(piece.lr, **piece.options())]
-
+    predict = predict_tile(_bind(model, lr, msi))
     if getattr(model, "WHOLE_SCENE", False):
         tile = max(tile, *lr.shape[1:])
-    (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, tile=tile, overlap=overlap)
+    place: dict[str, Any] = {"tile": tile, "overlap": overlap, "before_tile": before_tile}
+    (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, **place)
     return scene
 
 
@@ -86,14 +81,9 @@ def predict_scene_with_spread(
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
-    bound = cast(SampleResolver, _bind(model, lr, msi))
-
-    def predict(piece: _Piece) -> Sequence[np.ndarray]:
-        if before_tile is not None:
-            before_tile()
-        return bound.predict_with_spread(piece.lr, count=count, **piece.options())
-
-    prediction, std = _blend(predict, lr, msi, count=2, scale=model.scale, tile=tile, overlap=overlap)
+    predict = predict_tile_with_spread(cast(SampleResolver, _bind(model, lr, msi)), count)
+    place: dict[str, Any] = {"tile": tile, "overlap": overlap, "before_tile": before_tile}
+    prediction, std = _blend(predict, lr, msi, count=2, scale=model.scale, **place)
     return prediction, std
 
 
@@ -118,23 +108,10 @@ def draw_scene(
     """
     bound = cast(SampleResolver, _bind(model, lr, msi))
 
-    def predict(piece: _Piece) -> Sequence[np.ndarray]:
+    def predict(piece: Piece) -> Sequence[np.ndarray]:
         return list(bound.draw(piece.lr, count=count, **piece.options()))
 
     return _blend(predict, lr, msi, count=count, scale=model.scale, tile=tile, overlap=overlap)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Tile as a batch of one: LR-HSI (1, C, h, w), HR-MSI (1, c, H, W) or None, origin (row, column) in LR pixels."""
-
-    lr: np.ndarray
-    msi: np.ndarray | None
-    origin: tuple[int, int]
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of the model in addition to the LR-HSI."""
-        return {"origin": self.origin} | ({} if self.msi is None else {"msi": self.msi})
 
 
 def _bind(model: SuperResolver, lr: np.ndarray, msi: np.ndarray | None) -> SuperResolver:
@@ -147,8 +124,73 @@ def _bind(model: SuperResolver, lr: np.ndarray, msi: np.ndarray | None) -> Super
     return model.for_scene(whole, check_msi(fine, whole[None], scale=model.scale, bands=model.msi_bands)[0])
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Tile as a batch of one: LR-HSI (1, C, h, w), HR-MSI (1, c, H, W) or None, origin (row, column) in LR pixels."""
+
+    lr: np.ndarray
+    msi: np.ndarray | None
+    origin: tuple[int, int]
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of the model in addition to the LR-HSI."""
+        return {"origin": self.origin} | ({} if self.msi is None else {"msi": self.msi})
+
+
+Predict = Callable[[Piece], Sequence[np.ndarray]]
+"""Returns the images of a tile, each a batch of one (1, C, H, W)."""
+
+
+class Blend:
+    """The images of a box of a scene, blended from tiles.
+
+    Each box gets its tiles in the order of :meth:`Plan.tiles_of`, so that its values do not depend on other boxes.
+
+    Args:
+        box: The box.
+        plan: Tiles of the scene.
+        bands: Bands C of an image.
+        count: Number of images.
+        scale: Ratio of the pixel sizes s.
+    """
+
+    def __init__(self, box: Box, plan: Plan, *, bands: int, count: int, scale: int) -> None:
+        self._box, self._plan, self._scale = box, plan, scale
+        size = ((box.y1 - box.y0) * scale, (box.x1 - box.x0) * scale)
+        self._totals = [np.zeros((bands, *size), np.float32) for _ in range(count)]
+        self._weight = np.zeros(size, np.float32)
+
+    def add(self, tile: Box, images: Sequence[np.ndarray]) -> None:
+        """Add the images of a tile; pixels outside of the box are skipped."""
+        both = self._box.overlap(tile)
+        if both is None:
+            return
+        inside = both.slices(scale=self._scale, origin=(self._box.y0, self._box.x0))
+        part = both.slices(scale=self._scale, origin=(tile.y0, tile.x0))
+        ramp = self._plan.ramp(tile, scale=self._scale)[part[1:]]
+        for total, (image,) in zip(self._totals, images, strict=True):
+            total[inside] += image[part] * ramp
+        self._weight[inside[1:]] += ramp
+
+    def result(self) -> list[np.ndarray]:
+        """Return the images (C, H, W) float32; nothing can be added after that."""
+        for total in self._totals:
+            total /= self._weight
+        return self._totals
+
+
+def predict_tile(model: SuperResolver) -> Predict:
+    """Return the function that predicts a tile."""
+    return lambda piece: [model.predict(piece.lr, **piece.options())]
+
+
+def predict_tile_with_spread(model: SampleResolver, count: int) -> Predict:
+    """Return the function that predicts a tile and the standard deviation of `count` samples."""
+    return lambda piece: model.predict_with_spread(piece.lr, count=count, **piece.options())
+
+
 def _blend(
-    predict: Callable[[_Piece], Sequence[np.ndarray]],
+    predict: Predict,
     lr: np.ndarray,
     msi: np.ndarray | None,
     *,
@@ -156,48 +198,30 @@ def _blend(
     scale: int,
     tile: int,
     overlap: int,
+    before_tile: Callable[[], None] | None = None,
 ) -> list[np.ndarray]:
-    """Blend `count` images of a scene from those that `predict` returns for each tile, each a batch of one."""
+    """Blend `count` images of a scene from those that `predict` returns for each tile."""
     if lr.ndim != 3:
         raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} axes: {lr.shape}.")
-    height, width = lr.shape[1:]
-    rows, columns = (_tiles(n, tile=tile, overlap=overlap) for n in (height, width))
-    totals = [np.zeros((lr.shape[0], height * scale, width * scale), np.float32) for _ in range(count)]
-    weight = np.zeros((height * scale, width * scale), np.float32)
-    with progress("predict", len(rows) * len(columns)) as advance:
-        for (y0, y1), (x0, x1) in product(rows, columns):
-            piece = np.ascontiguousarray(lr[None, :, y0:y1, x0:x1], dtype=np.float32)
-            ramp = np.outer(
-                _ramp(y0, y1, n=height, overlap=overlap, scale=scale),
-                _ramp(x0, x1, n=width, overlap=overlap, scale=scale),
-            )
-            window = np.s_[y0 * scale : y1 * scale, x0 * scale : x1 * scale]
-            fine = None if msi is None else np.ascontiguousarray(msi[(None, slice(None), *window)], dtype=np.float32)
-            for total, (image,) in zip(totals, predict(_Piece(piece, fine, (y0, x0))), strict=True):
-                total[(slice(None), *window)] += image * ramp
-            weight[window] += ramp
+    bands, height, width = lr.shape
+    plan = Plan(height, width, tile, overlap)
+    (scene,) = plan.shards
+    tiles, blend = plan.tiles_of(scene), Blend(scene, plan, bands=bands, count=count, scale=scale)
+    with progress("predict", len(tiles)) as advance:
+        for place in tiles:
+            if before_tile is not None:
+                before_tile()
+            blend.add(place, predict(piece_of(lr, place, msi=msi, scale=scale)))
             advance()
-    for total in totals:
-        total /= weight
-    return totals
+    return blend.result()
 
 
-def _tiles(n: int, *, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Compute intervals of length min(tile, n) that cover ``range(n)``; the last one is shifted to end at n."""
-    if n <= tile:
-        return [(0, n)]
-    step = tile - 2 * overlap
-    starts = [*range(0, n - tile, step), n - tile]
-    return [(start, start + tile) for start in starts]
-
-
-def _ramp(start: int, stop: int, *, n: int, overlap: int, scale: int) -> np.ndarray:
-    """Compute the weights of a tile along one axis in HR pixels: ramps of 2 * overlap LR pixels, flat at the edges."""
-    length, rise = (stop - start) * scale, 2 * overlap * scale
-    position = np.arange(length) + 0.5
-    weights = np.ones(length)
-    if start > 0 and rise:
-        weights = np.minimum(weights, position / rise)
-    if stop < n and rise:
-        weights = np.minimum(weights, (length - position) / rise)
-    return weights.astype(np.float32)
+def piece_of(
+    lr: np.ndarray, tile: Box, *, origin: tuple[int, int] = (0, 0), msi: np.ndarray | None = None, scale: int
+) -> Piece:
+    """Cut a tile out of a window of the LR-HSI (C, h, w) that starts at `origin`, and out of the whole HR-MSI."""
+    piece = np.ascontiguousarray(lr[None][(slice(None), *tile.slices(origin=origin))], dtype=np.float32)
+    fine = None
+    if msi is not None:
+        fine = np.ascontiguousarray(msi[None][(slice(None), *tile.slices(scale=scale))], dtype=np.float32)
+    return Piece(piece, fine, (tile.y0, tile.x0))

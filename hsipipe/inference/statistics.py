@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import ParamsError
 from hsipipe.inference.guard import Guard, guarded
-from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.inference.scene import (
+    Predict,
+    predict_scene,
+    predict_scene_with_spread,
+    predict_tile,
+    predict_tile_with_spread,
+)
 from hsipipe.methods.samples import interval_factor
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 
@@ -143,13 +149,41 @@ def guarded_statistics(
     return [it.of(image, spread) for it in statistics], told
 
 
-def _spread(model: SuperResolver, lr: Image, count: int | None, place: dict[str, Any]) -> tuple[Image, Spread]:
+def tile_images(model: SuperResolver, count: int | None) -> tuple[Predict, int]:
+    """Return the function that predicts a tile, and the number of its images.
+
+    These are the prediction and, if the model varies, the standard deviation of `count` samples.
+
+    Raises:
+        ParamsError: Less than two samples.
+    """
+    sampler = _sampler(model, count)
+    if sampler is None or count is None:
+        return predict_tile(model), 1
+    return predict_tile_with_spread(sampler, count), 2
+
+
+def spread_of(model: SuperResolver, images: Sequence[Image], count: int | None) -> Spread:
+    """Return the spread by the images of :func:`tile_images`; that of a model that does not vary is zero."""
     if count is None:
-        return predict_scene(model, lr, **place), Spread(np.empty(0, np.float32), 0)
-    if count < 2:
+        return Spread(np.empty(0, np.float32), 0)
+    sampler = _sampler(model, count)
+    if sampler is None:
+        return Spread(np.zeros_like(images[0]), count)
+    return Spread(images[1], count, sampler.averages, sampler.interval_scale)
+
+
+def _spread(model: SuperResolver, lr: Image, count: int | None, place: dict[str, Any]) -> tuple[Image, Spread]:
+    sampler = _sampler(model, count)
+    if sampler is None or count is None:
+        images = [predict_scene(model, lr, **place)]
+    else:
+        images = list(predict_scene_with_spread(sampler, lr, count=count, **place))
+    return images[0], spread_of(model, images, count)
+
+
+def _sampler(model: SuperResolver, count: int | None) -> SampleResolver | None:
+    """Return the model if samples are wanted and it varies."""
+    if count is not None and count < 2:
         raise ParamsError(f"Got {count} sample, expected at least 2: one has no spread.")
-    if isinstance(model, SampleResolver) and model.varies:
-        prediction, std = predict_scene_with_spread(model, lr, count=count, **place)
-        return prediction, Spread(std, count, model.averages, model.interval_scale)
-    prediction = predict_scene(model, lr, **place)
-    return prediction, Spread(np.zeros_like(prediction), count)
+    return model if count is not None and isinstance(model, SampleResolver) and model.varies else None

@@ -21,9 +21,23 @@ def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str)
         DataError: The values are too large for reflectances.
     """
     values = np.ascontiguousarray(cube.to_numpy() / np.float32(full_scale), dtype=np.float32)
-    if np.nanmax(values, initial=0.0) > PLAUSIBLE:
+    check_range(float(np.nanmax(values, initial=0.0)), name, example=example)
+    return values
+
+
+def check_range(largest: float, name: object, *, example: str) -> None:
+    """Check the largest value of a scaled cube.
+
+    Args:
+        largest: The value, where 1.0 is the full range.
+        name: Source of the cube in the message.
+        example: Example of the caller's setting in the message.
+
+    Raises:
+        DataError: It is too large for reflectances.
+    """
+    if largest > PLAUSIBLE:
         raise DataError(
-            f"{name} has values up to {np.nanmax(values):g}, expected 1.0 as the full range; "
+            f"{name} has values up to {largest:g}, expected 1.0 as the full range; "
             f"set the value that maps to 1.0, for example {example}."
         )
-    return values

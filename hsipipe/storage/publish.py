@@ -60,6 +60,43 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """Hold the lock of `path` and yield a hidden sibling for its parts, which outlives an error and a kill.
+
+    Remove it by :func:`discard` once `path` is complete.
+
+    Yields:
+        The folder, ``.<name>.part``, with the parts of an earlier run.
+
+    Raises:
+        AlreadyRunningError: Another writer, in this or another process, holds the lock of `path`.
+    """
+    path = _absolute(path)
+    with _sole_writer(path):
+        folder = unfinished(path)
+        folder.mkdir(exist_ok=True)
+        yield folder
+
+
+def unfinished(path: Path) -> Path:
+    """Return the folder of the parts of `path`, see :func:`unfinished_folder`."""
+    return _sibling(_absolute(path), "part")
+
+
+def publish_folder(folder: Path, path: Path) -> None:
+    """Move a complete folder to `path` on the same disk, in the place of what is there."""
+    path = _absolute(path)
+    _restore(path)
+    _sync_tree(folder)
+    _replace_folder(folder, path)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder with all that is in it."""
+    _remove(folder)
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Write a temporary file that becomes `path` when the body succeeds.
 

@@ -1,0 +1,196 @@
+"""Measure `hsipipe predict` on generated scenes: peak resident memory, time per pixel, and kill -9 at random moments.
+
+    python benchmarks/scenes.py --edge 600 1200 2400
+    python benchmarks/scenes.py --edge 120 --bands 31 --kills 5 --json none.json
+
+Each prediction is a process of its own. The peak is that of its resident memory, as the kernel counts it.
+The network alone predicts tiles that are ready in memory, in another process; only figures of one run compare. The
+model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their values.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from record import ROOT, arguments, environment, row, show, write_record
+
+
+def main():
+    parser = arguments(__doc__, result="scenes")
+    parser.add_argument("--edge", type=int, nargs="+", default=[600, 1200, 2400], help="edges of the scenes in pixels")
+    parser.add_argument("--bands", type=int, default=224)
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--memory", default="2GB", help="the option of hsipipe predict")
+    parser.add_argument("--suffix", default=".zarr", choices=(".zarr", ".tif", ".nc", ".npy"), help="of the result")
+    parser.add_argument("--kills", type=int, default=0, help="kill -9 so many times on the smallest scene")
+    parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
+    parser.add_argument("--tiles", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.tiles is not None:
+        print(json.dumps(time_tiles(options.folder / "model", options.bands, options.tiles)))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        rows = measure(Path(place), options)
+    show(rows)
+    sizes = {key: getattr(options, key) for key in ("bands", "scale", "memory", "suffix")}
+    packages = environment("numpy", "xarray", "zarr", "torch", "rasterio")
+    write_record(options.json, {"environment": packages, "sizes": sizes, "rows": rows})
+
+
+def measure(folder, options):
+    rows, per_pixel = [], {}
+    save_model(folder / "model", options.bands, options.scale)
+    for edge in options.edge:
+        scene, result = folder / f"{edge}.dat", folder / f"{edge}_sr{options.suffix}"
+        write_scene(scene, options.bands, edge)
+        seconds, peak = predict(folder, scene, result, options.memory)
+        tiles = count_tiles(edge)
+        ready = json.loads(run(["--tiles", str(min(tiles, 50)), "--folder", folder, "--bands", options.bands])) * tiles
+        whole_gb = 4 * options.bands * (edge * options.scale) ** 2 / 1e9
+        name = f"{edge} x {edge} x {options.bands} at x{options.scale}"
+        per_pixel[edge] = seconds / edge**2
+        rows += [
+            row(f"{name}: result", whole_gb, "GB"),
+            row(f"{name}: peak memory", peak / 1e9, "GB", target="< 3", met=peak < 3e9),
+            row(f"{name}: time per LR pixel", 1e6 * per_pixel[edge], "us"),
+            row(f"{name}: throughput / ready tiles", ready / seconds, "", target=">= 0.9", met=ready >= 0.9 * seconds),
+        ]
+        if edge == min(options.edge) and options.kills:
+            rows += kill(folder, scene, result, options, seconds)
+        remove(result)
+        scene.unlink()
+    spread = max(per_pixel.values()) / min(per_pixel.values()) - 1
+    if len(per_pixel) > 1:
+        rows.append(row("time per pixel over the sizes", 100 * spread, "% apart", target="<= 10", met=spread <= 0.1))
+    return rows
+
+
+def kill(folder, scene, whole, options, seconds):
+    """Kill a prediction at random moments, run it again until it is complete, and compare the values."""
+    rng, done, again = random.Random(0), 0, folder / f"again{options.suffix}"
+    for _ in range(options.kills):
+        process = subprocess.Popen(command(folder, scene, again, options.memory), stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(0.1, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            done += 1
+            continue
+        remove(again)
+    predict(folder, scene, again, options.memory)
+    same = equal(whole, again)
+    left = [path.name for path in folder.glob(f".{again.name}*")]
+    remove(again)
+    return [
+        row("kills", done, ""),
+        row(
+            "result after the kills: identical, nothing left",
+            float(same and not left),
+            "",
+            target="1",
+            met=same and not left,
+        ),
+    ]
+
+
+def equal(one, other):
+    import numpy as np
+
+    from hsipipe.formats import open_cube
+    from hsipipe.formats.lazy import blocks
+
+    pairs = zip(blocks(open_cube(one)), blocks(open_cube(other)), strict=True)
+    return all(np.array_equal(a, b) for (_, a), (_, b) in pairs)
+
+
+def command(folder, scene, result, memory):
+    return [sys.executable, "-m", "flows", "predict", scene, result, "--model", folder / "model", "--memory", memory]
+
+
+def predict(folder, scene, result, memory):
+    """Return seconds and the peak of the resident memory in bytes."""
+    start = time.perf_counter()
+    with subprocess.Popen(command(folder, scene, result, memory), cwd=ROOT) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"the prediction of {scene} ended with exit code {process.returncode}")
+    return time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
+def run(words):
+    done = subprocess.run([sys.executable, __file__, *map(str, words)], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def time_tiles(model, bands, count):
+    """Return the mean seconds of a tile that is ready in memory."""
+    import numpy as np
+
+    from hsipipe.inference.inputs import TILE
+    from hsipipe.methods.catalogue import load_model
+
+    loaded = load_model(model)
+    tiles = np.random.default_rng(0).random((2, 1, bands, TILE, TILE), dtype=np.float32)
+    loaded.predict(tiles[0])
+    start = time.perf_counter()
+    for number in range(count):
+        loaded.predict(tiles[number % 2])
+    return (time.perf_counter() - start) / count
+
+
+def count_tiles(edge):
+    from hsipipe.inference.inputs import OVERLAP, TILE
+    from hsipipe.inference.plan import Plan
+
+    plan = Plan(edge, edge, TILE, OVERLAP)
+    return len(plan.tile_rows) * len(plan.tile_columns)
+
+
+def save_model(folder, bands, scale):
+    import torch
+
+    from hsipipe.methods.base import Frame
+    from hsipipe.methods.catalogue import method_settings
+    from hsipipe.methods.pca_residual import PcaResidual
+    from hsipipe.params import load_params
+    from hsipipe.storage.publish import publish
+
+    torch.manual_seed(0)
+    model = PcaResidual(Frame(bands, scale), method_settings(load_params(ROOT / "params.yaml"), "pca-residual"))
+    torch.nn.init.orthogonal_(model.basis)
+    torch.nn.init.normal_(model.tail.weight, std=0.001)
+    with publish(folder) as out:
+        model.save(out)
+
+
+def write_scene(path, bands, edge):
+    """Write waves with noise as ENVI, interleaved by line, row by row."""
+    import numpy as np
+
+    rng, x = np.random.default_rng(0), np.arange(edge) / 20
+    phase = np.linspace(0, 3, bands)[:, None]
+    with path.open("wb") as stream:
+        for y in range(edge):
+            line = 0.5 + 0.3 * np.sin(x + phase + y / 30) + rng.normal(0, 0.002, (bands, edge))
+            stream.write(line.astype("<f4").tobytes())
+    path.with_suffix(".hdr").write_text(
+        f"ENVI\nsamples = {edge}\nlines = {edge}\nbands = {bands}\nheader offset = 0\nfile type = ENVI Standard\n"
+        "data type = 4\ninterleave = bil\nbyte order = 0\n"
+    )
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

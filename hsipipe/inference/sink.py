@@ -1,0 +1,272 @@
+"""Collect the shards of results in a folder next to them; a killed prediction goes on with the missing ones.
+
+The folder ``.OUT.part`` holds ``made_of.json``, a Zarr store of each result, ``0.zarr``, ``1.zarr``, and a file of each
+shard that is complete, with the energies of its detail for the guard. A Zarr result becomes the output by renaming;
+another format is written from the store in one pass. Under its final name, a result is whole.
+"""
+
+import errno
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from hsipipe.errors import DataError, IntegrityError, ParamsError
+from hsipipe.formats import save_cube
+from hsipipe.formats.zarr_store import FORMAT as ZARR
+from hsipipe.inference.plan import BLOCK, Box, Plan
+from hsipipe.json_text import parse_json
+from hsipipe.storage.publish import discard, publish_folder, unfinished, unfinished_folder, write_text
+from hsipipe.storage.space import check_space, size_text
+from hsipipe.storage.stores import get_array
+
+_MADE_OF, _DONE = "made_of.json", "done"
+_CHUNK_BYTES = 4 << 20
+Image = NDArray[np.float32]
+Energies = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Energy of the added detail by block, and its share in a grid; see :func:`hsipipe.inference.guard.box_detail`."""
+Wrap = Callable[[Any], xr.DataArray]
+"""Adds wavelengths, position and attributes to the values (C, H, W) of a result."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of an unfinished prediction.
+
+    Attributes:
+        done: Number of its complete shards.
+        total: Number of its shards.
+        made_of: What it is made of, as given to :func:`open_sink`.
+    """
+
+    done: int
+    total: int
+    made_of: Mapping[str, Any]
+
+
+class ShardSink:
+    """The unfinished results of a prediction; :func:`open_sink` makes it.
+
+    Args:
+        folder: Folder of the parts.
+        targets: Files of the results.
+        plan: Shards of the scene.
+        wrap: Wraps the values of a result.
+        bands: Bands C of a result.
+        scale: Ratio of the pixel sizes s.
+    """
+
+    def __init__(
+        self, folder: Path, targets: Sequence[Path], plan: Plan, *, wrap: Wrap, bands: int, scale: int
+    ) -> None:
+        self._folder, self._targets, self._plan, self._wrap = folder, targets, plan, wrap
+        self._bands, self._scale = bands, scale
+
+    @property
+    def missing(self) -> set[Box]:
+        """The shards that are not complete."""
+        return {box for box in self._plan.shards if not self._record(box).is_file()}
+
+    def write(self, box: Box, images: Sequence[Image], energies: Energies | None) -> None:
+        """Write a shard of each result, (C, H, W), in the units of the file.
+
+        Raises:
+            DataError: The disk is full.
+        """
+        try:
+            for number, image in enumerate(images):
+                self._array(number)[box.slices(scale=self._scale)] = image
+            tree = None if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
+            write_text(self._record(box), json.dumps(tree) + "\n")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise DataError(
+                f"The disk of {self._folder} is full ({error.strerror}); free {size_text(self.bytes_left())} and run "
+                "the same command again, it goes on with the missing shards."
+            ) from error
+
+    def energies(self) -> Energies:
+        """Return the energies of all blocks, which the shards hold.
+
+        Raises:
+            IntegrityError: The record of a shard is damaged.
+        """
+        size = Box(0, self._plan.height, 0, self._plan.width).blocks
+        detail, grid = np.zeros(size), np.zeros(size)
+        for box in self._plan.shards:
+            path = self._record(box)
+            rows, columns = (slice(a // BLOCK, -(-b // BLOCK)) for a, b in ((box.y0, box.y1), (box.x0, box.x1)))
+            try:
+                tree = parse_json(path.read_text("utf-8"))
+                detail[rows, columns], grid[rows, columns] = tree["detail"], tree["grid"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise IntegrityError(f"{path} is damaged ({error}); remove it and run the command again.") from error
+        return detail, grid
+
+    def bytes_left(self) -> int:
+        """Return the bytes that the results still need on the disk, with those of their parts."""
+        whole = 4 * self._bands * self._plan.height * self._plan.width * self._scale**2
+        part = sum(box.pixels for box in self.missing) * 4 * self._bands * self._scale**2
+        written = sum(copies_on_disk(target) - 1 for target in self._targets)
+        return part * len(self._targets) + whole * written
+
+    def check_space(self) -> None:
+        """Check that the disk suffices.
+
+        Raises:
+            DataError: It does not.
+        """
+        check_space(self._targets[0], self.bytes_left(), files=0)
+
+    def create(self) -> None:
+        """Create the stores of the results, without their values."""
+        # Without missing shards, a store that is not there is published already.
+        for number in range(len(self._targets)) if self.missing else ():
+            if not self._store(number).exists():
+                rows, columns = self._plan.shard or (self._plan.height, self._plan.width)
+                shape = (self._bands, self._plan.height * self._scale, self._plan.width * self._scale)
+                shard = (self._bands, rows * self._scale, columns * self._scale)
+                template = self._wrap(da.zeros(shape, chunks=shard, dtype=np.float32)).rename(None)
+                temporary = self._folder / f"{number}.tmp"
+                discard(temporary)
+                name = ZARR.create(template, temporary, chunk=self._chunk(), shard=shard)
+                (temporary / "name").write_text(name, "utf-8")
+                temporary.rename(self._store(number))
+
+    def publish(self) -> None:
+        """Write the results to their files, the first one last, so that nothing is missing next to it.
+
+        Raises:
+            IntegrityError: A shard is missing.
+        """
+        if missing := self.missing:
+            raise IntegrityError(f"{self._folder} lacks {len(missing)} shards; run the command again.")
+        for number, target in reversed(list(enumerate(self._targets))):
+            store = self._store(number)
+            if target.suffix.lower() != ".zarr":
+                save_cube(self._wrap(self._lazy(number)), target)
+            elif store.exists():  # not published before a kill
+                (store / "name").unlink(missing_ok=True)
+                publish_folder(store, target)
+
+    def _lazy(self, number: int) -> da.Array:
+        """Return a result in rows of chunks."""
+        array = self._array(number)
+        lazy: da.Array = da.from_array(array, chunks=(-1, array.chunks[1], -1), name=False)
+        return lazy
+
+    def _array(self, number: int) -> "zarr.Array[Any]":
+        store = self._store(number)
+        return get_array(zarr.open_group(store, mode="r+"), (store / "name").read_text("utf-8"))
+
+    def _chunk(self) -> tuple[int, int, int]:
+        return chunk_shape(self._plan, bands=self._bands, scale=self._scale)
+
+    def _store(self, number: int) -> Path:
+        return self._folder / f"{number}.zarr"
+
+    def _record(self, box: Box) -> Path:
+        return self._folder / _DONE / f"{box.y0}_{box.x0}.json"
+
+
+@contextmanager
+def open_sink(
+    targets: Sequence[Path], plan: Plan, *, wrap: Wrap, bands: int, scale: int, made_of: Mapping[str, Any]
+) -> Iterator[ShardSink]:
+    """Open the unfinished results of a prediction, or begin them; the folder goes when the body succeeds.
+
+    On an error it stays if a shard is complete.
+
+    Args:
+        targets: Files of the results, the prediction first.
+        plan: Shards of the scene.
+        wrap: Wraps the values (C, H, W) of a result, a Dask array.
+        bands: Bands C of a result.
+        scale: Ratio of the pixel sizes s.
+        made_of: What the values depend on: digests and options, as plain JSON.
+
+    Raises:
+        ParamsError: The unfinished results are made of something else; the message says what differs.
+        AlreadyRunningError: Another process writes them.
+    """
+    with unfinished_folder(targets[0]) as folder:
+        sink = ShardSink(folder, targets, plan, wrap=wrap, bands=bands, scale=scale)
+        _check_same(folder, dict(made_of), shards=len(plan.shards))
+        (folder / _DONE).mkdir(exist_ok=True)
+        try:
+            yield sink
+        except BaseException:
+            if not any((folder / _DONE).iterdir()):
+                discard(folder)
+            raise
+        discard(folder)
+
+
+def progress_of(target: Path) -> Progress | None:
+    """Return the state of the unfinished prediction of a file; None: there is none.
+
+    Raises:
+        IntegrityError: It is damaged.
+    """
+    folder = unfinished(target)
+    if not (folder / _MADE_OF).is_file():
+        return None
+    tree = _read(folder)
+    done = sum(1 for path in (folder / _DONE).glob("*.json"))
+    return Progress(done, int(tree["shards"]), tree["made_of"])
+
+
+def copies_on_disk(target: Path) -> int:
+    """Return how many copies of a result are on the disk at most while it is written."""
+    suffix = target.suffix.lower()
+    return 1 if suffix == ".zarr" else 2
+
+
+def chunk_shape(plan: Plan, *, bands: int, scale: int) -> tuple[int, int, int]:
+    """Return the shape (C, rows, columns) of a chunk in HR pixels: of at most 4 MiB, if blocks of the guard are."""
+    shard = plan.shard or (plan.height, plan.width)
+
+    def edge(n: int) -> int:
+        fitting = [m for m in range(BLOCK, n + 1, BLOCK) if n % m == 0 and bands * (m * scale) ** 2 * 4 <= _CHUNK_BYTES]
+        return max(fitting, default=min(BLOCK, n)) * scale
+
+    return bands, edge(shard[0]), edge(shard[1])
+
+
+def _check_same(folder: Path, made_of: dict[str, Any], *, shards: int) -> None:
+    """Compare what an unfinished prediction is made of with what is wanted; write it down in a new folder."""
+    wanted = json.loads(json.dumps(made_of))
+    if not (folder / _MADE_OF).is_file():
+        for entry in folder.iterdir():  # of a run that was killed before it began
+            discard(entry)
+        write_text(folder / _MADE_OF, json.dumps({"shards": shards, "made_of": wanted}, indent=1) + "\n")
+        return
+    found = _read(folder)["made_of"]
+    if found == wanted:
+        return
+    keys = [key for key in dict.fromkeys([*found, *wanted]) if found.get(key) != wanted.get(key)]
+    told = "; ".join(f"{key}: {found.get(key)} there, {wanted.get(key)} now" for key in keys)
+    raise ParamsError(
+        f"{folder} holds an unfinished result that is made of something else ({told}). Run the command with the same "
+        "model, input and options to go on with it, or remove that folder to begin again."
+    )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / _MADE_OF
+    try:
+        tree = parse_json(path.read_text("utf-8"))
+        if not isinstance(tree["made_of"], dict) or not isinstance(tree["shards"], int):
+            raise TypeError("it has no shards and made_of")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}); remove {folder} to begin again.") from error
+    return dict(tree)

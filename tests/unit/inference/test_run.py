@@ -1,0 +1,214 @@
+"""A prediction in windows has the bits of that of the whole cube, whatever the windows."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
+
+import hsipipe.inference.sink
+from hsipipe.errors import ParamsError
+from hsipipe.formats import open_cube
+from hsipipe.formats.base import make_cube
+from hsipipe.formats.regrid import refine
+from hsipipe.inference.guard import judge
+from hsipipe.inference.inputs import prepare
+from hsipipe.inference.plan import BLOCK, Plan
+from hsipipe.inference.run import WindowPrediction
+from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.inference.sink import open_sink, progress_of
+from hsipipe.inference.source import survey
+from hsipipe.inference.statistics import Statistic, guarded_statistics
+
+SCALE, FULL_SCALE = 2, 1000.0
+
+
+@dataclass(frozen=True)
+class Local:
+    """Sees its neighbours and the border of a tile, and adds what depends on the place in the scene."""
+
+    name, scale, bands, msi_bands, nfe = "local", SCALE, None, 0, 0
+    varies, sample_nfe, averages, interval_scale = True, 1, True, 1.5
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        seen = uniform_filter(lr, (0, 0, 3, 3), mode="constant")
+        rows, columns = np.indices(lr.shape[2:]) + np.reshape(origin, (2, 1, 1))
+        placed = (seen + 0.01 * np.sin(rows + 3 * columns)).astype(np.float32)
+        return placed.repeat(SCALE, axis=2).repeat(SCALE, axis=3)
+
+    def draw(self, lr, *, count, msi=None, origin=(0, 0)):
+        yield from [self.predict(lr, origin=origin)] * count
+
+    def predict_with_spread(self, lr, *, count, msi=None, origin=(0, 0)):
+        mean = self.predict(lr, origin=origin)
+        return mean, (0.1 * count * mean).astype(np.float32)
+
+
+def scene(height, width, *, seed=0, holes=0.0, bands=3):
+    rng = np.random.default_rng(seed)
+    values = rng.random((bands, height, width), dtype=np.float32) * np.float32(FULL_SCALE)
+    values[seed % bands, rng.random((height, width)) < holes] = np.nan
+    return make_cube(da.from_array(values, chunks=(bands, max(1, height // 3), -1)))
+
+
+MEAN, LOCAL = (Statistic("mean"),), Local()
+
+
+@contextmanager
+def windows(cube, folder, plan, *, model=LOCAL, statistics=MEAN, count=None, suffix=".zarr", guarded=True):
+    source = survey(cube, "scene", full_scale=FULL_SCALE, example="")
+    targets = [folder / f"{number}{suffix}" for number, _ in enumerate(statistics)]
+    with open_sink(
+        targets,
+        plan,
+        wrap=lambda values: refine(cube, values, scale=SCALE),
+        bands=len(cube),
+        scale=SCALE,
+        made_of={"model": "x"},
+    ) as sink:
+        sink.create()
+        yield WindowPrediction(model, source, sink, plan, statistics, count, guarded), targets
+        sink.publish()
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.tuples(st.integers(1, 20), st.integers(0, 9)).filter(lambda size: 2 * size[1] < size[0]),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.02, 0.6]),
+    st.integers(0, 99),
+)
+def test_windows_have_the_bits_of_the_whole(size, tiles, shard, side_by_side, holes, seed):
+    cube, (tile, overlap) = scene(*size, seed=seed, holes=holes), tiles
+    if np.isnan(cube.to_numpy()).any(axis=0).all():
+        return
+    whole = prepare(Local(), cube, name="scene", full_scale=FULL_SCALE)
+    expected = whole.wrap(predict_scene(Local(), whole.lr, tile=tile, overlap=overlap)).to_numpy()
+    plan = Plan(*size, tile, overlap, (shard[0] * BLOCK, shard[1] * BLOCK))
+    with TemporaryDirectory() as folder:
+        with windows(cube, Path(folder), plan, guarded=False) as (work, (target,)):
+            work.run(side_by_side=side_by_side)
+        assert open_cube(target).to_numpy().tobytes() == expected.tobytes()
+        assert [path.name for path in Path(folder).iterdir()] == [target.name]
+
+
+PLAN = Plan(40, 50, 12, 3, (16, 24))
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nc", ".tif", ".npy"])
+def test_statistics_and_the_judgement_are_those_of_the_whole(tmp_path, suffix):
+    cube = scene(40, 50, holes=0.01)
+    statistics = [Statistic("mean"), Statistic("std"), Statistic.quantile(0.05)]
+    whole = prepare(Local(), cube, name="scene", full_scale=FULL_SCALE)
+    options = {"tile": 12, "overlap": 3}
+    expected, told = guarded_statistics(Local(), whole.lr, statistics, count=4, guard="warn", **options)
+    with windows(cube, tmp_path, PLAN, statistics=statistics, count=4, suffix=suffix) as (work, targets):
+        work.run(side_by_side=2)
+        assert work.doubts() == told
+        detail, grid = work.sink.energies()
+    assert told
+    for target, image in zip(targets, expected, strict=True):
+        np.testing.assert_array_equal(open_cube(target).to_numpy(), whole.wrap(image).to_numpy())
+    mean, _ = predict_scene_with_spread(Local(), whole.lr, count=4, **options)
+    judgement = judge(Local(), whole.lr, mean, **options)
+    np.testing.assert_allclose(detail, judgement.detail, rtol=1e-4)
+    np.testing.assert_allclose(grid, judgement.grid, rtol=1e-4)
+
+
+class Killed(BaseException):
+    """A kill at some tile."""
+
+
+@pytest.mark.parametrize("tiles", [0, 3, 17, 30])
+def test_killed_it_goes_on_with_the_missing_shards(tmp_path, tiles):
+    cube = scene(40, 50)
+    with windows(cube, tmp_path, PLAN) as (work, (target,)):
+        work.run(side_by_side=1)
+        told = work.doubts()
+    expected = open_cube(target).to_numpy()
+
+    class Dies(Local):
+        left = tiles
+
+        def predict(self, lr, **place):
+            Dies.left -= 1
+            if Dies.left < 0:
+                raise Killed
+            return super().predict(lr, **place)
+
+    def go_on(model, side_by_side):
+        with windows(cube, tmp_path, PLAN, model=model, suffix=".nc") as (work, (target,)):
+            missing = len(work.sink.missing)
+            work.run(side_by_side=side_by_side)
+            assert work.doubts() == told
+        return missing, target
+
+    target = tmp_path / "0.nc"
+    with pytest.raises(Killed):
+        go_on(Dies(), 1)
+    assert not target.exists()
+    found = progress_of(target)
+    done = 0 if found is None else found.done
+    assert (done > 0) == (tiles > 10)
+    assert go_on(Local(), 2)[0] == len(PLAN.shards) - done
+    np.testing.assert_array_equal(open_cube(target).to_numpy(), expected)
+    assert progress_of(target) is None
+
+
+def test_killed_between_two_results_it_publishes_the_other(tmp_path, monkeypatch):
+    cube, statistics = scene(40, 50), [Statistic("mean"), Statistic("std")]
+    plain = hsipipe.inference.sink.publish_folder
+
+    def publish_one(folder, path):
+        if path.name == "0.zarr":
+            raise Killed
+        plain(folder, path)
+
+    def predict():
+        with windows(cube, tmp_path, PLAN, statistics=statistics, count=4) as (work, targets):
+            missing = len(work.sink.missing)
+            work.run(side_by_side=1)
+        return missing, targets
+
+    monkeypatch.setattr(hsipipe.inference.sink, "publish_folder", publish_one)
+    with pytest.raises(Killed):
+        predict()
+    assert not (tmp_path / "0.zarr").exists()
+    std = open_cube(tmp_path / "1.zarr").to_numpy()
+    assert std.all()
+    monkeypatch.undo()
+    missing, targets = predict()
+    assert missing == 0
+    assert open_cube(targets[0]).to_numpy().any()
+    np.testing.assert_array_equal(open_cube(targets[1]).to_numpy(), std)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.zarr", "1.zarr"]
+
+
+def test_an_unfinished_result_of_another_model_is_refused_by_what_differs(tmp_path):
+    cube, targets = scene(40, 50), [tmp_path / "hr.zarr"]
+
+    def begin(*, dies=False, **made_of):
+        with open_sink(
+            targets, PLAN, wrap=lambda v: refine(cube, v, scale=2), bands=3, scale=2, made_of=made_of
+        ) as sink:
+            missing = sink.missing
+            sink.create()
+            sink.write(PLAN.shards[0], [np.zeros((3, 32, 48), np.float32)], None)
+            if dies:
+                raise Killed
+        return missing
+
+    with pytest.raises(Killed):
+        begin(model="a", tile=12, dies=True)
+    with pytest.raises(ParamsError, match=r"made of something else \(model: a there, b now\)"):
+        begin(model="b", tile=12)
+    assert progress_of(targets[0]).done == 1
+    assert begin(model="a", tile=12) == set(PLAN.shards[1:])
