@@ -77,7 +77,10 @@ class _Row:
         method, msi = self.method, pair.msi if self.method.FUSES else None
         if self.ceiling is not None:
             return self.ceiling(pair.lr, msi, pair.hr)
-        return predict_scene(method, pair.lr, msi=msi, tile=self.sampling.tile, overlap=self.sampling.overlap)
+        try:
+            return predict_scene(method, pair.lr, msi=msi, tile=self.sampling.tile, overlap=self.sampling.overlap)
+        except DataError as error:
+            raise DataError(f"{self.name} on {pair.name}: {error}") from error
 
     def draw(self, pair: Pair, prediction: Prediction, limits: tuple[float, float]) -> Ensemble:
         """Draw samples from the observations; without a sampler return the clipped prediction."""

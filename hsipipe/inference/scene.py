@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from hsipipe.errors import ModelInputError
+from hsipipe.errors import DataError, ModelInputError
 from hsipipe.inference.plan import Box, Plan
 from hsipipe.methods.super_resolver import SampleResolver, SceneResolver, SuperResolver, check_input, check_msi
 from hsipipe.progress import progress
@@ -161,7 +161,15 @@ class Blend:
         self._weight = np.zeros(size, np.float32)
 
     def add(self, tile: Box, images: Sequence[np.ndarray]) -> None:
-        """Add the images of a tile; pixels outside of the box are skipped."""
+        """Add the images of a tile; pixels outside of the box are skipped.
+
+        Raises:
+            DataError: An image does not have the size of the tile.
+        """
+        expected = (len(self._totals[0]), (tile.y1 - tile.y0) * self._scale, (tile.x1 - tile.x0) * self._scale)
+        for (image,) in images:
+            if image.shape != expected:
+                raise DataError(f"Got a prediction of shape {image.shape} for a tile, expected {expected} (C, H, W).")
         both = self._box.overlap(tile)
         if both is None:
             return
