@@ -64,7 +64,7 @@ def parsed(words):
     return name, command.make_context(name, rest, parent=context).params
 
 
-def test_the_command_takes_these_words_and_the_settings_are_valid(command, repository, tmp_path):
+def test_the_command_takes_these_words_and_the_settings_are_valid(command, repository, tmp_path, monkeypatch):
     # A table in the reader's folder is not there.
     words = expanded(re.sub(r"degradation\.srf=/data/\S+", "degradation.srf=rgb", command))
     if words[0] == "make":
@@ -72,6 +72,14 @@ def test_the_command_takes_these_words_and_the_settings_are_valid(command, repos
         words = ["hsipipe", "pipeline", *shlex.split(arguments)]
     if words[0] != "hsipipe":
         pytest.skip("not a command of this project")
+    if "--status" in words:
+        # It answers while the words are read.
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / words[-1]).mkdir()
+        with pytest.raises(typer.Exit) as ended:
+            parsed(words[1:])
+        assert ended.value.exit_code == 0
+        return
     name, options = parsed(words[1:])
     if name == "tables" and options["name"]:
         roots(options["root"] or [], paper_table(options["name"]))
