@@ -1,8 +1,11 @@
 """Read the metadata of EnMAP and DESIS, products of DLR: ``X-METADATA.XML`` next to ``X-SPECTRAL_IMAGE.TIF``."""
 
 import re
+from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 import dask.array as da
@@ -10,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.errors import FileFormatError
-from hsipipe.formats.products.base import Fact, Mask
+from hsipipe.formats.products.base import Bands, Fact, Mask, Masks, Product, assemble, scaled, told_scale
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_pages import DRIVER
 from hsipipe.formats.xml_files import number_in, read_xml
@@ -68,6 +71,95 @@ class Described:
     offset: Fact
 
 
+class DlrProduct(Product):
+    """A product of level 2A in GeoTIFF or ENVI, with metadata in XML and quality layers as separate TIFFs.
+
+    Attributes:
+        SENSOR: What the names of its files begin with, in capitals.
+        WIDTHS: Names of the elements with the width of a band.
+    """
+
+    SENSOR: ClassVar[str]
+    WIDTHS: ClassVar[tuple[str, ...]]
+    has_variables = False
+
+    @abstractmethod
+    def characterised(self, root: Element) -> list[Element]:
+        """Return the elements that describe the bands; none in the metadata of another sensor."""
+
+    @abstractmethod
+    def bands(self, root: Element, described: Described) -> Bands:
+        """Return wavelengths, detectors and widths of the bands, and which of them are good."""
+
+    @abstractmethod
+    def masks(self, scene: Scene, image: xr.DataArray) -> list[Mask]:
+        """Return the masks of the quality layers that are there."""
+
+    def recognises(self, path: Path) -> bool:
+        """Return True for the image, the metadata, or the folder of one scene of level 2A."""
+        return self._scene_of(path) is not None
+
+    def read(self, path: Path, *, variable: str | None = None, masks: Masks = "all") -> xr.DataArray:
+        """Open the reflectance lazily."""
+        del variable
+        scene = self._found(path)
+        root = read_xml(scene.metadata)
+        image, is_scaled = open_image(scene.image)
+        described = describe(self.characterised(root), widths=self.WIDTHS)
+        if described.numbers != list(range(1, len(image) + 1)):
+            raise FileFormatError(
+                f"{scene.metadata.name} describes the bands {described.numbers[0]} to {described.numbers[-1]} "
+                f"({len(described.numbers)}), the image has {len(image)}; copy the scene again"
+            )
+        values = image.data if is_scaled else scaled(image.data, described.gain, described.offset)
+        scale = "the scale of the TIFF" if is_scaled else told_scale(described.gain, described.offset)
+        cube = assemble(
+            values,
+            self.bands(root, described),
+            product=self.title,
+            masks=masks,
+            layers=[fill_mask(image), *self.masks(scene, image)],
+            applied=[f"{scale} ({scene.metadata.name})"],
+            dtype=image.encoding["stored_dtype"],
+        )
+        return with_place(cube, image)
+
+    def files(self, path: Path) -> list[Path]:
+        """List the image with its side files, the metadata and the quality layers."""
+        scene = self._found(path)
+        if path.is_dir():
+            return super().files(path)
+        return sorted({*image_files(scene.image), scene.metadata, *scene.layers()})
+
+    def is_main(self, path: Path) -> bool:
+        """Return True for the image, and for a folder of one scene."""
+        scene = self._scene_of(path)
+        return scene is not None and path != scene.metadata
+
+    def _scene_of(self, path: Path) -> Scene | None:
+        scene = find_scene(path)
+        if scene is None:
+            return None
+        state = scene.metadata.stat()
+        return scene if _is_of(self, scene, state.st_mtime_ns, state.st_size) else None
+
+    def _found(self, path: Path) -> Scene:
+        scene = self._scene_of(path)
+        if scene is None:
+            raise FileFormatError(f"not a scene of {self.title}")
+        return scene
+
+
+@lru_cache(maxsize=64)
+def _is_of(product: DlrProduct, scene: Scene, modified_ns: int, size: int) -> bool:
+    """Return True if a scene is of a product; cached until its metadata change."""
+    try:
+        root = read_xml(scene.metadata)
+    except FileFormatError:
+        return is_named(scene, product.SENSOR)  # without its scale, the image would be misread
+    return bool(product.characterised(root)) and is_level_2a(scene, root)
+
+
 def find_scene(path: Path) -> Scene | None:
     """Find the scene of a spectral image, of its metadata, or of a folder that holds one scene; None if there is none.
 
@@ -88,11 +180,6 @@ def find_scene(path: Path) -> Scene | None:
         images = [f for f in _files(path.parent) if (m := _image(f)) and m[1].lower() == start]
         return Scene(images[0], path, match[1]) if len(images) == 1 else None
     return None
-
-
-def read_root(scene: Scene) -> Element:
-    """Parse the metadata."""
-    return read_xml(scene.metadata)
 
 
 def is_level_2a(scene: Scene, root: Element) -> bool:

@@ -6,35 +6,18 @@ of the product guide: -32768 is no data; an empty band has the mean -1000000 and
 the quality layers (EN-PCV-ICD-2009-2).
 """
 
-from functools import lru_cache
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hsipipe.errors import FileFormatError
 from hsipipe.formats.overlap import SWIR, VNIR
-from hsipipe.formats.products.base import Bands, Mask, Masks, Product, assemble, quality_layer, scaled, told_scale
-from hsipipe.formats.products.dlr import (
-    Described,
-    Scene,
-    describe,
-    fill_mask,
-    find_scene,
-    image_files,
-    is_level_2a,
-    is_named,
-    number_of,
-    open_image,
-    read_root,
-    with_place,
-)
+from hsipipe.formats.products.base import Bands, Mask, quality_layer
+from hsipipe.formats.products.dlr import Described, DlrProduct, Scene, number_of
 from hsipipe.formats.xml_files import number_in
 
 _EMPTY_MEAN = -1_000_000
-_WIDTHS = ("FWHMOfBand",)
 _SPLIT_NM = 1000.0
 """Wavelength up to which a band is VNIR where the metadata have no lists."""
 # Layer, name in messages, codes that are masked, kind.
@@ -47,85 +30,38 @@ _LAYERS = (
 _DEFECTIVE = 1
 
 
-class EnMap(Product):
-    """EnMAP L2A in GeoTIFF or ENVI."""
+class EnMap(DlrProduct):
+    """EnMAP L2A."""
 
     title = "EnMAP L2A"
-    has_variables = False
+    SENSOR = "ENMAP"
+    WIDTHS = ("FWHMOfBand",)
 
-    def recognises(self, path: Path) -> bool:
-        """Return True for the image, the metadata, or the folder of one scene of level 2A."""
-        return _scene_of(path) is not None
+    def characterised(self, root: Element) -> list[Element]:
+        """Return the elements ``bandID``."""
+        parent = next(root.iter("bandCharacterisation"), None)
+        return [] if parent is None else list(parent.iter("bandID"))
 
-    def read(self, path: Path, *, variable: str | None = None, masks: Masks = "all") -> xr.DataArray:
-        """Open the reflectance lazily."""
-        del variable
-        scene = _found(path)
-        root = read_root(scene)
-        image, is_scaled = open_image(scene.image)
-        bands = describe(_characterised(root), widths=_WIDTHS)
-        if bands.numbers != list(range(1, len(image) + 1)):
-            raise FileFormatError(
-                f"{scene.metadata.name} describes the bands {bands.numbers[0]} to {bands.numbers[-1]} "
-                f"({len(bands.numbers)}), the image has {len(image)}; copy the scene again"
-            )
-        values = image.data
-        if not is_scaled:
-            values = scaled(values, bands.gain, bands.offset)
-        scale = "the scale of the TIFF" if is_scaled else told_scale(bands.gain, bands.offset)
-        detector, good = _detectors(root, bands)
-        layers = [fill_mask(image), *_masks(scene, image)]
-        cube = assemble(
-            values,
-            Bands(bands.nm, detector, bands.fwhm_nm, good),
-            product=self.title,
-            masks=masks,
-            layers=layers,
-            applied=[f"{scale} ({scene.metadata.name})"],
-            dtype=image.encoding["stored_dtype"],
-        )
-        return with_place(cube, image)
+    def bands(self, root: Element, described: Described) -> Bands:
+        """Return the bands of both detectors."""
+        detector, good = _detectors(root, described)
+        return Bands(described.nm, detector, described.fwhm_nm, good)
 
-    def files(self, path: Path) -> list[Path]:
-        """List the image with its side files, the metadata and the quality layers."""
-        scene = _found(path)
-        if path.is_dir():
-            return super().files(path)
-        return sorted({*image_files(scene.image), scene.metadata, *scene.layers()})
-
-    def is_main(self, path: Path) -> bool:
-        """Return True for the image, and for a folder of one scene."""
-        scene = _scene_of(path)
-        return scene is not None and path != scene.metadata
-
-
-def _scene_of(path: Path) -> Scene | None:
-    scene = find_scene(path)
-    if scene is None:
-        return None
-    state = scene.metadata.stat()
-    return scene if _is_enmap(scene, state.st_mtime_ns, state.st_size) else None
-
-
-@lru_cache(maxsize=64)
-def _is_enmap(scene: Scene, modified_ns: int, size: int) -> bool:
-    try:
-        root = read_root(scene)
-    except FileFormatError:
-        return is_named(scene, "ENMAP")  # without its scale, the image would be misread
-    return bool(_characterised(root)) and is_level_2a(scene, root)
-
-
-def _found(path: Path) -> Scene:
-    scene = _scene_of(path)
-    if scene is None:
-        raise FileFormatError("not a scene of EnMAP L2A")
-    return scene
-
-
-def _characterised(root: Element) -> list[Element]:
-    parent = next(root.iter("bandCharacterisation"), None)
-    return [] if parent is None else list(parent.iter("bandID"))
+    def masks(self, scene: Scene, image: xr.DataArray) -> list[Mask]:
+        """Return the masks of the background, of clouds and their shadows, and of defective pixels."""
+        shape = (image.shape[1], image.shape[2])
+        found = []
+        for layer, name, codes, kind in _LAYERS:
+            values = quality_layer(scene.layer(layer), shape)
+            if values is not None:
+                where = values[0] == codes[0]
+                for code in codes[1:]:
+                    where = where | (values[0] == code)
+                found.append(Mask(f"{name} (QL_{layer})", where, kind))  # type: ignore[arg-type]  # a literal of the table
+        pixels = quality_layer(scene.layer("PIXELMASK"), shape, bands=len(image))
+        if pixels is not None and len(pixels) == len(image):
+            found.append(Mask("defective pixels (QL_PIXELMASK)", pixels == _DEFECTIVE, "defects"))
+        return found
 
 
 def _detectors(root: Element, bands: Described) -> tuple[list[str], NDArray[np.bool_]]:
@@ -152,22 +88,6 @@ def _channels(root: Element, parent: str) -> set[int]:
 
 def _is_empty(element: Element) -> bool:
     return number_in(element, "stdDeviation") == 0 and number_in(element, "mean") == _EMPTY_MEAN
-
-
-def _masks(scene: Scene, image: xr.DataArray) -> list[Mask]:
-    shape = (image.shape[1], image.shape[2])
-    found = []
-    for layer, name, codes, kind in _LAYERS:
-        values = quality_layer(scene.layer(layer), shape)
-        if values is not None:
-            where = values[0] == codes[0]
-            for code in codes[1:]:
-                where = where | (values[0] == code)
-            found.append(Mask(f"{name} (QL_{layer})", where, kind))  # type: ignore[arg-type]  # a literal of the table
-    pixels = quality_layer(scene.layer("PIXELMASK"), shape, bands=len(image))
-    if pixels is not None and len(pixels) == len(image):
-        found.append(Mask("defective pixels (QL_PIXELMASK)", pixels == _DEFECTIVE, "defects"))
-    return found
 
 
 PRODUCT = EnMap()
