@@ -50,7 +50,7 @@ faults: $(STAMP)  ## put faults into running pipelines, all of them: an hour and
 	$(BIN)/python -m pytest tests/faults --every-fault -rP --durations=0 $(ARGS)
 
 # DATA names the folders, e.g. DATA="--root cave=/data/cave"; DEVICE=cuda makes the rows in the sizes of the papers, and
-# STOP_AFTER=9 pauses after nine minutes. The same command goes on.
+# STOP_AFTER=9 pauses after nine minutes. The same command resumes.
 DEVICE ?= cpu
 results: $(STAMP)  ## the tables of docs/results.md at equal time, in pieces that resume: hours
 	$(BIN)/python benchmarks/equal_time.py --device $(DEVICE) $(if $(STOP_AFTER),--stop-after $(STOP_AFTER)) $(DATA) $(ARGS)

@@ -114,7 +114,7 @@ def costs(params, root, folder, mean):
     for name in ("regression", "heteroscedastic", "diffusion", "sharp"):
         sampling = params.sampling.model_copy(update={"mode": "sharp" if name == "sharp" else "mean"})
         model = folder / names(mean)["diffusion" if name == "sharp" else name]
-        # A process of its own: in one that has predicted before, memory is there already.
+        # Measure in a new process: a process keeps the memory of its earlier predictions.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             evaluations, took, memory = pool.submit(cost, model, root, sampling, name).result()
         rows.append(row(f"{name}: network evaluations", evaluations, ""))

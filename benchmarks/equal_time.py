@@ -4,9 +4,9 @@
     python benchmarks/equal_time.py cave-x4 --method edsr --root ...     some rows
     python benchmarks/equal_time.py --write                              the tables and the figure alone
 
-equal_time.yaml lists the tables. The time is CPU time of one thread, so that other work on the machine shortens no
-training. The seconds of a step are measured; a training has as many steps as fit, and a learning rate that ends with
-the last one. Validations are not counted. A run that was stopped goes on, and several share the rows that are left.
+equal_time.yaml lists the tables. The time is CPU time of one thread: other work on the machine then shortens no
+training. The script measures the seconds of a step and trains as many steps as fit, with the learning rate schedule of
+that length. Validations are not counted. A stopped run resumes. Several runs can share the work.
 """
 
 import os
@@ -267,7 +267,7 @@ def main():
     parser.add_argument("--results", type=Path, default=RESULTS, help="keep the rows here")
     parser.add_argument("--seconds", type=float, help="of a training, in the place of those of the table; for a trial")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="pause; the same command goes on")
+    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="pause after this time; the same command resumes")
     parser.add_argument("--write", action="store_true", help="write docs/results.md and its figure from the rows there")
     options = parser.parse_args()
 

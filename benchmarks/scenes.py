@@ -3,7 +3,7 @@
     python benchmarks/scenes.py --edge 600 1200 2400
     python benchmarks/scenes.py --edge 120 --bands 31 --kills 5 --json none.json
 
-Each prediction is a process of its own. The peak is that of its resident memory, as the kernel counts it.
+Each prediction runs in a new process. The peak is its maximum resident set size.
 The network alone predicts tiles that are ready in memory, in another process; only figures of one run compare. The
 model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their values.
 """

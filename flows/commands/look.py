@@ -19,7 +19,7 @@ def view(
 
     Swipe between two images, choose colours or a band, click a pixel for the spectra of all cubes. An LR cube is shown
     enlarged. With --truth the page has maps of the spectral angle and of the error, and where each cube is better or
-    worse than the interpolated LR cube, or than the first cube if there is none.
+    worse than the interpolated LR cube; without an LR cube, than the first cube.
 
     Of a large scene the page keeps each n-th pixel, and says so.
 

@@ -67,9 +67,9 @@ def predict_file(
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
         memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
 
-    A model whose tiles depend on their own pixels alone predicts in windows, of which a few are in memory; killed, the
-    same call goes on with the missing ones. Fusion, statistics of a whole scene, `guard` fallback and kept samples hold
-    the whole scene. A cube of another sensor needs known wavelengths and a model trained with spectral windows.
+    A model whose tiles depend on their own pixels alone predicts in windows and keeps few of them in memory. After a
+    kill, the same call writes the missing windows. Fusion, statistics of a whole scene, `guard` fallback and kept
+    samples keep the whole scene in memory. A cube of another sensor needs known wavelengths and a model trained with spectral windows.
 
     Returns:
         The written files, the result first.

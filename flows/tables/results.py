@@ -29,7 +29,7 @@ def keep(root: Path, table: PaperTable, part: Part, metrics: Mapping[str, Any], 
         table: The table.
         part: What ran.
         metrics: Content of reports/metrics.json.
-        own: Overrides of the user; a run with others has a result of its own.
+        own: Overrides of the user; each set of overrides has its own result.
     """
     write_text(_path(root, table, part, own), json.dumps({"overrides": [*own], **metrics}, indent=1) + "\n")
 

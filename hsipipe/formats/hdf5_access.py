@@ -34,7 +34,7 @@ def look_into(path: Path, suffixes: Collection[str], look: Callable[[h5py.File],
 
 
 def find(group: h5py.Group, path: str) -> h5py.Dataset | h5py.Group | None:
-    """Return the group or data set at a path; None if there is none, or if a link on the way is not a hard one."""
+    """Return the group or data set at a path; None if it is missing, or behind a link that is not a hard link."""
     entry: Any = group
     for part in path.strip("/").split("/"):
         if not isinstance(entry, h5py.Group) or not isinstance(entry.get(part, getlink=True), h5py.HardLink):

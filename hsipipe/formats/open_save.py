@@ -52,7 +52,7 @@ def open_cube(
     Raises:
         MissingInputError: `path` does not exist.
         FileFormatError: The format is unknown, or the file is truncated or corrupt.
-        ParamsError: `overlap` or `masks` is none of the above.
+        ParamsError: `overlap` or `masks` has an unknown value.
     """
     path = Path(path)
     check_overlap(overlap)

@@ -23,7 +23,7 @@ def check_overlap(overlap: str) -> None:
     """Check the name of a treatment.
 
     Raises:
-        ParamsError: There is none of this name.
+        ParamsError: The name is unknown.
     """
     if overlap not in OVERLAPS:
         raise ParamsError(f"overlap is {overlap!r}, expected one of {', '.join(OVERLAPS)}.")

@@ -1,4 +1,4 @@
-"""Collect the shards of results in a folder next to them; a killed prediction goes on with the missing ones.
+"""Collect the shards of results in a folder next to them; a killed prediction resumes with the missing shards.
 
 The folder ``.OUT.part`` holds ``made_of.json``, a Zarr store of each result, ``0.zarr``, ``1.zarr``, and a file of each
 shard that is complete, with the energies of its detail for the guard. A Zarr result becomes the output by renaming;
@@ -91,7 +91,7 @@ class ShardSink:
                 raise
             raise DataError(
                 f"The disk of {self._folder} is full ({error.strerror}); free {size_text(self.bytes_left())} and run "
-                "the same command again, it goes on with the missing shards."
+                "the same command again; it writes the missing shards."
             ) from error
 
     def energies(self) -> Energies:

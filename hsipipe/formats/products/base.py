@@ -34,7 +34,7 @@ def check_masks(masks: str) -> None:
     """Check the name of a choice of masks.
 
     Raises:
-        ParamsError: There is none of this name.
+        ParamsError: The name is unknown.
     """
     if masks not in MASKS:
         raise ParamsError(f"masks is {masks!r}, expected one of {', '.join(MASKS)}.")

@@ -161,9 +161,9 @@ def _is_of(product: DlrProduct, scene: Scene, modified_ns: int, size: int) -> bo
 
 
 def find_scene(path: Path) -> Scene | None:
-    """Find the scene of a spectral image, of its metadata, or of a folder that holds one scene; None if there is none.
+    """Find the scene of a spectral image, of its metadata, or of a folder with one scene; None if it is incomplete.
 
-    The names are compared without capitals.
+    Names are compared without regard to case.
     """
     if path.is_dir():
         images = [file for file in _files(path) if _image(file)]

@@ -41,7 +41,7 @@ class Tanager(Product):
         return look_into(path, _SUFFIXES, lambda file: _find(file, None)) is not None
 
     def read(self, path: Path, *, variable: str | None = None, masks: Masks = "all") -> xr.DataArray:
-        """Open the reflectance lazily, or the radiance if there is none; another variable is opened as it is."""
+        """Open the reflectance lazily, without it the radiance; open another variable as stored."""
         with open_file(path) as file:
             found = _find(file, variable)
             if found is None:
