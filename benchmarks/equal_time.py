@@ -267,7 +267,7 @@ def main():
     parser.add_argument("--results", type=Path, default=RESULTS, help="keep the rows here")
     parser.add_argument("--seconds", type=float, help="of a training, in the place of those of the table; for a trial")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="pause after this time; the same command resumes")
+    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="pause after this; run again to resume")
     parser.add_argument("--write", action="store_true", help="write docs/results.md and its figure from the rows there")
     options = parser.parse_args()
 

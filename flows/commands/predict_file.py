@@ -69,7 +69,8 @@ def predict_file(
 
     A model whose tiles depend on their own pixels alone predicts in windows and keeps few of them in memory. After a
     kill, the same call writes the missing windows. Fusion, statistics of a whole scene, `guard` fallback and kept
-    samples keep the whole scene in memory. A cube of another sensor needs known wavelengths and a model trained with spectral windows.
+    samples keep the whole scene in memory. A cube of another sensor needs known wavelengths and a model trained with
+    spectral windows.
 
     Returns:
         The written files, the result first.
