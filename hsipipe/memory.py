@@ -29,7 +29,7 @@ _FILES_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "t
 def available_memory() -> tuple[int, int]:
     """Return the bytes of memory that this process can get, without swap and with it.
 
-    Limits of a container (cgroup) and of the process (``ulimit -v``) count, too.
+    Limits of a container (cgroup) and of the process (``ulimit -v``, ``ulimit -d``) count, too.
     """
     machine = psutil.virtual_memory().available
     limits = [limit for limit in (_left_in_cgroup(), _left_of_process()) if limit is not None]
@@ -107,5 +107,7 @@ def _cgroups() -> Iterator[tuple[Path, tuple[str, str, str, str]]]:
 
 
 def _left_of_process() -> int | None:
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else max(0, limit - psutil.Process().memory_info().vms)
+    used = psutil.Process().memory_info()
+    limits = ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, getattr(used, "data", 0)))
+    left = [(resource.getrlimit(kind)[0], taken) for kind, taken in limits]
+    return min([max(0, most - taken) for most, taken in left if most != resource.RLIM_INFINITY], default=None)

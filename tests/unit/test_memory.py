@@ -62,3 +62,12 @@ def test_enough_is_silent_swap_is_a_warning_too_much_an_error(machine, caplog):
         DataError, match=r"A result needs about 11 GB of memory, but 10 GB are available; cut the scene\."
     ):
         check_memory(11 * GB, what="A result", advice="cut the scene")
+
+
+@pytest.mark.parametrize(("kind", "field"), [(resource.RLIMIT_AS, "vms"), (resource.RLIMIT_DATA, "data")])
+def test_limits_of_the_process_leave_what_it_does_not_hold_yet(machine, monkeypatch, kind, field):
+    limits = {kind: (3 * GB, 3 * GB)}
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda asked: limits.get(asked, (resource.RLIM_INFINITY,) * 2))
+    used = SimpleNamespace(**{"vms": GB // 2, "data": GB // 2, field: GB})
+    monkeypatch.setattr(memory.psutil, "Process", lambda: SimpleNamespace(memory_info=lambda: used))
+    assert available_memory() == (2 * GB, 2 * GB)
