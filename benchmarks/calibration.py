@@ -14,26 +14,46 @@ The goals: G1 CRPS, G2 the mean of samples (of the first seed), G3 spread and co
 G5 the sharp mode, G6 energy score, G7 functionals, G8 consistency.
 """
 
-import json
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from copy import copy
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from record import ROOT, Watch, arguments, environment, row, show, write_record
+from record import ROOT, Watch, arguments, environment, read_record, row, show, without_root, write_record
 from stability import tree_of
 
 ROWS = ("regression", "heteroscedastic", "projected", "diffusion", "sharp")
 RESAMPLES = 10_000
 RED_NM, INFRARED_NM = 670.0, 800.0
 MANY = 32
+KEEP = ROOT / "benchmarks" / "results" / "calibration"
 DARK = 0.02
 """Least sum of both bands of the NDVI: below it, noise divides noise."""
 HEADLINE = ("mpsnr_db", "crps")
 REPEATED = ("crps", "energy_score", "psd_error", "spread_skill", "coverage_90", "block_max_crps", "bright_area_crps")
+
+
+class Kept(dict):
+    """What was found with some settings from one seed, in a file.
+
+    Args:
+        path: The file; if it was made with other settings it is replaced.
+        settings: Changes of params.yaml.
+    """
+
+    def __init__(self, path, settings):
+        self.path, self.settings = path, settings
+        record = read_record(path)
+        super().__init__(record["found"] if record.get("settings") == settings else {})
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, value)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_record(self.path, {"settings": self.settings, "found": dict(self)})
 
 
 def models(params, root, folder, mean, *, seed):
@@ -235,6 +255,10 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--many", type=int, default=MANY, help="samples of the second mean, of the first seed")
     parser.add_argument("--folder", type=Path, help="keep data and models here, and continue them")
+    parser.add_argument(
+        "--keep", type=Path, default=KEEP, help="keep scores here, by seed, and use those that are there"
+    )
+    parser.add_argument("--costs", action="store_true", help="measure time and memory; on an idle machine")
     options = parser.parse_args()
 
     from prepared import changed, prepare
@@ -250,31 +274,32 @@ def main():
     prepare(params, folder)
     pairs = DegradedPairs.in_project(folder)
     protocol = protocol_of(params, pairs.index())
-    found, means, uncertainty, ndvi = [], [], [], []
+    counts = [params.sampling.ensemble, options.many]
+    settings = without_root(options.set)
+    found, means, uncertainty, ndvi, measured = [], [], [], [], []
     for seed in range(options.seeds):
-        made = models(params, folder, folder / f"seed-{seed}", options.mean, seed=seed)
-        place = folder / f"seed-{seed}" / "scores.json"
-        kept = json.loads(place.read_text()) if place.is_file() else {}
+        kept = Kept(options.keep / f"{options.mean}-{seed}.json", settings)
+        made = cache(partial(models, params, folder, folder / f"seed-{seed}", options.mean, seed=seed))
         for name in ROWS:
             if name not in kept:
-                kept[name] = scores(params, pairs, made[name], name, protocol)
-                place.write_text(json.dumps(kept))
-                headline = {key: np.mean([scene[key] for scene in kept[name][0].values()]) for key in HEADLINE}
-                print(seed, name, {key: round(float(value), 5) for key, value in headline.items()}, flush=True)
+                kept[name] = scores(params, pairs, made()[name], name, protocol)
+            headline = {key: np.mean([scene[key] for scene in kept[name][0].values()]) for key in HEADLINE}
+            print(seed, name, {key: round(float(value), 5) for key, value in headline.items()}, flush=True)
         if seed == 0:
             # More samples than the metrics take, which costs minutes.
             if "means" not in kept:
-                kept["means"] = means_of_samples(
-                    params, pairs, made["diffusion"], [params.sampling.ensemble, options.many]
-                )
-                place.write_text(json.dumps(kept))
+                kept["means"] = means_of_samples(params, pairs, made()["diffusion"], counts)
+            if options.costs:
+                made()
+                kept["costs"] = costs(params, folder, folder / "seed-0", options.mean)
             means.append({int(count): value for count, value in kept["means"][0].items()})
             ndvi += [kept["means"][2]] if kept["means"][2] is not None else []
+            measured = kept.get("costs", [])
         found.append({name: kept[name][0] for name in ROWS})
         uncertainty.append(kept["diffusion"][1])
-    rows = [*goals(found, means, uncertainty, ndvi), *costs(params, folder, folder / "seed-0", options.mean)]
+    rows = [*goals(found, means, uncertainty, ndvi), *measured]
     show(rows)
-    write_record(options.json, {"environment": where, "settings": options.set, "mean": options.mean, "rows": rows})
+    write_record(options.json, {"environment": where, "settings": settings, "mean": options.mean, "rows": rows})
 
 
 if __name__ == "__main__":

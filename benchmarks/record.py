@@ -86,6 +86,11 @@ def environment(*packages: str) -> dict[str, object]:
     }
 
 
+def without_root(changes: Sequence[str]) -> list[str]:
+    """Changes of params.yaml without the folder of the data, which changes no figure."""
+    return [change for change in changes if not change.startswith("dataset.root=")]
+
+
 def read_record(path: Path) -> dict[str, object]:
     """Read the record of earlier runs; parts that are not measured again are kept."""
     return json.loads(path.read_text()) if path.is_file() else {}

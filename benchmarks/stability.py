@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from record import ROOT, arguments, environment, row, show, write_record
+from record import ROOT, arguments, environment, row, show, without_root, write_record
 
 RATES = {"half": 0.5, "as set": 1.0, "double": 2.0}
 BELOW_DB = 0.3
@@ -83,7 +83,7 @@ def main():
                 print(name, label, seed, outcome, flush=True)
     rows = rows_of(results)
     show(rows)
-    write_record(options.json, {"environment": where, "settings": options.set, "rows": rows})
+    write_record(options.json, {"environment": where, "settings": without_root(options.set), "rows": rows})
 
 
 if __name__ == "__main__":
