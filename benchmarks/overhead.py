@@ -15,7 +15,7 @@ from record import arguments, environment, in_turn, row, show, write_record
 
 from flows.prefect_support.environment import prepare
 from flows.schedule import server
-from tasks.running.project import find_root
+from hsipipe.checkout import find_root
 
 TARGETS_S = {"dvc repro": 5.0, "python -m flows pipeline": 20.0}
 

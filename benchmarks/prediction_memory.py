@@ -56,8 +56,8 @@ def measure(source, target, scale, samples, with_msi):
     import numpy as np
     import psutil
 
-    import flows.commands.predict_file as command
-    from flows.commands.sample_file import Samples
+    import hsipipe.commands.predict_file as command
+    from hsipipe.commands.sample_file import Samples
     from hsipipe.inference.needs import prediction_bytes
     from hsipipe.inference.pair import MsiFile
 

@@ -5,6 +5,7 @@ from prefect import flow
 from flows.prefect_support.stage_task import run_stage
 from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
+from hsipipe.checkout import find_root
 from tasks.compare import compare
 from tasks.degrade import degrade
 from tasks.download import download
@@ -15,7 +16,6 @@ from tasks.register import register
 from tasks.report import report
 from tasks.running import dvc
 from tasks.running.pipeline_run import pipeline_session
-from tasks.running.project import find_root
 from tasks.running.stages import items
 from tasks.train import train
 from tasks.train_gae import train_gae

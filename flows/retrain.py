@@ -12,6 +12,7 @@ from prefect.tasks import exponential_backoff
 from flows.pipeline import pipeline
 from flows.prefect_support.zombie_runs import forget_run, note_run
 from hsipipe.artifacts import RegisteredModel
+from hsipipe.checkout import find_root
 from hsipipe.credentials import without_credentials
 from hsipipe.datasets.inbox import Arrival
 from hsipipe.errors import StageFailedError, TransferFailedError, one_line
@@ -20,7 +21,6 @@ from tasks.retraining.notifications import Notification, notify
 from tasks.retraining.promote import promote_challenger, unfit
 from tasks.retraining.verdict import Verdict, last_verdict
 from tasks.running.pipeline_run import pipeline_session, run_task
-from tasks.running.project import find_root
 from tasks.running.retries import RETRIES, retry_delay_s
 
 

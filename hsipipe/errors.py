@@ -46,6 +46,10 @@ class MissingInputError(HsipipeError, FileNotFoundError):
     """A file, folder or artifact that should be there and is not."""
 
 
+class MissingExtraError(HsipipeError, ImportError):
+    """A package of an extra of hsipipe is not installed."""
+
+
 class UnreachableError(MissingInputError):
     """An address that does not give its file at the moment; the same again may do later."""
 

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from hsipipe.checkout import find_root
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import TrainingPausedError, UnreachableError, one_line
+from hsipipe.exits import guarded, hang_up_as_terminate, reason
 from hsipipe.processes import end_with_parent
+from hsipipe.proxies import spare_local_servers
 from hsipipe.training.deadline import limit_command, positive_minutes
-from tasks.running.exits import guarded, hang_up_as_terminate, reason
-from tasks.running.project import METRICS, find_root, model_name, read_metrics
-from tasks.running.proxies import spare_local_servers
+from tasks.running.project import METRICS, model_name, read_metrics
 from tasks.running.stages import EACH, NAMES, STAGES, as_target
 from tasks.running.threads import set_spinning
 
@@ -88,12 +89,12 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from rich.console import Console
 
     from hsipipe.artifacts import RegisteredModel, Report
+    from hsipipe.checkout import PARAMS
     from hsipipe.evaluation.table import print_table
     from hsipipe.methods.catalogue import saved_name
     from hsipipe.params import load_params
+    from hsipipe.params.overrides import notes_on_repeated
     from tasks.running import dvc
-    from tasks.running.overrides import notes_on_repeated
-    from tasks.running.project import PARAMS
     from tasks.tracking import registered_uri
 
     signal.signal(signal.SIGTERM, _terminate)

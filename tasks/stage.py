@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hsipipe.artifacts import Artifact, TrainedMethod
+from hsipipe.checkout import PARAMS, find_root, locks
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params import Params, load_params
 from tasks.running.check_names import check_names
 from tasks.running.curve import Curve
-from tasks.running.project import PARAMS, curve_path, find_root, locks, summary_path
+from tasks.running.project import curve_path, summary_path
 from tasks.running.rows import Row, all_rows
 
 if TYPE_CHECKING:
@@ -149,8 +150,8 @@ class Stage(Generic[R]):
             AlreadyRunningError: Another process runs this stage.
             HsipipeError: Any error of the stage; nothing is published.
         """
+        from hsipipe.locks import hold
         from hsipipe.storage.publish import publish
-        from tasks.running.locks import hold
         from tasks.tracking import stage_run
 
         root = find_root()

@@ -82,7 +82,7 @@ def copy_project():
 @pytest.fixture(scope="session")
 def fresh_store(tmp_path_factory):
     """An MLflow database without runs; making one takes seconds, copying it does not."""
-    from tasks.tracking.store import connect
+    from hsipipe.model_registry.store import connect
 
     root = tmp_path_factory.mktemp("store")
     connect(root)

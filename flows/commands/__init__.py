@@ -1,1 +1,1 @@
-"""The commands of ``hsipipe``, one file per group."""
+"""The commands of ``hsipipe`` that run or operate the pipeline, one file per group."""

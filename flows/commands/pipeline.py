@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 
-from flows.commands.options import Override, Preset, Timeout, check_timeout, preset_overrides, show
+from hsipipe.commands.options import Override, Preset, Timeout, check_timeout, preset_overrides, show
 from hsipipe.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def sweep(
     if name is None:
         show(_sweep_table())
         return
-    from tasks.running.overrides import as_overrides
+    from hsipipe.params.overrides import as_overrides
 
     note_repeated(set_param)
     run_pipeline([*preset_overrides(preset), *as_overrides(_load_sweep(name)["set"]), *(set_param or [])], timeout)
@@ -104,9 +104,9 @@ def serve(
     from flows.prefect_support.zombie_runs import close_and_tell
     from flows.schedule import check_cron, local_timezone, server
     from flows.schedule import serve as run
+    from hsipipe.checkout import find_root
     from hsipipe.credentials import without_credentials
-    from tasks.running.exits import hang_up_as_terminate
-    from tasks.running.project import find_root
+    from hsipipe.exits import hang_up_as_terminate
 
     hang_up_as_terminate()
     root = find_root()
@@ -144,7 +144,7 @@ def reconcile(
     """
     from flows.prefect_support.environment import prepare
     from flows.prefect_support.zombie_runs import reconcile_all
-    from tasks.running.project import find_root
+    from hsipipe.checkout import find_root
 
     root = find_root()
     prepare(root)
@@ -155,9 +155,9 @@ def run_pipeline(overrides: list[str], timeout: float | None) -> None:
     """Run the flow with overrides, after what must be checked before Prefect starts."""
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
+    from hsipipe.checkout import find_root
+    from hsipipe.exits import hang_up_as_terminate
     from tasks.running.dvc import changed_params
-    from tasks.running.exits import hang_up_as_terminate
-    from tasks.running.project import find_root
 
     check_timeout(timeout)
     hang_up_as_terminate()
@@ -173,7 +173,7 @@ def run_pipeline(overrides: list[str], timeout: float | None) -> None:
 
 def note_repeated(set_param: list[str] | None) -> None:
     """Print a note for each key that is given more than once."""
-    from tasks.running.overrides import notes_on_repeated
+    from hsipipe.params.overrides import notes_on_repeated
 
     for note in notes_on_repeated(set_param or []):
         typer.echo(note, err=True)
@@ -182,8 +182,9 @@ def note_repeated(set_param: list[str] | None) -> None:
 def _print_results() -> None:
     from rich.console import Console
 
+    from hsipipe.checkout import find_root
     from hsipipe.evaluation.table import print_table
-    from tasks.running.project import find_root, read_metrics
+    from tasks.running.project import read_metrics
 
     print_table(read_metrics(find_root()), Console())
 

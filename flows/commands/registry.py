@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import Timeout, check_timeout, show
+from hsipipe.commands.options import Timeout, check_timeout, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,10 +34,10 @@ def retrain(timeout: Timeout = None) -> None:
     """
     from flows.prefect_support.environment import prepare, require_server
     from flows.prefect_support.zombie_runs import close_and_tell
+    from hsipipe.checkout import find_root
+    from hsipipe.exits import hang_up_as_terminate
     from tasks.retraining.new_scenes import check_retraining
     from tasks.retraining.notifications import check_notifications
-    from tasks.running.exits import hang_up_as_terminate
-    from tasks.running.project import find_root
 
     check_timeout(timeout)
     hang_up_as_terminate()
@@ -70,7 +70,8 @@ def rollback(
 
       hsipipe rollback --to 3 --reason "back to the model of spring"
     """
-    from tasks.running.project import find_root, own_model_name
+    from hsipipe.checkout import find_root
+    from tasks.running.project import own_model_name
     from tasks.tracking import rollback as run
 
     root = find_root()
@@ -90,7 +91,8 @@ def promote(
 
       hsipipe promote 4 --reason "approved by the review of 12 May"
     """
-    from tasks.running.project import find_root, own_model_name
+    from hsipipe.checkout import find_root
+    from tasks.running.project import own_model_name
     from tasks.tracking import promote as run
     from tasks.tracking import standing
 
@@ -111,7 +113,7 @@ def models(
 
       hsipipe models hsipipe-synthetic-x4
     """
-    from tasks.running.project import find_root
+    from hsipipe.checkout import find_root
 
     root = find_root()
     if name is None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import Override, Timeout, show
 from flows.commands.pipeline import note_repeated, run_pipeline
+from hsipipe.commands.options import Override, Timeout, show
 from hsipipe.errors import ParamsError
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ def _run(
     timeout: float | None,
 ) -> None:
     from flows.tables.results import keep
+    from hsipipe.checkout import find_root
     from hsipipe.training.deadline import limit_command, positive_minutes
-    from tasks.running.project import find_root, read_metrics
+    from tasks.running.project import read_metrics
 
     project = find_root()
     for part, overrides in runs:
@@ -93,7 +94,7 @@ def _run(
 
 def _print_check(table: "PaperTable", runs: "list[tuple[Part, list[str]]]") -> None:
     from flows.tables.check import check
-    from tasks.running.project import find_root
+    from hsipipe.checkout import find_root
 
     project = find_root()
     typer.echo(f"{table.name}: {table.title} ({table.paper})")
@@ -108,7 +109,7 @@ def _print_check(table: "PaperTable", runs: "list[tuple[Part, list[str]]]") -> N
 def _overrides(table: "PaperTable", folders: list[str], own: list[str]) -> "Iterator[tuple[Part, list[str]]]":
     """Yield each run with its overrides; those of the user come last."""
     from flows.tables.paper_tables import roots
-    from tasks.running.overrides import as_overrides
+    from hsipipe.params.overrides import as_overrides
 
     given = roots(folders, table)
     for part in table.parts:
@@ -131,10 +132,10 @@ def _params_kept(project: Path, overrides: list[str], timeout: float | None) -> 
 
     A run that fails undoes them itself. An edit that was made during the run is kept.
     """
+    from hsipipe.checkout import PARAMS
     from hsipipe.storage.publish import write_text
     from tasks.running.dvc import changed_params
     from tasks.running.pipeline_run import pipeline_session
-    from tasks.running.project import PARAMS
 
     # No other pipeline may have its overrides in the file now.
     with pipeline_session(project, timeout_s=None if timeout is None else 60 * timeout):
@@ -148,7 +149,7 @@ def _params_kept(project: Path, overrides: list[str], timeout: float | None) -> 
 
 def _print_tables(table: "PaperTable", titles: list[str], own: list[str]) -> None:
     from flows.tables.results import beside, footnote, kept
-    from tasks.running.project import find_root
+    from hsipipe.checkout import find_root
 
     for title in titles:
         show(beside(table, title, kept(find_root(), table, title, own=own), own=own))

@@ -7,9 +7,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from hsipipe.artifacts import Artifact
+from hsipipe.checkout import find_root
 from hsipipe.errors import StageUnreachableError
 from tasks.running import dvc
-from tasks.running.project import find_root
 from tasks.running.retries import RETRIES, retry_delay_s
 from tasks.running.stages import address
 from tasks.stage import Stage

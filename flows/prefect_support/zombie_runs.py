@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.prefect_support.temporary_server import end_with_us
+from hsipipe.checkout import find_root
 from hsipipe.credentials import public
 from hsipipe.errors import HsipipeError
 from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import write_text
 from tasks import tracking
 from tasks.running.owner import Life, Owner
-from tasks.running.project import find_root
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.commands.options import size_text
 from flows.tables.hours import Cost, convolution_rate, costs
 from flows.tables.paper_tables import Part
+from hsipipe.commands.options import size_text
 from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.datasets.download import cache_folder
 from hsipipe.degradation.psf import make_psf

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from hsipipe.errors import ParamsError
+from hsipipe.params.overrides import as_overrides, flatten
 from hsipipe.protocols import PROTOCOLS, setup_of
 from hsipipe.registry import unknown_name
-from tasks.running.overrides import as_overrides, flatten
 
 COLUMNS = {"mpsnr_db": 2, "mssim": 4, "sam_deg": 2, "ergas": 3}
 """Metrics of the published numbers in their order, each with the decimals to print: at x32 ERGAS has small values."""

@@ -6,14 +6,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hsipipe.artifacts import DegradedPairs, RegisteredModel
+from hsipipe.checkout import PARAMS
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.methods.super_resolver import SuperResolver
+from hsipipe.model_registry.load import fetch_pinned, resolve_registered
 from hsipipe.params import Params, load_params
 from hsipipe.storage.manifest import digest
 from tasks.retraining.verdict import Verdict, keep_verdict
 from tasks.running.git import head
-from tasks.running.project import PARAMS, model_name
-from tasks.tracking import fetch_pinned, resolve_registered, stage_run, standing
+from tasks.running.project import model_name
+from tasks.tracking import stage_run, standing
 
 
 def judge(root: Path) -> Verdict:

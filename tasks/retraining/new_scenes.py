@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hsipipe.artifacts import RawScenes
+from hsipipe.checkout import PARAMS
 from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
 from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError, one_line
@@ -15,7 +16,6 @@ from hsipipe.storage.publish import write_text
 from tasks.running import dvc
 from tasks.running.git import commit, git
 from tasks.running.pipeline_run import run_task
-from tasks.running.project import PARAMS
 
 OnLine = Callable[[str], object]
 _MOST_NAMES = 20

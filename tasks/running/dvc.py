@@ -16,13 +16,13 @@ from typing import Any
 
 import yaml
 
+from hsipipe.checkout import PARAMS
 from hsipipe.errors import HsipipeError, MissingInputError, ParamsError, StageFailedError, one_line
 from hsipipe.params import Params, load_params, parse_params
 from tasks.running import dvc_cache
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.params_file import replaced, with_values
 from tasks.running.pipeline_run import Session, own_message, pipeline_session, run_module, stage_error
-from tasks.running.project import PARAMS
 from tasks.running.stages import NAMES, address, items
 
 logger = logging.getLogger(__name__)

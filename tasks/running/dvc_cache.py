@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
+from hsipipe.checkout import locks
 from hsipipe.errors import IntegrityError
 from hsipipe.json_text import parse_json
 from hsipipe.storage.manifest import MANIFEST, verify
-from tasks.running.project import DVC_LOCKS, locks
+from tasks.running.project import DVC_LOCKS
 
 Marks = dict[str, tuple[int, int]]
 """Output -> time of the last write of its manifest and of its stage's lock, in ns; 0: never."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from hsipipe.checkout import PARAMS
 from hsipipe.errors import ParamsError
 from hsipipe.storage.publish import write_text
-from tasks.running.project import PARAMS
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from hsipipe.checkout import locks
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import StageFailedError, StagePausedError, StageUnreachableError, one_line
+from hsipipe.locks import hold
 from tasks.running import params_file
-from tasks.running.locks import hold
 from tasks.running.process import end_group, start
-from tasks.running.project import locks
 
 PIPELINE_RUN = "HSIPIPE_PIPELINE_RUN"
 """Environment variable with the key of the pipeline run that a stage belongs to."""

@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
+from hsipipe.checkout import locks
 from hsipipe.errors import AlreadyRunningError, HsipipeError, MissingInputError
-from tasks.running.locks import wait_for
-from tasks.running.project import locks
-from tasks.tracking.load import fetch_pinned, resolve_registered
+from hsipipe.locks import wait_for
+from hsipipe.model_registry.load import SHA256, fetch_pinned, resolve_registered
+from hsipipe.model_registry.store import connect, first_line, usable
 from tasks.tracking.moves import CHAMPION, LEASE_S, Claim, Move, completed, now_utc, read_claims
-from tasks.tracking.register import CHALLENGER, SHA256
-from tasks.tracking.store import connect, first_line, usable
+from tasks.tracking.register import CHALLENGER
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasks.running.locks import wait_for
+from hsipipe.checkout import locks
+from hsipipe.locks import wait_for
+from hsipipe.model_registry.store import connect, usable
 from tasks.running.owner import Life, Owner
-from tasks.running.project import locks
-from tasks.tracking.store import connect, usable
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -5,12 +5,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hsipipe.checkout import locks
+from hsipipe.locks import wait_for
 from hsipipe.methods.super_resolver import SuperResolver
+from hsipipe.model_registry.load import FOLDER, SHA256
+from hsipipe.model_registry.store import connect, global_store
 from hsipipe.storage.manifest import digest
-from tasks.running.locks import wait_for
-from tasks.running.project import locks
 from tasks.tracking.runs import StageTracker
-from tasks.tracking.store import connect, global_store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHALLENGER = "challenger"
-SHA256 = "sha256"
-FOLDER = "superresolver"
-"""Name of the model's folder among the artifacts."""
 EXAMPLE = 8
 """Edge of the example input in pixels, and its band count where a model accepts any."""
 REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")

@@ -11,22 +11,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsipipe.checkout import locks
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import TrainingPausedError
 from hsipipe.json_text import parse_json
+from hsipipe.locks import wait_for
+from hsipipe.model_registry.store import connect, experiment_id, first_line, tracking_uri, usable
 from hsipipe.params import Params
+from hsipipe.params.overrides import flatten
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import write_text
 from tasks.running.dvc import out_hashes
 from tasks.running.git import changed, git
-from tasks.running.locks import wait_for
-from tasks.running.overrides import flatten
 from tasks.running.owner import Owner
 from tasks.running.pipeline_run import PIPELINE_RUN
 from tasks.running.process import dvc_ancestor
-from tasks.running.project import locks, model_name
+from tasks.running.project import model_name
 from tasks.tracking.reconcile import owner_tags, reconcile
-from tasks.tracking.store import connect, experiment_id, first_line, tracking_uri, usable
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

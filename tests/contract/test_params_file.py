@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from hsipipe.methods.catalogue import autoencoders, entries, gae_settings, method_settings
 from hsipipe.params import Params, load_params
-from tasks.running.overrides import flatten
+from hsipipe.params.overrides import flatten
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from hsipipe import save_cube
+from hsipipe.model_registry.load import load_registered
 from tasks.running.dvc import out_hashes, set_params
 from tasks.running.git import git
-from tasks.tracking import load_registered, standing
+from tasks.tracking import standing
 
 from .harness import PATIENCE_S, REPRO, kill_group, wait_until
 

@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 import hsipipe
-from flows.commands.predict_file import predict_file
 from hsipipe.artifacts import LatentStore
 from hsipipe.artifacts.patch_arrays import PatchArrays
+from hsipipe.commands.predict_file import predict_file
 from hsipipe.errors import DataError, ModelInputError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.storage.publish import publish

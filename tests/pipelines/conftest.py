@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from flows.schedule import server
+from hsipipe.locks import wait_for
 from hsipipe.params import load_params
 from tasks.running.dvc import set_params
-from tasks.running.locks import wait_for
 from tasks.running.stages import NAMES, STAGES, address, items
 
 QUICK = ("steps=4", "batch=2", "warmup=1", "validate_every=2", "save_every=2")

@@ -15,8 +15,8 @@ from PIL import Image
 import hsipipe.datasets.cave as cave_module
 from hsipipe.datasets.base import Dataset
 from hsipipe.datasets.download import Archive
+from hsipipe.exits import guarded
 from tasks.running import dvc
-from tasks.running.exits import guarded
 from tasks.running.stages import STAGES
 
 # The time covers the first run of the project, which one of these tests has to wait for.

@@ -8,9 +8,9 @@ from scipy.ndimage import gaussian_filter
 
 import hsipipe
 from hsipipe.methods.catalogue import saved_name
+from hsipipe.model_registry.store import connect, global_store
 from tasks.running import dvc
 from tasks.running.stages import STAGES
-from tasks.tracking.store import connect, global_store
 
 pytestmark = [
     pytest.mark.slow,

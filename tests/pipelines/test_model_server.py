@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from hsipipe.errors import HsipipeError
+from hsipipe.model_registry.store import connect
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.tracking import register_model
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect
 
 # MLflow warns of the annotations of its own classes when log_model imports them for the first time.
 pytestmark = [
@@ -203,7 +203,7 @@ def test_signals_under_load_lose_no_request(tmp_path, environment_here, small_mo
 HANGING = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from flows.commands import model_server
+from hsipipe.commands import model_server
 from hsipipe.serving.limits import Limits
 
 class Hanging(model_server.FolderSource):

@@ -12,9 +12,10 @@ import pytest
 from server_fixtures import ROLE, mlflow_on, s3_on
 
 from hsipipe import load_model
+from hsipipe.model_registry.load import load_registered
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
-from tasks.tracking import load_registered, register_model
+from tasks.tracking import register_model
 from tasks.tracking.runs import stage_run
 
 # The time covers the start of the servers and the first run of the project, for which these tests may have to wait.

@@ -11,11 +11,11 @@ import yaml
 import hsipipe
 from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import saved_name
+from hsipipe.model_registry.store import connect
 from hsipipe.training.outcome import read_outcome
 from tasks.running import dvc
 from tasks.running.project import DVC_LOCKS
 from tasks.running.stages import STAGES
-from tasks.tracking.store import connect
 
 # The time covers the first run of the project, which one of these tests has to wait for.
 pytestmark = [

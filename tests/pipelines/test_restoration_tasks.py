@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from flows.commands.predict_file import predict_file
+from hsipipe.commands.predict_file import predict_file
 from hsipipe.formats import open_cube
 from hsipipe.methods.presets import load_preset
+from hsipipe.model_registry.store import connect
+from hsipipe.params.overrides import as_overrides
 from tasks.evaluate import HEADLINE
-from tasks.running.overrides import as_overrides
-from tasks.tracking.store import connect
 
 pytestmark = [
     pytest.mark.slow,

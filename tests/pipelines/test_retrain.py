@@ -11,9 +11,10 @@ from scipy.ndimage import gaussian_filter
 from hsipipe import save_cube
 from hsipipe.artifacts import RawScenes
 from hsipipe.datasets.prepare import prepare_scenes
+from hsipipe.model_registry.load import load_registered
 from hsipipe.params import load_params
 from tasks.running.git import git
-from tasks.tracking import load_registered, standing
+from tasks.tracking import standing
 
 # Three runs of the pipeline and four that find nothing to do, on a machine that may be busy.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.xdist_group("servers")]

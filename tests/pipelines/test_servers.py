@@ -10,12 +10,13 @@ import psutil
 import pytest
 
 from hsipipe.errors import MissingInputError
+from hsipipe.model_registry.load import load_registered
+from hsipipe.model_registry.store import connect
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
-from tasks.tracking import load_registered, register_model
+from tasks.tracking import register_model
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect
 
 # The time covers the start of the servers and the first run of the project, for which these tests may have to wait.
 pytestmark = [

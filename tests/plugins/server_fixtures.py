@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from flows.schedule import server
-from tasks.running.locks import wait_for
+from hsipipe.locks import wait_for
 from tasks.running.process import end_group
 
 PATIENCE_S = 120.0

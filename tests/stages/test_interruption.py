@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from tasks.tracking.store import connect
+from hsipipe.model_registry.store import connect
 
 pytestmark = pytest.mark.slow
 

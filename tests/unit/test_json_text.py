@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.commands.settings import compare
 from hsipipe.artifacts.base import read_index
+from hsipipe.commands.settings import compare
 from hsipipe.datasets import download
 from hsipipe.errors import HsipipeError
 from hsipipe.json_text import parse_json

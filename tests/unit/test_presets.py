@@ -12,8 +12,8 @@ from hsipipe.methods.fusion.setup import Pairing
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.methods.presets import load_preset, preset_names
 from hsipipe.params import load_params
+from hsipipe.params.overrides import as_overrides, flatten
 from tasks.running.dvc import changed_params
-from tasks.running.overrides import as_overrides, flatten
 
 
 @pytest.fixture

@@ -265,9 +265,9 @@ class Doubler(Bicubic):
 @pytest.fixture
 def bicubic(monkeypatch):
     """Stands in for a trained model: the way through files and tiles is what is tested."""
-    import flows.commands.predict_file
+    import hsipipe.commands.predict_file
 
-    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Bicubic(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Bicubic(2))
 
 
 def test_predict_writes_a_cube_with_the_wavelengths_of_the_input(invoke, cube, tmp_path, bicubic):

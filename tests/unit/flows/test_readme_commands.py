@@ -9,8 +9,8 @@ import typer.main
 from typer.testing import CliRunner
 
 from flows.__main__ import app
-from flows.commands.options import preset_overrides
 from flows.tables.paper_tables import paper_table, roots
+from hsipipe.commands.options import preset_overrides
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 

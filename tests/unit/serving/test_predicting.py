@@ -8,8 +8,8 @@ import xarray as xr
 from affine import Affine
 from samplers import Spreads
 
-import flows.commands.predict_file
-from flows.commands.predict_file import predict_file
+import hsipipe.commands.predict_file
+from hsipipe.commands.predict_file import predict_file
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.netcdf import save_classic
@@ -40,7 +40,7 @@ def cube():
     ],
 )
 def test_the_answer_has_the_bits_of_the_command(bicubic, cube, tmp_path, monkeypatch, suffix, query, options):
-    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Bicubic(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Bicubic(2))
     save = save_classic if suffix == ".nc" else save_cube
     save(cube * options.get("full_scale", 1), tmp_path / f"lr{suffix}")
     options = {"tile": 64, "overlap": 8, "full_scale": 1.0, **options}
@@ -98,7 +98,7 @@ def form(**parts):
 
 
 def test_a_fusion_model_takes_two_images(serve, cube, tmp_path, monkeypatch):
-    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Fusion())
+    monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Fusion())
     fine = cube.isel(band=[0, 1]).to_numpy().repeat(2, axis=1).repeat(2, axis=2) * 1000
     msi = xr.DataArray(fine, dims=("band", "y", "x"))
     msi = attach(msi, crs=32632, transform=Affine(15, 0, 500000, 0, -15, 4649000))

@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from hsipipe.artifacts import DegradedPairs, LatentStore, RawScenes, Scores, TrainedMethod
+from hsipipe.checkout import locks
 from hsipipe.errors import AlreadyRunningError, DataError, MissingInputError, ParamsError, TrainingPausedError
+from hsipipe.locks import hold
+from hsipipe.model_registry.store import connect
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import verify
 from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
-from tasks.running.locks import hold
-from tasks.running.project import locks
 from tasks.stage import Input, ParamsView, StageRun, stage
-from tasks.tracking.store import connect
 
 
 @stage(reads=("dataset",))
@@ -194,7 +194,7 @@ def test_the_work_folder_depends_on_params_that_are_read_and_on_inputs(root):
 
 def test_a_stage_does_not_run_twice_at_once(root):
     code = (
-        "import sys; from pathlib import Path; from tasks.running.locks import hold\n"
+        "import sys; from pathlib import Path; from hsipipe.locks import hold\n"
         "with hold(Path(sys.argv[1]), what='it'): print('held', flush=True); sys.stdin.read()"
     )
     lock = locks(root) / "make.lock"

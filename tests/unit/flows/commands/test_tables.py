@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from flows.tables.paper_tables import paper_table
+from hsipipe.checkout import locks
 from hsipipe.errors import AlreadyRunningError, HsipipeError, MissingInputError, ParamsError
+from hsipipe.locks import hold
 from tasks.running.dvc import changed_params
-from tasks.running.locks import hold
-from tasks.running.project import locks
 
 TINY = ["dataset.name=synthetic", "dataset.synthetic.scenes=4", "dataset.synthetic.bands=8", "protocol=default"]
 TINY += ["split.by=auto", "split.test_scenes=[]", "split.val_scenes=[]", "degradation.srf=rgb", "compare=[bicubic,gsa]"]

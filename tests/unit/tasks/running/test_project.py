@@ -1,11 +1,12 @@
 import pytest
 
+from hsipipe.checkout import find_root
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.methods.presets import load_preset
 from hsipipe.params import load_params
+from hsipipe.params.overrides import as_overrides
 from tasks.running.dvc import changed_params
-from tasks.running.overrides import as_overrides
-from tasks.running.project import curves, drop_other_rows, find_root, model_name
+from tasks.running.project import curves, drop_other_rows, model_name
 
 
 def test_the_root_is_the_nearest_folder_upwards_with_a_dvc_yaml_and_a_params_yaml(tmp_path, monkeypatch):

@@ -8,14 +8,15 @@ import psutil
 import pytest
 
 from hsipipe.errors import AlreadyRunningError, HsipipeError, IntegrityError, MissingInputError
+from hsipipe.model_registry.load import load_registered
+from hsipipe.model_registry.store import connect
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 from tasks.running.owner import Owner
 from tasks.tracking import champion as module
-from tasks.tracking import load_registered, promote, register_model, rollback, standing
+from tasks.tracking import promote, register_model, rollback, standing
 from tasks.tracking.moves import Claim, Move
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 

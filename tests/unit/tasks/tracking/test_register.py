@@ -11,12 +11,13 @@ import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError, ParamsError
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.methods.super_resolver import check_input, check_msi
+from hsipipe.model_registry.load import load_pinned, load_registered, resolve_registered
+from hsipipe.model_registry.store import connect, global_store
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
-from tasks.tracking import load_pinned, load_registered, register_model, registered_uri, resolve_registered
+from tasks.tracking import register_model, registered_uri
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect, global_store
 
 # MLflow warns of the annotations of its own classes when log_model imports them for the first time.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")

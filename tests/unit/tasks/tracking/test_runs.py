@@ -9,15 +9,15 @@ import psutil
 import pytest
 
 from hsipipe.errors import HsipipeError
+from hsipipe.model_registry.store import connect, tracking_uri
 from hsipipe.params import load_params
+from hsipipe.params.overrides import flatten
 from hsipipe.storage.publish import publish
-from tasks.running.overrides import flatten
 from tasks.running.owner import Owner
 from tasks.running.pipeline_run import PIPELINE_RUN
 from tasks.tracking import close_dead_runs
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
-from tasks.tracking.store import connect, tracking_uri
 
 SHA = hashlib.sha256(b"scenes").hexdigest()
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hsipipe.errors import AlreadyRunningError, DataError, FileFormatError, StagePausedError, TrainingPausedError
-from tasks.running.exits import guarded
+from hsipipe.exits import guarded
 
 
 def raiser(error):
@@ -75,7 +75,7 @@ def test_a_file_that_could_not_be_read_for_lack_of_memory_is_not_called_damaged(
 
 COMMAND = """
 import sys
-from tasks.running.exits import guarded
+from hsipipe.exits import guarded
 sys.exit(guarded(lambda: print(*range(int(sys.argv[1])), "caf\\xe9", "\\udcff")))
 """
 
@@ -100,7 +100,7 @@ def test_closed_streams_disturb_nothing(closed):
 def test_a_file_does_not_take_the_place_of_a_closed_stream(tmp_path):
     code = (
         "import os, subprocess, sys\n"
-        "from tasks.running.exits import guarded\n"
+        "from hsipipe.exits import guarded\n"
         "def body():\n"
         "    with open('store', 'w') as store:\n"
         "        subprocess.run(['echo', 'in the store'], check=True, pass_fds=[store.fileno()])\n"
@@ -125,7 +125,7 @@ def test_a_terminal_that_closes_ends_the_command_as_sigterm_does_unless_told_not
     code = (
         "import os, signal\n"
         f"signal.signal(signal.SIGHUP, signal.{begun.name})\n"
-        "from tasks.running.exits import hang_up_as_terminate\n"
+        "from hsipipe.exits import hang_up_as_terminate\n"
         "hang_up_as_terminate()\n"
         "os.kill(os.getpid(), signal.SIGHUP)\n"
         "signal.sigtimedwait([], 0)\n"

@@ -14,14 +14,14 @@ import dask
 from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.methods.super_resolver import SuperResolver
+from hsipipe.model_registry.load import PinnedModel, load_pinned, resolve_registered
+from hsipipe.model_registry.store import store_root
 from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import ModelSource, Pinned, describe
 from hsipipe.serving.server import bind, is_loopback, run, url_of
 from hsipipe.serving.service import ModelServer
 from hsipipe.storage.manifest import digest
-from tasks.running.project import find_root
-from tasks.tracking import PinnedModel, load_pinned, resolve_registered
 
 TOKEN = "HSIPIPE_SERVER_TOKEN"
 _SHORT = 12
@@ -133,5 +133,5 @@ def _exit() -> NoReturn:
 
 def _source(model: str, device: str) -> ModelSource:
     if model.startswith("models:/"):
-        return RegistrySource(find_root(), model, device=device)
+        return RegistrySource(store_root(), model, device=device)
     return FolderSource(Path(model), device=device)

@@ -71,7 +71,7 @@ def predict_in_windows(
 
     Raises:
         ParamsError: The memory is too small, or the unfinished results are made of something else.
-        HsipipeError: As for :func:`flows.commands.predict_file.predict_file`.
+        HsipipeError: As for :func:`hsipipe.commands.predict_file.predict_file`.
     """
     model, notes = bind(model, cube, other_wavelengths=options.other_wavelengths)
     bands, height, width = cube.shape

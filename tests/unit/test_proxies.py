@@ -4,7 +4,7 @@ import httpx
 import pytest
 import requests
 
-from tasks.running.proxies import spare_local_servers
+from hsipipe.proxies import spare_local_servers
 
 PROXY = "http://127.0.0.1:9"
 LOCAL = "localhost,127.0.0.1,::1"

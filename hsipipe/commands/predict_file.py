@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.commands.pair_quality import for_this_pair, quality_note
-from flows.commands.predict_windows import WindowOptions, predict_in_windows, say
-from flows.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
+from hsipipe.commands.pair_quality import for_this_pair, quality_note
+from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
+from hsipipe.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.overlap import Overlap
@@ -185,26 +185,26 @@ def pinned(model: str) -> str:
     """Resolve an alias of the registry to a version, so that all uses mean the same model."""
     if not model.startswith(_REGISTRY):
         return model
-    from tasks.running.project import find_root
-    from tasks.tracking import resolve_registered
+    from hsipipe.model_registry.load import resolve_registered
+    from hsipipe.model_registry.store import store_root
 
-    return resolve_registered(find_root(), model).uri
+    return resolve_registered(store_root(), model).uri
 
 
 def digest_of(model: str) -> str:
     """Return the sha256 of a model, a folder or a URI of the registry."""
     if not model.startswith(_REGISTRY):
         return digest(Path(model))
-    from tasks.running.project import find_root
-    from tasks.tracking import resolve_registered
+    from hsipipe.model_registry.load import resolve_registered
+    from hsipipe.model_registry.store import store_root
 
-    return resolve_registered(find_root(), model).sha256
+    return resolve_registered(store_root(), model).sha256
 
 
 def _load(model: str) -> SuperResolver:
     if model.startswith(_REGISTRY):
-        from tasks.running.project import find_root
-        from tasks.tracking import load_registered
+        from hsipipe.model_registry.load import load_registered
+        from hsipipe.model_registry.store import store_root
 
-        return load_registered(find_root(), model)
+        return load_registered(store_root(), model)
     return load_model(Path(model))

@@ -11,12 +11,12 @@ import zarr
 from affine import Affine
 from samplers import Spreads
 
-import flows.commands.predict_file
-import flows.commands.sample_file
+import hsipipe.commands.predict_file
+import hsipipe.commands.sample_file
 import hsipipe.inference.needs
 import hsipipe.memory
-from flows.commands.predict_file import predict_file
-from flows.commands.sample_file import Samples
+from hsipipe.commands.predict_file import predict_file
+from hsipipe.commands.sample_file import Samples
 from hsipipe.errors import DataError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
@@ -41,7 +41,7 @@ def predict(cube, tmp_path, monkeypatch):
     """``predict(model, "hr.nc")`` super-resolves the cube, stored in units of 1/1000, into tmp_path."""
 
     def predict(model, target, *, samples=None, quantiles=(), keep=False, **options):
-        monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: model)
+        monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: model)
         save_cube(cube * 1000, tmp_path / "lr.nc")
         return predict_file(
             tmp_path / "lr.nc",
@@ -103,7 +103,7 @@ def test_a_doubtful_result_is_warned_of_and_on_demand_interpolated(predict, caps
 @pytest.mark.parametrize("source", [".tif", ".nc", ".zarr"])
 @pytest.mark.parametrize("target", [".tif", ".nc", ".zarr"])
 def test_the_result_lies_where_the_input_lay(tmp_path, monkeypatch, cube, source, target):
-    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Bicubic(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Bicubic(2))
     save_cube(cube, tmp_path / f"lr{source}")
     predict_file(tmp_path / f"lr{source}", tmp_path / f"hr{target}", model="x", tile=8, overlap=2, full_scale=1.0)
     hr = open_cube(tmp_path / f"hr{target}")
@@ -170,8 +170,8 @@ def test_options_that_do_not_fit_are_refused(predict, tmp_path, options, message
 
 
 def test_samples_that_do_not_fit_are_refused_before_the_prediction(predict, monkeypatch):
-    monkeypatch.setattr(flows.commands.sample_file, "check_memory", _refuse)
-    monkeypatch.setattr(flows.commands.predict_file, "guarded_statistics", None)
+    monkeypatch.setattr(hsipipe.commands.sample_file, "check_memory", _refuse)
+    monkeypatch.setattr(hsipipe.commands.predict_file, "guarded_statistics", None)
     with pytest.raises(DataError, match="3 samples of this scene"):
         predict(Sampler(2), "hr.nc", samples=3, keep=True)
 
@@ -204,13 +204,13 @@ class Untouched(Bicubic):
 @pytest.mark.parametrize("suffix", [".npy", ".nc", ".tif", ".zarr"])
 def test_a_result_that_does_not_fit_is_refused_before_the_prediction(predict, tmp_path, monkeypatch, suffix):
     predict(Bicubic(2), "warm.nc")
-    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Untouched(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Untouched(2))
     options = {"model": "x", "tile": 8, "overlap": 2, "full_scale": 1000.0}
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, 1000))
     with pytest.raises(DataError, match=rf"hr{suffix} needs up to .*, but the disk of .* has 1 kB free"):
         predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)
     monkeypatch.undo()
-    monkeypatch.setattr(flows.commands.predict_file, "load_model", lambda folder: Untouched(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Untouched(2))
     monkeypatch.setattr(hsipipe.memory, "available_memory", lambda: (0, 0))
     with pytest.raises(DataError, match=r"A result of 4 x 12 x 10 values needs about .* of memory, but 0 bytes are"):
         predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)

@@ -8,7 +8,7 @@ import xarray as xr
 from affine import Affine
 from rich.console import Console
 
-from flows.commands.cube_info import cube_table
+from hsipipe.commands.cube_info import cube_table
 from hsipipe.formats import save_cube
 from hsipipe.formats.georeference import attach
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import hsipipe.inference.plan
 import hsipipe.memory
 from flows.__main__ import app
-from flows.commands.predict_file import predict_file
-from flows.commands.predict_windows import show_status
-from flows.commands.sample_file import Samples
+from hsipipe.commands.predict_file import predict_file
+from hsipipe.commands.predict_windows import show_status
+from hsipipe.commands.sample_file import Samples
 from hsipipe.errors import DataError, MissingInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.options import preset_overrides, show
+from hsipipe.commands.options import preset_overrides, show
 from hsipipe.errors import FileFormatError, MissingInputError, ParamsError
 from hsipipe.json_text import parse_json
 
@@ -24,7 +24,7 @@ def methods() -> None:
 
       hsipipe methods
     """
-    from tasks.running.project import PARAMS, find_root
+    from hsipipe.checkout import PARAMS, find_root
 
     show(_method_table(find_root() / PARAMS))
 
@@ -136,8 +136,8 @@ def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) ->
         UnknownNameError: Unknown protocol.
         ParamsError: The protocol is not defined on the data set or scale.
     """
+    from hsipipe.params.overrides import as_overrides
     from hsipipe.protocols import PROTOCOLS, setup_of
-    from tasks.running.overrides import as_overrides
 
     chosen = dataset or next(iter(PROTOCOLS[name].setups), "")
     setup = setup_of(name, chosen)

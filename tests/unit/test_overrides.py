@@ -2,8 +2,8 @@ import shlex
 
 import yaml
 
+from hsipipe.params.overrides import as_overrides, flatten, notes_on_repeated
 from tasks.running.dvc import set_params
-from tasks.running.overrides import as_overrides, flatten, notes_on_repeated
 
 TREE = {"gae": {"n_subs": 16, "loss": {"l1": 1.0}}, "dataset": {"root": None}, "unet": {"m": [1, 2]}, "on": True}
 

@@ -41,7 +41,7 @@ def preset_overrides(name: str | None) -> list[str]:
     if name is None:
         return []
     from hsipipe.methods.presets import load_preset
-    from tasks.running.overrides import as_overrides
+    from hsipipe.params.overrides import as_overrides
 
     return as_overrides(load_preset(name))
 

@@ -4,12 +4,12 @@ import sys
 import pytest
 
 from hsipipe.errors import AlreadyRunningError
-from tasks.running.locks import hold, wait_for
+from hsipipe.locks import hold, wait_for
 
 HOLDER = """
 import sys
 from pathlib import Path
-from tasks.running.locks import hold
+from hsipipe.locks import hold
 with hold(Path(sys.argv[1]), what="it"):
     print("held", flush=True)
     sys.stdin.read()

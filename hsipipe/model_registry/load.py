@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.methods.super_resolver import SuperResolver
+from hsipipe.model_registry.store import connect, first_line, global_store
 from hsipipe.storage.manifest import digest, verify
-from tasks.tracking.register import FOLDER, SHA256
-from tasks.tracking.store import connect, first_line, global_store
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
+
+
+SHA256 = "sha256"
+"""Tag of a version with the digest of its folder."""
+FOLDER = "superresolver"
+"""Name of the folder in the artifacts of a version."""
 
 
 class PinnedModel(NamedTuple):

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsipipe.checkout import find_root, locks
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import HsipipeError
-from tasks.running.locks import wait_for
-from tasks.running.project import locks
+from hsipipe.errors import HsipipeError, MissingInputError
+from hsipipe.extras import require_packages
+from hsipipe.locks import wait_for
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -23,6 +24,27 @@ CREATION_LOCK = 7_145_201_905
 CREATION_S = 120
 BUSY_S = 60
 """Timeout in seconds for a write to a locked SQLite file; Python's default is 5 s."""
+
+
+def store_root() -> Path:
+    """Return the project whose store is used; outside of one, the folder of the cache, for ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        MissingExtraError: MLflow is not installed.
+        MissingInputError: There is neither a project nor an address.
+    """
+    require_packages("mlflow", what="A model of the registry")
+    try:
+        return find_root()
+    except MissingInputError as error:
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            from hsipipe.datasets.download import cache_folder
+
+            return cache_folder()
+        raise MissingInputError(
+            f"No registry of models: {Path.cwd()} is in no project; run this inside of one, or set MLFLOW_TRACKING_URI "
+            "to the address of an MLflow server or database."
+        ) from error
 
 
 def tracking_uri(root: Path) -> str:

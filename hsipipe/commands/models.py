@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from flows.commands.options import DetectorOverlap, MaskChoice
+from hsipipe.commands.options import DetectorOverlap, MaskChoice
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _show_status(target: Path | None) -> None:
     if target is None:
         return
-    from flows.commands.predict_windows import show_status
+    from hsipipe.commands.predict_windows import show_status
 
     show_status(target)
     raise typer.Exit
@@ -112,8 +112,8 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
-    from flows.commands.predict_file import predict_file
-    from flows.commands.sample_file import Samples
+    from hsipipe.commands.predict_file import predict_file
+    from hsipipe.commands.sample_file import Samples
     from hsipipe.inference.guard import GUARDS
     from hsipipe.inference.pair import MsiFile
     from hsipipe.memory import parse_size
@@ -206,7 +206,7 @@ def model_server(
 
       curl --data-binary @low.npy -o high.npy "http://127.0.0.1:8000/predict?full_scale=10000"
     """
-    from flows.commands.model_server import serve_model
+    from hsipipe.commands.model_server import serve_model
     from hsipipe.serving.limits import Limits
 
     if follow is not None and not (math.isfinite(follow) and follow > 0):

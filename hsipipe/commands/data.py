@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from flows.commands.options import DetectorOverlap, MaskChoice, show, size_text
+from hsipipe.commands.options import DetectorOverlap, MaskChoice, show, size_text
 from hsipipe.errors import MissingInputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def info(
 
       hsipipe info data/raw/balloons_ms
     """
-    from flows.commands.cube_info import cube_table
+    from hsipipe.commands.cube_info import cube_table
 
     show(
         cube_table(

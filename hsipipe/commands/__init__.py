@@ -1,0 +1,1 @@
+"""The commands of ``hsipipe`` that need no pipeline, one file per group."""
