@@ -26,7 +26,11 @@ def methods() -> None:
     """
     from hsipipe.checkout import PARAMS, find_root
 
-    show(_method_table(find_root() / PARAMS))
+    try:
+        params = find_root() / PARAMS
+    except MissingInputError:
+        params = None
+    show(_method_table(params))
 
 
 def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
@@ -82,29 +86,32 @@ def compare(
     print_table(_read(first), Console(), uncertainty=uncertainty)
 
 
-def _method_table(params: Path) -> "Table":
+def _method_table(params: Path | None) -> "Table":
     """Return a table of the methods with their input, training and what they build on, at most 80 characters wide.
 
     Args:
-        params: A params.yaml; it names the trained and the compared methods.
+        params: A params.yaml; it names the trained and the compared methods. None: leave out these columns.
     """
     from rich.table import Table
 
     from hsipipe.methods.catalogue import entries, is_trained
     from hsipipe.params import load_params
 
-    settings = load_params(params)
+    settings = None if params is None else load_params(params)
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "input", "trained", "builds on", "compared"):
-        table.add_column(heading, no_wrap=True)
+    rows = []
     for name, entry in entries().items():
-        table.add_row(
-            name,
-            "LR + MSI" if entry.fuses else "LR",
-            "yes" if is_trained(settings, name) else "no",
-            entry.autoencoder or entry.mean or "-",
-            "yes" if name in settings.compare else "no",
-        )
+        row = {"name": name, "input": "LR + MSI" if entry.fuses else "LR"}
+        if settings is not None:
+            row["trained"] = "yes" if is_trained(settings, name) else "no"
+        row["builds on"] = entry.autoencoder or entry.mean or "-"
+        if settings is not None:
+            row["compared"] = "yes" if name in settings.compare else "no"
+        rows.append(row)
+    for heading in rows[0]:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*row.values())
     return table
 
 

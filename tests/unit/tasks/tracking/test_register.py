@@ -12,7 +12,7 @@ from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError, P
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.model_registry.load import load_pinned, load_registered, resolve_registered
-from hsipipe.model_registry.store import connect, global_store
+from hsipipe.model_registry.store import connect, global_store, store_root, tracking_uri
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
@@ -61,6 +61,20 @@ def test_what_was_registered_is_loaded(root, registered):
     expected = PcaResidual.load(folder).predict(lr)
     for uri in (f"models:/{NAME}@challenger", f"models:/{NAME}/1"):
         np.testing.assert_array_equal(load_registered(root, uri).predict(lr), expected)
+
+
+def test_a_registered_model_is_found_from_any_directory(root, registered, tmp_path_factory, monkeypatch):
+    folder, _ = registered
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HSIPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with pytest.raises(MissingInputError, match="set MLFLOW_TRACKING_URI"):
+        store_root()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(root))
+    lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
+    model = load_registered(store_root(), f"models:/{NAME}@challenger")
+    np.testing.assert_array_equal(model.predict(lr), PcaResidual.load(folder).predict(lr))
+    assert not any(elsewhere.iterdir())
 
 
 def test_the_same_content_is_registered_once_and_other_content_moves_the_alias(root, registered, tmp_path, make_model):

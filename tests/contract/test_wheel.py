@@ -1,0 +1,133 @@
+"""The wheel holds the library alone, and its commands need no package of the pipeline."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from hsipipe.storage.publish import publish
+
+NOT_INSTALLED = """
+import sys
+ABSENT = {"prefect", "dvc", "mlflow", "sqlalchemy", "tzlocal", "apprise", "flows", "tasks"}
+class Without:
+    def __init__(self, finder):
+        self._finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in ABSENT else self._finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+"""
+MAIN = "from hsipipe.commands.app import main; main()"
+
+
+@pytest.fixture(scope="session")
+def wheel(repository, tmp_path_factory):
+    """The wheel of this checkout, built outside of it."""
+    place = tmp_path_factory.mktemp("wheel")
+    for part in ("hsipipe", "tasks", "flows"):
+        shutil.copytree(repository / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copyfile(repository / name, place / name)
+    code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = (place / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def site(wheel, tmp_path_factory):
+    """A folder with the content of the wheel, as pip would unpack it."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            archive.extract(name, folder)
+    return folder
+
+
+@pytest.fixture
+def installed(site, tmp_path):
+    """Run Python with the wheel in another folder."""
+
+    def run(code, *arguments, cwd=tmp_path, env=None):
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "100", **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_the_wheel_holds_one_package_with_all_of_its_files(wheel, repository):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"hsipipe"}
+    files = [path for path in (repository / "hsipipe").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {path.relative_to(repository).as_posix() for path in files} <= names
+
+
+def test_the_commands_of_the_library_need_no_package_of_the_pipeline(installed, small_model, tmp_path):
+    with publish(tmp_path / "model") as folder:
+        small_model().save(folder)
+    np.save(tmp_path / "low.npy", np.random.default_rng(0).random((8, 6, 5), dtype=np.float32))
+    commands = [
+        ["--help"],
+        ["--version"],
+        ["info", "low.npy"],
+        ["quicklook", "low.npy", "low.png"],
+        ["view", "low.npy"],
+        ["predict", "low.npy", "high.npy", "--model", "model"],
+        ["methods"],
+        ["datasets"],
+        ["preset", "dmgasr-paper"],
+        ["protocol"],
+        ["model-server", "--help"],
+    ]
+    code = (
+        f"{NOT_INSTALLED}\n"
+        "from typer.testing import CliRunner\n"
+        "from hsipipe.commands.app import make_app, own_pipeline\n"
+        "assert own_pipeline() is None\n"
+        "import hsipipe.serving.server, hsipipe.commands.model_server\n"
+        f"for words in {commands!r}:\n"
+        "    result = CliRunner().invoke(make_app({}), words)\n"
+        "    assert result.exit_code == 0, (words, result.output, result.exception)\n"
+    )
+    done = installed(code)
+    assert done.returncode == 0, done.stderr
+    assert {"high.npy", "low.png", "view.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["pipeline", "-S", "degradation.scale=2"], "`hsipipe pipeline` needs prefect, dvc, mlflow"),
+        (["predict", "a.npy", "b.npy", "--model", "models:/hsipipe-synthetic-x4/1"], "registry needs mlflow"),
+    ],
+)
+def test_what_needs_the_pipeline_says_in_a_line_how_to_install_it(installed, arguments, says):
+    done = installed(f"{NOT_INSTALLED}\n{MAIN}", *arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert says in line
+    assert line.endswith('run: pip install "hsipipe[pipeline]"')
+
+
+def test_an_installed_library_runs_the_pipeline_of_the_checkout_around_it(installed, copy_project, tmp_path):
+    project = copy_project(tmp_path / "project")
+    done = installed(MAIN, "sweep", cwd=project / "hsipipe")
+    assert done.returncode == 0, done.stderr
+    assert "ablations" in done.stdout
+    outside = installed(MAIN, "sweep")
+    assert (outside.returncode, outside.stdout) == (1, "")
+    assert "run this inside the project's folder" in outside.stderr
