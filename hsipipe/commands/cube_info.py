@@ -1,9 +1,4 @@
-"""Describe a cube and suggest parameters for it."""
-
-import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+"""Describe a cube in a table and suggest parameters for it."""
 
 import numpy as np
 import xarray as xr
@@ -11,68 +6,39 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from hsipipe.bands import band_label
-from hsipipe.formats import companions, open_cube
+from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
 from hsipipe.formats.georeference import crs_of, transform_of
-from hsipipe.formats.lazy import blocks, count_blocks
-from hsipipe.formats.overlap import Overlap
-from hsipipe.formats.products.base import Masks
 from hsipipe.full_scale import likely_full_scale
-from hsipipe.progress import progress
 
 _MOST_LISTED = 8
 
 
-@dataclass
-class _Survey:
-    """Statistics per band over finite values."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    total: NDArray[np.float64]
-    finite: NDArray[np.int64]
-    negative: NDArray[np.int64]
-
-
-def cube_table(
-    path: Path,
-    *,
-    variable: str | None = None,
-    bands: int | None = None,
-    overlap: Overlap = "keep",
-    masks: Masks = "all",
-) -> Table:
+def cube_table(facts: CubeFacts) -> Table:
     """Return a table of file, shape, wavelengths in nm, values and their defects, position, and suggestions.
 
     For a sensor product it also has the name, what was applied to the stored values, and the share of each mask.
-
-    Values are read block by block: the cube may be larger than the memory.
     """
-    cube = open_cube(path, variable=variable, bands=bands, overlap=overlap, masks=masks)
-    found = _survey(cube)
-    nm = cube["wavelength_nm"].to_numpy() if "wavelength_nm" in cube.coords else None
+    cube, nm = facts.cube, facts.wavelength_nm
     count, height, width = cube.shape
-    dead = np.flatnonzero((found.low >= found.high) | (found.finite == 0)).tolist()
-    bad = [int(band) - 1 for band in np.atleast_1d(cube.attrs.get("bad_bands", [])).astype(int)]
-    pixels = count * height * width
     rows = {
-        "file": str(path),
+        "file": str(facts.path),
         "format": str(cube.encoding.get("format", "unknown")),
         "variable": _variables(cube),
         "product": str(cube.encoding.get("product", "")),
         "applied": "\n".join(cube.encoding.get("applied", [])),
-        "masked": _masked(cube),
+        "masked": "\n".join(f"{name}: {100 * share:.3g} %" for name, share in facts.masked.items()),
         "shape": f"{count} bands, {height} rows, {width} columns",
-        "stored": f"{cube.encoding.get('stored_dtype', 'unknown')}, {_size(path)}",
+        "stored": f"{cube.encoding.get('stored_dtype', 'unknown')}, {_size(facts.size_bytes)}",
         "wavelengths": _wavelengths(nm),
         "widths": _widths(cube),
         "detectors": _detectors(cube),
-        "values": _values(found),
-        "NaN or Inf": _share(int(pixels - found.finite.sum()), pixels),
-        "negative": _share(int(found.negative.sum()), pixels),
-        "dead bands": _bands(dead, nm),
-        "bad bands": _bands(bad, nm) if "bad_bands" in cube.attrs else "",
-        "position": _position(cube),
-        "next": "\n".join(_hints(cube, found, dead=sorted({*dead, *bad}))),
+        "values": _values(facts),
+        "NaN or Inf": _share(facts.not_finite, cube.size),
+        "negative": _share(int(facts.found.negative.sum()), cube.size),
+        "dead bands": _bands(facts.dead, nm),
+        "bad bands": "" if facts.bad is None else _bands(facts.bad, nm),
+        "position": _position(facts),
+        "hints": "\n".join(_hints(facts)),
     }
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -81,13 +47,6 @@ def cube_table(
         if text:
             table.add_row(what, text)
     return table
-
-
-def _masked(cube: xr.DataArray) -> str:
-    """Return the share of the values under each mask of a product."""
-    masks: dict[str, Any] = cube.encoding.get("masked", {})
-    shares = {name: float(where.mean().compute()) for name, where in masks.items()}
-    return "\n".join(f"{name}: {100 * share:.3g} %" for name, share in shares.items())
 
 
 def _widths(cube: xr.DataArray) -> str:
@@ -104,23 +63,6 @@ def _detectors(cube: xr.DataArray) -> str:
     return ", ".join(f"{name} {count} bands" for name, count in zip(names, counts, strict=True))
 
 
-def _survey(cube: xr.DataArray) -> _Survey:
-    n = len(cube)
-    zeros = np.zeros(n, dtype=np.int64)
-    found = _Survey(np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n), zeros, zeros.copy())
-    with progress("look at values", count_blocks(cube)) as advance:
-        for bands, values in blocks(cube):
-            finite = np.isfinite(values)
-            axes = (1, 2)
-            found.low[bands] = np.minimum(found.low[bands], values.min(axis=axes, initial=np.inf, where=finite))
-            found.high[bands] = np.maximum(found.high[bands], values.max(axis=axes, initial=-np.inf, where=finite))
-            found.total[bands] += values.sum(axis=axes, dtype=np.float64, where=finite)
-            found.finite[bands] += finite.sum(axis=axes)
-            found.negative[bands] += (values < 0).sum(axis=axes)
-            advance()
-    return found
-
-
 def _variables(cube: xr.DataArray) -> str:
     name, shapes = cube.encoding.get("variable"), cube.encoding.get("variables", {})
     others = [f"{key} {'x'.join(map(str, shape)) or 'scalar'}" for key, shape in shapes.items() if key != name]
@@ -130,8 +72,8 @@ def _variables(cube: xr.DataArray) -> str:
     return f"{name}" + (f"; beside it {', '.join(others[:_MOST_LISTED])}{more}" if others else "")
 
 
-def _size(path: Path) -> str:
-    size = float(sum(file.stat().st_size for file in companions(path)))
+def _size(size_bytes: int) -> str:
+    size = float(size_bytes)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break
@@ -151,11 +93,10 @@ def _wavelengths(nm: NDArray[np.float64] | None) -> str:
     return text if (steps > 0).all() else f"{text}, not ascending"
 
 
-def _values(found: _Survey) -> str:
-    if not found.finite.any():
+def _values(facts: CubeFacts) -> str:
+    if facts.highest is None:
         return "none is finite"
-    mean = found.total.sum() / found.finite.sum()
-    return f"{found.low.min():g} to {found.high.max():g}, mean {mean:.4g}"
+    return f"{facts.found.low.min():g} to {facts.highest:g}, mean {facts.mean:.4g}"
 
 
 def _share(count: int, total: int) -> str:
@@ -171,7 +112,8 @@ def _bands(bands: list[int], nm: NDArray[np.float64] | None) -> str:
     return f"{named} and {more} more" if more > 0 else named or "none"
 
 
-def _position(cube: xr.DataArray) -> str:
+def _position(facts: CubeFacts) -> str:
+    cube = facts.cube
     crs, transform = crs_of(cube), transform_of(cube)
     if crs is None and transform is None:
         return "unknown"
@@ -183,9 +125,9 @@ def _position(cube: xr.DataArray) -> str:
         parts.append(CRS.from_wkt(crs.to_wkt()).name + (f" (EPSG:{code})" if code else ""))
     unit = {"metre": "m", "degree": "degrees"}.get(crs.linear_units if crs and crs.is_projected else "degree", "")
     unit = unit if crs is not None else ""
-    if transform is not None:
+    if transform is not None and (size := facts.pixel_size) is not None:
         height, width = cube.shape[1:]
-        across, down = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+        across, down = size
         corners = [(c * transform.a + r * transform.b + transform.c, c * transform.d + r * transform.e + transform.f)
                    for c, r in ((0, 0), (width, height))]  # fmt: skip
         (x0, y0), (x1, y1) = corners
@@ -194,20 +136,20 @@ def _position(cube: xr.DataArray) -> str:
     return "; ".join(parts)
 
 
-def _hints(cube: xr.DataArray, found: _Survey, *, dead: list[int]) -> list[str]:
-    hints = []
-    if found.finite.any():
-        hints.append(_scale_hint(cube, float(found.high.max())))
-    if int(found.finite.sum()) < cube.size:
+def _hints(facts: CubeFacts) -> list[str]:
+    cube, found, hints = facts.cube, facts.found, []
+    if facts.highest is not None:
+        hints.append(_scale_hint(cube, facts.highest))
+    if facts.not_finite:
         empty = int((found.finite < cube.size // len(cube)).sum())
         hints.append(
             f"NaN in {empty} of the bands: `hsipipe predict` gives NaN at these pixels; training refuses them, so "
             "fill or cut them out"
         )
-    if dead:
-        numbers = ", ".join(str(band + 1) for band in dead)
+    if facts.unusable:
+        numbers = ", ".join(str(band + 1) for band in facts.unusable)
         hints.append(f"dataset.folder.drop_bands=[{numbers}] leaves the dead and bad bands out")
-    if "wavelength_nm" not in cube.coords:
+    if facts.wavelength_nm is None:
         hints.append("dataset.folder.wavelength_nm can say the wavelengths")
     bands, height, width = cube.shape
     if width < min(bands, height) and str(cube.encoding.get("format")).startswith("NumPy"):
@@ -216,8 +158,8 @@ def _hints(cube: xr.DataArray, found: _Survey, *, dead: list[int]) -> list[str]:
 
 
 def _scale_hint(cube: xr.DataArray, high: float) -> str:
-    said = cube.attrs.get("reflectance_scale_factor")
-    if isinstance(said, int | float) and said > 0:
+    said = stated_full_scale(cube)
+    if said is not None:
         return f"dataset.folder.full_scale={said:g}, as the file says of its reflectances"
     likely = likely_full_scale(high)
     if likely is None:

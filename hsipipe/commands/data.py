@@ -1,5 +1,6 @@
 """Inspect and download data: datasets, download, info."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -42,31 +43,49 @@ def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe data
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A cube: a file, or a folder of a sensor product or of bands.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Cubes: files, or folders of a sensor product or of bands.")
+    ],
     variable: Annotated[str | None, typer.Option(help="Array to inspect, if the file contains several.")] = None,
     bands: Annotated[
         int | None, typer.Option(min=1, help="Number of bands, if the file does not name its axes.", metavar="N")
     ] = None,
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each cube, one a line.")] = False,
 ) -> None:
-    """Show shape, wavelengths and values of a cube; of a sensor product also what was applied and what was masked.
+    """Show shape, wavelengths and values of cubes; of a sensor product also what was applied and what was masked.
 
-    [bold]Example[/bold]
+    The last line is the command that works for them: prediction with the model of the project, models/superresolver, if
+    it was trained on such bands; else the training on these cubes.
 
-      hsipipe info data/raw/balloons_ms
+    [bold]Examples[/bold]
+
+      hsipipe info scene.hdr
+
+      hsipipe info --json data/mine/*.tif
     """
+    from hsipipe.commands.cube_facts import CubeFacts
     from hsipipe.commands.cube_info import cube_table
+    from hsipipe.commands.next_step import next_step
 
-    show(
-        cube_table(
+    seen = []
+    for file in files:
+        facts = CubeFacts.read(
             file,
             variable=variable,
             bands=bands,
             overlap=cast("Overlap", detector_overlap),
             masks=cast("Masks", masks),
         )
-    )
+        if as_json:
+            typer.echo(json.dumps(facts.as_json(), allow_nan=False))
+            continue
+        show(cube_table(facts))
+        typer.echo()
+        seen.append(facts)
+    if seen:
+        typer.echo(next_step(seen))
 
 
 def _dataset_table() -> "Table":

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import dask
 
+from hsipipe.commands.early import REGISTRY
 from hsipipe.errors import ParamsError
 from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.methods.super_resolver import SuperResolver
@@ -132,6 +133,6 @@ def _exit() -> NoReturn:
 
 
 def _source(model: str, device: str) -> ModelSource:
-    if model.startswith("models:/"):
+    if model.startswith(REGISTRY):
         return RegistrySource(store_root(), model, device=device)
     return FolderSource(Path(model), device=device)

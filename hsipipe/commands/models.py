@@ -1,6 +1,7 @@
 """Use a model: predict, model-server."""
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -112,8 +113,14 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
+    from hsipipe.commands.early import check_files, check_model
+
+    probabilities = _probabilities(quantiles)
+    check_files([source] if msi is None else [source, msi], target)
+    check_model(model)
     from hsipipe.commands.predict_file import predict_file
     from hsipipe.commands.sample_file import Samples
+    from hsipipe.commands.written import describe_result
     from hsipipe.inference.guard import GUARDS
     from hsipipe.inference.pair import MsiFile
     from hsipipe.memory import parse_size
@@ -121,7 +128,8 @@ def predict(
     if guard not in GUARDS:
         raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
 
-    written = predict_file(
+    start = time.monotonic()
+    result, *others = predict_file(
         source,
         target,
         model=model,
@@ -129,7 +137,7 @@ def predict(
         overlap=overlap,
         full_scale=full_scale,
         variable=variable,
-        samples=Samples(samples, _probabilities(quantiles), keep_samples),
+        samples=Samples(samples, probabilities, keep_samples),
         sharp=sharp,
         msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
         estimate_sensors=estimate_sensors,
@@ -139,7 +147,8 @@ def predict(
         guard=guard,
         memory=None if memory is None else parse_size(memory),
     )
-    for path in written:
+    typer.echo(describe_result(result, time.monotonic() - start))
+    for path in others:
         typer.echo(f"wrote {path}")
 
 
@@ -206,6 +215,9 @@ def model_server(
 
       curl --data-binary @low.npy -o high.npy "http://127.0.0.1:8000/predict?full_scale=10000"
     """
+    from hsipipe.commands.early import check_model
+
+    check_model(model)
     from hsipipe.commands.model_server import serve_model
     from hsipipe.serving.limits import Limits
 

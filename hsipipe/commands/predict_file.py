@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hsipipe.commands.early import REGISTRY
 from hsipipe.commands.pair_quality import for_this_pair, quality_note
 from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
 from hsipipe.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
@@ -24,8 +25,6 @@ from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 from hsipipe.storage.manifest import digest
-
-_REGISTRY = "models:/"
 
 
 def predict_file(
@@ -183,7 +182,7 @@ def _sharp(model: SuperResolver) -> SuperResolver:
 
 def pinned(model: str) -> str:
     """Resolve an alias of the registry to a version, so that all uses mean the same model."""
-    if not model.startswith(_REGISTRY):
+    if not model.startswith(REGISTRY):
         return model
     from hsipipe.model_registry.load import resolve_registered
     from hsipipe.model_registry.store import store_root
@@ -193,7 +192,7 @@ def pinned(model: str) -> str:
 
 def digest_of(model: str) -> str:
     """Return the sha256 of a model, a folder or a URI of the registry."""
-    if not model.startswith(_REGISTRY):
+    if not model.startswith(REGISTRY):
         return digest(Path(model))
     from hsipipe.model_registry.load import resolve_registered
     from hsipipe.model_registry.store import store_root
@@ -202,7 +201,7 @@ def digest_of(model: str) -> str:
 
 
 def _load(model: str) -> SuperResolver:
-    if model.startswith(_REGISTRY):
+    if model.startswith(REGISTRY):
         from hsipipe.model_registry.load import load_registered
         from hsipipe.model_registry.store import store_root
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hsipipe.commands.options import preset_overrides, show
-from hsipipe.errors import FileFormatError, MissingInputError, ParamsError
+from hsipipe.errors import FileFormatError, MissingInputError, ParamsError, one_line
 from hsipipe.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -33,13 +33,20 @@ def methods() -> None:
     show(_method_table(params))
 
 
-def preset(name: Annotated[str, typer.Argument(help="For example dmgasr-paper.")]) -> None:
-    """Print a named configuration as options for `hsipipe pipeline`.
+def preset(
+    name: Annotated[str | None, typer.Argument(help="For example dmgasr-paper; without it: list the presets.")] = None,
+) -> None:
+    """List the presets, or print one as options for `hsipipe pipeline`.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
+
+      hsipipe preset
 
       hsipipe pipeline $(hsipipe preset dmgasr-paper)
     """
+    if name is None:
+        show(_preset_table())
+        return
     typer.echo(" ".join(f"-S {override}" for override in preset_overrides(name)))
 
 
@@ -112,6 +119,23 @@ def _method_table(params: Path | None) -> "Table":
         table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(*row.values())
+    return table
+
+
+def _preset_table() -> "Table":
+    """Return a table of the presets with task and compared methods."""
+    from rich.table import Table
+
+    from hsipipe.methods.presets import load_preset, preset_names
+    from hsipipe.params.overrides import flatten
+    from hsipipe.restoration import SUPER_RESOLUTION
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "task", "compared"):
+        table.add_column(heading, no_wrap=heading != "compared")
+    for name in preset_names():
+        fixed = flatten(load_preset(name))
+        table.add_row(name, fixed.get("degradation.task", SUPER_RESOLUTION), ", ".join(fixed["compare"]))
     return table
 
 
@@ -203,7 +227,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingInputError(f"No file {path}; give a metrics.json, such as reports/metrics.json.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"{path} is no metrics.json of an evaluation: {error!r}.") from error
+        # The repr of an error of decoding holds the whole file.
+        reason = f"it has no key {error}" if isinstance(error, KeyError) else one_line(error)
+        raise FileFormatError(
+            f"{path} is no metrics.json of an evaluation: {reason}. Give one, such as reports/metrics.json."
+        ) from error
     return dict(tree)
 
 

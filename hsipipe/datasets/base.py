@@ -110,6 +110,10 @@ class Dataset:
             fetch(archive, place, patience=patience)
         return place
 
+    def is_place(self, root: Path) -> bool:
+        """Return True if `root` may hold the scenes."""
+        return root.is_dir()
+
     def find(self, root: Path) -> Mapping[str, Path]:
         """Find the scenes below `root`: name -> path for :func:`hsipipe.open_cube`.
 

@@ -45,12 +45,18 @@ class FolderDataset(Dataset):
             drop_bands=tuple(sorted(set(params.folder.drop_bands))),
         )
 
+    def is_place(self, root: Path) -> bool:
+        """Return True for a folder of cubes, or the file of one cube."""
+        return root.is_dir() or formats.is_cube(root)
+
     def find(self, root: Path) -> Mapping[str, Path]:
         """Find every cube in `root`, sorted; a scene is named after its file, without the suffix.
 
         Raises:
             DataError: The names of two files differ in the suffix alone.
         """
+        if root.is_file():
+            return {root.stem: root}
         return self.scenes(_cubes(root))
 
     def scenes(self, cubes: Mapping[str, Path]) -> dict[str, Path]:

@@ -289,6 +289,6 @@ def scenes_differ(dataset: DatasetParams, recorded: list[dict[str, Any]]) -> boo
     """
     facts = FOLDER.configure(dataset)
     root = Path(str(dataset.root)).expanduser()
-    if not root.is_dir():
+    if not facts.is_place(root):
         raise MissingInputError(f"dataset.root {dataset.root!r} is not a folder. Expected there: {facts.layout}.")
     return _digests(facts, root) != {str(entry["name"]): dict(entry["sha256"]) for entry in recorded}

@@ -53,7 +53,7 @@ def _root(facts: Dataset, root: str | None, cache: Path | None) -> Path:
     if root is None:
         return facts.fetch(cache or cache_folder())
     folder = Path(root).expanduser()
-    if not folder.is_dir():
+    if not facts.is_place(folder):
         raise MissingInputError(f"dataset.root {root!r} is no folder. Expected there: {facts.layout}.")
     return folder
 

@@ -115,7 +115,8 @@ def test_the_commands_of_the_library_need_no_package_of_the_pipeline(installed, 
         (["predict", "a.npy", "b.npy", "--model", "models:/hsipipe-synthetic-x4/1"], "registry needs mlflow"),
     ],
 )
-def test_what_needs_the_pipeline_says_in_a_line_how_to_install_it(installed, arguments, says):
+def test_what_needs_the_pipeline_says_in_a_line_how_to_install_it(installed, tmp_path, arguments, says):
+    np.save(tmp_path / "a.npy", np.zeros((8, 6, 5), np.float32))
     done = installed(f"{NOT_INSTALLED}\n{MAIN}", *arguments)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -131,3 +132,26 @@ def test_an_installed_library_runs_the_pipeline_of_the_checkout_around_it(instal
     outside = installed(MAIN, "sweep")
     assert (outside.returncode, outside.stdout) == (1, "")
     assert "run this inside the project's folder" in outside.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "no.npy", "high.npy", "--model", "model"],
+        ["predict", "low.npy", "high.jpg", "--model", "model"],
+        ["predict", "low.npy", "no/high.npy", "--model", "model"],
+        ["predict", "low.npy", "high.npy", "--model", "no"],
+        ["model-server", "--model", "no"],
+    ],
+)
+def test_a_wrong_input_is_found_before_torch_is_loaded(small_model, tmp_path, arguments):
+    with publish(tmp_path / "model") as folder:
+        small_model().save(folder)
+    np.save(tmp_path / "low.npy", np.zeros((8, 6, 5), np.float32))
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom hsipipe.commands.app import make_app\n"
+        f"result = CliRunner().invoke(make_app({{}}), {arguments!r})\n"
+        "print(type(result.exception).__name__, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.split() in (["MissingInputError", "False"], ["FileFormatError", "False"]), done.stderr

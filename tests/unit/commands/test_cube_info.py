@@ -8,6 +8,7 @@ import xarray as xr
 from affine import Affine
 from rich.console import Console
 
+from hsipipe.commands.cube_facts import CubeFacts
 from hsipipe.commands.cube_info import cube_table
 from hsipipe.formats import save_cube
 from hsipipe.formats.georeference import attach
@@ -17,7 +18,7 @@ def lines(path, **options):
     """What the table says in a terminal of 80 columns, by its first column."""
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(cube_table(path, **options))
+        console.print(cube_table(CubeFacts.read(path, **options)))
     found, key = {}, ""
     text = capture.get()
     assert max(map(len, text.splitlines())) <= 80
@@ -50,7 +51,7 @@ def test_what_a_good_cube_says(tmp_path, cube):
     assert found["position"] == (
         "WGS 84 / UTM zone 32N (EPSG:32632); pixels of 4 x 4 m; x 500000 to 500120, y 4648840 to 4649000"
     )
-    assert "dataset.folder.full_scale=10000 if these are scaled reflectances" in found["next"]
+    assert "dataset.folder.full_scale=10000 if these are scaled reflectances" in found["hints"]
 
 
 def test_what_is_wrong_is_counted_and_how_to_mend_it_is_said(tmp_path, cube):
@@ -70,7 +71,7 @@ def test_what_is_wrong_is_counted_and_how_to_mend_it_is_said(tmp_path, cube):
         "dataset.folder.drop_bands=[2] leaves",
         "dataset.folder.wavelength_nm can say the wavelengths",
     ):
-        assert hint in found["next"]
+        assert hint in found["hints"]
 
 
 def test_the_variables_of_a_file_are_listed(tmp_path, cube):
@@ -92,8 +93,8 @@ def test_the_header_of_envi_is_heard(tmp_path, cube):
     for name in ("a.img", "a.hdr"):
         found = lines(tmp_path / name)
         assert found["bad bands"] == "band 3, band 6"
-        assert "dataset.folder.full_scale=5000, as the file says" in found["next"]
-        assert "drop_bands=[3, 6]" in found["next"]
+        assert "dataset.folder.full_scale=5000, as the file says" in found["hints"]
+        assert "drop_bands=[3, 6]" in found["hints"]
         assert found["stored"].startswith("int16, 14.")
 
 
@@ -109,17 +110,17 @@ def test_an_empty_cube_is_described_too(tmp_path, cube):
 )
 def test_the_full_scale_is_guessed_from_the_values(tmp_path, cube, high, scale):
     save_cube((cube * 0 + high).clip(0), tmp_path / "a.npy")
-    assert f"dataset.folder.full_scale={scale}" in lines(tmp_path / "a.npy")["next"]
+    assert f"dataset.folder.full_scale={scale}" in lines(tmp_path / "a.npy")["hints"]
 
 
 def test_a_file_of_pixels_before_bands_is_suspected(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((40, 40, 6)))
-    assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["next"]
+    assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["hints"]
 
 
 def test_a_tall_file_of_pixels_before_bands_is_suspected_too(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((50, 40, 6)))
-    assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["next"]
+    assert "if its axes are (y, x, band), store it as (band, y, x)" in lines(tmp_path / "a.npy")["hints"]
 
 
 def test_a_number_of_bands_tells_their_axis(tmp_path, cube):

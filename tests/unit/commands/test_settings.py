@@ -109,3 +109,20 @@ def test_files_that_are_no_results(invoke, tmp_path, content):
         invoke("compare", _metrics(tmp_path / "a.json"), tmp_path / "b.json")
     with pytest.raises(MissingInputError, match=r"No file .*c\.json"):
         invoke("compare", tmp_path / "c.json", tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x89PNG" + bytes(5000), "can't decode byte 0x89"),
+        (b"# a page", "Expecting value"),
+        (b'{"rows": []}', "it has no key 'models'"),
+        (b"[]", "list indices must be integers"),
+    ],
+)
+def test_a_wrong_file_is_one_short_line(invoke, tmp_path, content, reason):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"no metrics\.json of an evaluation") as caught:
+        invoke("compare", tmp_path / "a.json")
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 300

@@ -1,5 +1,8 @@
 """The command line, in this process; what needs the whole pipeline is in tests/pipelines."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import scipy.io
@@ -12,6 +15,7 @@ from hsipipe.datasets.catalogue import DATASETS
 from hsipipe.errors import DataError, FileFormatError, HsipipeError, MissingInputError, ParamsError, UnknownNameError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.storage.publish import publish
 
 
 @pytest.fixture
@@ -119,6 +123,16 @@ def test_info_says_what_is_in_a_cube(invoke, cube, tmp_path):
     assert ["dead", "bands", "band", "3", "(600", "nm)"] in words
 
 
+def test_info_of_several_cubes_as_json_is_an_object_a_line(invoke, cube, tmp_path):
+    save_cube(cube, tmp_path / "a.nc")
+    save_cube(cube[:3], tmp_path / "b.npy")
+    first, second = map(json.loads, invoke("info", "--json", tmp_path / "a.nc", tmp_path / "b.npy").output.splitlines())
+    assert (first["bands"], first["rows"], first["columns"]) == (4, 6, 5)
+    assert first["wavelength_nm"] == [400, 500, 600, 700]
+    assert (first["not_finite"], first["dead_bands"]) == (1, [3])
+    assert (second["file"], second["bands"], second["wavelength_nm"]) == (str(tmp_path / "b.npy"), 3, None)
+
+
 def test_view_and_quicklook_write_a_page_and_a_picture(invoke, cube, tmp_path):
     save_cube(cube, tmp_path / "cube.nc")
     output = invoke("view", tmp_path / "cube.nc", "--out", tmp_path / "look.html").output
@@ -168,6 +182,11 @@ def test_a_preset_is_printed_as_options_for_dvc(invoke):
     assert words[::2] == ["-S"] * (len(words) // 2)
     assert "patches.size=128" in words
     assert 'compare=["bicubic","pca-residual","dmgasr-paper"]' in words
+
+
+def test_presets_are_listed(invoke):
+    names = [line.split()[0] for line in invoke("preset").output.splitlines()]
+    assert names[:3] == ["name", "ddpmfus-paper", "deblur"]
 
 
 def test_an_unknown_preset_is_an_error_that_lists_them(invoke):
@@ -263,10 +282,13 @@ class Doubler(Bicubic):
 
 
 @pytest.fixture
-def bicubic(monkeypatch):
-    """Stands in for a trained model: the way through files and tiles is what is tested."""
+def bicubic(monkeypatch, tmp_path):
+    """Stands in for a trained model, in the folder x: the way through files and tiles is what is tested."""
     import hsipipe.commands.predict_file
 
+    monkeypatch.chdir(tmp_path)
+    with publish(tmp_path / "x") as folder:
+        Bicubic(2).save(folder)
     monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Bicubic(2))
 
 
@@ -284,7 +306,10 @@ def test_predict_writes_a_cube_with_the_wavelengths_of_the_input(invoke, cube, t
 def test_predict_with_samples_writes_two_cubes_and_names_both(invoke, cube, tmp_path, bicubic):
     save_cube(cube.fillna(0.5), tmp_path / "lr.nc")
     result = invoke("predict", tmp_path / "lr.nc", tmp_path / "hr.nc", "--model", "x", "--samples", 2)
-    assert result.stdout.splitlines() == [f"wrote {tmp_path / 'hr.nc'}", f"wrote {tmp_path / 'hr_std.nc'}"]
+    first, second = result.stdout.splitlines()
+    assert first.startswith(f"wrote {tmp_path / 'hr.nc'}: 4 bands of 12 x 10 pixels, values ")
+    assert re.search(r" to [\d.]+, in \d+\.\d s$", first)
+    assert second == f"wrote {tmp_path / 'hr_std.nc'}"
     assert "standard deviation is zero everywhere" in result.stderr
     assert not open_cube(tmp_path / "hr_std.nc").any()
 

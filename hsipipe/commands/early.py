@@ -1,0 +1,42 @@
+"""Find wrong inputs of a prediction before anything heavy is imported: torch alone takes seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hsipipe.errors import MissingInputError
+from hsipipe.formats import writer
+from hsipipe.formats.recognise import recognise
+from hsipipe.storage.manifest import MANIFEST
+
+REGISTRY = "models:/"
+
+
+def check_files(sources: Sequence[Path], target: Path) -> None:
+    """Check that cubes exist in a known format, and that the target can be written where it is.
+
+    Raises:
+        MissingInputError: A cube, or the folder of the target, does not exist.
+        FileFormatError: The format of a cube is unknown, or the suffix of the target cannot be written.
+    """
+    for source in sources:
+        recognise(source)
+    writer(target)
+    if not target.absolute().parent.is_dir():
+        raise MissingInputError(f"No folder {target.absolute().parent}; make it, or name another place for the result.")
+
+
+def check_model(model: str) -> None:
+    """Check that a folder holds a model, or that the registry can be asked; nothing is loaded.
+
+    Raises:
+        MissingInputError: There is no model in the folder, or no registry.
+        MissingExtraError: MLflow is not installed.
+    """
+    if model.startswith(REGISTRY):
+        from hsipipe.model_registry.store import store_root
+
+        store_root()
+    elif not (Path(model) / MANIFEST).is_file():
+        raise MissingInputError(
+            f"{model} holds no model: {MANIFEST} is missing. Give the folder of one, or models:/NAME@ALIAS."
+        )

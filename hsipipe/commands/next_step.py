@@ -1,0 +1,150 @@
+"""The command that works for a cube: prediction by the project's model if it fits, else a training on the cube."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hsipipe.checkout import PARAMS, find_root
+from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
+from hsipipe.errors import DataError, HsipipeError, MissingInputError
+from hsipipe.full_scale import likely_full_scale
+from hsipipe.params import Params, load_params
+from hsipipe.params.overrides import as_overrides
+
+MODEL = Path("models") / "superresolver"
+"""The model that the project last registered."""
+_WRITABLE = (".npy", ".nc", ".tif", ".zarr")
+_LEAST = 16
+"""Edge of the smallest patch in HR pixels, a multiple of which is proposed: networks halve a patch several times."""
+
+
+def next_step(cubes: Sequence[CubeFacts]) -> str:
+    """Return the command for the first cube, or a sentence that says why there is none.
+
+    Args:
+        cubes: Cubes of one sensor; a training uses all of them if they are the content of a folder.
+    """
+    try:
+        root = find_root()
+    except MissingInputError:
+        return "No model is known here; inside a checkout of the project, this line is the command that trains one."
+    if _fits(root / MODEL, cubes[0]):
+        return _predict(root / MODEL, cubes[0])
+    try:
+        options = as_overrides(training_options(cubes, load_params(root / PARAMS)))
+    except HsipipeError as error:
+        return f"No training works on this as it is: {error}"
+    return " ".join(["hsipipe pipeline", *(f"-S {shlex.quote(option)}" for option in options)])
+
+
+def training_options(cubes: Sequence[CubeFacts], params: Params) -> Mapping[str, Any]:
+    """Return what a training on these cubes needs in params.yaml.
+
+    Raises:
+        HsipipeError: A cube cannot be trained on; the message names the defect.
+    """
+    from hsipipe.datasets.folder import FOLDER
+    from hsipipe.datasets.prepare import check_scene
+    from hsipipe.datasets.splits import plan_split
+
+    first, scale = cubes[0], params.degradation.scale
+    place = _place(cubes)
+    set_to: dict[str, Any] = {"dataset.name": "folder", "dataset.root": str(place)}
+    set_to["dataset.folder.full_scale"] = _full_scale(first)
+    if first.variable is not None:
+        set_to["dataset.folder.variable"] = first.variable
+    if first.unusable:
+        set_to["dataset.folder.drop_bands"] = [band + 1 for band in first.unusable]
+    own = params.dataset.folder.model_copy(
+        update={key.rpartition(".")[2]: value for key, value in set_to.items() if key.startswith("dataset.folder.")}
+    )
+    facts = FOLDER.configure(params.dataset.model_copy(update={"name": "folder", "root": str(place), "folder": own}))
+    for cube in cubes:
+        entry = check_scene(facts, cube.path.stem, cube.path)
+    sizes = {cube.path.stem: cube.cube.shape[1:] for cube in cubes}
+    if any(height % scale or width % scale for height, width in sizes.values()):
+        set_to["degradation.crop_remainder"] = True
+    whole = {name: (height // scale * scale, width // scale * scale) for name, (height, width) in sizes.items()}
+    regions = plan_split(whole, params.split, scale=scale)
+    set_to |= _patches(min(min(region.shape) for part in regions.values() for region in part), params)
+    return set_to | _response(entry["wavelength_nm"], params)
+
+
+def _patches(side: int, params: Params) -> dict[str, int]:
+    """Return smaller patches where a region of `side` HR pixels does not hold those of params.yaml."""
+    if side >= params.patches.size:
+        return {}
+    step = math.lcm(_LEAST, params.degradation.scale)
+    size = side // step * step
+    if not size:
+        raise DataError(
+            f"its smallest region has {side} pixels along one side, and a patch has {step} or more; give larger cubes, "
+            "three of them or more, or lower split.guard."
+        )
+    return {"patches.size": size, "patches.stride": size * 3 // 4}
+
+
+def _response(wavelength_nm: Sequence[float], params: Params) -> dict[str, None]:
+    """Return that no HR-MSI is made where the cube lacks the bands for it and no method needs one."""
+    from hsipipe.degradation.srf import response
+    from hsipipe.methods.catalogue import entry
+    from hsipipe.params.data import MEASURED
+
+    srf = params.degradation.srf
+    if srf is None or srf == MEASURED or any(entry(name).fuses for name in params.compare):
+        return {}
+    try:
+        response(srf, wavelength_nm)
+    except DataError:
+        return {"degradation.srf": None}
+    return {}
+
+
+def _place(cubes: Sequence[CubeFacts]) -> Path:
+    """Return the folder that holds exactly these cubes, or the only cube itself."""
+    from hsipipe.datasets.folder import FOLDER
+
+    paths = {cube.path.resolve() for cube in cubes}
+    folder = cubes[0].path.resolve().parent
+    try:
+        if {path.resolve() for path in FOLDER.find(folder).values()} == paths:
+            return folder
+    except DataError:  # two files of one name
+        pass
+    if len(cubes) > 1 or cubes[0].path.is_dir():
+        raise DataError("a training takes one file, or all cubes of a folder; put these into a folder without others.")
+    return cubes[0].path.resolve()
+
+
+def _full_scale(facts: CubeFacts) -> float:
+    """Return the value that means 1.0, a whole number as an int."""
+    if (stated := stated_full_scale(facts.cube)) is not None:
+        return int(stated) if stated.is_integer() else stated
+    likely = None if facts.highest is None else likely_full_scale(facts.highest)
+    if likely is None:
+        raise DataError("its values have no common scale; set dataset.folder.full_scale to the value that means 1.0.")
+    return likely
+
+
+def _fits(model: Path, facts: CubeFacts) -> bool:
+    """Return whether the model in a folder was trained on bands such as those of the cube."""
+    if not model.is_dir():
+        return False
+    from hsipipe.methods.domain import Domain
+
+    domain = Domain.read(model)
+    nm = facts.wavelength_nm
+    if domain is None or domain.basis.shape[1] != len(facts.cube):
+        return False
+    return nm is None or not domain.other_bands(nm.tolist())
+
+
+def _predict(model: Path, facts: CubeFacts) -> str:
+    path, scale = facts.path, _full_scale(facts)
+    suffix = path.suffix if path.suffix in _WRITABLE else ".nc"
+    words = ["hsipipe", "predict", str(path), f"{path.stem}_sr{suffix}", "--model", str(model)]
+    words += ["--full-scale", f"{scale:g}"] if scale != 1 else []
+    words += ["--variable", facts.variable] if facts.variable is not None else []
+    return shlex.join(words)
