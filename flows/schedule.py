@@ -60,7 +60,7 @@ def serve(
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     # A schedule paused at every stop would stay paused after a reboot.
-    serve_deployments(deployment, pause_on_shutdown=False, limit=1)
+    serve_deployments(deployment, pause_on_shutdown=False, limit=1, print_starting_message=False)
 
 
 def check_cron(cron: str, timezone: str) -> None:
@@ -118,7 +118,9 @@ def server(root: Path) -> Iterator[str]:
         return
     port = PORT if _is_free(PORT) else _free_port()
     address = f"http://{HOST}:{port}"
-    child = start("prefect", "server", "start", "--host", HOST, "--port", str(port), cwd=root, capture=False)
+    # Its stdout is a banner alone.
+    command = ("prefect", "server", "start", "--host", HOST, "--port", str(port))
+    child = start(*command, cwd=root, capture=False, silent=True)
     try:
         _wait_until_healthy(child, f"{address}/api")
         yield f"{address}/api"

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("hsipipe").setLevel(logging.INFO)
+    for name in ("hsipipe", "tasks"):
+        logging.getLogger(name).setLevel(logging.INFO)
     spare_local_servers()
     if getattr(options, "stop_after", None) is not None:
         limit_command(options.stop_after)

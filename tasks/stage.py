@@ -13,7 +13,9 @@ their autoencoder, or a regression.
 
 import hashlib
 import json
+import logging
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from hsipipe.artifacts import Artifact, TrainedMethod
 from hsipipe.checkout import PARAMS, find_root, locks
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.params import Params, load_params
+from hsipipe.progress import duration
 from tasks.running.check_names import check_names
 from tasks.running.curve import Curve
 from tasks.running.project import curve_path, summary_path
@@ -31,6 +34,11 @@ from tasks.running.rows import Row, all_rows
 
 if TYPE_CHECKING:
     from tasks.tracking import StageTracker
+
+_KEY_NUMBERS = ("psnr_db", "gain_db", "patches", "regions", "scenes")
+"""Parts of the names of a stage's numbers, the most telling first."""
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Artifact)
 A = TypeVar("A", bound=Artifact)
@@ -154,7 +162,7 @@ class Stage(Generic[R]):
         from hsipipe.storage.publish import publish
         from tasks.tracking import stage_run
 
-        root = find_root()
+        root, begun = find_root(), time.monotonic()
         params = load_params(root / PARAMS)
         if _CHECKED & set(self.reads):
             check_names(params)
@@ -176,6 +184,7 @@ class Stage(Generic[R]):
             self._write_numbers(run_here)
             tracker.finish(target, run_here.summary)
         shutil.rmtree(work, ignore_errors=True)
+        logger.info("%s: done in %s%s", label, duration(time.monotonic() - begun), _key_number(run_here.summary))
 
     def label(self, item: str = "") -> str:
         """Return the name of the stage and its item: ``train@edsr``."""
@@ -230,6 +239,16 @@ class Stage(Generic[R]):
             texts[curve_path(self.name, run.item)] = run.curve.csv()
         for path, text in texts.items():
             write_text(run.root / path, text)
+
+
+def _key_number(summary: Summary) -> str:
+    """Return the number to show of a stage: a PSNR, else a count, else the first one; empty without any."""
+    numbers = {name: value for name, value in summary.items() if not isinstance(value, str)}
+    for kind in (*_KEY_NUMBERS, ""):
+        for name, value in numbers.items():
+            if kind in name:
+                return f", {name} {value:.6g}"
+    return ""
 
 
 def stage(

@@ -6,6 +6,7 @@ import numpy as np
 
 from hsipipe.commands.cube_facts import CubeFacts
 from hsipipe.formats.georeference import crs_of
+from hsipipe.progress import duration
 
 
 def describe_result(path: Path, seconds: float) -> str:
@@ -18,7 +19,7 @@ def describe_result(path: Path, seconds: float) -> str:
         parts.append(f"values {low:.4g} to {facts.highest:.4g}" + (f", {share:.1%} without data" if share else ""))
     else:
         parts.append("no values")
-    return f"wrote {path}: {', '.join(parts)}, in {_duration(seconds)}"
+    return f"wrote {path}: {', '.join(parts)}, in {duration(seconds)}"
 
 
 def _pixels(facts: CubeFacts) -> str:
@@ -28,11 +29,3 @@ def _pixels(facts: CubeFacts) -> str:
     unit = "m" if crs is not None and crs.is_projected and crs.linear_units == "metre" else ""
     across, down = (f"{value:.6g}" for value in np.abs(size))
     return f" of {across} x {down} {unit}".rstrip()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

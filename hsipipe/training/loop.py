@@ -91,7 +91,14 @@ def fit(
     deadline = deadline or Deadline.from_environment()
     job = partial(_train, module=module, task=task, params=params, hardware=hardware, work=work, deadline=deadline)
     with progress(description, params.steps) as advance:
-        audience = Audience(log, advance, lambda line: logger.info("%s: %s", description, line))
+
+        def validated(step: int, metrics: Mapping[str, float]) -> None:
+            log(step, metrics)
+            advance(
+                0, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name != DEAD), notable=True
+            )
+
+        audience = Audience(validated, advance, lambda line: logger.info("%s: %s", description, line))
         fitted = run(job, hardware=hardware, audience=audience)
     if not fitted.weights:
         raise TrainingError(f"{description}: no validation gave a finite value; lower the learning rate.")

@@ -250,7 +250,7 @@ def _core(root: Path) -> dict[str, Any]:
 
 def _run_dvc(current: Session, *arguments: str, on_line: Callable[[str], object] | None) -> int:
     _check_repository(current.root)
-    return run_module(current, "dvc", *arguments, on_line=on_line)
+    return run_module(current, "tasks.running.quiet_dvc", *arguments, on_line=on_line)
 
 
 def _outcome(stage: str, lines: Sequence[str]) -> Outcome:

@@ -135,7 +135,9 @@ def run_module(
         if child.stdout is not None:
             child.stdout.close()
     if overdue.is_set():
-        raise StageFailedError(f"{module} {' '.join(arguments)} was stopped: the pipeline's time limit has passed.")
+        raise StageFailedError(
+            f"{' '.join([module.rpartition('.')[2], *arguments])} was stopped: the pipeline's time limit has passed."
+        )
     return code
 
 

@@ -21,6 +21,8 @@ from tasks.running.owner import Owner
 GRACE_S = 15.0
 """Time for a child to shut down, in which a stage closes its MLflow run."""
 POLL_S = 0.5
+DVC = frozenset({"dvc", "tasks.running.quiet_dvc"})
+"""Names under which DVC runs."""
 
 
 def dvc_ancestor() -> Owner | None:
@@ -31,7 +33,7 @@ def dvc_ancestor() -> Owner | None:
         except psutil.Error:
             continue
         # `python -m dvc` and `.../bin/dvc`, but not a shell whose script mentions dvc.
-        if any(Path(word).name == "dvc" for word in words):
+        if any(Path(word).name in DVC for word in words):
             return Owner.of(process)
     return None
 
@@ -56,6 +58,7 @@ def start(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     capture: bool = True,
+    silent: bool = False,
 ) -> "subprocess.Popen[str]":
     """Start ``python -m module`` in a new process session, which can be stopped as a whole.
 
@@ -65,6 +68,7 @@ def start(
         cwd: Working directory.
         env: Variables in addition to those of this process.
         capture: Pipe its output (stdout and stderr together); otherwise inherit ours.
+        silent: Drop its stdout instead; stderr is inherited.
     """
     # Stages are called as `python ...`, which must be this interpreter, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -73,7 +77,7 @@ def start(
         cwd=cwd,
         env={**os.environ, **(env or {}), "PATH": path},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if capture else None,
+        stdout=subprocess.DEVNULL if silent else subprocess.PIPE if capture else None,
         stderr=subprocess.STDOUT if capture else None,
         text=True,
         encoding="utf-8",

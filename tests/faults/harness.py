@@ -20,6 +20,7 @@ import yaml
 
 from hsipipe.artifacts import Scores
 from hsipipe.storage.manifest import MANIFEST, verify
+from tasks.running.process import DVC
 from tasks.running.project import DVC_LOCKS
 
 REPRO = ("-m", "tasks", "repro")
@@ -141,7 +142,7 @@ class Checkout:
         for process in self.processes():
             try:
                 # As tasks.running.process recognises it; the process that execs it has its module's name first.
-                if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
+                if any(Path(word).name in DVC for word in process.cmdline()[:3]):
                     return process
             except psutil.Error:
                 continue

@@ -3,6 +3,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
+from hsipipe import progress as module
 from hsipipe.progress import progress
 
 
@@ -64,3 +65,36 @@ def test_without_a_terminal_nothing_is_written(capsys):
     with progress("degrade", 2) as advance:
         advance(2, note="balloons")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds of the module's clock, which the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_without_a_terminal_the_log_has_a_line_every_half_minute_and_one_for_what_is_notable(caplog, clock):
+    caplog.set_level("INFO", logger="hsipipe.progress")
+    with progress("edsr", 400) as advance:
+        advance(100, "resumed")
+        for clock[0] in range(1, 61):
+            advance(2, "loss 0.01")
+        clock[0] += 2
+        advance(0, "val_mpsnr_db 30.8", notable=True)
+        advance(0, "val_mpsnr_db 30.8", notable=True)
+    assert caplog.messages == [
+        "edsr: 160 of 400, 2 min 0 s left, loss 0.01",
+        "edsr: 220 of 400, 1 min 30 s left, loss 0.01",
+        "edsr: 220 of 400, 1 min 33 s left, val_mpsnr_db 30.8",
+    ]
+
+
+def test_lines_inside_of_others_are_not_logged_and_bytes_have_their_unit(caplog, clock):
+    caplog.set_level("INFO", logger="hsipipe.progress")
+    with progress("download", 1, unit="bytes") as advance, progress("inner", 2) as step:
+        clock[0] = 40
+        step(1)
+        advance(done=1_500_000, total=3_000_000)
+    assert caplog.messages == ["download: 1.5 of 3.0 MB"]

@@ -15,7 +15,7 @@ from hsipipe.params import load_params
 from hsipipe.storage.manifest import verify
 from hsipipe.storage.publish import publish
 from tasks.running.dvc import set_params
-from tasks.stage import Input, ParamsView, StageRun, stage
+from tasks.stage import Input, ParamsView, StageRun, _key_number, stage
 
 
 @stage(reads=("dataset",))
@@ -214,3 +214,16 @@ def test_annotations_are_the_edges():
     assert (make.inputs, make.output) == ({}, RawScenes)
     assert use.inputs == {"scenes": Input(RawScenes, **one), "latents": Input(LatentStore, many=False, optional=True)}
     assert (gather.inputs, gather.output) == ({"scores": Input(Scores, **many)}, DegradedPairs)
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        ({"steps": 400, "val_mpsnr_db": 30.8}, ", val_mpsnr_db 30.8"),
+        ({"size": 64, "train_patches": 54, "psf": "bicubic"}, ", train_patches 54"),
+        ({"seconds": 2}, ", seconds 2"),
+        ({"psf": "bicubic"}, ""),
+    ],
+)
+def test_the_last_line_of_a_stage_has_its_most_telling_number(summary, said):
+    assert _key_number(summary) == said

@@ -309,11 +309,14 @@ def test_a_training_that_was_over_takes_no_further_step(tmp_path):
 
 
 def test_the_bar_shows_loss_and_validations_at_each_step(tmp_path, monkeypatch):
-    notes = []
+    notes, validations = [], []
+
+    def advance(n=1, note="", *, notable=False):
+        (validations if notable else notes).append((n, note))
 
     @contextmanager
     def bar(description, total):
-        yield lambda n=1, note="": notes.append((n, note))
+        yield advance
 
     monkeypatch.setattr("hsipipe.training.loop.progress", bar)
     train(tmp_path, Told(1.0, 3.0, 2.0, 2.5, 2.5))
@@ -322,6 +325,8 @@ def test_the_bar_shows_loss_and_validations_at_each_step(tmp_path, monkeypatch):
     assert len({note.split()[1] for _, note in notes[1:]}) == 12
     assert notes[1][1].endswith("val_db 1 (best 1 at step 0)")
     assert notes[7][1].endswith("val_db 2 (best 3 at step 3)")
+    assert [n for n, _ in validations] == [0] * 5
+    assert [note.rpartition("val_db ")[2] for _, note in validations] == ["1", "3", "2", "2.5", "2.5"]
 
 
 # torch's own compiler imports what torch calls deprecated.

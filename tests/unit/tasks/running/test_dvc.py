@@ -311,3 +311,19 @@ def test_every_file_has_the_same_bytes_in_a_clone_of_any_system(repository, tmp_
             pytest.skip("the tests do not lie in a git repository")
     tracked = git(tmp_path / "true", "ls-files", "-z").split("\0")[:-1]
     assert [n for n in tracked if (tmp_path / "true" / n).read_bytes() != (tmp_path / "false" / n).read_bytes()] == []
+
+
+def test_dvc_gives_no_hints_on_git(tmp_path, repository):
+    root = tmp_path / "project"
+    root.mkdir()
+    for words in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(words, cwd=root, check=True, capture_output=True)
+    (root / "dvc.yaml").write_text("stages: {one: {cmd: echo made > out, outs: [out]}}\n", encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(repository)}
+    words = [sys.executable, "-m", "tasks.running.quiet_dvc", "repro"]
+    done = subprocess.run(words, cwd=root, env=env, check=True, capture_output=True, text=True)
+    assert "Running stage 'one'" in done.stdout
+    assert "git add" not in done.stdout + done.stderr
+    assert "autostage" not in done.stdout + done.stderr
+    staged = subprocess.run(["git", "diff", "--cached", "--name-only"], cwd=root, capture_output=True, text=True)
+    assert "dvc.lock" not in staged.stdout
