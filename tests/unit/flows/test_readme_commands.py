@@ -26,7 +26,7 @@ DOCS = (
     "use-a-model",
     "view",
 )
-PAGES = ("README.md", *(f"docs/{name}.md" for name in DOCS))
+PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS))
 
 
 def commands(repository):
