@@ -90,3 +90,10 @@ def test_the_command_takes_these_words_and_the_settings_are_valid(command, repos
     params, _ = changed_params(tmp_path, overrides)
     check_names(params)
     check_settings(params)
+
+
+def test_the_readme_is_short_and_its_picture_is_small(repository):
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 120
+    (picture,) = re.findall(r"!\[[^\]]+\]\((docs/[^)]+)\)", text)
+    assert (repository / picture).stat().st_size < 200_000
