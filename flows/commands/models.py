@@ -24,7 +24,7 @@ def _show_status(target: Path | None) -> None:
 
 def predict(
     source: Annotated[Path, typer.Argument(metavar="IN", help="LR cube.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .npy, .nc, .tif or .zarr.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .zarr, .tif, .nc, .npy, .bil, .bip or .bsq.")],
     model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
     overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
