@@ -28,7 +28,7 @@ def main():
     parser.add_argument("--bands", type=int, default=224)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--memory", default="2GB", help="the option of hsipipe predict")
-    parser.add_argument("--suffix", default=".zarr", choices=(".zarr", ".tif", ".nc", ".npy", ".bsq"), help="of the result")
+    parser.add_argument("--suffix", default=".zarr", help="of the result")
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so many times on the smallest scene")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
     parser.add_argument("--tiles", type=int, help=argparse.SUPPRESS)

@@ -140,9 +140,8 @@ class Envi(CubeFormat):
         """Write the values strip by strip, in the interleave of the suffix, and the header."""
         bands, height, width = cube.shape
         self.create(cube, path, chunk=(bands, height, width), shard=(bands, height, width))
-        values = self.regions(path)
         for rows, strip in strips(cube):
-            values[:, rows] = strip
+            self.regions(path)[:, rows] = strip
 
     def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
         """Write the header, and a file of zeros."""

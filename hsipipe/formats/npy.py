@@ -33,9 +33,10 @@ class Npy(CubeFormat):
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write the values alone, strip by strip."""
-        values = open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
+        open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
         for rows, strip in strips(cube):
-            values[:, rows] = strip
+            # Mapped for each strip: the pages of an open map count as memory of this process.
+            self.regions(path)[:, rows] = strip
 
     def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
         """Create a file of zeros."""

@@ -177,7 +177,9 @@ class Blend:
         part = both.slices(scale=self._scale, origin=(tile.y0, tile.x0))
         ramp = self._plan.ramp(tile, scale=self._scale)[part[1:]]
         for total, (image,) in zip(self._totals, images, strict=True):
-            total[inside] += image[part] * ramp
+            # Band by band: weighted at once, a scene in one tile would need the memory of one more image.
+            for added, band in zip(total[inside], image[part], strict=True):
+                added += band * ramp
         self._weight[inside[1:]] += ramp
 
     def result(self) -> list[np.ndarray]:
