@@ -83,8 +83,8 @@ def predict(
     """Super-resolve a whole scene.
 
     The scene is read, predicted and written in windows, so that --memory suffices for a file of any size. After a kill,
-    the same command continues with the missing windows; --status OUT shows how many are done. Fusion, methods with
-    statistics of a whole scene, --guard fallback and --keep-samples hold the whole scene in memory.
+    the same command continues with the missing windows; --status OUT shows how many are done. Methods of a
+    whole scene, --estimate-sensors, --guard fallback and --keep-samples hold the whole scene in memory.
 
     With --samples a posterior such as dmgasr draws K images that are possible. The result stays the prediction. Next to
     high.nc, high_std.nc contains their standard deviation per pixel and band, in the units of the result. --quantiles

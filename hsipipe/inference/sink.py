@@ -93,6 +93,10 @@ class ShardSink:
                 "the same command again; it writes the missing shards."
             ) from error
 
+    def read(self, box: Box) -> Image:
+        """Read a part of the first result, (C, H, W), before it is published."""
+        return np.asarray(self._array(0)[box.slices(scale=self._scale)])
+
     def energies(self) -> Energies:
         """Return the energies of all blocks, which the shards hold.
 
