@@ -165,7 +165,7 @@ class WindowPrediction:
 
     def _in_units(self, box: Box, image: Image) -> Image:
         """Convert a result to the units of the file, NaN where there is no data."""
-        values = image * np.float32(self.source.full_scale)
+        values = image if self.source.full_scale == 1 else image * np.float32(self.source.full_scale)
         scale = self.model.scale
         if self.source.holes is not None:
             holes = self.source.holes.mask[box.slices()[1:]].repeat(scale, axis=0).repeat(scale, axis=1)
