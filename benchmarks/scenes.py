@@ -157,8 +157,8 @@ def throughput(folder, edge, options):
             loaded.predict(tiles[number % 2])
         return (clock() - start) / count
 
-    ready(2)
-    before, start = ready(10), clock()
+    ready(1)
+    before, start = ready(5), clock()
     target = folder / f"{edge}_throughput{options.suffix}"
     predict_file(
         folder / f"{edge}.dat", target, model=str(folder / "model"), tile=TILE, overlap=OVERLAP, full_scale=1.0,
@@ -166,7 +166,7 @@ def throughput(folder, edge, options):
     )  # fmt: skip
     seconds = clock() - start
     remove(target)
-    return list((before + ready(10)) / 2 * count_tiles(edge) / seconds)
+    return list((before + ready(5)) / 2 * count_tiles(edge) / seconds)
 
 
 def count_tiles(edge):
