@@ -4,8 +4,10 @@
     python benchmarks/scenes.py --edge 120 --bands 31 --kills 5 --json none.json
 
 Each prediction runs in a new process. The peak is its maximum resident set size.
-The network alone predicts tiles that are ready in memory, in another process; only figures of one run compare. The
-model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their values.
+For the throughput, one process predicts tiles that are ready in memory, then the scene, then the tiles again. Wall time
+depends on what else runs on the machine, CPU time hardly does. The scene is judged (--guard warn).
+The model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their
+values.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from record import ROOT, arguments, environment, row, show, write_record
+from record import ROOT, arguments, environment, read_record, row, show, write_record
 
 
 def main():
@@ -28,20 +30,22 @@ def main():
     parser.add_argument("--bands", type=int, default=224)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--memory", default="2GB", help="the option of hsipipe predict")
-    parser.add_argument("--suffix", default=".zarr", choices=(".zarr", ".tif", ".nc", ".npy"), help="of the result")
+    parser.add_argument("--suffix", default=".zarr", help="of the result")
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so many times on the smallest scene")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
-    parser.add_argument("--tiles", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--part", default="rows", help="name of the rows in the record; those of other parts are kept")
+    parser.add_argument("--throughput", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.tiles is not None:
-        print(json.dumps(time_tiles(options.folder / "model", options.bands, options.tiles)))
+    if options.throughput is not None:
+        print(json.dumps(throughput(options.folder, options.throughput, options)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         rows = measure(Path(place), options)
     show(rows)
     sizes = {key: getattr(options, key) for key in ("bands", "scale", "memory", "suffix")}
     packages = environment("numpy", "xarray", "zarr", "torch", "rasterio")
-    write_record(options.json, {"environment": packages, "sizes": sizes, "rows": rows})
+    record = {**read_record(options.json), options.part: {"environment": packages, "sizes": sizes, "rows": rows}}
+    write_record(options.json, record)
 
 
 def measure(folder, options):
@@ -51,8 +55,8 @@ def measure(folder, options):
         scene, result = folder / f"{edge}.dat", folder / f"{edge}_sr{options.suffix}"
         write_scene(scene, options.bands, edge)
         seconds, peak = predict(folder, scene, result, options.memory)
-        tiles = count_tiles(edge)
-        ready = json.loads(run(["--tiles", str(min(tiles, 50)), "--folder", folder, "--bands", options.bands])) * tiles
+        given = {"--bands": options.bands, "--memory": options.memory, "--suffix": options.suffix, "--folder": folder}
+        share = json.loads(run(["--throughput", edge, *(word for pair in given.items() for word in pair)]))
         whole_gb = 4 * options.bands * (edge * options.scale) ** 2 / 1e9
         name = f"{edge} x {edge} x {options.bands} at x{options.scale}"
         per_pixel[edge] = seconds / edge**2
@@ -60,7 +64,8 @@ def measure(folder, options):
             row(f"{name}: result", whole_gb, "GB"),
             row(f"{name}: peak memory", peak / 1e9, "GB", target="< 3", met=peak < 3e9),
             row(f"{name}: time per LR pixel", 1e6 * per_pixel[edge], "us"),
-            row(f"{name}: throughput / ready tiles", ready / seconds, "", target=">= 0.9", met=ready >= 0.9 * seconds),
+            row(f"{name}: throughput / ready tiles, wall", share[0], "", target=">= 0.9", met=share[0] >= 0.9),
+            row(f"{name}: throughput / ready tiles, CPU", share[1], ""),
         ]
         if edge == min(options.edge) and options.kills:
             rows += kill(folder, scene, result, options, seconds)
@@ -131,20 +136,37 @@ def run(words):
     return done.stdout.splitlines()[-1]
 
 
-def time_tiles(model, bands, count):
-    """Return the mean seconds of a tile that is ready in memory."""
+def throughput(folder, edge, options):
+    """Return wall and CPU time of tiles that are ready in memory, relative to those of the scene of the same tiles."""
     import numpy as np
 
-    from hsipipe.inference.inputs import TILE
+    from flows.commands.predict_file import predict_file
+    from hsipipe.inference.inputs import OVERLAP, TILE
+    from hsipipe.memory import parse_size
     from hsipipe.methods.catalogue import load_model
 
-    loaded = load_model(model)
-    tiles = np.random.default_rng(0).random((2, 1, bands, TILE, TILE), dtype=np.float32)
-    loaded.predict(tiles[0])
-    start = time.perf_counter()
-    for number in range(count):
-        loaded.predict(tiles[number % 2])
-    return (time.perf_counter() - start) / count
+    loaded = load_model(folder / "model")
+    tiles = np.random.default_rng(0).random((2, 1, options.bands, TILE, TILE), dtype=np.float32)
+
+    def clock():
+        return np.array([time.perf_counter(), time.process_time()])
+
+    def ready(count):
+        start = clock()
+        for number in range(count):
+            loaded.predict(tiles[number % 2])
+        return (clock() - start) / count
+
+    ready(1)
+    before, start = ready(5), clock()
+    target = folder / f"{edge}_throughput{options.suffix}"
+    predict_file(
+        folder / f"{edge}.dat", target, model=str(folder / "model"), tile=TILE, overlap=OVERLAP, full_scale=1.0,
+        memory=parse_size(options.memory),
+    )  # fmt: skip
+    seconds = clock() - start
+    remove(target)
+    return list((before + ready(5)) / 2 * count_tiles(edge) / seconds)
 
 
 def count_tiles(edge):
@@ -189,6 +211,7 @@ def write_scene(path, bands, edge):
 
 
 def remove(path):
+    path.with_name(path.name + ".hdr").unlink(missing_ok=True)
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

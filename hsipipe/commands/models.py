@@ -25,7 +25,7 @@ def _show_status(target: Path | None) -> None:
 
 def predict(
     source: Annotated[Path, typer.Argument(metavar="IN", help="LR cube.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .npy, .nc, .tif or .zarr.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .zarr, .tif, .nc, .npy, .bil, .bip or .bsq.")],
     model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
     overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
@@ -84,8 +84,8 @@ def predict(
     """Super-resolve a whole scene.
 
     The scene is read, predicted and written in windows, so that --memory suffices for a file of any size. After a kill,
-    the same command continues with the missing windows; --status OUT shows how many are done. Fusion, methods with
-    statistics of a whole scene, --guard fallback and --keep-samples hold the whole scene in memory.
+    the same command continues with the missing windows; --status OUT shows how many are done. Methods of a
+    whole scene, --estimate-sensors, --guard fallback and --keep-samples hold the whole scene in memory.
 
     With --samples a posterior such as dmgasr draws K images that are possible. The result stays the prediction. Next to
     high.nc, high_std.nc contains their standard deviation per pixel and band, in the units of the result. --quantiles

@@ -66,10 +66,10 @@ def predict_file(
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
         memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
 
-    A model whose tiles depend on their own pixels alone predicts in windows and keeps few of them in memory. After a
-    kill, the same call writes the missing windows. Fusion, statistics of a whole scene, `guard` fallback and kept
-    samples keep the whole scene in memory. A cube of another sensor needs known wavelengths and a model trained with
-    spectral windows.
+    A model whose tiles depend on their own pixels, and on statistics of the scene that one pass over it gives, predicts
+    in windows and keeps few of them in memory. After a kill, the same call writes the missing windows. Methods of a
+    whole scene, estimated sensors, `guard` fallback and kept samples keep the whole scene in memory. A cube of another
+    sensor needs known wavelengths and a model trained with spectral windows.
 
     Returns:
         The written files, the result first.
@@ -93,10 +93,18 @@ def predict_file(
     resolver = _sharp(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
-    if goes_in_windows(resolver) and guard != "fallback" and not samples.keep:
+    if goes_in_windows(resolver) and guard != "fallback" and not samples.keep and not estimate_sensors:
         _note_no_spread(resolver, samples)
         options = WindowOptions(
-            tile, overlap, full_scale, samples.statistics(), samples.count, guard != "off", other_wavelengths, memory
+            tile,
+            overlap,
+            full_scale,
+            samples.statistics(),
+            samples.count,
+            guard != "off",
+            other_wavelengths,
+            memory,
+            msi,
         )
         made_of = {
             "model": digest_of(model),
@@ -104,6 +112,7 @@ def predict_file(
             "--variable": variable,
             "--detector-overlap": detector_overlap,
             "--masks": masks,
+            "--msi-variable": None if msi is None else msi.variable,
         }
         predict_in_windows(resolver, cube, source, targets, options, made_of=made_of)
         return targets

@@ -6,23 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 import xarray as xr
 
+from flows.commands.pair_quality import quality_note
 from hsipipe.errors import MissingInputError
 from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest
 from hsipipe.formats.regrid import refine
+from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
 from hsipipe.inference.known import domain_of, strip_warnings
 from hsipipe.inference.needs import strip_width
-from hsipipe.inference.plan import Plan, shard_shape
+from hsipipe.inference.pair import MsiFile, centres_of, open_msi, pair_notes, psf_of, response_of
+from hsipipe.inference.plan import Box, Plan, shard_shape
 from hsipipe.inference.run import WindowPrediction
-from hsipipe.inference.sink import open_sink, progress_of
-from hsipipe.inference.source import survey
+from hsipipe.inference.scene import context_of
+from hsipipe.inference.sink import ShardSink, open_sink, progress_of
+from hsipipe.inference.source import Image, SceneSource, survey
 from hsipipe.inference.statistics import Statistic, tile_images
 from hsipipe.inference.wording import COMMAND
 from hsipipe.methods.super_resolver import SuperResolver
+
+_COMPARED, _JUDGED = 256, 128
+"""Edges in LR pixels of the middle of a scene, in which a pair is compared and a fusion is judged without the truth."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class WindowOptions:
         is_guarded: Judge the prediction.
         other_wavelengths: Accept bands of other wavelengths than those of the training.
         memory: Bytes that may be used; None: a quarter of what is free.
+        msi: HR-MSI of the same ground, for a fusion model.
     """
 
     tile: int
@@ -48,6 +57,7 @@ class WindowOptions:
     is_guarded: bool
     other_wavelengths: bool
     memory: int | None
+    msi: MsiFile | None = None
 
 
 def predict_in_windows(
@@ -78,28 +88,43 @@ def predict_in_windows(
     scale, images = model.scale, tile_images(model, options.count)[1]
     plan = Plan(height, width, options.tile, options.overlap, shard_shape(bands, height, width, scale=scale))
     check_sinks(targets, (bands, height * scale, width * scale))
+    msi = None if options.msi is None else open_msi(options.msi, cube, model=model)
     side_by_side = strip_width(
-        plan, bands, scale, memory=options.memory, images=images, results=len(targets), guarded=options.is_guarded
+        plan,
+        bands,
+        scale,
+        memory=options.memory,
+        images=images,
+        results=len(targets),
+        guarded=options.is_guarded,
+        msi_bands=0 if msi is None else msi.shape[0],
+        context=context_of(model),
     )
 
     def wrap(values: Any) -> xr.DataArray:
         return refine(cube, values, scale=scale)
 
     described = {**made_of, "source": source_digest(source), **_described(options, targets)}
+    if options.msi is not None:
+        described |= {"--msi": source_digest(options.msi.path), "--msi-full-scale": options.msi.full_scale}
     with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, made_of=described) as sink:
         sink.check_space()
         scene = survey(cube, source, full_scale=options.full_scale, example=COMMAND.given("full_scale", 10000))
-        if scene.holes is not None:
-            notes = (*notes, no_data_note(float(scene.holes.mask.mean())))
+        if share := _share_of_holes(scene, msi, scale=scale):
+            notes = (*notes, no_data_note(share))
         if done := len(plan.shards) - len(sink.missing):
             notes = (*notes, f"{done} of {len(plan.shards)} windows are done; the others follow.")
         say("note", notes)
         say("warning", strip_warnings(domain_of(model), bands, scene.strips))
+        if msi is not None:
+            say("warning", _pair_notes(model, scene, msi))
         sink.create()
         statistics = options.statistics
-        work = WindowPrediction(model, scene, sink, plan, statistics, options.count, options.is_guarded)
+        work = WindowPrediction(model, scene, sink, plan, statistics, options.count, options.is_guarded, msi)
         work.run(side_by_side=side_by_side)
         say("warning", work.doubts())
+        if msi is not None:
+            say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
 
 
@@ -124,6 +149,42 @@ def say(kind: str, texts: Sequence[str]) -> None:
     """Print notes or warnings to stderr."""
     for text in texts:
         print(f"{kind}: {text}", file=sys.stderr)
+
+
+def _share_of_holes(lr: SceneSource, msi: SceneSource | None, *, scale: int) -> float:
+    """Return the share of the pixels of a result that have no data."""
+    masks = [None if source is None or source.holes is None else source.holes.mask for source in (lr, msi)]
+    holes = joined(*masks, scale=scale)
+    return 0.0 if holes is None else float(holes.mean())
+
+
+def _pair_notes(model: SuperResolver, lr: SceneSource, msi: SceneSource) -> list[str]:
+    """Compare the two images in the middle of the scene; return warnings."""
+    low, high = (part for part in _middle(lr, msi, scale=model.scale, edge=_COMPARED)[1:])
+    return pair_notes(
+        low,
+        high,
+        scale=model.scale,
+        psf=psf_of(model),
+        response=response_of(model, low, high),
+        msi_wavelength_nm=centres_of(msi.cube),
+    )
+
+
+def _quality(model: SuperResolver, lr: SceneSource, msi: SceneSource, sink: ShardSink) -> str:
+    """Describe the quality of the fusion in the middle of the scene."""
+    box, low, high = _middle(lr, msi, scale=model.scale, edge=_JUDGED)
+    sr = sink.read(box) / np.float32(lr.full_scale)
+    if not np.isfinite(sr).all():
+        return "the middle of the scene has pixels without data, so that the quality of the fusion is not computed."
+    return quality_note(sr, low, high, scale=model.scale, psf=psf_of(model))
+
+
+def _middle(lr: SceneSource, msi: SceneSource, *, scale: int, edge: int) -> tuple[Box, Image, Image]:
+    """Read the middle of a scene, at most `edge` LR pixels wide and high."""
+    (y0, y1), (x0, x1) = (((n - min(n, edge)) // 2, (n + min(n, edge)) // 2) for n in lr.shape[1:])
+    box = Box(y0, y1, x0, x1)
+    return box, lr.read(box), msi.read(Box(*(scale * side for side in box)))
 
 
 def _described(options: WindowOptions, targets: Sequence[Path]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def estimate_response(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: P
         DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale)
-    return _fit_response(_flat(lr), _flat(psf.downsample(msi, scale)))
+    return fit_response(_flat(lr), _flat(psf.downsample(msi, scale)))
 
 
 def estimate_psf(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: NDArray[Any] | None = None) -> Psf:
@@ -63,7 +63,7 @@ def estimate_psf(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: N
 
     def unexplained(log_sigma: float) -> float:
         low = _flat(Psf("gaussian", sigma=float(np.exp(log_sigma))).downsample(high, scale))
-        matrix = _fit_response(spectra, low) if response is None else np.asarray(response, dtype=np.float64)
+        matrix = fit_response(spectra, low) if response is None else np.asarray(response, dtype=np.float64)
         return float(np.square(low - matrix @ spectra).sum())
 
     tried = np.linspace(np.log(_NARROWEST * scale), np.log(_WIDEST * scale), _TRIED)
@@ -132,7 +132,7 @@ def _flat(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(image, dtype=np.float64).reshape(len(image), -1)
 
 
-def _fit_response(spectra: NDArray[np.float64], low: NDArray[np.float64]) -> NDArray[np.float64]:
+def fit_response(spectra: NDArray[np.float64], low: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fit rows r >= 0, (c, C), so that r `spectra` (C, n) approximates `low` (c, n)."""
     bands = len(spectra)
     # The QR decomposition makes the cost of the fit independent of the number of pixels.

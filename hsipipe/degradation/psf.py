@@ -123,6 +123,13 @@ class Psf:
             return scale / pi * sqrt(-2.0 * log(self.mtf))
         return self.sigma
 
+    def reach(self, scale: int) -> int:
+        """Return how many HR pixels beyond an LR pixel its value depends on, at most."""
+        if self.kind == "bicubic":
+            return 2 * scale
+        offsets, _ = _kernel(self, scale)
+        return max(0, -int(offsets[0]), int(offsets[-1]) - scale + 1)
+
     def matrix(self, n_in: int, scale: int) -> NDArray[np.float64]:
         """Return the weights of one axis, (n_in / s, n_in); each row sums to one."""
         return self.operator(n_in, scale).matrix()

@@ -147,9 +147,14 @@ def detail_moments(lr: Tensor) -> Tensor:
     Args:
         lr: (B, C, h, w).
     """
-    detail = (lr - F.avg_pool2d(lr, 3, stride=1, padding=1, count_include_pad=False)).flatten(2).double()
-    moments = detail @ detail.transpose(1, 2) / detail.shape[2]
+    fine = detail(lr).flatten(2).double()
+    moments = fine @ fine.transpose(1, 2) / fine.shape[2]
     return moments.to(lr)
+
+
+def detail(lr: Tensor) -> Tensor:
+    """Subtract from images (B, C, h, w) their 3 x 3 means, at the edges those of the pixels that are there."""
+    return lr - F.avg_pool2d(lr, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def spectral_gain(response: Tensor, covariance: Tensor, noise: Tensor | None = None) -> Tensor:

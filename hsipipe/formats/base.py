@@ -15,6 +15,7 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.claims import check_sides
 
 DIMS = ("band", "y", "x")
+Shape = tuple[int, int, int]
 
 
 class CubeFormat(ABC):
@@ -29,6 +30,8 @@ class CubeFormat(ABC):
         saved_as: The suffixes that :meth:`save` writes; empty for a format that is only read.
         is_folder: A cube is a folder, not a file.
         has_variables: A file may hold several named arrays.
+        beside: Suffixes, added to the name of a saved file, of the files that belong to it.
+        writes_regions: :meth:`create` and :meth:`regions` write a file piece by piece in any order.
     """
 
     title: ClassVar[str]
@@ -36,6 +39,8 @@ class CubeFormat(ABC):
     saved_as: ClassVar[tuple[str, ...]] = ()
     is_folder: ClassVar[bool] = False
     has_variables: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ()
+    writes_regions: ClassVar[bool] = False
 
     def recognises(self, path: Path) -> bool:
         """Return True if this format opens the existing file or folder `path`.
@@ -62,6 +67,27 @@ class CubeFormat(ABC):
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write a cube (band, y, x) to `path`, a temporary name that becomes the file when writing succeeds."""
         raise FileFormatError(f"{self.title} is only read; save the cube in another format")
+
+    def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
+        """Create a file or folder with everything but the values of a lazy cube, which are not read.
+
+        A kill while its regions are written loses no region that was complete.
+
+        Args:
+            cube: Lazy cube (band, y, x).
+            path: New file or folder.
+            chunk: Shape of a unit that is compressed and checked, in a format that has such units.
+            shard: Shape of the regions that are written, a multiple of `chunk`.
+        """
+        raise NotImplementedError(f"{self.title} is not written in regions")
+
+    def regions(self, path: Path) -> Any:
+        """Open the values of a created file, (band, y, x), for writing and reading by slices."""
+        raise NotImplementedError(f"{self.title} is not written in regions")
+
+    def sizes(self, nbytes: int) -> list[int]:
+        """Return the sizes of all files that are on the disk at once at most while values of `nbytes` are saved."""
+        return [nbytes]
 
     def limits(self) -> tuple[int | None, int | None]:
         """Return the largest number of bands, and of rows or columns, that a file can hold; None: any number."""

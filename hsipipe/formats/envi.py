@@ -13,17 +13,26 @@ from rasterio.errors import RasterioIOError
 
 from hsipipe.errors import FileFormatError, one_line
 from hsipipe.formats.band_roles import Roles, keep_spectral, roles_by_names
-from hsipipe.formats.base import CubeFormat, make_cube, remember
+from hsipipe.formats.base import CubeFormat, Shape, make_cube, remember
 from hsipipe.formats.envi_bands import ignored_values, select_bands, with_bands
 from hsipipe.formats.envi_files import has_data, header_of, pair
 from hsipipe.formats.envi_header import Header, is_header, numbers, read_header, words
 from hsipipe.formats.envi_layout import Layout, format_inside, layout_of
+from hsipipe.formats.envi_writer import (
+    ATTRIBUTES,
+    HEADER,
+    POSITION,
+    header_of_cube,
+    interleave_of,
+    read_attributes,
+    stored_type,
+)
 from hsipipe.formats.georeference import attach
-from hsipipe.formats.lazy import MappedSource, open_lazily
+from hsipipe.formats.lazy import MappedSource, open_lazily, strips
+from hsipipe.formats.tiff_tags import with_tags
 
 logger = logging.getLogger(__name__)
 
-_POSITION = ("map info", "coordinate system string", "geo points")
 _GEO_POINTS_CRS = "EPSG:4326"
 """Of `geo points`, which are latitudes and longitudes without a datum."""
 
@@ -82,12 +91,23 @@ def _with_position(cube: xr.DataArray, header: Header, data: Path) -> xr.DataArr
         return cube
 
 
+def _with_attributes(cube: xr.DataArray, text: str) -> xr.DataArray:
+    try:
+        return with_tags(cube, read_attributes(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        logger.warning("the header's field %r is ignored: %s", ATTRIBUTES, one_line(error))
+        return cube
+
+
 class Envi(CubeFormat):
     """Text header with a data file next to it."""
 
     title = "ENVI"
     suffixes = (".hdr",)
+    saved_as = (".bil", ".bip", ".bsq")
     has_variables = False
+    beside = (HEADER,)
+    writes_regions = True
 
     def recognises(self, path: Path) -> bool:
         """Return True for a header, and for a file of any name with a header next to it.
@@ -110,9 +130,32 @@ class Envi(CubeFormat):
         layout = layout_of(header)
         roles = _roles(header, layout.shape[0])
         cube = with_bands(_values(header, layout, data, roles), select_bands(header, roles.spectral))
-        if any(field in header for field in _POSITION):
+        if any(field in header for field in POSITION):
             cube = _with_position(cube, header, data)
+        if ATTRIBUTES in header:
+            cube = _with_attributes(cube, header[ATTRIBUTES])
         return remember(cube, dtype=layout.dtype)
+
+    def save(self, cube: xr.DataArray, path: Path) -> None:
+        """Write the values strip by strip, in the interleave of the suffix, and the header."""
+        bands, height, width = cube.shape
+        self.create(cube, path, chunk=(bands, height, width), shard=(bands, height, width))
+        for rows, strip in strips(cube):
+            self.regions(path)[:, rows] = strip
+
+    def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
+        """Write the header, and a file of zeros."""
+        bands, height, width = cube.shape
+        layout = Layout((bands, height, width), stored_type(cube.dtype), 0, interleave_of(path))
+        path.with_name(path.name + HEADER).write_text(header_of_cube(cube, layout), "utf-8")
+        with path.open("wb") as stream:
+            stream.truncate(layout.nbytes)
+
+    def regions(self, path: Path) -> Any:
+        """Map the values."""
+        layout = layout_of(read_header(path.with_name(path.name + HEADER)))
+        raw = np.memmap(path, dtype=np.uint8, mode="r+")
+        return np.ndarray(layout.shape, layout.dtype, raw, layout.offset, layout.strides)
 
     def files(self, path: Path) -> list[Path]:
         """List the header and the data file."""

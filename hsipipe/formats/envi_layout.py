@@ -8,7 +8,8 @@ import numpy as np
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.envi_header import Header, numbers, text_of, whole
 
-_TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
+TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
+"""Types of numbers by their code, without a byte order."""
 _COMPLEX = (6, 9)
 # First bytes of formats that programs describe by an ENVI header without unpacking them.
 _SIGNATURES = {
@@ -86,9 +87,9 @@ def _dtype(header: Header) -> np.dtype[Any]:
     code = whole(header, "data type", least=1)
     if code in _COMPLEX:
         raise FileFormatError("the values are complex (data type 6 or 9), expected real numbers")
-    if code not in _TYPES:
-        raise FileFormatError(f"data type is {code}, expected one of {', '.join(map(str, _TYPES))}")
+    if code not in TYPES:
+        raise FileFormatError(f"data type is {code}, expected one of {', '.join(map(str, TYPES))}")
     order = whole(header, "byte order", least=0, default=0)
     if order not in (0, 1):
         raise FileFormatError(f"byte order is {order}, expected 0 (least significant first) or 1")
-    return np.dtype(("<", ">")[order] + _TYPES[code])
+    return np.dtype(("<", ">")[order] + TYPES[code])

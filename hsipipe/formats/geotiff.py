@@ -7,16 +7,13 @@ scale and offset of GDAL are applied.
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
-from rasterio.windows import Window
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_texts import from_texts
 from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember, with_wavelengths, with_widths
-from hsipipe.formats.georeference import attach, crs_of, transform_of
+from hsipipe.formats.georeference import attach
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.side_files import MASK, PAM
 from hsipipe.formats.tiff_bands import facts_of_bands, facts_of_file
@@ -24,8 +21,8 @@ from hsipipe.formats.tiff_directories import check_whole
 from hsipipe.formats.tiff_pages import DRIVER, Page, group_pages, list_pages, open_pages
 from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
 from hsipipe.formats.tiff_stacks import inspect_stack
-from hsipipe.formats.tiff_tags import with_band_tags, with_tags, write_tags
-from hsipipe.storage.stores import rows_per_chunk
+from hsipipe.formats.tiff_tags import with_band_tags, with_tags
+from hsipipe.formats.tiff_writer import tiff_bytes, write_tiff
 
 logger = logging.getLogger(__name__)
 
@@ -99,21 +96,12 @@ class GeoTiff(CubeFormat):
         return 65_535, 2**31 - 1
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
-        """Write the cube as float32, strip by strip, with its position, and what it says about bands as tags."""
-        bands, height, width = cube.shape
-        transform = transform_of(cube)
-        profile: dict[str, Any] = {
-            "count": bands, "height": height, "width": width, "dtype": "float32", "crs": crs_of(cube),
-            "nodata": float("nan"), "compress": "deflate", "predictor": 3, "interleave": "band", "bigtiff": "if_safer",
-        }  # fmt: skip
-        if transform is not None:
-            profile["transform"] = transform
-        step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
-        with open_raster(str(path.absolute()), driver=DRIVER, **profile) as raster:
-            write_tags(raster, cube)
-            for start in range(0, height, step):
-                strip = np.ascontiguousarray(cube[:, start : start + step].values, dtype=np.float32)
-                raster.write(strip, window=Window(0, start, width, strip.shape[1]))
+        """Write the cube as a cloud-optimized GeoTIFF of float32, see :mod:`hsipipe.formats.tiff_writer`."""
+        write_tiff(cube, path)
+
+    def sizes(self, nbytes: int) -> list[int]:
+        """Return the sizes of the image and of the one that it is written from, both with overviews."""
+        return [tiff_bytes(nbytes)] * 2
 
     def files(self, path: Path) -> list[Path]:
         """List the file and the files next to it that GDAL reads as part of it."""

@@ -125,6 +125,18 @@ def blocks(cube: xr.DataArray) -> Iterator[tuple[slice, NDArray[Any]]]:
         yield slice(int(ends[position[0]]), int(ends[position[0] + 1])), cube.data.blocks[position].compute()
 
 
+def strips(cube: xr.DataArray) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Iterate over a cube (band, y, x) from top to bottom, in rows of its chunks.
+
+    Yields:
+        Rows, and their values (band, rows, x).
+    """
+    step = rows_per_chunk(cube.shape) if cube.chunks is None else max(cube.chunks[1])
+    for start in range(0, cube.shape[1], step):
+        rows = slice(start, min(start + step, cube.shape[1]))
+        yield rows, cube[:, rows].values
+
+
 def count_blocks(cube: xr.DataArray) -> int:
     """Return the number of blocks that :func:`blocks` yields."""
     return -(-cube.shape[1] // rows_per_chunk(cube.shape)) if cube.chunks is None else int(cube.data.npartitions)

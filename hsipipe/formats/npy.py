@@ -1,15 +1,15 @@
 """NumPy .npy: one array (band, y, x), read lazily. Pickled objects are refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.lib.format import open_memmap
 
 from hsipipe.formats.axes import axis_of_count, bands_to_front
-from hsipipe.formats.base import CubeFormat, make_cube, remember
-from hsipipe.formats.lazy import MappedSource, open_lazily
-from hsipipe.storage.stores import rows_per_chunk
+from hsipipe.formats.base import CubeFormat, Shape, make_cube, remember
+from hsipipe.formats.lazy import MappedSource, open_lazily, strips
 
 
 class Npy(CubeFormat):
@@ -19,6 +19,7 @@ class Npy(CubeFormat):
     suffixes = (".npy",)
     saved_as = (".npy",)
     has_variables = False
+    writes_regions = True
 
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Map the array into memory; values are read on access."""
@@ -32,11 +33,18 @@ class Npy(CubeFormat):
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write the values alone, strip by strip."""
-        values = open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
-        step = max(cube.chunks[1]) if cube.chunks is not None else rows_per_chunk(cube.shape)
-        for start in range(0, cube.shape[1], step):
-            values[:, start : start + step] = cube[:, start : start + step].values
-        values.flush()
+        open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
+        for rows, strip in strips(cube):
+            # Mapped for each strip: the pages of an open map count as memory of this process.
+            self.regions(path)[:, rows] = strip
+
+    def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
+        """Create a file of zeros."""
+        open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
+
+    def regions(self, path: Path) -> Any:
+        """Map the values."""
+        return np.load(path, allow_pickle=False, mmap_mode="r+")
 
 
 FORMAT = Npy()

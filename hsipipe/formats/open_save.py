@@ -80,7 +80,7 @@ def open_cube(
 
 
 def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
-    """Write a cube (band, y, x) to .npy, .nc, .tif or .zarr; the file appears complete or not at all.
+    """Write a cube (band, y, x) to .npy, .nc, .tif, .zarr, .bil, .bip or .bsq; the file appears complete or not at all.
 
     A lazy cube is computed while it is written. Folder, name, type and free disk are checked before.
 
@@ -100,6 +100,5 @@ def save_cube(cube: xr.DataArray, path: str | os.PathLike[str]) -> None:
         raise DataError(f"A cube has the dims {', '.join(DIMS)}, got {', '.join(map(str, cube.dims))}.")
     bands, height, width = (cube.sizes[dim] for dim in DIMS)
     check_sinks([path], (bands, height, width), cube.dtype)
-    place = atomic_folder if form.is_folder else atomic_file
-    with place(path) as temporary:
+    with atomic_folder(path) if form.is_folder else atomic_file(path, beside=form.beside) as temporary:
         form.save(cube.transpose(*DIMS), temporary)

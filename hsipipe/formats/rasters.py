@@ -16,8 +16,8 @@ _LOCK = threading.Lock()
 
 
 @contextmanager
-def open_raster(name: str, *, driver: str, **profile: Any) -> Iterator[Any]:
-    """Open a raster with one driver for reading, or for writing if a profile is given.
+def open_raster(name: str, *, driver: str, mode: str | None = None, **profile: Any) -> Iterator[Any]:
+    """Open a raster with one driver for reading, for writing if a profile is given, or in another mode of rasterio.
 
     The warning about a missing position is suppressed. The files next to a raster that is read are checked first.
 
@@ -30,7 +30,7 @@ def open_raster(name: str, *, driver: str, **profile: Any) -> Iterator[Any]:
     # Warning filters are global to the process: two threads must not change them at the same time.
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        raster = rasterio.open(name, "w" if profile else "r", driver=driver, **profile)
+        raster = rasterio.open(name, mode or ("w" if profile else "r"), driver=driver, **profile)
     with raster:
         if path is not None and str(path) == name:
             check_side_files(path, bands=raster.count)

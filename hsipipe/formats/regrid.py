@@ -73,7 +73,8 @@ def _wrap(cube: xr.DataArray, values: Any, *, resample: _Resample, resize: _Resi
         attrs["gsd_m"] = resize(float(gsd))  # NumPy's small integers would overflow
     coords = {name: _resampled(cube, coord, resample, resize) for name, coord in cube.coords.items()}
     kept = {name: coord for name, coord in coords.items() if coord is not None}
-    return xr.DataArray(values, dims=cube.dims, coords=kept, attrs=attrs, name=cube.name)
+    # Renamed: without a name, a cube would get that of the Dask array.
+    return xr.DataArray(values, dims=cube.dims, coords=kept, attrs=attrs).rename(cube.name)
 
 
 def _resampled(cube: xr.DataArray, coord: xr.DataArray, resample: _Resample, resize: _Resize) -> xr.Variable | None:

@@ -63,4 +63,5 @@ def check_sinks(paths: Sequence[Path], shape: tuple[int, int, int], dtype: Any =
             there, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
             raise DataError(f"{path} is a {there}, expected a {wanted} or nothing; choose another name or remove it.")
     nbytes = prod(shape) * kind.itemsize + _OVERHEAD_BYTES
-    check_space(paths[0], nbytes * len(paths), files=0 if writer(paths[0]).is_folder else len(paths))
+    sizes = [size for path in paths for size in writer(path).sizes(nbytes)]
+    check_space(paths[0], sum(sizes), files=0 if writer(paths[0]).is_folder else len(sizes))

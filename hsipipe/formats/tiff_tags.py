@@ -70,22 +70,32 @@ def write_tags(raster: Any, cube: xr.DataArray) -> None:
 
     What a TIFF cannot hold is named in a warning.
     """
-    attrs = {str(key): value for key, value in cube.attrs.items() if value is not None and not is_spent(str(key))}
-    raster.update_tags(**{_key(key): _text(value) for key, value in attrs.items()})
+    raster.update_tags(**{_key(key): text for key, text in attribute_texts(cube).items()})
     _write_bands(raster, cube)
     transform, gcps, rpcs = transform_of(cube), gcps_of(cube), rpcs_of(cube)
     if transform is None and gcps:
         raster.gcps = gcps, crs_of(cube)
     if rpcs is not None:
         raster.rpcs = rpcs
+    warn_of_lost(cube, has_grid=transform is not None or bool(gcps), kind="a TIFF")
+
+
+def attribute_texts(cube: xr.DataArray) -> dict[str, str]:
+    """Return the attributes of a cube as texts, for a file that holds nothing else; :func:`with_tags` reads them."""
+    attrs = {str(key): value for key, value in cube.attrs.items() if value is not None and not is_spent(str(key))}
+    return {key: _text(value) for key, value in attrs.items()}
+
+
+def warn_of_lost(cube: xr.DataArray, *, has_grid: bool, kind: str) -> None:
+    """Warn of the coordinates of a cube that a file with an evenly spaced grid, or without a grid, cannot hold."""
     lost = [str(name) for name, coord in cube.coords.items() if coord.ndim > 1]
-    if transform is None and not gcps:
+    if not has_grid:
         lost += [dim for dim in ("y", "x") if dim in cube.coords]
     if lost:
         logger.warning(
-            "the coordinates %s are not written: a TIFF holds an evenly spaced grid; .nc and .zarr keep them",
-            ", ".join(lost),
-        )
+            "the coordinates %s are not written: %s holds an evenly spaced grid; .nc and .zarr keep them",
+            ", ".join(lost), kind,
+        )  # fmt: skip
 
 
 def _write_bands(raster: Any, cube: xr.DataArray) -> None:

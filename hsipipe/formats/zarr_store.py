@@ -17,7 +17,7 @@ from zarr.codecs import ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from hsipipe.formats.band_facts import DETECTOR, LISTED_DETECTORS, LISTED_NAMES, band_names
-from hsipipe.formats.base import CubeFormat
+from hsipipe.formats.base import DIMS, CubeFormat, Shape
 from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import Box, Source, open_lazily
@@ -25,7 +25,7 @@ from hsipipe.formats.zarr_chunks import CheckedStore, chain_of
 from hsipipe.formats.zarr_conventions import convention_attributes
 from hsipipe.formats.zarr_safety import check_node, check_store
 from hsipipe.json_text import parse_json
-from hsipipe.storage.stores import EVERY_CHUNK, open_store, rows_per_chunk
+from hsipipe.storage.stores import EVERY_CHUNK, get_array, open_store, rows_per_chunk
 
 # Numbers and text of fixed length. Text of variable length does not describe a cube, and its decoder trusts its header.
 _READ = "iufcbSU"
@@ -133,6 +133,7 @@ class Zarr(CubeFormat):
     suffixes = (".zarr",)
     saved_as = (".zarr",)
     is_folder = True
+    writes_regions = True
 
     def recognises(self, path: Path) -> bool:
         """Return True for a folder with the metadata of a Zarr store, under any name."""
@@ -164,26 +165,20 @@ class Zarr(CubeFormat):
         encoding[name]["chunks"] = (cube.sizes["band"], min(rows, cube.sizes["y"]), cube.sizes["x"])
         dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
 
-    def create(
-        self, cube: xr.DataArray, path: Path, *, chunk: tuple[int, int, int], shard: tuple[int, int, int]
-    ) -> str:
-        """Create the store of a lazy cube with everything but its values; return the name of their array.
-
-        The store is damaged until each shard is written.
-
-        Args:
-            cube: Lazy cube (band, y, x) in chunks of the shape of a shard, whose values are not read.
-            path: New folder.
-            chunk: Shape of the unit that is compressed and checked.
-            shard: Shape of one file, a multiple of `chunk`.
-        """
+    def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
+        """Create a store with a file for each shard; it is damaged until each is written."""
+        cube = cube.chunk(dict(zip(DIMS, shard, strict=True)))
         dataset, name, encoding = _dataset(cube)
         encoding[name] |= {"chunks": chunk, "shards": shard}
         # Zarr warns that consolidated metadata are not in the specification of version 3; readers may ignore them.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)
             dataset.to_zarr(path, zarr_format=3, consolidated=True, encoding=encoding, mode="w", compute=False)
-        return name
+
+    def regions(self, path: Path) -> Any:
+        """Open the array of the values, the only one in shards."""
+        arrays = [array for _, array in zarr.open_group(path, mode="r+").arrays() if array.shards is not None]
+        return get_array(zarr.open_group(path, mode="r+"), arrays[0].name.lstrip("/"))
 
     def files(self, path: Path) -> list[Path]:
         """List all files of the store; its metadata files may be hidden."""

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.degradation.bicubic import upsample
+from hsipipe.degradation.banded import apply_both
+from hsipipe.degradation.bicubic import bicubic_operator, upsample
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.inference.plan import BLOCK, Box
 from hsipipe.inference.scene import predict_scene
@@ -39,6 +40,8 @@ _SMALLEST = 4
 """Smallest edge of the coarser image in pixels."""
 _MARGIN = 4
 """LR rows around a strip, as many as its interpolation depends on."""
+_BANDS = 32
+"""Bands whose detail is judged at once, so that they stay in the cache of the CPU."""
 LARGEST = 512
 """Largest edge of the part of a scene that is predicted at the coarser resolution."""
 
@@ -217,17 +220,21 @@ def box_detail(
     for row in range(detail.shape[0]):
         y0 = box.y0 + row * BLOCK
         strip = Box(y0, min(y0 + BLOCK, box.y1), box.x0, box.x1)
-        added = _minus_interpolation(
-            sr[strip.slices(scale=scale, origin=(box.y0, box.x0))], lr, strip, around=around, shape=shape, scale=scale
-        )
-        for column in range(detail.shape[1]):
-            block = added[:, :, column * BLOCK * scale : (column + 1) * BLOCK * scale]
+        predicted = sr[strip.slices(scale=scale, origin=(box.y0, box.x0))]
+        energies, in_grid = np.zeros((2, detail.shape[1]))
+        for first in range(0, len(sr), _BANDS):
+            bands = slice(first, first + _BANDS)
+            added = _minus_interpolation(predicted[bands], lr[bands], strip, around=around, shape=shape, scale=scale)
+            energies, in_grid = (
+                total + part * (len(added) / len(sr))
+                for total, part in zip((energies, in_grid), _energies(added, scale), strict=True)
+            )
+        for column, energy in enumerate(energies):
             x0 = box.x0 + column * BLOCK
             near = _grown(Box(y0, y0 + BLOCK, x0, x0 + BLOCK), BLOCK // 2, shape)
             plausible = float(missing[near.slices(origin=(around.y0, around.x0))[1:]].mean())
-            energy = float(np.square(block).mean())
             detail[row, column] = energy / (plausible + floor)
-            grid[row, column] = _grid_energy(block, scale) / max(energy, floor)
+            grid[row, column] = in_grid[column] / max(energy, floor)
     return detail, grid
 
 
@@ -284,8 +291,13 @@ def _minus_interpolation(sr: Image, lr: Image, strip: Box, *, around: Box, shape
         scale: Ratio of the pixel sizes s.
     """
     near = _grown(strip, _MARGIN, shape)
-    up = upsample(np.ascontiguousarray(lr[near.slices(origin=(around.y0, around.x0))]), scale)
-    return np.asarray(sr - up[strip.slices(scale=scale, origin=(near.y0, near.x0))])
+    inside = strip.slices(scale=scale, origin=(near.y0, near.x0))
+    rows, columns = (bicubic_operator(n, n * scale) for n in (near.y1 - near.y0, near.x1 - near.x0))
+    # The rows of the margin are read, but not interpolated.
+    window = rows.window(inside[1])
+    fine = lr[near.slices(origin=(around.y0, around.x0))][:, window]
+    up = apply_both(np.ascontiguousarray(fine), rows, columns, outputs=inside[1])
+    return np.asarray(sr - up[:, :, inside[2]])
 
 
 def _missing(lr: Image, scale: int, psf: Psf) -> NDArray[np.float32]:
@@ -297,11 +309,19 @@ def _missing(lr: Image, scale: int, psf: Psf) -> NDArray[np.float32]:
     return energy
 
 
-def _grid_energy(block: Image, scale: int) -> float:
-    """Energy of the mean over the LR pixels of a block (C, H, W), less that of its mean."""
-    bands, height, width = block.shape
-    cells = block.reshape(bands, height // scale, scale, width // scale, scale).mean(axis=(1, 3))
-    return float(np.square(cells - cells.mean(axis=(1, 2), keepdims=True)).mean())
+def _energies(strip: Image, scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energy of each block of a strip (C, H, W) of blocks, and that of its mean over the LR pixels, less its mean."""
+    bands, height, width = strip.shape
+    starts = np.arange(0, width // scale, BLOCK)
+    pixels = np.diff(np.append(starts, width // scale))
+    energy = np.add.reduceat(np.einsum("chw,chw->w", strip, strip), starts * scale).astype(np.float64)
+    energy /= bands * height * scale * pixels
+    # By rows first: sums of long rows are fast.
+    cells = strip.reshape(bands, height // scale, scale, width).sum(axis=1)
+    cells = np.add.reduceat(cells.reshape(bands, scale, width // scale, scale), starts, axis=2)
+    cells /= (pixels * (height // scale))[:, None]
+    cells -= cells.mean(axis=(1, 3), keepdims=True)
+    return energy, np.asarray(np.square(cells).mean(axis=(0, 1, 3)), dtype=np.float64)
 
 
 def _linear(n: int, scale: int) -> NDArray[np.float64]:

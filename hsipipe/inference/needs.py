@@ -77,7 +77,16 @@ class Admission:
 
 
 def window_bytes(
-    plan: Plan, bands: int, scale: int, *, images: int = 1, results: int = 1, side_by_side: int, guarded: bool = True
+    plan: Plan,
+    bands: int,
+    scale: int,
+    *,
+    images: int = 1,
+    results: int = 1,
+    side_by_side: int,
+    guarded: bool = True,
+    msi_bands: int = 0,
+    context: int = 0,
 ) -> int:
     """Estimate the memory of a prediction in windows in bytes, without that of the model.
 
@@ -91,6 +100,8 @@ def window_bytes(
         results: Files that are written.
         side_by_side: Number of columns of shards that are held at the same time.
         guarded: The prediction is judged.
+        msi_bands: Bands c of the HR-MSI; 0: there is none.
+        context: LR pixels around a tile that are read with it.
     """
     rows, columns = plan.shard or (plan.height, plan.width)
     strip = min(plan.width, side_by_side * columns)
@@ -102,8 +113,10 @@ def window_bytes(
     # Tiles that are predicted, wait and are blended.
     held += (WAITING + 2) * images * min(plan.tile, plan.height) * min(plan.tile, plan.width) * pixel
     # One window is predicted, the next one waits, and a third one is being read, as it is stored and scaled.
-    held += 4 * min(plan.tile, plan.height) * min(plan.width, strip + 2 * plan.tile) * bands * _BYTES
-    coarser = min(LARGEST, plan.height) * min(LARGEST, plan.width) * bands * _BYTES
+    pair = (bands + msi_bands * scale**2) * _BYTES
+    high, wide = plan.tile + 2 * context, strip + 2 * (plan.tile + context)
+    held += 4 * min(high, plan.height) * min(wide, plan.width) * pair
+    coarser = min(LARGEST, plan.height) * min(LARGEST, plan.width) * pair
     rewritten = 3 * chunk_shape(plan, bands=bands, scale=scale)[1] * plan.width * scale * bands * _BYTES
     return max(held, 3 * coarser if guarded else 0, rewritten) + _FIXED_BYTES
 

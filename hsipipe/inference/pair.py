@@ -15,11 +15,12 @@ from hsipipe.errors import DataError
 from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.inference.holes import Mask, fill_holes
+from hsipipe.inference.source import SceneSource, survey
 from hsipipe.inference.values import scaled
-from hsipipe.inference.wording import Wording
+from hsipipe.inference.wording import COMMAND, Wording
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.fusion import FusionPosterior
-from hsipipe.methods.super_resolver import SuperResolver, check_msi
+from hsipipe.methods.super_resolver import SuperResolver, check_msi, check_pair
 
 TOLERANCE = 0.5
 """Largest distance of the corners of the two images in HR pixels; files round their coordinates."""
@@ -71,9 +72,33 @@ def read_msi(
     check_positions(cube, msi)
     example = wording.given("msi_full_scale", 10000)
     values, holes = fill_holes(scaled(msi, file.path, full_scale=file.full_scale, example=example), file.path)
+    high = check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0]
+    return high, holes, centres_of(msi)
+
+
+def open_msi(file: MsiFile, cube: xr.DataArray, *, model: SuperResolver) -> SceneSource:
+    """Open the HR-MSI of an LR-HSI to be read window by window, after a pass over its values.
+
+    Args:
+        file: HR-MSI.
+        cube: LR-HSI as opened.
+        model: Fusion model.
+
+    Raises:
+        DataError: The positions differ, or the values are out of range.
+        ModelInputError: Extent, ratio or number of bands do not match the model.
+        HsipipeError: The file is missing or cannot be read.
+    """
+    msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
+    check_positions(cube, msi)
+    check_pair((1, *msi.shape), (1, *cube.shape), scale=model.scale, bands=model.msi_bands)
+    return survey(msi, file.path, full_scale=file.full_scale, example=COMMAND.given("msi_full_scale", 10000))
+
+
+def centres_of(msi: xr.DataArray) -> NDArray[np.float64] | None:
+    """Return the centre wavelengths of the bands in nm (c,), if they are known."""
     known = "wavelength_nm" in msi.coords
-    centres = np.asarray(msi["wavelength_nm"].to_numpy(), dtype=np.float64) if known else None
-    return check_msi(values[None], lr[None], scale=model.scale, bands=model.msi_bands)[0], holes, centres
+    return np.asarray(msi["wavelength_nm"].to_numpy(), dtype=np.float64) if known else None
 
 
 def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:

@@ -48,6 +48,15 @@ class Box(NamedTuple):
             slice((self.x0 - x) * scale, (self.x1 - x) * scale),
         )
 
+    def grown(self, margin: int, limits: "Box") -> "Box":
+        """Return the box with `margin` more pixels on each side, as far as they lie within the limits."""
+        return Box(
+            max(self.y0 - margin, limits.y0),
+            min(self.y1 + margin, limits.y1),
+            max(self.x0 - margin, limits.x0),
+            min(self.x1 + margin, limits.x1),
+        )
+
     def overlap(self, other: "Box") -> "Box | None":
         """Return the pixels that both have; None: no pixel."""
         both = Box(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
@@ -87,6 +96,11 @@ class Plan:
     tile: int
     overlap: int
     shard: tuple[int, int] | None = None
+
+    @property
+    def scene(self) -> Box:
+        """The whole scene."""
+        return Box(0, self.height, 0, self.width)
 
     @property
     def shards(self) -> list[Box]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsipipe.inference.guard import box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
 from hsipipe.inference.plan import Box, Plan, Step
-from hsipipe.inference.scene import Blend, piece_of
+from hsipipe.inference.scene import Blend, Window, context_of
 from hsipipe.inference.sink import Energies, ShardSink
 from hsipipe.inference.source import SceneSource
 from hsipipe.inference.statistics import Statistic, spread_of, tile_images
@@ -28,8 +28,8 @@ Result = TypeVar("Result")
 
 
 def goes_in_windows(model: SuperResolver) -> bool:
-    """Return True for a model whose tiles depend on nothing but their own pixels of one image."""
-    return not getattr(model, "WHOLE_SCENE", False) and not isinstance(model, SceneResolver) and model.msi_bands == 0
+    """Return True for a model whose tiles depend on nothing but their pixels and statistics of the scene by rows."""
+    return not getattr(model, "WHOLE_SCENE", False)
 
 
 class _Worker:
@@ -88,6 +88,7 @@ class WindowPrediction:
         statistics: The results, in the order of the sink.
         count: Number K of samples; None: no samples.
         is_guarded: Judge the prediction, see :mod:`hsipipe.inference.guard`.
+        msi: The HR-MSI, for a fusion model.
     """
 
     model: SuperResolver
@@ -97,6 +98,7 @@ class WindowPrediction:
     statistics: Sequence[Statistic]
     count: int | None
     is_guarded: bool
+    msi: SceneSource | None = None
 
     def run(self, *, side_by_side: int) -> None:
         """Predict and write the missing shards.
@@ -109,7 +111,14 @@ class WindowPrediction:
             DataError: The disk is full.
         """
         steps = list(self.plan.steps(self.sink.missing, side_by_side=side_by_side))
-        predict, images = tile_images(self.model, self.count)
+        model = self._bound() if steps else self.model
+        (predict, images), context = tile_images(model, self.count), context_of(model)
+
+        def read(step: Step) -> Window:
+            box = step.window.grown(context, self.plan.scene)
+            msi = None if self.msi is None else self.msi.read(Box(*(self.model.scale * edge for edge in box)))
+            return Window(box, self.source.read(box), msi, self.model.scale)
+
         total = sum(len(step.tiles) for step in steps)
         with (
             progress("predict", total) as advance,
@@ -118,13 +127,12 @@ class WindowPrediction:
             _Worker() as reader,
         ):
             blends = _Blends(self, images, writer)
-            reading = [reader.submit(self.source.read, step.window) for step in steps[:1]]
+            reading = [reader.submit(read, step) for step in steps[:1]]
             for number, step in enumerate(steps):
-                lr = reading.pop().result()
-                reading += [reader.submit(self.source.read, next_one.window) for next_one in steps[number + 1 :][:1]]
+                window = reading.pop().result()
+                reading += [reader.submit(read, next_one) for next_one in steps[number + 1 :][:1]]
                 for tile in step.tiles:
-                    piece = piece_of(lr, tile, origin=(step.window.y0, step.window.x0), scale=self.model.scale)
-                    blender.submit(blends.add, step, tile, predict(piece))
+                    blender.submit(blends.add, step, tile, predict(window.piece(tile, context=context)))
                     advance()
 
     def doubts(self) -> list[str]:
@@ -134,7 +142,8 @@ class WindowPrediction:
         gain, scale = None, self.model.scale
         if (box := coarser_box(self.plan.height, self.plan.width, scale=scale)) is not None:
             place: dict[str, Any] = {"tile": self.plan.tile, "overlap": self.plan.overlap}
-            gain = coarser_gain_db(self.model, self.source.read(box), msi=None, psf=lr_psf(self.model), **place)
+            msi = None if self.msi is None else self.msi.read(Box(*(scale * edge for edge in box)))
+            gain = coarser_gain_db(self.model, self.source.read(box), msi=msi, psf=lr_psf(self.model), **place)
         return judgement_of(gain, *self.sink.energies()).warnings()
 
     def write(self, box: Box, blend: Blend) -> None:
@@ -149,16 +158,24 @@ class WindowPrediction:
     def _energies(self, box: Box, prediction: Image) -> Energies | None:
         if not self.is_guarded:
             return None
-        if self.model.scale == 1:
+        if self.model.scale == 1 or self.msi is not None:  # as in :func:`hsipipe.inference.guard.judge`
             return np.zeros(box.blocks), np.zeros(box.blocks)
         shape = (self.plan.height, self.plan.width)
         return box_detail(self.source.read, shape, box, prediction, scale=self.model.scale, psf=lr_psf(self.model))
 
     def _in_units(self, box: Box, image: Image) -> Image:
         """Convert a result to the units of the file, NaN where there is no data."""
-        values = image * np.float32(self.source.full_scale)
+        values = image if self.source.full_scale == 1 else image * np.float32(self.source.full_scale)
+        scale = self.model.scale
         if self.source.holes is not None:
-            scale = self.model.scale
             holes = self.source.holes.mask[box.slices()[1:]].repeat(scale, axis=0).repeat(scale, axis=1)
             values[:, holes] = np.nan
+        if self.msi is not None and self.msi.holes is not None:
+            values[:, self.msi.holes.mask[box.slices(scale=scale)[1:]]] = np.nan
         return values
+
+    def _bound(self) -> SuperResolver:
+        """Bind a model that needs statistics of the scene to it, which reads the scene once."""
+        if self.msi is None or not isinstance(self.model, SceneResolver):
+            return self.model
+        return self.model.for_scene(self.source, self.msi)

@@ -40,11 +40,11 @@ def predict_scene(
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
-    predict = predict_tile(_bind(model, lr, msi))
+    bound = _bind(model, lr, msi)
     if getattr(model, "WHOLE_SCENE", False):
         tile = max(tile, *lr.shape[1:])
     place: dict[str, Any] = {"tile": tile, "overlap": overlap, "before_tile": before_tile}
-    (scene,) = _blend(predict, lr, msi, count=1, scale=model.scale, **place)
+    (scene,) = _blend(bound, predict_tile(bound), lr, msi, count=1, **place)
     return scene
 
 
@@ -81,9 +81,9 @@ def predict_scene_with_spread(
     Raises:
         ModelInputError: The scene is not (C, h, w), or the model refuses it.
     """
-    predict = predict_tile_with_spread(cast(SampleResolver, _bind(model, lr, msi)), count)
+    bound = cast(SampleResolver, _bind(model, lr, msi))
     place: dict[str, Any] = {"tile": tile, "overlap": overlap, "before_tile": before_tile}
-    prediction, std = _blend(predict, lr, msi, count=2, scale=model.scale, **place)
+    prediction, std = _blend(bound, predict_tile_with_spread(bound, count), lr, msi, count=2, **place)
     return prediction, std
 
 
@@ -109,9 +109,9 @@ def draw_scene(
     bound = cast(SampleResolver, _bind(model, lr, msi))
 
     def predict(piece: Piece) -> Sequence[np.ndarray]:
-        return list(bound.draw(piece.lr, count=count, **piece.options()))
+        return [image[piece.inside] for image in bound.draw(piece.lr, count=count, **piece.options())]
 
-    return _blend(predict, lr, msi, count=count, scale=model.scale, tile=tile, overlap=overlap)
+    return _blend(bound, predict, lr, msi, count=count, tile=tile, overlap=overlap)
 
 
 def _bind(model: SuperResolver, lr: np.ndarray, msi: np.ndarray | None) -> SuperResolver:
@@ -126,15 +126,60 @@ def _bind(model: SuperResolver, lr: np.ndarray, msi: np.ndarray | None) -> Super
 
 @dataclass(frozen=True)
 class Piece:
-    """Tile as a batch of one: LR-HSI (1, C, h, w), HR-MSI (1, c, H, W) or None, origin (row, column) in LR pixels."""
+    """A tile with its context as a batch of one.
+
+    Attributes:
+        lr: LR-HSI (1, C, h, w).
+        msi: HR-MSI (1, c, H, W) or None.
+        origin: Row and column of its first pixel in LR pixels.
+        inside: Index of the tile in the images of the piece.
+    """
 
     lr: np.ndarray
     msi: np.ndarray | None
     origin: tuple[int, int]
+    inside: tuple[Any, ...]
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of the model in addition to the LR-HSI."""
         return {"origin": self.origin} | ({} if self.msi is None else {"msi": self.msi})
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a scene in memory.
+
+    Attributes:
+        box: Its pixels.
+        lr: Its LR-HSI (C, h, w).
+        msi: Its HR-MSI (c, H, W) or None.
+        scale: Ratio of the pixel sizes s.
+    """
+
+    box: Box
+    lr: np.ndarray
+    msi: np.ndarray | None
+    scale: int
+
+    def piece(self, tile: Box, *, context: int) -> Piece:
+        """Cut a tile with `context` LR pixels around it, as far as the window has them."""
+        around = tile.grown(context, self.box)
+        origin = (self.box.y0, self.box.x0)
+        lr = np.ascontiguousarray(self.lr[around.slices(origin=origin)], dtype=np.float32)[None]
+        fine = None
+        if self.msi is not None:
+            chosen = around.slices(scale=self.scale, origin=origin)
+            fine = np.ascontiguousarray(self.msi[chosen], dtype=np.float32)[None]
+        inside = (slice(None), *tile.slices(scale=self.scale, origin=(around.y0, around.x0)))
+        return Piece(lr, fine, (around.y0, around.x0), inside)
+
+
+def context_of(model: SuperResolver) -> int:
+    """Return how many LR pixels around a tile are predicted with it and cut off: 0, unless the model states it.
+
+    With that context, the values of the tile are those of the whole scene.
+    """
+    return int(getattr(model, "context", 0))
 
 
 Predict = Callable[[Piece], Sequence[np.ndarray]]
@@ -177,7 +222,9 @@ class Blend:
         part = both.slices(scale=self._scale, origin=(tile.y0, tile.x0))
         ramp = self._plan.ramp(tile, scale=self._scale)[part[1:]]
         for total, (image,) in zip(self._totals, images, strict=True):
-            total[inside] += image[part] * ramp
+            # Band by band: weighted at once, a scene in one tile would need the memory of one more image.
+            for added, band in zip(total[inside], image[part], strict=True):
+                added += band * ramp
         self._weight[inside[1:]] += ramp
 
     def result(self) -> list[np.ndarray]:
@@ -189,21 +236,23 @@ class Blend:
 
 def predict_tile(model: SuperResolver) -> Predict:
     """Return the function that predicts a tile."""
-    return lambda piece: [model.predict(piece.lr, **piece.options())]
+    return lambda piece: [model.predict(piece.lr, **piece.options())[piece.inside]]
 
 
 def predict_tile_with_spread(model: SampleResolver, count: int) -> Predict:
     """Return the function that predicts a tile and the standard deviation of `count` samples."""
-    return lambda piece: model.predict_with_spread(piece.lr, count=count, **piece.options())
+    return lambda piece: [
+        image[piece.inside] for image in model.predict_with_spread(piece.lr, count=count, **piece.options())
+    ]
 
 
 def _blend(
+    model: SuperResolver,
     predict: Predict,
     lr: np.ndarray,
     msi: np.ndarray | None,
     *,
     count: int,
-    scale: int,
     tile: int,
     overlap: int,
     before_tile: Callable[[], None] | None = None,
@@ -213,23 +262,12 @@ def _blend(
         raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} axes: {lr.shape}.")
     bands, height, width = lr.shape
     plan = Plan(height, width, tile, overlap)
-    (scene,) = plan.shards
-    tiles, blend = plan.tiles_of(scene), Blend(scene, plan, bands=bands, count=count, scale=scale)
+    window, context = Window(plan.scene, lr, msi, model.scale), context_of(model)
+    tiles, blend = plan.tiles_of(plan.scene), Blend(plan.scene, plan, bands=bands, count=count, scale=model.scale)
     with progress("predict", len(tiles)) as advance:
         for place in tiles:
             if before_tile is not None:
                 before_tile()
-            blend.add(place, predict(piece_of(lr, place, msi=msi, scale=scale)))
+            blend.add(place, predict(window.piece(place, context=context)))
             advance()
     return blend.result()
-
-
-def piece_of(
-    lr: np.ndarray, tile: Box, *, origin: tuple[int, int] = (0, 0), msi: np.ndarray | None = None, scale: int
-) -> Piece:
-    """Cut a tile out of a window of the LR-HSI (C, h, w) that starts at `origin`, and out of the whole HR-MSI."""
-    piece = np.ascontiguousarray(lr[None][(slice(None), *tile.slices(origin=origin))], dtype=np.float32)
-    fine = None
-    if msi is not None:
-        fine = np.ascontiguousarray(msi[None][(slice(None), *tile.slices(scale=scale))], dtype=np.float32)
-    return Piece(piece, fine, (tile.y0, tile.x0))

@@ -1,8 +1,8 @@
 """Collect the shards of results in a folder next to them; a killed prediction resumes with the missing shards.
 
-The folder ``.OUT.part`` holds ``made_of.json``, a Zarr store of each result, ``0.zarr``, ``1.zarr``, and a file of each
-shard that is complete, with the energies of its detail for the guard. A Zarr result becomes the output by renaming;
-another format is written from the store in one pass. Under its final name, a result is whole.
+The folder ``.OUT.part`` holds ``made_of.json``, the values of each result, ``0.zarr``, ``1.zarr``, and a file of each
+shard that is complete, with the energies of its detail for the guard. A format that is written in regions becomes the
+output by renaming; another one is written from a Zarr store in one pass. Under its final name, a result is whole.
 """
 
 import errno
@@ -16,17 +16,16 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from hsipipe.errors import DataError, IntegrityError, ParamsError
-from hsipipe.formats import save_cube
+from hsipipe.formats import save_cube, writer
+from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.zarr_store import FORMAT as ZARR
 from hsipipe.inference.plan import BLOCK, Box, Plan
 from hsipipe.json_text import parse_json
-from hsipipe.storage.publish import discard, publish_folder, unfinished, unfinished_folder, write_text
+from hsipipe.storage.publish import discard, publish_file, publish_folder, unfinished, unfinished_folder, write_text
 from hsipipe.storage.space import check_space, size_text
-from hsipipe.storage.stores import get_array
 
 _MADE_OF, _DONE = "made_of.json", "done"
 _CHUNK_BYTES = 4 << 20
@@ -94,6 +93,10 @@ class ShardSink:
                 "the same command again; it writes the missing shards."
             ) from error
 
+    def read(self, box: Box) -> Image:
+        """Read a part of the first result, (C, H, W), before it is published."""
+        return np.asarray(self._array(0)[box.slices(scale=self._scale)])
+
     def energies(self) -> Energies:
         """Return the energies of all blocks, which the shards hold.
 
@@ -116,8 +119,8 @@ class ShardSink:
         """Return the bytes that the results still need on the disk, with those of their parts."""
         whole = 4 * self._bands * self._plan.height * self._plan.width * self._scale**2
         part = sum(box.pixels for box in self.missing) * 4 * self._bands * self._scale**2
-        written = sum(copies_on_disk(target) - 1 for target in self._targets)
-        return part * len(self._targets) + whole * written
+        copied = [target for target in self._targets if not writer(target).writes_regions]
+        return part * len(self._targets) + sum(sum(writer(target).sizes(whole)) for target in copied)
 
     def check_space(self) -> None:
         """Check that the disk suffices.
@@ -128,19 +131,19 @@ class ShardSink:
         check_space(self._targets[0], self.bytes_left(), files=0)
 
     def create(self) -> None:
-        """Create the stores of the results, without their values."""
-        # Without missing shards, a store that is not there is published already.
+        """Create the files of the parts, without their values."""
+        rows, columns = self._plan.shard or (self._plan.height, self._plan.width)
+        shape = (self._bands, self._plan.height * self._scale, self._plan.width * self._scale)
+        shard = (self._bands, rows * self._scale, columns * self._scale)
+        # Without missing shards, a part that is not there is published already.
         for number in range(len(self._targets)) if self.missing else ():
-            if not self._store(number).exists():
-                rows, columns = self._plan.shard or (self._plan.height, self._plan.width)
-                shape = (self._bands, self._plan.height * self._scale, self._plan.width * self._scale)
-                shard = (self._bands, rows * self._scale, columns * self._scale)
-                template = self._wrap(da.zeros(shape, chunks=shard, dtype=np.float32)).rename(None)
-                temporary = self._folder / f"{number}.tmp"
+            form, part = self._part(number)
+            if not part.exists():
+                template = self._wrap(da.zeros(shape, chunks=shard, dtype=np.float32))
+                temporary = part.with_name(f"new{part.suffix}")
                 discard(temporary)
-                name = ZARR.create(template, temporary, chunk=self._chunk(), shard=shard)
-                (temporary / "name").write_text(name, "utf-8")
-                temporary.rename(self._store(number))
+                form.create(template, temporary, chunk=self._chunk(), shard=shard)
+                _move(form, temporary, part)
 
     def publish(self) -> None:
         """Write the results to their files, the first one last, so that nothing is missing next to it.
@@ -151,12 +154,14 @@ class ShardSink:
         if missing := self.missing:
             raise IntegrityError(f"{self._folder} lacks {len(missing)} shards; run the command again.")
         for number, target in reversed(list(enumerate(self._targets))):
-            store = self._store(number)
-            if target.suffix.lower() != ".zarr":
+            form, part = self._part(number)
+            if not part.exists():  # published before a kill
+                continue
+            if writer(target).writes_regions:
+                _move(form, part, target)
+            else:
                 save_cube(self._wrap(self._lazy(number)), target)
-            elif store.exists():  # not published before a kill
-                (store / "name").unlink(missing_ok=True)
-                publish_folder(store, target)
+                discard(part)
 
     def _lazy(self, number: int) -> da.Array:
         """Return a result in rows of chunks."""
@@ -164,15 +169,20 @@ class ShardSink:
         lazy: da.Array = da.from_array(array, chunks=(-1, array.chunks[1], -1), name=False)
         return lazy
 
-    def _array(self, number: int) -> "zarr.Array[Any]":
-        store = self._store(number)
-        return get_array(zarr.open_group(store, mode="r+"), (store / "name").read_text("utf-8"))
+    def _array(self, number: int) -> Any:
+        form, part = self._part(number)
+        return form.regions(part)
+
+    def _part(self, number: int) -> tuple[CubeFormat, Path]:
+        """Return the format and the file or folder in which the values of a result are collected."""
+        target = self._targets[number]
+        form, suffix = writer(target), target.suffix.lower()
+        if not form.writes_regions:
+            form, suffix = ZARR, ".zarr"
+        return form, self._folder / f"{number}{suffix}"
 
     def _chunk(self) -> tuple[int, int, int]:
         return chunk_shape(self._plan, bands=self._bands, scale=self._scale)
-
-    def _store(self, number: int) -> Path:
-        return self._folder / f"{number}.zarr"
 
     def _record(self, box: Box) -> Path:
         return self._folder / _DONE / f"{box.y0}_{box.x0}.json"
@@ -225,12 +235,6 @@ def progress_of(target: Path) -> Progress | None:
     return Progress(done, int(tree["shards"]), tree["made_of"])
 
 
-def copies_on_disk(target: Path) -> int:
-    """Return how many copies of a result are on the disk at most while it is written."""
-    suffix = target.suffix.lower()
-    return 1 if suffix == ".zarr" else 2
-
-
 def chunk_shape(plan: Plan, *, bands: int, scale: int) -> tuple[int, int, int]:
     """Return the shape (C, rows, columns) of a chunk in HR pixels: of at most 4 MiB, if blocks of the guard are."""
     shard = plan.shard or (plan.height, plan.width)
@@ -240,6 +244,13 @@ def chunk_shape(plan: Plan, *, bands: int, scale: int) -> tuple[int, int, int]:
         return max(fitting, default=min(BLOCK, n)) * scale
 
     return bands, edge(shard[0]), edge(shard[1])
+
+
+def _move(form: CubeFormat, part: Path, path: Path) -> None:
+    if form.is_folder:
+        publish_folder(part, path)
+    else:
+        publish_file(part, path, beside=form.beside)
 
 
 def _check_same(folder: Path, made_of: dict[str, Any], *, shards: int) -> None:

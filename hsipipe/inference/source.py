@@ -51,6 +51,11 @@ class SceneSource:
         bands, height, width = self.cube.shape
         return bands, height, width
 
+    def __getitem__(self, index: tuple[slice, slice]) -> Image:
+        """Read rows, ``source[:, start:stop]``, as :meth:`read`; statistics of a scene are computed from them."""
+        rows = range(self.shape[1])[index[1]]
+        return self.read(Box(rows.start, rows.stop, 0, self.shape[2]))
+
     def read(self, box: Box) -> Image:
         """Read a box (C, rows, columns) float32; a pixel without data has the spectrum of the nearest one with data."""
         values = self.read_scaled(box)

@@ -1,18 +1,29 @@
 """Gram-Schmidt adaptive (GSA), extended to hyperspectral images by hypersharpening."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels, regress
+from hsipipe.methods.fusion.hypersharpening import Hypersharpening
+from hsipipe.methods.fusion.scene_pixels import ScenePixels
+from hsipipe.methods.fusion.whole_scene import mix, regress
 from hsipipe.methods.super_resolver import Batch
 
 
+class GsaFit(NamedTuple):
+    """Means of the LR-HSI (C, 1) and of the MSI (c, 1), weights of the intensities (c, C), and gains (C, c)."""
+
+    mean: NDArray[np.float64]
+    msi_mean: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    gains: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
-class Gsa(WholeSceneFusion):
+class Gsa(Hypersharpening):
     """Adds to the interpolation the detail of the pan: its difference to the intensity, a mixture of the HSI bands.
 
     Source: Aiazzi, Baronti and Selva 2007, DOI 10.1109/TGRS.2007.901007 (GSA): the intensity is the least-squares
@@ -28,17 +39,15 @@ class Gsa(WholeSceneFusion):
     KIND: ClassVar[str] = "gsa"
     DESCRIPTION: ClassVar[str] = "Gram-Schmidt adaptive component substitution of both images; needs no training."
 
-    def fuse(self, lr: Batch, msi: Batch) -> NDArray[np.float64]:
-        """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
-        spectra = pixels(lr).astype(np.float64)
-        low = pixels(self.psf.downsample(msi, self.scale)).astype(np.float64)
-        mean, low_mean = spectra.mean(axis=1, keepdims=True), low.mean(axis=1, keepdims=True)
-        interpolated = pixels(upsample(lr, self.scale)).astype(np.float64)
-        if self.response is None:
-            weights = regress(low - low_mean, on=spectra - mean)
-        else:
-            weights = np.asarray(self.response, dtype=np.float64)
-        intensity = weights @ (spectra - mean)
-        gains = regress(spectra - mean, on=intensity)
-        details = (pixels(msi) - low_mean) - weights @ (interpolated - mean)
-        return np.asarray(interpolated + gains @ details).reshape(len(lr), *msi.shape[1:])
+    def fit(self, scene: ScenePixels) -> GsaFit:
+        """Fit the intensities, and the gains of the bands on them."""
+        spectra, low = scene.centred(scene.spectra), scene.centred(scene.low)
+        weights = regress(low, on=spectra) if self.response is None else np.asarray(self.response, dtype=np.float64)
+        gains = regress(spectra, on=weights @ spectra)
+        return GsaFit(scene.mean(scene.spectra), scene.mean(scene.low), weights, gains)
+
+    def sharpen(self, lr: Batch, msi: Batch, fitted: GsaFit) -> NDArray[np.float64]:
+        """Add the details of the MSI bands to the interpolation of a part."""
+        interpolated = upsample(lr, self.scale).astype(np.float64)
+        intensity = mix(fitted.weights, interpolated - fitted.mean[..., None])
+        return np.asarray(interpolated + mix(fitted.gains, msi - fitted.msi_mean[..., None] - intensity))

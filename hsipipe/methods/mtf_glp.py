@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, mix, pixels, regress
+from hsipipe.methods.fusion.hypersharpening import Hypersharpening
+from hsipipe.methods.fusion.scene_pixels import ScenePixels
+from hsipipe.methods.fusion.whole_scene import mix, regress
 from hsipipe.methods.super_resolver import Batch
 
 
 @dataclass(frozen=True)
-class MtfGlp(WholeSceneFusion):
+class MtfGlp(Hypersharpening):
     """Adds to the interpolation the detail of the pan: its difference to the pan as the LR sensor sees it.
 
     Source: Aiazzi et al. 2006, DOI 10.14358/PERS.72.5.591: the pan is low-passed by a filter that matches the
@@ -28,12 +30,13 @@ class MtfGlp(WholeSceneFusion):
     KIND: ClassVar[str] = "mtf-glp"
     DESCRIPTION: ClassVar[str] = "Laplacian pyramid matched to the PSF (MTF-GLP) of both images; needs no training."
 
-    def fuse(self, lr: Batch, msi: Batch) -> NDArray[np.float32]:
-        """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
-        coarse = self.psf.downsample(msi, self.scale)
-        spectra, low = (pixels(image).astype(np.float64) for image in (lr, coarse))
+    def fit(self, scene: ScenePixels) -> NDArray[np.float32]:
+        """Return the weights (C, c) of the MSI bands in each pan."""
         # Of a constant and an MSI band without contrast, least squares keeps one: no gain comes from rounding errors.
-        constant = np.ones((1, low.shape[1]))
-        weights = regress(spectra, on=np.concatenate([low, constant]))[:, :-1].astype(np.float32)
-        detail = msi - upsample(coarse, self.scale)
-        return np.asarray(upsample(lr, self.scale) + mix(weights, detail), dtype=np.float32)
+        weights = regress(scene.spectra, on=np.concatenate([scene.low, scene.ones]))
+        return weights[:, :-1].astype(np.float32)
+
+    def sharpen(self, lr: Batch, msi: Batch, fitted: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add the detail of the pans to the interpolation of a part."""
+        detail = msi - upsample(self.psf.downsample(msi, self.scale), self.scale)
+        return np.asarray(upsample(lr, self.scale) + mix(fitted, detail), dtype=np.float32)

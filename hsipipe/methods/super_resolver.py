@@ -1,7 +1,7 @@
 """The interface of a super-resolver, and the checks of its inputs."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,17 @@ from hsipipe.bands import band_label
 from hsipipe.errors import ModelInputError
 
 Batch = NDArray[np.float32]
+
+
+class SceneImage(Protocol):
+    """An image that is in memory or is read by rows: an array, or a source of a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (bands, rows, columns)."""
+
+    def __getitem__(self, index: Any, /) -> NDArray[np.float32]:
+        """Return the rows ``image[:, start:stop]``."""
 
 
 @runtime_checkable
@@ -59,12 +70,12 @@ class SceneResolver(SuperResolver, Protocol):
     Unless :meth:`for_scene` has bound it to a scene, :meth:`predict` treats each image as a whole scene.
     """
 
-    def for_scene(self, lr: Batch, msi: Batch) -> "SuperResolver":
+    def for_scene(self, lr: SceneImage, msi: SceneImage) -> "SuperResolver":
         """Return a copy that shares the weights, bound to a scene, so that its tiles agree.
 
         Args:
-            lr: The whole LR-HSI (C, h, w) float32.
-            msi: The whole HR-MSI (c, H, W) float32.
+            lr: The whole LR-HSI (C, h, w) float32, which is read once from top to bottom.
+            msi: The whole HR-MSI (c, H, W) float32, also.
 
         Raises:
             ModelInputError: As for :meth:`predict`.
@@ -177,16 +188,31 @@ def check_msi(msi: NDArray[np.generic] | None, lr: NDArray[np.generic], *, scale
     _check_batch(msi, name="msi", letters="B, c, H, W")
     if len(msi) != len(lr):
         raise ModelInputError(f"Got {len(msi)} HR-MSI for {len(lr)} LR-HSI, expected one for each.")
-    expected = tuple(scale * size for size in lr.shape[2:])
-    if msi.shape[2:] != expected:
-        raise ModelInputError(_misfit(msi.shape, lr.shape, scale=scale, expected=expected))
-    if bands is not None and msi.shape[1] != bands:
-        raise ModelInputError(
-            f"Got an HR-MSI of {msi.shape[1]} bands, expected {bands}; select the bands that the model was trained "
-            "with, in their order (axis 1)."
-        )
+    check_pair(msi.shape, lr.shape, scale=scale, bands=bands)
     _check_values(msi, name="msi")
     return np.asarray(msi, dtype=np.float32)
+
+
+def check_pair(msi: tuple[int, ...], lr: tuple[int, ...], *, scale: int, bands: int | None) -> None:
+    """Check that the sizes of two images match.
+
+    Args:
+        msi: Shape (B, c, H, W) of the HR-MSI.
+        lr: Shape (B, C, h, w) of the LR-HSI.
+        scale: Ratio s that the model was made for.
+        bands: Bands c that the model was made for; None: any number.
+
+    Raises:
+        ModelInputError: They do not.
+    """
+    expected = tuple(scale * size for size in lr[2:])
+    if msi[2:] != expected:
+        raise ModelInputError(_misfit(msi, lr, scale=scale, expected=expected))
+    if bands is not None and msi[1] != bands:
+        raise ModelInputError(
+            f"Got an HR-MSI of {msi[1]} bands, expected {bands}; select the bands that the model was trained "
+            "with, in their order (axis 1)."
+        )
 
 
 def refuse_msi(msi: NDArray[np.generic] | None, *, name: str) -> None:

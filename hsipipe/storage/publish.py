@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,9 +96,32 @@ def discard(folder: Path) -> None:
     _remove(folder)
 
 
+def publish_file(file: Path, path: Path, *, beside: Sequence[str] = ()) -> None:
+    """Move a complete file to `path` on the same disk, in the place of what is there.
+
+    Args:
+        file: The file.
+        path: Its final name.
+        beside: Suffixes, added to both names, of files that belong to it. They are moved before it, so that `path` is
+            never there without them.
+    """
+    path = _absolute(path)
+    for suffix in ("", *beside):
+        _sync(_with(file, suffix))
+    if beside:  # an old file must not get the new files beside it
+        path.unlink(missing_ok=True)
+    for suffix in (*beside, ""):
+        os.replace(_with(file, suffix), _with(path, suffix))
+    _sync(path.parent)
+
+
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, beside: Sequence[str] = ()) -> Iterator[Path]:
     """Write a temporary file that becomes `path` when the body succeeds.
+
+    Args:
+        path: The file.
+        beside: Suffixes of files that the body writes, too; see :func:`publish_file`.
 
     Yields:
         The path to write to; it does not exist yet.
@@ -110,11 +133,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        publish_file(temporary, path, beside=beside)
     finally:
-        temporary.unlink(missing_ok=True)
+        for suffix in ("", *beside):
+            _with(temporary, suffix).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -126,6 +148,10 @@ def write_text(path: Path, text: str) -> None:
 def _absolute(path: Path) -> Path:
     # Not resolve(): a link at `path` is replaced, not its target.
     return Path(os.path.abspath(path))
+
+
+def _with(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _sibling(path: Path, kind: str) -> Path:
@@ -181,7 +207,7 @@ def _restore(path: Path) -> None:
 
 
 def _clean_up_files(path: Path) -> None:
-    pattern = re.compile(re.escape(f".{_short(path.name)}.") + r"(\d+)\.tmp")
+    pattern = re.compile(re.escape(f".{_short(path.name)}.") + r"(\d+)\.tmp(\.\w+)?")
     for entry in sorted(path.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
         if match and not psutil.pid_exists(int(match[1])) and not entry.is_dir():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hsipipe.errors import DataError
 
-_OF_TEMPORARY = len(".") + len(".4194304.tmp")
+_OF_TEMPORARY = len(".") + len(".4194304.tmp.hdr")
 """Characters that the name of a temporary file has in addition to the name of the result."""
 
 

@@ -14,6 +14,7 @@ from hsipipe.methods.base import Method, Trainable
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import entries, entry, load_model, methods, saved_name
 from hsipipe.methods.cegatsr import GraphUnit
+from hsipipe.methods.fusion.hypersharpening import Hypersharpening
 from hsipipe.methods.fusion.published import PublishedFusion
 from hsipipe.methods.network_method import PublishedMethod
 from hsipipe.methods.networks.layers import GridlessShuffle
@@ -107,7 +108,12 @@ def smooth(size, bands, seed):
     return np.stack(waves).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", [name for name in DISTINCT if not methods()[name].WHOLE_SCENE])
+def in_tiles(method):
+    """True for a network in tiles; tests/unit/methods/test_hypersharpening.py has the methods without one."""
+    return not method.WHOLE_SCENE and not issubclass(method, Hypersharpening)
+
+
+@pytest.mark.parametrize("name", [name for name in DISTINCT if in_tiles(methods()[name])])
 def test_tiles_of_a_scene_agree_with_the_whole(stirred, name):
     def predicted(method, lr, tile):
         if isinstance(method, SampleResolver) and method.varies:

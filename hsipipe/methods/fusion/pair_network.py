@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hsipipe.degradation.estimate import estimate_response
+from hsipipe.degradation.estimate import estimate_response, fit_response
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import PairObservation, Resampler, detail_moments, disagreement, spectral_gain
 from hsipipe.diffusion.schedules import make_schedule
 from hsipipe.methods.base import as_tensor
+from hsipipe.methods.fusion.scene_pixels import ScenePixels, scene_pixels
 from hsipipe.methods.fusion.setup import Denoising, Given, Pairing, Scene
-from hsipipe.methods.fusion.subspace import Subspace, estimate_subspace
+from hsipipe.methods.fusion.subspace import Subspace, estimate_subspace, subspace_of
+from hsipipe.methods.super_resolver import SceneImage
 
 
 class PairNetwork(nn.Module, ABC):
@@ -101,15 +103,15 @@ class PairNetwork(nn.Module, ABC):
         """PSF of the LR-HSI's sensor."""
         return self.pairing.psf
 
-    def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
+    def for_scene(self, lr: SceneImage, msi: SceneImage) -> Self:
         """Return a copy that shares the weights, bound to a scene: all its tiles share one subspace and one response.
 
         Args:
-            lr: (C, h, w).
-            msi: (c, H, W).
+            lr: (C, h, w), read once by rows.
+            msi: (c, H, W), read once by rows.
         """
         other = copy(self)
-        other._scene = self._learn(self.tensor(lr), self.tensor(msi))
+        other._scene = self._scene_of(scene_pixels(lr, msi, scale=self.scale, psf=self.psf))
         return other
 
     def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:
@@ -157,15 +159,37 @@ class PairNetwork(nn.Module, ABC):
         noise = disagreement(lr, msi, resampler=self._resampler(msi), response=response)
         return Scene(response, spectral_gain(response, detail_moments(lr), noise), subspace)
 
+    def _scene_of(self, scene: ScenePixels) -> Scene:
+        """As :meth:`_learn`, by the pixels of a whole scene."""
+        known = self._known_response(len(scene.spectra), len(scene.low), pixels=scene.count)
+        found = fit_response(scene.spectra, scene.low) if known is None else known.double().cpu().numpy()
+        mean, covariance, moments, noise = (
+            torch.from_numpy(values)[None]
+            for values in (
+                scene.mean(scene.spectra)[:, 0],
+                scene.moments(scene.centred(scene.spectra)),
+                scene.detail,
+                scene.moments(scene.low - found @ scene.spectra),
+            )
+        )
+        response = torch.from_numpy(found).to(self.response) if known is None else known
+        gain = spectral_gain(response.cpu(), moments, noise).to(response)
+        return Scene(response, gain, subspace_of(mean, covariance, self.directions, like=self.response))
+
     def _resampler(self, msi: Tensor) -> Resampler:
         return Resampler(msi.shape[2], msi.shape[3], scale=self.scale, like=msi, psf=self.psf)
 
     def _response_for(self, lr: Tensor, msi: Tensor) -> Tensor:
-        fits = self.response.shape == (msi.shape[1], lr.shape[1])
-        # With as many weights as pixels, any image could be fitted.
-        tells = lr.shape[2] * lr.shape[3] > lr.shape[1]
-        if fits and (self.training or self.pairing.response == "given" or not tells):
-            return self.response
+        known = self._known_response(lr.shape[1], msi.shape[1], pixels=lr.shape[2] * lr.shape[3])
+        if known is not None:
+            return known
         low, high = (image[0].double().cpu().numpy() for image in (lr, msi))
         estimated = estimate_response(low, high, scale=self.scale, psf=self.psf)
         return torch.from_numpy(estimated).to(lr)
+
+    def _known_response(self, bands: int, msi_bands: int, *, pixels: int) -> Tensor | None:
+        """Return the response of the model; None: it is to be estimated from the pair."""
+        fits = self.response.shape == (msi_bands, bands)
+        # With as many weights as pixels, any image could be fitted.
+        tells = pixels > bands
+        return self.response if fits and (self.training or self.pairing.response == "given" or not tells) else None

@@ -53,8 +53,19 @@ def estimate_subspace(lr: Tensor, components: int) -> Subspace:
     pixels = lr.flatten(2).double()
     mean = pixels.mean(dim=2)
     centred = pixels - mean[..., None]
-    covariance = centred @ centred.transpose(1, 2) / pixels.shape[2]
-    count = min(components, lr.shape[1])
+    return subspace_of(mean, centred @ centred.transpose(1, 2) / pixels.shape[2], components, like=lr)
+
+
+def subspace_of(mean: Tensor, covariance: Tensor, components: int, *, like: Tensor) -> Subspace:
+    """As :func:`estimate_subspace`, by mean (B, C) and covariance (B, C, C) of the spectra in float64.
+
+    Args:
+        mean: Mean spectra.
+        covariance: Their covariances.
+        components: L; at most the number of bands.
+        like: Tensor with the dtype and device of the result.
+    """
+    count = min(components, mean.shape[1])
     _, vectors = torch.linalg.eigh(covariance)
     principal = vectors.flip(2)[:, :, :count].transpose(1, 2)
     left, _, right = torch.linalg.svd(_cosines(count, principal) @ principal.transpose(1, 2))
@@ -62,7 +73,7 @@ def estimate_subspace(lr: Tensor, components: int) -> Subspace:
     variance = (basis @ covariance @ basis.transpose(1, 2)).diagonal(dim1=1, dim2=2)
     std = variance.clamp_min(0).sqrt()
     std = torch.maximum(std, (_LEAST_STD * std.amax(dim=1, keepdim=True)).clamp_min(1e-8))
-    return Subspace(mean.to(lr), basis.to(lr), std.to(lr))
+    return Subspace(mean.to(like), basis.to(like), std.to(like))
 
 
 def _cosines(count: int, like: Tensor) -> Tensor:

@@ -70,14 +70,31 @@ class WholeSceneFusion(Method):
             ModelInputError: See :func:`check_input` and :func:`check_msi`; or the response has other band counts.
         """
         del origin
+        low, high = self.checked(lr, msi)
+        return np.stack([np.asarray(self.fuse(a, b), dtype=np.float32) for a, b in zip(low, high, strict=True)])
+
+    def checked(self, lr: Batch, msi: Batch | None) -> tuple[Batch, Batch]:
+        """Check a batch of pairs and return it.
+
+        Raises:
+            ModelInputError: See :meth:`predict`.
+        """
         check_input(lr, bands=self.bands)
         high = check_msi(msi, lr, scale=self.scale, bands=self.msi_bands)
-        if self.response is not None and self.response.shape != (high.shape[1], lr.shape[1]):
+        self.check_response(lr.shape[1], high.shape[1])
+        return lr, high
+
+    def check_response(self, bands: int, msi_bands: int) -> None:
+        """Check that a given response fits the numbers of bands.
+
+        Raises:
+            ModelInputError: It does not.
+        """
+        if self.response is not None and self.response.shape != (msi_bands, bands):
             raise ModelInputError(
-                f"Got an HR-MSI of {high.shape[1]} and an LR-HSI of {lr.shape[1]} bands, expected a response of shape "
-                f"({high.shape[1]}, {lr.shape[1]}), got {self.response.shape}; give that of these two sensors, or none."
+                f"Got an HR-MSI of {msi_bands} and an LR-HSI of {bands} bands, expected a response of shape "
+                f"({msi_bands}, {bands}), got {self.response.shape}; give that of these two sensors, or none."
             )
-        return np.stack([np.asarray(self.fuse(a, b), dtype=np.float32) for a, b in zip(lr, high, strict=True)])
 
     @abstractmethod
     def fuse(self, lr: Batch, msi: Batch) -> NDArray[Any]:

@@ -5,12 +5,12 @@ from typing import ClassVar, Self, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.posterior.sampling import Image
+from hsipipe.methods.super_resolver import SceneImage
 
 
 class FusionPosterior(Posterior):
@@ -21,7 +21,7 @@ class FusionPosterior(Posterior):
     FUSES: ClassVar[bool] = True
     ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr", "msi")
 
-    def for_scene(self, lr: NDArray[np.float32], msi: NDArray[np.float32]) -> Self:
+    def for_scene(self, lr: SceneImage, msi: SceneImage) -> Self:
         """Return a copy that shares the weights, whose regression is bound to a scene; see :class:`SceneResolver`."""
         return self.with_mean(cast(FusionModel, self.mean).for_scene(lr, msi))
 

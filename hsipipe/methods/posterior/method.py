@@ -20,6 +20,7 @@ from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.methods.base import Frame, Network, TrainingData, validation_psnr_db
 from hsipipe.methods.catalogue import kinds, load_model
 from hsipipe.methods.checkpoint import load_module, read_config, save_checkpoint
+from hsipipe.methods.fusion.whole_scene import WholeSceneFusion
 from hsipipe.methods.posterior.frame import Residual, ResidualFrame
 from hsipipe.methods.posterior.network import Draw, PosteriorNetwork
 from hsipipe.methods.posterior.sampling import SampledRegression
@@ -103,7 +104,7 @@ class Posterior(SampledRegression):
         if data.mean is None:
             raise MissingInputError("A posterior trains on the residual of a trained method; name it as `mean`.")
         mean, frame = load_model(data.mean), data.frame
-        if mean.WHOLE_SCENE:
+        if mean.WHOLE_SCENE or isinstance(mean, WholeSceneFusion):
             raise ParamsError(f"{mean.name} takes a scene as one image and has no residual on patches; take another.")
         parts = ResidualFrame(frame.bands, settings.components, settings.condition_components)
         with torch.random.fork_rng(devices=[]):

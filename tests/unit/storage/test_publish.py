@@ -175,3 +175,22 @@ def test_a_name_as_long_as_a_file_system_allows_can_be_written_and_replaced(tmp_
             (temporary / "a").write_text(text)
     assert path.read_text(encoding="utf-8") == (folder / "a").read_text() == "two"
     assert _names(tmp_path) == sorted([path.name, folder.name])
+
+
+def test_files_beside_a_file_appear_before_it_and_go_with_an_error(tmp_path, monkeypatch):
+    target = tmp_path / "a.bil"
+    for text in ("old", "new"):
+        with atomic_file(target, beside=(".hdr",)) as temporary:
+            temporary.write_text(text)
+            temporary.with_name(temporary.name + ".hdr").write_text(text)
+    assert (target.read_text(), (tmp_path / "a.bil.hdr").read_text()) == ("new", "new")
+    with pytest.raises(FileNotFoundError), atomic_file(target, beside=(".hdr",)) as temporary:
+        temporary.write_text("half")
+    assert target.read_text() == "new"
+    assert _names(tmp_path) == ["a.bil", "a.bil.hdr"]
+
+
+def test_leftovers_beside_a_file_go(tmp_path, dead_pid):
+    (tmp_path / f".a.{dead_pid}.tmp.raw").write_text("half")
+    write_text(tmp_path / "a", "whole")
+    assert _names(tmp_path) == ["a"]

@@ -1,0 +1,105 @@
+"""Write ENVI: raw numbers, and the header of a cube next to them, ``x.bil.hdr`` for ``x.bil``.
+
+That name of the header never replaces one of another file. Fields of the position are those that GDAL writes.
+"""
+
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from hsipipe.formats.band_facts import BAD_BANDS, FWHM_NM, band_names
+from hsipipe.formats.envi_header import read_header
+from hsipipe.formats.envi_layout import TYPES, Layout
+from hsipipe.formats.georeference import crs_of, transform_of
+from hsipipe.formats.rasters import open_raster
+from hsipipe.formats.tiff_tags import attribute_texts, warn_of_lost
+
+HEADER = ".hdr"
+ATTRIBUTES = "hsipipe attributes"
+"""Field with the attributes of a cube: JSON in a JSON text, in which braces are escaped."""
+POSITION = ("map info", "projection info", "coordinate system string", "geo points")
+"""Fields of the position."""
+_INTERLEAVES = (".bil", ".bip", ".bsq")
+_BREAKS = re.compile(r"[{},\s]+")
+
+
+def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type, least significant byte first, in which ENVI stores values; only extended floats lose digits."""
+    kind = {"?": "u1", "b": "i2", "e": "f4", "g": "f8"}.get(dtype.char, f"{dtype.kind}{dtype.itemsize}")
+    return np.dtype("<" + kind)
+
+
+def interleave_of(path: Path) -> str:
+    """Return the interleave that the name of a data file, or of a temporary file for it, states: that of ``x.bil``."""
+    return [part for part in path.suffixes if part.lower() in _INTERLEAVES][-1].lower().removeprefix(".")
+
+
+def header_of_cube(cube: xr.DataArray, layout: Layout) -> str:
+    """Return the header of a cube (band, y, x) in a file of this layout."""
+    bands, height, width = layout.shape
+    code = next(code for code, kind in TYPES.items() if np.dtype("<" + kind) == layout.dtype)
+    fields: dict[str, Any] = {
+        "samples": width, "lines": height, "bands": bands, "header offset": layout.offset,
+        "file type": "ENVI Standard", "data type": code, "interleave": layout.interleave, "byte order": 0,
+    }  # fmt: skip
+    if layout.dtype.kind == "f":
+        fields["data ignore value"] = "nan"
+    fields |= _bands(cube) | _position(cube)
+    if texts := attribute_texts(cube):
+        text = json.dumps(json.dumps(texts))
+        fields[ATTRIBUTES] = text.replace("{", "\\u007b").replace("}", "\\u007d")
+    return "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in fields.items())
+
+
+def read_attributes(text: str) -> dict[str, str]:
+    """Return the attributes of a header by the text of its field.
+
+    Raises:
+        ValueError: The text is damaged.
+    """
+    tree = json.loads(json.loads(text))
+    if not isinstance(tree, dict):
+        raise ValueError("no attributes by name")
+    return {str(key): str(value) for key, value in tree.items()}
+
+
+def _bands(cube: xr.DataArray) -> dict[str, str]:
+    fields, count = {}, cube.sizes["band"]
+    if (names := band_names(cube)) is not None:
+        fields["band names"] = _listed(_BREAKS.sub(" ", name).strip() or f"Band {n}" for n, name in enumerate(names, 1))
+    if "wavelength_nm" in cube.coords:
+        fields |= {"wavelength units": "Nanometers", "wavelength": _listed(map(_number, cube["wavelength_nm"].values))}
+    if FWHM_NM in cube.coords:
+        fields["fwhm"] = _listed(map(_number, cube[FWHM_NM].values))
+    bad = cube.attrs.get(BAD_BANDS)
+    if bad is not None:
+        fields["bbl"] = _listed("0" if band in np.atleast_1d(bad) else "1" for band in range(1, count + 1))
+    return fields
+
+
+def _position(cube: xr.DataArray) -> dict[str, str]:
+    """Return the fields that GDAL writes for the position of a cube."""
+    transform, crs = transform_of(cube), crs_of(cube)
+    warn_of_lost(cube, has_grid=transform is not None, kind="an ENVI header")
+    if transform is None:
+        return {}
+    profile: dict[str, Any] = {"count": 1, "height": 1, "width": 1, "dtype": "uint8", "transform": transform}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        with open_raster(str(path), driver="ENVI", suffix="ADD", **profile, **({"crs": crs} if crs else {})) as raster:
+            raster.write(np.zeros((1, 1, 1), np.uint8))
+        written = read_header(path.with_name("a.hdr"))
+    return {name: written[name] for name in POSITION if name in written}
+
+
+def _listed(words: Any) -> str:
+    return "{" + ", ".join(words) + "}"
+
+
+def _number(value: float) -> str:
+    return repr(float(value))
