@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.commands import data, look, models, pipeline, registry, settings, tables
+from flows.commands import data, look, models, pipeline, registry, settings, sharpen, tables
 from tasks.running.exits import guarded
 from tasks.running.proxies import spare_local_servers
 
@@ -33,6 +33,7 @@ for command in (
     data.info,
     look.view,
     look.quicklook,
+    sharpen.sharpen,
     models.predict,
     models.model_server,
     settings.preset,
