@@ -108,7 +108,7 @@ def cut_patches(
 
 def _whole(reduced: Reduced, low: Box, edge: int) -> NDArray[np.int64]:
     """Return the corners (N, 2) in LR pixels of the patches of a region whose pixels all have data."""
-    stride = max(1, edge // 4)
+    stride = max(1, edge // 8)
     rows, columns = (starts(b - a, edge, stride) + a for a, b in ((low.y0, low.y1), (low.x0, low.x1)))
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     cells = reduced.valid.reshape(reduced.lr.shape[1], reduced.scale, reduced.lr.shape[2], reduced.scale)
