@@ -69,7 +69,7 @@ def test_too_little_data_is_refused():
 
 
 def test_a_scene_that_is_too_small_says_how_many_pixels_are_needed():
-    with pytest.raises(DataError, match=r"28 x 200 pixels is too small at scale 8: at least 32 x 32 are needed, and 80"):
+    with pytest.raises(DataError, match=r"28 x 200 pixels is too small at scale 8: at least 32 x 32 are"):
         plan(28, 200, scale=8)
     assert plan(32, 32, scale=8).fit is None
     assert plan(80, 80, scale=8).fit is not None
