@@ -34,6 +34,7 @@ for command in (
     look.view,
     look.quicklook,
     sharpen.sharpen,
+    sharpen.pair,
     models.predict,
     models.model_server,
     settings.preset,

@@ -1,4 +1,4 @@
-"""Sharpen one scene: sharpen."""
+"""Sharpen one scene, and look at a pair: sharpen, pair."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -32,6 +32,9 @@ def sharpen(
     variable: Annotated[str | None, typer.Option(help="Array to read, if the file contains several.")] = None,
     msi_full_scale: Annotated[float, typer.Option(help="Scale factor of the HR-MSI.", metavar="N")] = 1.0,
     msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file contains several.")] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Measure a field of shifts between the two images, and remove it.")
+    ] = False,
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
 ) -> None:
@@ -69,6 +72,7 @@ def sharpen(
         variable=variable,
         detector_overlap=cast("Overlap", detector_overlap),
         masks=cast("Masks", masks),
+        registered=register,
     )
     file = None if msi is None else MsiFile(msi, msi_full_scale, msi_variable)
     report = sharpen_file(source, target, options, msi=file)
@@ -78,3 +82,30 @@ def sharpen(
         typer.echo(f"wrote {path}")
     if not report.is_better:
         raise typer.Exit(NOTHING_BETTER)
+
+
+def pair(
+    source: Annotated[Path, typer.Argument(metavar="HSI", help="LR-HSI.")],
+    msi: Annotated[Path, typer.Argument(metavar="MSI", help="HR-MSI of the same ground.")],
+    full_scale: Annotated[
+        float | None, typer.Option(help="Scale factor of the LR-HSI; default: by the file.", metavar="N")
+    ] = None,
+    variable: Annotated[str | None, typer.Option(help="Array of the LR-HSI, if its file contains several.")] = None,
+    msi_full_scale: Annotated[float, typer.Option(help="Scale factor of the HR-MSI.", metavar="N")] = 1.0,
+    msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file contains several.")] = None,
+) -> None:
+    """Show how well an LR-HSI and an HR-MSI fit: PSF, shifts over the scene, bands that the spectrum explains.
+
+    Shifts are measured in windows, and once more after an alignment, as `hsipipe predict --register` and `hsipipe
+    sharpen --register` do it.
+
+    [bold]Example[/bold]
+
+      hsipipe pair hyper.tif multi.tif --msi-full-scale 10000
+    """
+    from flows.commands.pair_table import pair_table
+    from hsipipe.inference.pair import MsiFile
+
+    file = MsiFile(msi, msi_full_scale, msi_variable)
+    table, _ = pair_table(source, file, full_scale=full_scale, variable=variable)
+    show(table)

@@ -53,6 +53,7 @@ class SharpenOptions:
         variable: Array to read, if the file contains several.
         detector_overlap: Bands where two detectors overlap.
         masks: Pixels of a sensor product without data.
+        registered: Measure and remove a field of shifts between the two images of a pair.
     """
 
     scale: int | None = None
@@ -62,6 +63,7 @@ class SharpenOptions:
     variable: str | None = None
     detector_overlap: Overlap = "keep"
     masks: Masks = "all"
+    registered: bool = False
 
 
 _MTF = 0.3
@@ -94,7 +96,7 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     say("note", [f"{report.comparison.chosen.name} predicts the scene at full resolution."])
     quality: dict[str, float | None] = {}
     with _nothing_unfinished(target):
-        quality = _write_result(report, source, target, msi)
+        quality = _write_result(report, source, target, msi, registered=options.registered)
     sr = open_cube(target)
     side_by_side(scene.cube, sr, target.with_suffix(".png"), scale=scale)
     about = _about(cube, source, msi, scale=scale) | {"seconds": round(clock.passed(), 1)}
@@ -111,6 +113,8 @@ def results(target: Path) -> list[Path]:
 def _check(options: SharpenOptions, source: Path, target: Path, msi: MsiFile | None) -> None:
     if options.scale is not None and options.scale not in SCALES and msi is None:
         raise ParamsError(f"--scale must be one of {', '.join(map(str, SCALES))}, got {options.scale}.")
+    if options.registered and msi is None:
+        raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if options.full_scale is not None:
         check_full_scale(options.full_scale)
     for path in [source] if msi is None else [source, msi.path]:
@@ -123,7 +127,7 @@ def _compared(scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile
     psf = Psf("gaussian", mtf=options.mtf or _MTF)
     fine = None
     if msi is not None:
-        values, valid, warnings = read_pair(msi, scene, scale=scale, psf=psf)
+        values, valid, warnings = read_pair(msi, scene, scale=scale, psf=psf, registered=options.registered)
         say("warning", warnings)
         if options.mtf is None:
             psf, note = psf_of_pair(scene.values, values, scale=scale, fallback=psf)
@@ -150,7 +154,9 @@ def _nothing_unfinished(target: Path) -> Iterator[None]:
         raise
 
 
-def _write_result(report: Report, source: Path, target: Path, msi: MsiFile | None) -> dict[str, float | None]:
+def _write_result(
+    report: Report, source: Path, target: Path, msi: MsiFile | None, *, registered: bool
+) -> dict[str, float | None]:
     """Predict the scene and write it; return the quality of a fusion without the truth."""
     model: Method = report.comparison.chosen.model
     scene = report.scene
@@ -164,6 +170,7 @@ def _write_result(report: Report, source: Path, target: Path, msi: MsiFile | Non
         name=source,
         full_scale=scene.full_scale,
         msi=msi if model.msi_bands != 0 else None,
+        registered=registered,
         admit=Admission([target]),
     )
     say("note", given.notes)

@@ -10,7 +10,7 @@ from hsipipe.degradation.estimate import estimate_psf
 from hsipipe.degradation.psf import Psf
 from hsipipe.formats import open_cube
 from hsipipe.inference.holes import Mask
-from hsipipe.inference.pair import MsiFile, pair_notes, read_msi
+from hsipipe.inference.pair import MsiFile, pair_notes, read_msi, register
 from hsipipe.inference.wording import COMMAND
 from hsipipe.methods.sfim import Sfim
 from hsipipe.sharpen.reduced import Image
@@ -26,7 +26,9 @@ def ratio_of(cube: xr.DataArray, msi: MsiFile) -> int:
     return max(2, round(rows / cube.sizes["y"]))
 
 
-def read_pair(msi: MsiFile, scene: Scene, *, scale: int, psf: Psf) -> tuple[Image, Mask, list[str]]:
+def read_pair(
+    msi: MsiFile, scene: Scene, *, scale: int, psf: Psf, registered: bool = False
+) -> tuple[Image, Mask, list[str]]:
     """Read the HR-MSI in the window of a scene.
 
     Args:
@@ -34,6 +36,7 @@ def read_pair(msi: MsiFile, scene: Scene, *, scale: int, psf: Psf) -> tuple[Imag
         scene: The LR-HSI.
         scale: Ratio of the pixel sizes s.
         psf: PSF of the LR sensor.
+        registered: Measure and remove a field of shifts between the two images.
 
     Returns:
         HR-MSI (c, s h, s w), its pixels with data, and warnings about the pair.
@@ -48,6 +51,9 @@ def read_pair(msi: MsiFile, scene: Scene, *, scale: int, psf: Psf) -> tuple[Imag
     place = scene.window.slices(scale=scale)
     fine = np.ascontiguousarray(values[place])
     valid = np.ones(fine.shape[1:], dtype=bool) if holes is None else ~holes[place[1:]]
+    if registered:
+        fine, moved, _ = register(scene.values, fine, None if valid.all() else ~valid, scale=scale, psf=psf)
+        valid = np.ones_like(valid) if moved is None else ~moved
     warnings = pair_notes(scene.values, fine, scale=scale, psf=psf, response=None, msi_wavelength_nm=centres)
     return fine, valid, warnings
 

@@ -1,6 +1,7 @@
 """A scene in; a result, a picture and a record out, or nothing."""
 
 import json
+import re
 from hashlib import sha256
 
 import numpy as np
@@ -94,6 +95,7 @@ def test_an_interrupted_prediction_leaves_nothing(scene, tmp_path, monkeypatch):
         ({"scale": 5}, "high.nc", ParamsError, "--scale must be one of 2, 3, 4, 8, got 5"),
         ({"scale": 8}, "high.nc", DataError, None),
         ({"scale": 2}, "scene.nc", ParamsError, "A result would replace the input .*scene.nc"),
+        ({"scale": 2, "registered": True}, "high.nc", ParamsError, "--register aligns a pair of images; give .* --msi"),
         ({"scale": 2, "full_scale": -1.0}, "high.nc", ParamsError, "full-scale must be a positive number"),
     ],
 )
@@ -105,16 +107,52 @@ def test_what_cannot_be_done_is_refused_before_the_work(scene, tmp_path, options
         module.sharpen_file(scene, tmp_path / target, module.SharpenOptions(**options))
 
 
-def test_a_pair_is_fused_and_has_a_quality_without_truth(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
+@pytest.fixture
+def pair(tmp_path):
+    """LR-HSI and HR-MSI that lies two rows too far down, and the true HR-HSI."""
     rng, psf = np.random.default_rng(1), Psf("gaussian", mtf=0.3)
-    truth = rng.uniform(0.1, 0.9, (6, 20, 24)).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
-    for name, values in (("lr", psf.downsample(truth, 2)), ("msi", np.stack([truth[:3].mean(0), truth[3:].mean(0)]))):
+    truth = rng.uniform(0.1, 0.9, (6, 25, 24)).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
+    msi = np.stack([truth[:3].mean(axis=0), truth[3:].mean(axis=0)])
+    for name, values in (
+        ("lr", psf.downsample(truth[:, 2:98], 2)),
+        ("msi", msi[:, 2:98]),
+        ("shifted", msi[:, :96]),
+    ):
         save_cube(xr.DataArray(values, dims=("band", "y", "x")), tmp_path / f"{name}.nc")
+    return truth[:, 2:98]
+
+
+def test_a_pair_is_described(pair, tmp_path):
+    done = CliRunner().invoke(app, ["pair", str(tmp_path / "lr.nc"), str(tmp_path / "shifted.nc")])
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    assert "HR-MSI 2 bands, 96 x 96 pixels, ratio 2" in words
+    before, after = (float(x) for x in re.search(r"residual ([\d.]+) HR pixels before, ([\d.]+) after", words).groups())
+    assert before == pytest.approx(2, abs=0.2)
+    assert after < 0.2
+
+
+def test_a_shifted_pair_is_aligned_before_the_fusion(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
+    errors = {}
+    for name in ("plain", "aligned"):
+        words = [tmp_path / "lr.nc", tmp_path / f"{name}.nc", "--msi", tmp_path / "shifted.nc", "--mtf", 0.3]
+        done = sharpen(*words, *(["--register"] if name == "aligned" else []))
+        assert done.exit_code == (0 if name == "aligned" else NOTHING_BETTER), done.output
+        sr = open_cube(tmp_path / f"{name}.nc").values
+        errors[name] = np.nanmean(np.square(sr - pair)[:, 8:-8, 8:-8])
+    assert errors["aligned"] < 0.75 * errors["plain"]
+    # Its last rows lie outside of the shifted HR-MSI.
+    assert np.isnan(sr[:, -1]).all()
+    assert not np.isnan(sr[:, 4:-4, 4:-4]).any()
+
+
+def test_a_pair_is_fused_and_has_a_quality_without_truth(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
     done = sharpen(tmp_path / "lr.nc", tmp_path / "fused.nc", "--msi", tmp_path / "msi.nc", "--minutes", 1)
     assert done.exit_code == 0, done.output
     tree = json.loads((tmp_path / "fused.json").read_text())
     assert (tree["method"], tree["scale"]) == ("gsa", 2)
     assert 0 < tree["without_truth"]["qnr"] <= 1
     assert set(tree["source_sha256"]) == {"lr.nc", "msi.nc"}
-    assert open_cube(tmp_path / "fused.nc").shape == truth.shape
+    assert open_cube(tmp_path / "fused.nc").shape == pair.shape
