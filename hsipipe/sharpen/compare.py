@@ -20,6 +20,8 @@ LEAST_GAIN_DB = 0.05
 """Gain over interpolation in both regions below which a candidate is no better."""
 _UNTRAINED_SHARE = 0.5
 """Share of the time after which no further method without training is tried."""
+_ALWAYS = 4
+"""Methods without training, besides interpolation, that are tried whatever the time: they take seconds."""
 _BACK_PROJECTIONS = 4
 """Back-projections of the network's prediction, if they validate better than none."""
 
@@ -115,7 +117,7 @@ def compare(
     found: list[Candidate] = []
     skipped: dict[str, str] = {}
     for name in (BASELINE, *(PAIR if is_pair else SINGLE)):
-        if found and clock.passed() > _UNTRAINED_SHARE * clock.seconds:
+        if len(found) > _ALWAYS and clock.passed() > _UNTRAINED_SHARE * clock.seconds:
             skipped[name] = "no time left"
             continue
         begun = time.monotonic()

@@ -16,6 +16,7 @@ from hsipipe.errors import TrainingError
 from hsipipe.evaluation.masked import score_valid
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
+from hsipipe.methods.device import device_for
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sampler import batch_samples
@@ -113,7 +114,7 @@ def fit_network(
 
 def _timed(method: Trainable, task: _SceneTask, batch: int) -> tuple[float, float]:
     """Return the seconds of a step and of a validation; the first step is not counted."""
-    network = method.network()
+    network = method.network().to(device_for(_HARDWARE.accelerator))
     seconds = []
     for step in range(_TIMED_STEPS + 1):
         begun = time.perf_counter()
