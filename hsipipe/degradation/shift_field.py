@@ -76,8 +76,8 @@ class ShiftField:
         """Describe the shifts and what is left of them in one sentence."""
         largest = float(np.linalg.norm(self.grid(), axis=0).max())
         return (
-            f"the HR-MSI is shifted by up to {largest:.1f} HR pixels, {self.before:.2f} in the mean (RMS of "
-            f"{self.windows} windows); after the alignment {self.after:.2f} are left."
+            f"the HR-MSI is shifted by up to {largest:.1f} HR pixels; the RMS of {self.windows} windows is "
+            f"{self.before:.2f} before the alignment and {self.after:.2f} after it."
         )
 
 
