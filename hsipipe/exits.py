@@ -13,6 +13,8 @@ from hsipipe.machine import machine_trouble
 
 ALREADY_RUNNING = 75
 """Exit code while another process holds the lock; EX_TEMPFAIL of sysexits.h."""
+NOTHING_BETTER = 3
+"""Exit code when a result is written that is no better than interpolation."""
 PAUSED = 85
 """Exit code when the time limit has passed and the same command resumes; HTCondor's convention for a checkpoint."""
 

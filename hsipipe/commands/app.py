@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from hsipipe.commands import data, look, models, settings
+from hsipipe.commands import data, look, models, settings, sharpen
 from hsipipe.commands.pipeline_extra import Absent, NeedsPipeline, own_pipeline
 from hsipipe.commands.version import VersionOption
 from hsipipe.exits import guarded
@@ -30,9 +30,11 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "sharpen": Command(USE, sharpen.sharpen),
     "predict": Command(USE, models.predict),
     "model-server": Command(USE, models.model_server),
     "info": Command(LOOK, data.info),
+    "pair": Command(LOOK, sharpen.pair),
     "view": Command(LOOK, look.view),
     "quicklook": Command(LOOK, look.quicklook),
     "datasets": Command(LOOK, data.datasets),

@@ -55,6 +55,9 @@ def predict(
     ] = None,
     msi_full_scale: Annotated[float, typer.Option(help="Scale factor of the HR-MSI.", metavar="N")] = 1.0,
     msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file contains several.")] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Measure a field of shifts between the two images, and remove it.")
+    ] = False,
     estimate_sensors: Annotated[
         bool,
         typer.Option(
@@ -93,7 +96,7 @@ def predict(
 
     With --msi a fusion model combines the bands of IN with the pixels of an HR-MSI of the same extent, and prints the
     consistency of the result with both. For sensors that the model was not trained for, --estimate-sensors estimates
-    the PSF and the spectral response from the pair.
+    the PSF and the spectral response from the pair. --register aligns the HR-MSI; `hsipipe pair` shows the shifts.
 
     Scale, offset and masks of a sensor product are applied; `hsipipe info` shows them. Masked pixels are NaN in the
     result.
@@ -140,6 +143,7 @@ def predict(
         samples=Samples(samples, probabilities, keep_samples),
         sharp=sharp,
         msi=None if msi is None else MsiFile(msi, msi_full_scale, msi_variable),
+        registered=register,
         estimate_sensors=estimate_sensors,
         other_wavelengths=other_wavelengths,
         detector_overlap=cast("Overlap", detector_overlap),

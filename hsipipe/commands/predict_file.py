@@ -39,6 +39,7 @@ def predict_file(
     samples: Samples = NO_SAMPLES,
     sharp: bool = False,
     msi: MsiFile | None = None,
+    registered: bool = False,
     estimate_sensors: bool = False,
     other_wavelengths: bool = False,
     detector_overlap: Overlap = "keep",
@@ -59,6 +60,7 @@ def predict_file(
         samples: Samples whose statistics, in the units of the result, are written next to it.
         sharp: Predict one sharp image in the place of the most likely values; the model must be a posterior.
         msi: HR-MSI of the same ground, for a fusion model; the quality of the fusion is printed to stderr.
+        registered: Measure and remove a field of shifts between the two images.
         estimate_sensors: Estimate PSF and spectral response from the pair instead of using those of the training.
         other_wavelengths: Accept bands of other wavelengths than those of the training.
         detector_overlap: Bands where two detectors of the LR sensor overlap; see :func:`hsipipe.formats.open_cube`.
@@ -83,6 +85,8 @@ def predict_file(
         HsipipeError: A missing or unsuitable file or model.
     """
     check_tiles(tile, overlap)
+    if registered and msi is None:
+        raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if estimate_sensors and msi is None:
         raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     check_full_scale(full_scale)
@@ -122,6 +126,7 @@ def predict_file(
         name=source,
         full_scale=full_scale,
         msi=msi,
+        registered=registered,
         other_wavelengths=other_wavelengths,
         admit=Admission(targets[: len(samples.statistics())]),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 import xarray as xr
 
-from flows.commands.pair_quality import quality_note
+from hsipipe.commands.pair_quality import quality_note
 from hsipipe.errors import MissingInputError
 from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest

@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hsipipe.degradation.psf import BICUBIC
 from hsipipe.errors import ParamsError
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.holes import Mask, fill_holes, joined, open_holes
 from hsipipe.inference.known import check_wavelengths, domain_of, input_warnings
-from hsipipe.inference.pair import MsiFile, pair_notes, psf_of, read_msi, response_of
+from hsipipe.inference.pair import MsiFile, pair_notes, psf_of, read_msi, register, response_of
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import COMMAND, Wording
 from hsipipe.methods.dmgasr.windows import same_centres
@@ -83,6 +84,7 @@ def prepare(
     name: object,
     full_scale: float,
     msi: MsiFile | None = None,
+    registered: bool = False,
     other_wavelengths: bool = False,
     wording: Wording = COMMAND,
     admit: Admit = _admit_all,
@@ -95,6 +97,7 @@ def prepare(
         name: Source of the cube in messages.
         full_scale: Value of the cube that maps to 1.0.
         msi: HR-MSI of the same area, for a fusion model.
+        registered: Measure and remove a field of shifts between the two images.
         other_wavelengths: Accept bands of other wavelengths than those of the training.
         wording: Spelling of the caller's settings in messages.
         admit: Called with each opened cube and the ratio by which its sides grow, before any value is read; it raises
@@ -112,6 +115,10 @@ def prepare(
     fine, fine_holes, centres = None, None, None
     if msi is not None:
         fine, fine_holes, centres = read_msi(msi, cube, lr, model=model, wording=wording, admit=admit)
+        if registered:
+            psf = psf_of(model) or BICUBIC
+            fine, fine_holes, field = register(lr, fine, fine_holes, scale=model.scale, psf=psf)
+            notes = (*notes, field.describe())
     holes = joined(lr_holes, fine_holes, scale=model.scale)
     if holes is not None:
         notes = (*notes, no_data_note(float(holes.mean())))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.registration import pair_warnings
+from hsipipe.degradation.shift_field import ShiftField, align, align_mask, estimate_field
 from hsipipe.errors import DataError
 from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
@@ -99,6 +100,30 @@ def centres_of(msi: xr.DataArray) -> NDArray[np.float64] | None:
     """Return the centre wavelengths of the bands in nm (c,), if they are known."""
     known = "wavelength_nm" in msi.coords
     return np.asarray(msi["wavelength_nm"].to_numpy(), dtype=np.float64) if known else None
+
+
+def register(
+    lr: NDArray[np.float32], msi: NDArray[np.float32], holes: Mask | None, *, scale: int, psf: Psf
+) -> tuple[NDArray[np.float32], Mask | None, ShiftField]:
+    """Measure the shifts of an HR-MSI and remove them by one resampling.
+
+    Args:
+        lr: LR-HSI (C, h, w).
+        msi: HR-MSI (c, H, W).
+        holes: Its pixels (H, W) without data.
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor.
+
+    Returns:
+        The aligned HR-MSI; its pixels without data, with those that lay outside of the image; and the field.
+
+    Raises:
+        DataError: The images have no common texture.
+    """
+    field = estimate_field(lr, msi, scale=scale, psf=psf)
+    outside = field.outside()
+    moved = outside if holes is None else outside | align_mask(holes, field)
+    return align(msi, field), moved if moved.any() else None, field
 
 
 def check_positions(lr: xr.DataArray, msi: xr.DataArray) -> None:

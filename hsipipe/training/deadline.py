@@ -1,4 +1,7 @@
-"""A time limit for trainings: after it the loop saves a resume point and stops; the same command resumes it."""
+"""A time limit for trainings: after it the loop saves a resume point and stops, and the same command resumes it.
+
+A deadline can also end a training, which is then complete with its best weights.
+"""
 
 import os
 import time
@@ -19,10 +22,17 @@ class Deadline:
     Attributes:
         minutes: The limit, for messages.
         at: Value of :func:`time.monotonic`, which the processes of one machine share.
+        ends: End the training with the best weights so far, instead of pausing it at a resume point.
     """
 
     minutes: float
     at: float
+    ends: bool = False
+
+    @classmethod
+    def ending_in(cls, seconds: float) -> "Deadline":
+        """Return a deadline after which a training ends with its best weights."""
+        return cls(seconds / 60, time.monotonic() + seconds, ends=True)
 
     @classmethod
     def from_environment(cls) -> "Deadline | None":

@@ -84,7 +84,8 @@ def fit(
 
     Raises:
         TrainingError: The loss stays non-finite after all restarts, no validation is finite, or a process died.
-        TrainingPausedError: The time limit has passed; the resume point of the last step is saved.
+        TrainingPausedError: The time limit has passed, and does not end the training; the resume point of the last step
+            is saved.
         ParamsError: The accelerator is not available, or the processes cannot share the batch evenly.
     """
     check_devices(hardware, batch=params.batch)
@@ -167,10 +168,10 @@ class _Training(Generic[M]):
         return self.state.step
 
     def go(self, work: Path, deadline: Deadline | None = None) -> None:
-        """Train to the last step, or until too many validations in a row have found no new best.
+        """Train to the last step, until too many validations in a row have found no new best, or to an ending deadline.
 
         Raises:
-            TrainingPausedError: The deadline passed before that.
+            TrainingPausedError: A deadline that does not end the training passed before that.
         """
         state, params = self.state, self._params
         begun = time.perf_counter() - state.seconds
@@ -187,13 +188,17 @@ class _Training(Generic[M]):
                 over = self._goes_back(work) or self._is_over()
             state.seconds = time.perf_counter() - begun
             paused = state.step < params.steps and not over and self._is_late(deadline)
+            if paused and deadline is not None and deadline.ends:
+                if not state.rows or state.rows[-1]["step"] != state.step:
+                    self._judge()
+                break
             if paused or state.step % params.save_every == 0:
                 self._save(work)
             if paused and deadline is not None:
                 # The first failing process ends the others, so wait until the resume point is written.
                 self._fabric.barrier()
                 raise deadline.paused(state.step, params.steps)
-        if state.step < params.steps and not state.fault:
+        if over and state.step < params.steps and not state.fault:
             self._audience.say(
                 f"stopped at step {state.step} of {params.steps}, {params.patience} validations after the best one"
             )

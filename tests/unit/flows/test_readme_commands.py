@@ -20,6 +20,7 @@ DOCS = (
     "results",
     "sensors",
     "settings",
+    "sharpen",
     "single-image",
     "tables",
     "tasks",

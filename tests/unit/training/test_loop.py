@@ -117,6 +117,14 @@ def test_a_training_in_its_last_step_is_complete_whatever_the_time(tmp_path):
     assert result.steps == 2
 
 
+def test_a_deadline_can_end_a_training_with_its_best_weights(tmp_path):
+    rows = []
+    result = train(tmp_path, Line(), deadline=Deadline.ending_in(-1), log=lambda step, row: rows.append((step, row)))
+    assert (result.steps, [step for step, _ in rows]) == (1, [0, 1])
+    assert result.best_value == max(row["val_db"] for _, row in rows)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("text", ["0", "-3", "soon", "inf", "nan"])
 def test_a_time_limit_that_is_no_positive_number_is_refused(tmp_path, monkeypatch, text):
     monkeypatch.setenv(STOP_AFTER, text)

@@ -1,0 +1,210 @@
+"""Sharpen one scene from file to file: read, compare, predict, write the result, its picture and its record."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
+from hsipipe.degradation.psf import Psf
+from hsipipe.errors import ParamsError
+from hsipipe.evaluation.fusion_metrics import without_truth
+from hsipipe.formats import check_sinks, companions, open_cube, save_cube
+from hsipipe.formats.georeference import transform_of
+from hsipipe.formats.overlap import Overlap
+from hsipipe.formats.products.base import Masks
+from hsipipe.inference.inputs import check_full_scale, prepare
+from hsipipe.inference.needs import Admission
+from hsipipe.inference.pair import MsiFile
+from hsipipe.inference.run import goes_in_windows
+from hsipipe.inference.scene import predict_scene
+from hsipipe.inference.statistics import Statistic
+from hsipipe.methods.base import Method
+from hsipipe.sharpen.compare import Clock, compare
+from hsipipe.sharpen.pair import psf_of_pair, ratio_of, read_pair
+from hsipipe.sharpen.reduced import OVERLAP, TILE, reduce_scene
+from hsipipe.sharpen.regions import check_size, plan_regions
+from hsipipe.sharpen.report import Report
+from hsipipe.sharpen.scene import Scene, read_scene
+from hsipipe.storage.manifest import sha256
+from hsipipe.storage.publish import discard, unfinished, write_text
+from hsipipe.viewer.quicklook import side_by_side
+
+SCALES = (2, 3, 4, 8)
+_SCALE = 4
+
+
+@dataclass(frozen=True)
+class SharpenOptions:
+    """Options of a sharpening.
+
+    Attributes:
+        scale: Ratio of the pixel sizes s; None: that of the pair, 4 for a single image.
+        minutes: Wall-clock time of comparison and training; the prediction of the scene comes on top.
+        mtf: Modulation transfer of the sensor at the Nyquist frequency; None: 0.3, or estimated from the pair.
+        full_scale: Value that maps to 1.0; None: as the file says, or a likely one.
+        variable: Array to read, if the file contains several.
+        detector_overlap: Bands where two detectors overlap.
+        masks: Pixels of a sensor product without data.
+        registered: Measure and remove a field of shifts between the two images of a pair.
+    """
+
+    scale: int | None = None
+    minutes: float = 10.0
+    mtf: float | None = None
+    full_scale: float | None = None
+    variable: str | None = None
+    detector_overlap: Overlap = "keep"
+    masks: Masks = "all"
+    registered: bool = False
+
+
+_MTF = 0.3
+"""Usual modulation transfer of a hyperspectral sensor at the Nyquist frequency."""
+
+
+def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: MsiFile | None = None) -> Report:
+    """Sharpen a scene and write the result, ``OUT.png`` and ``OUT.json``.
+
+    Args:
+        source: Scene.
+        target: Output file.
+        options: Options.
+        msi: HR-MSI of the same ground.
+
+    Raises:
+        ParamsError: An option is out of range, or a result would replace an input.
+        DataError: The scene is too small, or its values do not fit.
+        HsipipeError: A file cannot be read or written.
+    """
+    clock = Clock(60 * options.minutes)
+    _check(options, source, target, msi)
+    cube = open_cube(source, variable=options.variable, overlap=options.detector_overlap, masks=options.masks)
+    scale = options.scale or (_SCALE if msi is None else ratio_of(cube, msi))
+    bands, height, width = cube.shape
+    check_size(height, width, scale=scale)
+    check_sinks([target], (bands, height * scale, width * scale))
+    scene = read_scene(cube, source, scale=scale, full_scale=options.full_scale)
+    report = _compared(scene, options, scale=scale, msi=msi, clock=clock)
+    say("note", [f"{report.comparison.chosen.name} predicts the scene at full resolution."])
+    quality: dict[str, float | None] = {}
+    with _nothing_unfinished(target):
+        quality = _write_result(report, source, target, msi, registered=options.registered)
+    sr = open_cube(target)
+    side_by_side(scene.cube, sr, target.with_suffix(".png"), scale=scale)
+    about = _about(cube, source, msi, scale=scale) | {"seconds": round(clock.passed(), 1)}
+    tree = {**report.tree(), **({"without_truth": quality} if quality else {}), **about}
+    write_text(target.with_suffix(".json"), json.dumps(tree, indent=1, allow_nan=False) + "\n")
+    return report
+
+
+def results(target: Path) -> list[Path]:
+    """Return the files that are written: the result, its picture and its record."""
+    return [target, target.with_suffix(".png"), target.with_suffix(".json")]
+
+
+def _check(options: SharpenOptions, source: Path, target: Path, msi: MsiFile | None) -> None:
+    if options.scale is not None and options.scale not in SCALES and msi is None:
+        raise ParamsError(f"--scale must be one of {', '.join(map(str, SCALES))}, got {options.scale}.")
+    if options.registered and msi is None:
+        raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
+    if options.full_scale is not None:
+        check_full_scale(options.full_scale)
+    for path in [source] if msi is None else [source, msi.path]:
+        if any(path.absolute() == other.absolute() for other in results(target)):
+            raise ParamsError(f"A result would replace the input {path}; choose another name than {target}.")
+
+
+def _compared(scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile | None, clock: Clock) -> Report:
+    """Compare the candidates at reduced resolution."""
+    psf = Psf("gaussian", mtf=options.mtf or _MTF)
+    fine = None
+    if msi is not None:
+        values, valid, warnings = read_pair(msi, scene, scale=scale, psf=psf, registered=options.registered)
+        say("warning", warnings)
+        if options.mtf is None:
+            psf, note = psf_of_pair(scene.values, values, scale=scale, fallback=psf)
+            say("note", [note])
+        fine = (values, valid)
+    if scene.dropped:
+        say("note", [f"{len(scene.dropped)} bands are bad, constant or without data, and are not in the result."])
+    reduced = reduce_scene(scene.values, scene.valid, scale=scale, psf=psf, msi=fine)
+    regions = plan_regions(reduced.interpolation_error(), reduced.valid, scale=scale)
+    comparison = compare(
+        reduced, regions, clock=clock, wavelength_nm=scene.wavelength_nm, tell=lambda line: print(line, file=sys.stderr)
+    )
+    return Report(scene, reduced, regions, comparison)
+
+
+@contextmanager
+def _nothing_unfinished(target: Path) -> Iterator[None]:
+    """Remove the parts of a prediction, which no later call resumes, since it trains another model."""
+    discard(unfinished(target))
+    try:
+        yield
+    except BaseException:
+        discard(unfinished(target))
+        raise
+
+
+def _write_result(
+    report: Report, source: Path, target: Path, msi: MsiFile | None, *, registered: bool
+) -> dict[str, float | None]:
+    """Predict the scene and write it; return the quality of a fusion without the truth."""
+    model: Method = report.comparison.chosen.model
+    scene = report.scene
+    if goes_in_windows(model):
+        options = WindowOptions(TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None)
+        predict_in_windows(model, scene.cube, source, [target], options, made_of={"model": model.name})
+        return {}
+    given = prepare(
+        model,
+        scene.cube,
+        name=source,
+        full_scale=scene.full_scale,
+        msi=msi if model.msi_bands != 0 else None,
+        registered=registered,
+        admit=Admission([target]),
+    )
+    say("note", given.notes)
+    sr = predict_scene(model, given.lr, tile=TILE, overlap=OVERLAP, msi=given.msi)
+    save_cube(given.wrap(sr), target)
+    if given.msi is None:
+        return {}
+    values = without_truth(sr, given.lr, given.msi, scale=model.scale, psf=report.reduced.psf)
+    return {key: float(f"{value:.5g}") if np.isfinite(value) else None for key, value in values.items()}
+
+
+def _about(cube: xr.DataArray, source: Path, msi: MsiFile | None, *, scale: int) -> dict[str, Any]:
+    """Return facts about the files: pixel size, version, digests."""
+    inputs = [source] if msi is None else [source, msi.path]
+    try:
+        number = version("hsipipe")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        number = "unknown"
+    return {
+        "pixel_size": _pixel_size(cube, scale),
+        "version": number,
+        "source_sha256": {path.name: _digests(path) for path in inputs},
+    }
+
+
+def _digests(path: Path) -> str | dict[str, str]:
+    found: Sequence[Path] = companions(path)
+    if len(found) == 1:
+        return sha256(found[0])
+    return {str(file.relative_to(path.parent)): sha256(file) for file in found}
+
+
+def _pixel_size(cube: xr.DataArray, scale: int) -> dict[str, float] | None:
+    """Return the pixel size before and after in the units of the CRS, or in metres if the file states it so."""
+    transform, gsd = transform_of(cube), cube.attrs.get("gsd_m")
+    size = abs(transform.a) or abs(transform.b) if transform is not None else gsd
+    return None if not isinstance(size, int | float) else {"source": float(size), "result": float(size) / scale}

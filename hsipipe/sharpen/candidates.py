@@ -1,0 +1,47 @@
+"""The methods that are compared on a scene: interpolation, methods without training, and one trained network."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from hsipipe.degradation.psf import Psf
+from hsipipe.methods.base import Method
+from hsipipe.methods.catalogue import methods
+from hsipipe.params import Group, parse_group
+
+BASELINE = "bicubic"
+SINGLE = ("back-projection",)
+"""Methods of one image without training."""
+PAIR = ("sfim", "gsa", "mtf-glp", "mtf-glp-hpm", "fuse", "mapsmm", "cnmf", "hysure")
+"""Methods of a pair without training, the fastest first."""
+NETWORKS = {False: "pca-residual", True: "fusion-fast-regression"}
+"""The network that is trained, by whether there is an HR-MSI."""
+_SETTINGS = "settings.yaml"
+
+
+def untrained(name: str, *, scale: int, psf: Psf) -> Method:
+    """Return a method without training for a ratio of the pixel sizes and a PSF.
+
+    The spectral response of an HR-MSI is estimated from each pair.
+    """
+    kind: Any = methods()[name]
+    made: Method = kind(scale) if name == BASELINE else kind(scale, psf, **_tree().get(name, {}))
+    return made
+
+
+def network_settings(name: str) -> Any:
+    """Return the checked settings of a network.
+
+    Raises:
+        ParamsError: A key is unknown, missing or invalid.
+    """
+    settings: Group = parse_group(methods()[name].Settings, _tree()[name], source=_SETTINGS, prefix=f"{name}.")
+    return settings
+
+
+@cache
+def _tree() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load(files("hsipipe.sharpen").joinpath(_SETTINGS).read_text(encoding="utf-8"))
+    return tree

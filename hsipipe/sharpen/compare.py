@@ -1,0 +1,170 @@
+"""Compare the candidates on a scene within a time, and choose one."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hsipipe.methods.base import Method
+from hsipipe.methods.network_method import NetworkMethod
+from hsipipe.params import SamplingParams
+from hsipipe.sharpen.candidates import BASELINE, NETWORKS, PAIR, SINGLE, untrained
+from hsipipe.sharpen.fit import fit_network
+from hsipipe.sharpen.reduced import Reduced
+from hsipipe.sharpen.regions import Regions
+from hsipipe.sharpen.scores import Score, score_box
+
+LEAST_GAIN_DB = 0.05
+"""Gain over interpolation in both regions below which a candidate is no better."""
+_UNTRAINED_SHARE = 0.5
+"""Share of the time after which no further method without training is tried."""
+_ALWAYS = 4
+"""Methods without training, besides interpolation, that are tried whatever the time: they take seconds."""
+_BACK_PROJECTIONS = 4
+"""Back-projections of the network's prediction, if they validate better than none."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall-clock time of a comparison.
+
+    Attributes:
+        seconds: The time.
+        begun: Value of :func:`time.monotonic` at the start.
+    """
+
+    seconds: float
+    begun: float = field(default_factory=time.monotonic)
+
+    def passed(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self.begun
+
+    def left(self) -> float:
+        """Return the seconds that are left, 0 at least."""
+        return max(0.0, self.seconds - self.passed())
+
+
+Tell = Callable[[str], None]
+"""Receives a line of progress."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A method with its scores.
+
+    Attributes:
+        model: The method.
+        choose: Its scores in the region for choosing.
+        judge: Its scores in the region for judging.
+        seconds: Wall-clock time of training and prediction at reduced resolution.
+        note: Remark on its training; empty without.
+    """
+
+    model: Method
+    choose: Score
+    judge: Score
+    seconds: float
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the method."""
+        return self.model.name
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The candidates of a scene.
+
+    Attributes:
+        candidates: All that were compared, interpolation first.
+        chosen: The best in the region for choosing that also beats interpolation in the region for judging;
+            interpolation if there is none.
+        skipped: Names of the methods that were not compared, and why.
+    """
+
+    candidates: Sequence[Candidate]
+    chosen: Candidate
+    skipped: dict[str, str]
+
+    @property
+    def baseline(self) -> Candidate:
+        """Interpolation."""
+        return self.candidates[0]
+
+    @property
+    def gain_db(self) -> float:
+        """MPSNR of the chosen method over interpolation in the region for judging, in dB."""
+        return self.chosen.judge.mpsnr_db - self.baseline.judge.mpsnr_db
+
+
+def compare(
+    reduced: Reduced, regions: Regions, *, clock: Clock, wavelength_nm: NDArray[Any] | None, tell: Tell
+) -> Comparison:
+    """Compare interpolation, the methods without training that apply, and a network that is trained in the time left.
+
+    Args:
+        reduced: The scene and its degradation.
+        regions: Where to fit, choose and judge.
+        clock: The time.
+        wavelength_nm: Band centres (C,) in nm; None: unknown.
+        tell: Called with each result.
+    """
+    is_pair = reduced.msi is not None
+    found: list[Candidate] = []
+    skipped: dict[str, str] = {}
+    for name in (BASELINE, *(PAIR if is_pair else SINGLE)):
+        if len(found) > _ALWAYS and clock.passed() > _UNTRAINED_SHARE * clock.seconds:
+            skipped[name] = "no time left"
+            continue
+        begun = time.monotonic()
+        model = untrained(name, scale=reduced.scale, psf=reduced.psf)
+        found.append(_scored(model, reduced, regions, begun=begun))
+        _tell_of(found[-1], found[0], clock, tell)
+    name, begun = NETWORKS[is_pair], time.monotonic()
+    network, note = fit_network(name, reduced, regions, seconds=clock.left(), wavelength_nm=wavelength_nm)
+    if network is None:
+        skipped[name] = note
+        tell(f"{name}: {note}")
+    else:
+        made = [_scored(model, reduced, regions, begun=begun, note=note) for model in _variants(network)]
+        found.append(max(made, key=lambda entry: entry.choose.mpsnr_db))
+        _tell_of(found[-1], found[0], clock, tell)
+    return Comparison(found, choose(found), skipped)
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the best candidate in the region for choosing that beats the first one there and in the one for judging.
+
+    The region for judging has a veto only: it does not rank the others.
+    """
+    baseline = candidates[0]
+    for other in sorted(candidates[1:], key=lambda entry: entry.choose.mpsnr_db, reverse=True):
+        gains = (other.choose.mpsnr_db - baseline.choose.mpsnr_db, other.judge.mpsnr_db - baseline.judge.mpsnr_db)
+        if min(gains) >= LEAST_GAIN_DB:
+            return other
+    return baseline
+
+
+def _scored(model: Method, reduced: Reduced, regions: Regions, *, begun: float, note: str = "") -> Candidate:
+    sr = reduced.predict(model)
+    choosing, judging = (score_box(sr, reduced, box) for box in (regions.choose, regions.judge))
+    return Candidate(model, choosing, judging, time.monotonic() - begun, note)
+
+
+def _variants(network: Method) -> list[Method]:
+    """Return a network without and with back-projection, if it can do both."""
+    if not isinstance(network, NetworkMethod):
+        return [network]
+    plain = {"sampler": "ddim", "steps": 1, "residual_decode": False, "tile": 64, "overlap": 8, "seed": 0}
+    return [network.prepared(SamplingParams.saved({**plain, "consistency": times})) for times in (0, _BACK_PROJECTIONS)]
+
+
+def _tell_of(candidate: Candidate, baseline: Candidate, clock: Clock, tell: Tell) -> None:
+    gain = candidate.judge.mpsnr_db - baseline.judge.mpsnr_db
+    more = f", {gain:+.2f} dB" if candidate is not baseline else ""
+    note = f" ({candidate.note})" if candidate.note else ""
+    tell(f"{candidate.name}: {candidate.judge.mpsnr_db:.2f} dB{more}{note}; {clock.left():.0f} s left")

@@ -1,0 +1,158 @@
+"""A scene in; a result, a picture and a record out, or nothing."""
+
+import json
+import re
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+from PIL import Image
+from typer.testing import CliRunner
+
+import hsipipe.commands.sharpen_file as module
+from flows.__main__ import app
+from hsipipe.degradation.psf import Psf
+from hsipipe.errors import DataError, ParamsError
+from hsipipe.formats import open_cube, save_cube
+from hsipipe.formats.georeference import attach, transform_of
+from hsipipe.exits import NOTHING_BETTER
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A scene of 45 x 33 pixels in units of 1/10000 with a hole, a constant band, wavelengths and a position."""
+    rng = np.random.default_rng(0)
+    fields = rng.uniform(0.1, 0.9, (5, 12, 9)).repeat(4, axis=1).repeat(4, axis=2)[:, :45, :33]
+    values = Psf("gaussian", sigma=0.8).downsample(fields.astype(np.float32), 1) * 10000
+    values[2] = 5.0
+    values[:, 20:22, 15:17] = np.nan
+    cube = xr.DataArray(values, dims=("band", "y", "x"), name="reflectance")
+    cube = cube.assign_coords(wavelength_nm=("band", [450.0, 550.0, 650.0, 850.0, 1600.0]))
+    save_cube(attach(cube, crs=32632, transform=Affine(30, 0, 500000, 0, -30, 4649000)), tmp_path / "scene.nc")
+    return tmp_path / "scene.nc"
+
+
+@pytest.fixture(autouse=True)
+def without_training(monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.fit_network", lambda *_, **__: (None, "not in this test"))
+
+
+def sharpen(*words):
+    return CliRunner().invoke(app, ["sharpen", *map(str, words)])
+
+
+def test_result_picture_and_record_are_written(scene, tmp_path):
+    done = sharpen(scene, tmp_path / "high.nc", "--scale", 2, "--minutes", 1)
+    assert done.exit_code == 0, done.output
+    sr = open_cube(tmp_path / "high.nc")
+    assert sr.shape == (4, 90, 66)
+    assert sr["wavelength_nm"].values.tolist() == [450.0, 550.0, 850.0, 1600.0]
+    assert transform_of(sr)[:3] == (15.0, 0.0, 500000.0)
+    holes = np.isnan(sr.values)
+    assert holes.all(axis=0).sum() == holes.any(axis=0).sum() == 16
+    assert holes[:, 40:44, 30:34].all()
+    with Image.open(tmp_path / "high.png") as picture:
+        assert picture.size[0] > 2 * 66
+    tree = json.loads((tmp_path / "high.json").read_text())
+    assert set(tree["held_out"]) == {"bicubic", "back-projection"}
+    assert {"mpsnr_db", "sam_deg", "ergas", "gain_db_by_group"} <= set(tree["held_out"]["bicubic"])
+    assert set(tree["gain_db_by_group"]) == {"blue", "green", "NIR", "SWIR"}
+    assert (tree["method"], tree["better_than_bicubic"]) == ("back-projection", True)
+    assert tree["dropped_bands"] == ["band 3 (650 nm)"]
+    assert tree["skipped"] == {"pca-residual": "not in this test"}
+    assert tree["pixel_size"] == {"source": 30.0, "result": 15.0}
+    assert tree["full_scale"] == 10000
+    assert tree["source_sha256"] == {"scene.nc": sha256(scene.read_bytes()).hexdigest()}
+    assert tree["result"] in done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["high.json", "high.nc", "high.png", "scene.nc"]
+
+
+def test_if_nothing_is_better_the_interpolation_is_written_and_the_exit_code_says_so(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.SINGLE", ())
+    done = sharpen(scene, tmp_path / "high.npy", "--scale", 2)
+    assert done.exit_code == NOTHING_BETTER == 3
+    assert "No candidate beats bicubic interpolation" in done.output
+    assert json.loads((tmp_path / "high.json").read_text())["method"] == "bicubic"
+    assert (tmp_path / "high.npy").exists()
+
+
+def test_an_interrupted_prediction_leaves_nothing(scene, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        (tmp_path / ".high.nc.part").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "predict_scene", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        module.sharpen_file(scene, tmp_path / "high.nc", module.SharpenOptions(scale=2, minutes=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.nc"]
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "error", "message"),
+    [
+        ({"scale": 5}, "high.nc", ParamsError, "--scale must be one of 2, 3, 4, 8, got 5"),
+        ({"scale": 8}, "high.nc", DataError, None),
+        ({"scale": 2}, "scene.nc", ParamsError, "A result would replace the input .*scene.nc"),
+        ({"scale": 2, "registered": True}, "high.nc", ParamsError, "--register aligns a pair of images; give .* --msi"),
+        ({"scale": 2, "full_scale": -1.0}, "high.nc", ParamsError, "full-scale must be a positive number"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_work(scene, tmp_path, options, target, error, message):
+    if options["scale"] == 8:
+        save_cube(open_cube(scene)[:, :28], tmp_path / "small.nc")
+        scene, message = tmp_path / "small.nc", "The scene of 28 x 33 pixels is too small at scale 8: at least 32 x 32"
+    with pytest.raises(error, match=message):
+        module.sharpen_file(scene, tmp_path / target, module.SharpenOptions(**options))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """LR-HSI and HR-MSI that lies two rows too far down, and the true HR-HSI."""
+    rng, psf = np.random.default_rng(1), Psf("gaussian", mtf=0.3)
+    truth = rng.uniform(0.1, 0.9, (6, 25, 24)).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
+    msi = np.stack([truth[:3].mean(axis=0), truth[3:].mean(axis=0)])
+    for name, values in (
+        ("lr", psf.downsample(truth[:, 2:98], 2)),
+        ("msi", msi[:, 2:98]),
+        ("shifted", msi[:, :96]),
+    ):
+        save_cube(xr.DataArray(values, dims=("band", "y", "x")), tmp_path / f"{name}.nc")
+    return truth[:, 2:98]
+
+
+def test_a_pair_is_described(pair, tmp_path):
+    done = CliRunner().invoke(app, ["pair", str(tmp_path / "lr.nc"), str(tmp_path / "shifted.nc")])
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    assert "HR-MSI 2 bands, 96 x 96 pixels, ratio 2" in words
+    before, after = (float(x) for x in re.search(r"residual ([\d.]+) HR pixels before, ([\d.]+) after", words).groups())
+    assert before == pytest.approx(2, abs=0.2)
+    assert after < 0.2
+
+
+def test_a_shifted_pair_is_aligned_before_the_fusion(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
+    errors = {}
+    for name in ("plain", "aligned"):
+        words = [tmp_path / "lr.nc", tmp_path / f"{name}.nc", "--msi", tmp_path / "shifted.nc", "--mtf", 0.3]
+        done = sharpen(*words, *(["--register"] if name == "aligned" else []))
+        assert done.exit_code == (0 if name == "aligned" else NOTHING_BETTER), done.output
+        sr = open_cube(tmp_path / f"{name}.nc").values
+        errors[name] = np.nanmean(np.square(sr - pair)[:, 8:-8, 8:-8])
+    assert errors["aligned"] < 0.75 * errors["plain"]
+    # Its last rows lie outside of the shifted HR-MSI.
+    assert np.isnan(sr[:, -1]).all()
+    assert not np.isnan(sr[:, 4:-4, 4:-4]).any()
+
+
+def test_a_pair_is_fused_and_has_a_quality_without_truth(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
+    done = sharpen(tmp_path / "lr.nc", tmp_path / "fused.nc", "--msi", tmp_path / "msi.nc", "--minutes", 1)
+    assert done.exit_code == 0, done.output
+    tree = json.loads((tmp_path / "fused.json").read_text())
+    assert (tree["method"], tree["scale"]) == ("gsa", 2)
+    assert 0 < tree["without_truth"]["qnr"] <= 1
+    assert set(tree["source_sha256"]) == {"lr.nc", "msi.nc"}
+    assert open_cube(tmp_path / "fused.nc").shape == pair.shape

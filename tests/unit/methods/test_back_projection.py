@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from hsipipe.degradation.psf import Psf
+from hsipipe.methods.back_projection import BackProjection
+from hsipipe.methods.bicubic import Bicubic
+
+
+@pytest.mark.parametrize("psf", [Psf(), Psf("gaussian", mtf=0.3)], ids=["bicubic", "gaussian"])
+def test_the_degraded_result_agrees_with_the_input(psf):
+    rng = np.random.default_rng(0)
+    hr = psf.downsample(rng.random((3, 96, 96), dtype=np.float32), 2)
+    lr = psf.downsample(hr, 2)
+    missed = [
+        float(np.square(psf.downsample(model.predict(lr[None])[0], 2) - lr).mean())
+        for model in (Bicubic(2), BackProjection(2, psf, 2), BackProjection(2, psf, 8))
+    ]
+    assert missed[2] < missed[1] < missed[0]
+    assert missed[2] < 0.02 * missed[0]
+
+
+def test_it_is_saved_with_its_psf(tmp_path):
+    model = BackProjection(4, Psf("gaussian", mtf=0.2), 3)
+    model.save(tmp_path)
+    assert BackProjection.load(tmp_path) == model
