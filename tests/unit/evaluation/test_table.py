@@ -88,6 +88,13 @@ def test_ceilings_stand_last_and_cannot_be_the_best():
     assert best["sam_deg"] == "bicubic"
 
 
+def test_the_best_value_is_marked_in_text():
+    lines = {line.split()[0]: line for line in text().splitlines() if line.strip()}
+    assert "34.50*" in lines["dmgasr"]
+    assert "4.00*" in lines["bicubic"]
+    assert "*" not in lines["pca-residual"] + lines["pca-15-ceiling"]
+
+
 def test_deviations_over_seeds_stand_behind_the_mean():
     spread = {"dmgasr": {"mpsnr_db": 0.083, "seconds_per_image": 1.0}}
     shown = text(width=120, metrics={**METRICS, "spread": spread})
