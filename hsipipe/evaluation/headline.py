@@ -59,8 +59,9 @@ def headline(metrics: Mapping[str, Any]) -> Headline:
         text += f"; its SAM is {amount(fall)}° {side} ({numbers})"
     wins = sum(_above(row, best, other) for row in metrics.get("scenes", {}).values())
     text += f". It is above {other} on {wins} of {scenes}."
-    answer = best in trained or not trained
-    return Headline(answer and gain > 0 and not fall < 0, best, text if answer else f"No trained method is the best. {text}")
+    answers = best in trained or not trained
+    text = text if answers else f"No trained method is the best. {text}"
+    return Headline(answers and gain > 0 and not fall < 0, best, text)
 
 
 def _other(ranked: Sequence[str], trained: set[str], baseline: str | None) -> tuple[str | None, str]:
