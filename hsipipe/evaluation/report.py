@@ -201,6 +201,7 @@ def _render(metrics: Mapping[str, Any], parts: _Parts, provenance: Provenance, *
         task=TASKS[frame.get("degradation.task", SUPER_RESOLUTION)].title,
         headline=headline(metrics),
         provenance=provenance,
+        fault=metrics.get("faults", {}).get(getattr(provenance.registration, "method", None), ""),
         baseline=baseline_of(metrics),
         verdicts=judge(metrics),
         tables=[
@@ -268,7 +269,7 @@ def _table(
                 "name": marked(metrics, name),
                 "kind": with_kind[name]["kind"],
                 "cells": [
-                    (column.text(with_kind[name].get(column.key)), best.get(column.key) == name) for column in columns
+                    (column.text(with_kind[name].get(column.key)), name in best.get(column.key, ())) for column in columns
                 ],
             }
             for name in ordered

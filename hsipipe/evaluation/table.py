@@ -37,7 +37,7 @@ def render(metrics: Mapping[str, Any], *, uncertainty: bool = False) -> Table:
     for name in results:
         cells = []
         for column in columns:
-            text, is_best = with_spread(column, rows[name], deviations.get(name, {})), best.get(column.key) == name
+            text, is_best = with_spread(column, rows[name], deviations.get(name, {})), name in best.get(column.key, ())
             # In text as well, for terminals and files without bold. It stands in the space between the columns.
             cells.append(Text(f"{text}{BEST if is_best else ' '}", style="bold" if is_best else ""))
         table.add_row(marked(metrics, name), *cells, end_section=name == results[-1])
@@ -62,8 +62,13 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None, *, u
     console.print(sentences)
 
 
-def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()) -> dict[str, str]:
-    """The best row of each metric that has a better direction, without ceilings and those in `leave_out`."""
+def best_rows(
+    rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()
+) -> dict[str, frozenset[str]]:
+    """The best rows of each metric that has a better direction, without ceilings and those in `leave_out`.
+
+    Several rows are the best if their values are equal: a posterior and its regression have the same prediction.
+    """
     best = {}
     for metric in METRICS:
         values = {
@@ -75,7 +80,8 @@ def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[st
             and row.get(metric.key) is not None
         }
         if values:
-            best[metric.key] = max(values, key=lambda name: values[name])
+            top = max(values.values())
+            best[metric.key] = frozenset(name for name, value in values.items() if value == top)
     return best
 
 
