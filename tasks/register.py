@@ -53,8 +53,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
     tags |= {"fault": fault} if (fault := metrics.get("faults", {}).get(best)) else {}
     number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=method)
-    source = run.tracker.client.get_model_version(name, str(number)).run_id
-    entry = Registration(name, best, number, CHALLENGER, source, fuses=method.msi_bands != 0)
+    entry = Registration(name, best, number, CHALLENGER, fuses=method.msi_bands != 0)
     run.publish_text(Registration.PATH, entry.as_json())
     scores = {f"val_mpsnr_db.{each}": value for each, value in validated.items() if value is not None}
     return run.finish(RegisteredModel, {"version": number, **scores, "name": name, "model": best})

@@ -19,7 +19,6 @@ class Registration:
         method: The registered method; None: no compared method is trained, so nothing is registered.
         version: Version in the registry.
         alias: Alias that points at this version.
-        run_id: Run of MLflow that registered it first.
         fuses: It needs an HR-MSI.
     """
 
@@ -28,7 +27,6 @@ class Registration:
     method: str | None = None
     version: int | None = None
     alias: str | None = None
-    run_id: str | None = None
     fuses: bool = False
 
     @property

@@ -62,11 +62,13 @@ class Provenance:
         commit: Commit of the source; None: unknown.
         changed: The source had changes that were not committed.
         registration: The registry's entry for the model; None: not known.
+        run_id: Run of MLflow that registered it; None: not known.
     """
 
     commit: str | None = None
     changed: bool = False
     registration: Registration | None = None
+    run_id: str | None = None
 
 
 UNKNOWN = Provenance()
@@ -269,7 +271,8 @@ def _table(
                 "name": marked(metrics, name),
                 "kind": with_kind[name]["kind"],
                 "cells": [
-                    (column.text(with_kind[name].get(column.key)), name in best.get(column.key, ())) for column in columns
+                    (column.text(with_kind[name].get(column.key)), name in best.get(column.key, ()))
+                    for column in columns
                 ],
             }
             for name in ordered

@@ -62,9 +62,7 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None, *, u
     console.print(sentences)
 
 
-def best_rows(
-    rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()
-) -> dict[str, frozenset[str]]:
+def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()) -> dict[str, frozenset[str]]:
     """The best rows of each metric that has a better direction, without ceilings and those in `leave_out`.
 
     Several rows are the best if their values are equal: a posterior and its regression have the same prediction.

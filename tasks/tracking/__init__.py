@@ -8,7 +8,7 @@ from tasks.tracking.champion import Standing, promote, registered_names, rollbac
 from tasks.tracking.load import PinnedModel, fetch_pinned, load_pinned, load_registered, resolve_registered
 from tasks.tracking.moves import Move
 from tasks.tracking.reconcile import Reconciled, close_dead_runs
-from tasks.tracking.register import CHALLENGER, register_model, registered_uri
+from tasks.tracking.register import CHALLENGER, register_model, registered_uri, registering_run
 from tasks.tracking.runs import StageTracker, stage_run
 from tasks.tracking.store import tracking_uri
 
@@ -27,6 +27,7 @@ __all__ = [
     "register_model",
     "registered_names",
     "registered_uri",
+    "registering_run",
     "resolve_registered",
     "rollback",
     "stage_run",

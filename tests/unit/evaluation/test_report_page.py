@@ -12,7 +12,7 @@ from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.report import Provenance, write_report
 from hsipipe.evaluation.viewers import make_viewer
 
-ENTRY = Registration("hsipipe-synthetic-x4", "pca-residual", 3, "challenger", "0123abcd")
+ENTRY = Registration("hsipipe-synthetic-x4", "pca-residual", 3, "challenger")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,9 @@ def report(all_scores, scored, net, pairs, tmp_path_factory):
     metrics = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
     out = tmp_path_factory.mktemp("report")
     folders = {name: folder for name, (folder, _) in rows.items()}
-    write_report(folders, metrics, out, pairs=pairs, provenance=Provenance("c0ffee", registration=ENTRY))
+    write_report(
+        folders, metrics, out, pairs=pairs, provenance=Provenance("c0ffee", registration=ENTRY, run_id="0123abcd")
+    )
     return out / "index.html", metrics
 
 
