@@ -111,7 +111,8 @@ def _scene(
     baseline = INTERPOLATION
     if INTERPOLATION not in cubes:
         baseline = f"{INTERPOLATION} of the input" if scale > 1 else "input itself"
-        up = np.clip(upsample(low, scale), 0, 1).astype(np.float32) if scale > 1 else low
+        # Of the whole scene: at the border of a part it would be another interpolation.
+        up = window.cut(np.clip(upsample(pair.lr, scale), 0, 1).astype(np.float32)) if scale > 1 else low
         layers.append(Layer(baseline, compress(up, step), nm, tint=_INTERPOLATION_TINT))
         maps += [Map("sam", baseline, angle_map(up, truth)), Map("error", baseline, error_map(up, truth))]
     kept = {*choose_rows(metrics, level.rows), INTERPOLATION}
@@ -124,7 +125,7 @@ def _scene(
         maps += [Map("error", name, window.cut(seen.error[0]).astype(np.float32))]
         maps += [Map("width", name, window.cut(width).astype(np.float32)) for width in seen.width]
     layers.append(Layer(TRUTH, compress(truth, step), nm))
-    reduced = _reduced(pair, window, list(cubes), shown, level)
+    reduced = _reduced(pair, window, _skipped(metrics, shown), level)
     best = headline(metrics).best
     scene = Scene(
         name=pair.name,
@@ -169,7 +170,12 @@ def _other(shown: Sequence[str], baseline: str) -> str:
     return next((name for name in reversed(shown) if name != baseline), TRUTH)
 
 
-def _reduced(pair: Pair, window: Window, names: Sequence[str], shown: Sequence[str], level: _Level) -> list[str]:
+def _skipped(metrics: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
+    """The rows that are not shown, without ceilings."""
+    return [name for name, row in metrics["models"].items() if row["kind"] != "ceiling" and name not in shown]
+
+
+def _reduced(pair: Pair, window: Window, skipped: Sequence[str], level: _Level) -> list[str]:
     said = []
     height, width = pair.hr.shape[1:]
     if (window.height, window.width) != (height, width):
@@ -177,7 +183,7 @@ def _reduced(pair: Pair, window: Window, names: Sequence[str], shown: Sequence[s
             f"The viewer shows {window.height} x {window.width} of {height} x {width} pixels, those around the densest "
             f"texture, from row {window.y} and column {window.x}."
         )
-    if skipped := [name for name in names if name not in shown]:
+    if skipped:
         said.append(f"The viewer skips {', '.join(skipped)}.")
     if level.coarser > 1:
         said.append(f"Values are in steps {level.coarser} times as coarse as those that were kept.")
