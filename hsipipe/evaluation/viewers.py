@@ -42,7 +42,7 @@ class _Level:
     @property
     def map_steps(self) -> int:
         """Steps of the maps."""
-        return MAP_STEPS if self.coarser == 1 else MAP_STEPS // 4
+        return MAP_STEPS if self.coarser == 1 else MAP_STEPS // (2 * self.coarser)
 
 
 _LEVELS = (_Level(7), _Level(7, 2), _Level(7, 4), *(_Level(4, 4, halvings) for halvings in range(6)))

@@ -139,3 +139,8 @@ def test_a_page_without_space_has_no_viewer_and_says_so(folders, metrics, pairs,
     assert summary["viewers"] == 0
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "The viewer of this scene does not fit into the page." in page
+    (out := tmp_path / "again").mkdir()
+    summary = write_report(folders, metrics, out, pairs=pairs, most_bytes=400_000)
+    assert summary["viewers"] == 2
+    assert (out / "index.html").stat().st_size <= 400_000
+    assert "times as coarse" in (out / "index.html").read_text(encoding="utf-8")
