@@ -29,7 +29,7 @@ from tasks.train_gae import train_gae
     on_cancellation=[forget_run],
 )
 def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None = None) -> RegisteredModel:
-    """Bring every stage up to date, from the scenes to the registered model.
+    """Bring every stage up to date, from the scenes to the registered model and the report.
 
     Args:
         overrides: ``group.key=value``, written into params.yaml; undone unless the flow succeeds.
@@ -47,5 +47,6 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
         trained = [run_stage(train, store, *encoded, item=row) for row in items(params, "train")]
         scores = [run_stage(evaluate, pairs, *trained, item=row) for row in items(params, "evaluate")]
         comparison = run_stage(compare, *scores)
-        run_stage(report, comparison)
-        return run_stage(register, pairs, comparison)
+        model = run_stage(register, pairs, comparison)
+        run_stage(report, pairs, comparison, model)
+        return model

@@ -90,9 +90,9 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from rich.console import Console
 
     from hsipipe.artifacts import RegisteredModel, Report
+    from hsipipe.artifacts.registration import Registration
     from hsipipe.checkout import PARAMS
     from hsipipe.evaluation.table import print_table
-    from hsipipe.methods.catalogue import saved_name
     from hsipipe.params import load_params
     from hsipipe.params.overrides import notes_on_repeated
     from tasks.running import dvc
@@ -109,13 +109,14 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     console = Console()
     print_table(read_metrics(root), console)
     name = model_name(load_params(root / PARAMS))
-    uri = registered_uri(root, name)
-    model = RegisteredModel.in_project(root).path
-    places = {
-        "report": Report.in_project(root).path / "index.html",
-        "model": f"{model} ({saved_name(model)}, which validated best)" if model.is_dir() else "none is registered yet",
-        "registry": uri or f"no {name} in it; run: dvc repro --force --single-item register",
-    }
+    places = {"report": Report.in_project(root).path / "index.html", "model": "none is registered yet"}
+    if (root / Registration.PATH).is_file():
+        entry = Registration.read(root)
+        places["model"] = "none is registered: no compared method is trained"
+        if entry.method is not None:
+            places["model"] = f"{RegisteredModel.in_project(root).path} ({entry.method}, which validated best)"
+            missing = f"no {name} in it; run: dvc repro --force --single-item register"
+            places["registry"] = registered_uri(root, name) or missing
     for what, place in places.items():
         console.print(f"{what:9} {place}", highlight=False, soft_wrap=True)
 

@@ -4,7 +4,7 @@ import math
 import shutil
 
 from hsipipe.artifacts import Comparison, DegradedPairs, RegisteredModel, TrainedMethod
-from hsipipe.errors import ParamsError
+from hsipipe.artifacts.registration import Registration
 from tasks.running.project import read_metrics
 from tasks.stage import StageRun, stage
 
@@ -19,20 +19,23 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     A posterior has the prediction of its regression. It goes before it if its samples are better on the validation than
     the prediction alone, and before another posterior of the same regression if its samples are better. In the sharp
     mode it has a lower PSNR than the regression; name it in ``registry.candidates`` to register it.
+
+    If no compared method is trained, nothing is registered, and the folder is empty.
     """
     from hsipipe.methods.catalogue import candidates, load_model
     from hsipipe.methods.provenance import write_provenance
     from hsipipe.storage.publish import publish
     from hsipipe.training.outcome import read_outcome
     from tasks.running.rows import Row
-    from tasks.tracking import register_model
+    from tasks.tracking import CHALLENGER, register_model
 
-    params = run.params
-    metrics = read_metrics(run.root)
+    params, metrics = run.params, read_metrics(run.root)
     # By their validation results and not by their settings, on which this stage would then depend.
     validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
+    name = run.tracker.experiment
     if not validated:
-        raise ParamsError("Got no trained method in compare, expected one to register; add one, such as pca-residual.")
+        run.publish_text(Registration.PATH, Registration(name).as_json())
+        return run.finish(RegisteredModel, {"name": name})
 
     def merit(name: str) -> tuple[float, float]:
         # None stands for an infinite value: a perfect prediction.
@@ -50,6 +53,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
     tags |= {"fault": fault} if (fault := metrics.get("faults", {}).get(best)) else {}
     number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=method)
-    scores = {f"val_mpsnr_db.{name}": value for name, value in validated.items() if value is not None}
-    version = {} if number is None else {"version": number}
-    return run.finish(RegisteredModel, {**version, **scores, "name": run.tracker.experiment, "model": best})
+    entry = Registration(name, best, number, CHALLENGER, fuses=method.msi_bands != 0)
+    run.publish_text(Registration.PATH, entry.as_json())
+    scores = {f"val_mpsnr_db.{each}": value for each, value in validated.items() if value is not None}
+    return run.finish(RegisteredModel, {"version": number, **scores, "name": name, "model": best})

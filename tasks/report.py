@@ -1,17 +1,25 @@
 """Stage: write the HTML report."""
 
-from hsipipe.artifacts import Comparison, Report, Scores
+from hsipipe.artifacts import Comparison, DegradedPairs, RegisteredModel, Report, Scores
+from tasks.running.git import changed, head
 from tasks.running.project import curves, read_metrics
 from tasks.stage import StageRun, stage
 
 
 @stage(reads=())
-def report(run: StageRun, comparison: Comparison) -> Report:
+def report(run: StageRun, pairs: DegradedPairs, comparison: Comparison, registered: RegisteredModel) -> Report:
     """Write ``index.html`` and its figures."""
-    from hsipipe.evaluation.report import write_report
+    from hsipipe.artifacts.registration import Registration
+    from hsipipe.evaluation.report import Provenance, write_report
+    from tasks.tracking import registering_run
 
     metrics = read_metrics(run.root)
     scores = {name: Scores.in_project(run.root, name).path for name in metrics["descriptions"]}
-    summary = write_report(scores, metrics, run.out, curves=curves(run.root, metrics["trained"]))
+    entry = Registration.read(run.root)
+    source = None if entry.version is None else registering_run(run.tracker, entry.version)
+    # DVC has compared the code with that of every result, so the commit is that of all of them.
+    provenance = Provenance(head(run.root), bool(changed(run.root)), entry, source)
+    drawn = curves(run.root, metrics["trained"])
+    summary = write_report(scores, metrics, run.out, pairs=pairs, curves=drawn, provenance=provenance)
     run.log_figure(run.out)
     return run.finish(Report, summary)

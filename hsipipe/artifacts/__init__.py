@@ -3,7 +3,7 @@
     RawScenes -> DegradedPairs -> PatchStore -> GaeCheckpoint -> LatentStore
     PatchStore or LatentStore -> TrainedMethod, one for each method
     DegradedPairs + TrainedMethod -> Scores, one for each method
-    Scores -> Comparison -> Report, RegisteredModel
+    Scores -> Comparison -> RegisteredModel -> Report
 
 The data read themselves: ``scenes.open(name)``, ``pairs.read("test", name)``, ``patches.open("train")``; stages make
 them. An artifact is a folder of the project: a path, never arrays. It is published whole or not at all
@@ -52,7 +52,7 @@ class TrainedMethod(Artifact):
 
 @dataclass(frozen=True)
 class Scores(Artifact):
-    """``scores.json`` of a method and one .npz a test scene for the report; the item is the row's name."""
+    """``scores.json`` of a method, and pictures and cube of each test scene for the report; the item is the row."""
 
     LOCATION: ClassVar[str] = "reports/scores/{item}"
     FILE: ClassVar[str] = "scores.json"
@@ -74,6 +74,9 @@ class Report(Artifact):
 
 @dataclass(frozen=True)
 class RegisteredModel(Artifact):
-    """The whole super-resolver as a folder (safetensors + JSON) and the registry's entry for it."""
+    """The whole super-resolver as a folder (safetensors + JSON); empty if no compared method is trained.
+
+    ``reports/registration.json`` is the registry's entry for it.
+    """
 
     LOCATION: ClassVar[str] = "models/superresolver"

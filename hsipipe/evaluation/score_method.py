@@ -18,6 +18,7 @@ from hsipipe.evaluation.calibration import summary
 from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
+from hsipipe.evaluation.predicted import SUFFIX, PredictedCube
 from hsipipe.evaluation.score_samples import CALIBRATION_LISTS, calibration_of, sample_metrics, training_frame
 from hsipipe.evaluation.scoring import score
 from hsipipe.inference.scene import draw_scene, predict_scene
@@ -116,7 +117,7 @@ def score_method(
     Args:
         method: Prepared for prediction, see :meth:`hsipipe.methods.base.Method.prepared`.
         pairs: Test, validation and, for the PCA ceiling, training scenes.
-        out: Existing empty folder; gets ``scores.json`` and one .npz a scene.
+        out: Existing empty folder; gets ``scores.json``, and one .npz and one .cube.json a scene.
         row: Name of the method's row.
         sha256: Digest of the model's folder.
         protocol: The protocol that the pairs were made by.
@@ -154,6 +155,7 @@ def score_method(
                     ensemble = each.draw(pair, prediction, limits)
                     scenes[name][each.name] |= sample_metrics(ensemble, pair, frame, protocol)
                     SceneEvidence.of(pair, prediction, ensemble).save(out / f"{name}.npz")
+                    PredictedCube.of(pair, prediction, protocol.scale).save(out / f"{name}{SUFFIX}")
                     calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
                 advance(note=f"{name}: {each.name}")
             test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair)})

@@ -12,9 +12,12 @@ from hsipipe.evaluation.comparison import with_spread
 from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols.metrics import METRICS, Metric
 
+BEST = "*"
+"""Mark of the best value of a column."""
+
 
 def render(metrics: Mapping[str, Any], *, uncertainty: bool = False) -> Table:
-    """Tabulate the means over the test scenes; ceilings come last and dimmed, the best other row is bold.
+    """Tabulate the means over the test scenes; ceilings come last and dimmed, the best others are marked.
 
     Args:
         metrics: The tree of metrics.json.
@@ -26,22 +29,20 @@ def render(metrics: Mapping[str, Any], *, uncertainty: bool = False) -> Table:
     best = best_rows(rows, leave_out=metrics.get("faults", {}))
     columns = _of_samples() if uncertainty else _terminal(metrics)
     deviations = metrics.get("spread", {})
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, title=_title(metrics))
+    table = Table(box=box.SIMPLE_HEAD, padding=0, title=_title(metrics))
     table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(f"{column.heading}\n{column.unit}", justify="right", no_wrap=True)
+        table.add_column(f"{column.heading} \n{column.unit} ", justify="right", no_wrap=True)
     results = [name for name, row in rows.items() if row.get("kind") != "ceiling"]
     for name in results:
-        cells = [
-            Text(
-                with_spread(column, rows[name], deviations.get(name, {})),
-                style="bold" if best.get(column.key) == name else "",
-            )
-            for column in columns
-        ]
+        cells = []
+        for column in columns:
+            text, is_best = with_spread(column, rows[name], deviations.get(name, {})), name in best.get(column.key, ())
+            # In text as well, for terminals and files without bold. It stands in the space between the columns.
+            cells.append(Text(f"{text}{BEST if is_best else ' '}", style="bold" if is_best else ""))
         table.add_row(marked(metrics, name), *cells, end_section=name == results[-1])
     for name in (name for name in rows if name not in results):
-        cells = [Text(column.text(rows[name].get(column.key))) for column in columns]
+        cells = [Text(f"{column.text(rows[name].get(column.key))} ") for column in columns]
         table.add_row(Text(marked(metrics, name)), *cells, style="dim")
     return table
 
@@ -61,8 +62,11 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None, *, u
     console.print(sentences)
 
 
-def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()) -> dict[str, str]:
-    """The best row of each metric that has a better direction, without ceilings and those in `leave_out`."""
+def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[str] = ()) -> dict[str, frozenset[str]]:
+    """The best rows of each metric that has a better direction, without ceilings and those in `leave_out`.
+
+    Several rows are the best if their values are equal: a posterior and its regression have the same prediction.
+    """
     best = {}
     for metric in METRICS:
         values = {
@@ -74,7 +78,8 @@ def best_rows(rows: Mapping[str, Mapping[str, Any]], *, leave_out: Collection[st
             and row.get(metric.key) is not None
         }
         if values:
-            best[metric.key] = max(values, key=lambda name: values[name])
+            top = max(values.values())
+            best[metric.key] = frozenset(name for name, value in values.items() if value == top)
     return best
 
 

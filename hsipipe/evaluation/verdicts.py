@@ -111,8 +111,8 @@ def _psnr(metrics: Mapping[str, Any], name: str, other: str, label: str) -> Verd
         return Verdict(False, f"{name} cannot be compared with {label}: an MPSNR is not finite.")
     numbers = f"{_PSNR.text(mine)} against {_PSNR.text(its)}{_scenes(metrics, name, other)}"
     if gain > 0:
-        return Verdict(True, f"{name} is {_amount(gain)} dB MPSNR above {label} ({numbers}).")
-    return Verdict(False, f"{name} is NOT above {label}: it is {_amount(-gain)} dB MPSNR below it ({numbers}).")
+        return Verdict(True, f"{name} is {amount(gain)} dB MPSNR above {label} ({numbers}).")
+    return Verdict(False, f"{name} is NOT above {label}: it is {amount(-gain)} dB MPSNR below it ({numbers}).")
 
 
 def _sam(rows: Mapping[str, Any], name: str, other: str) -> Verdict:
@@ -122,9 +122,9 @@ def _sam(rows: Mapping[str, Any], name: str, other: str) -> Verdict:
         return Verdict(False, f"The SAM of {name} and {other} cannot be compared: one is not defined.")
     numbers = f"{_SAM.text(mine)} against {_SAM.text(its)}"
     if rise > 0:
-        text = f"{name} has WORSE spectra than {other}: its SAM is {_amount(rise)} degrees higher"
+        text = f"{name} has WORSE spectra than {other}: its SAM is {amount(rise)} degrees higher"
         return Verdict(False, f"{text} ({numbers}).")
-    return Verdict(True, f"The SAM of {name} is {_amount(-rise)} degrees below {other}'s ({numbers}).")
+    return Verdict(True, f"The SAM of {name} is {amount(-rise)} degrees below {other}'s ({numbers}).")
 
 
 def _same(rows: Mapping[str, Any], name: str, other: str) -> bool:
@@ -180,10 +180,10 @@ def _ceilings(rows: Mapping[str, Any], pca: str) -> Verdict:
         return Verdict(False, f"ae-ceiling and {pca} cannot be compared: an MPSNR is not finite.")
     numbers = f"{_PSNR.text(ae)} against {_PSNR.text(linear)}"
     if gap >= 0:
-        text = f"ae-ceiling is {_amount(gap)} dB MPSNR above {pca} ({numbers})."
+        text = f"ae-ceiling is {amount(gap)} dB MPSNR above {pca} ({numbers})."
     else:
         text = (
-            f"ae-ceiling is {_amount(-gap)} dB MPSNR BELOW {pca} ({numbers}): "
+            f"ae-ceiling is {amount(-gap)} dB MPSNR BELOW {pca} ({numbers}): "
             "the latents hold less than a linear projection of the same size."
         )
     return Verdict(gap >= 0, text + _own_decoding(rows, ae))
@@ -213,7 +213,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _amount(value: float) -> str:
-    # Never round a non-zero difference to zero; abs() also turns minus zero into zero.
+def amount(value: float) -> str:
+    """Format the size of a difference; one that is not zero is never rounded to zero."""
+    # abs() also turns minus zero into zero.
     value = abs(value)
     return f"{value:.2f}" if value >= 0.01 or value == 0 else f"{value:.1g}"

@@ -1,12 +1,14 @@
 """Represent a cube by few components of its spectra, in steps that are far below what the eye or a metric sees."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
+from hsipipe.viewer.packing import pack, pack_floats, unpack, unpack_floats
 
 _MOST = 1 << 28
 """Largest code; the differences of four neighbours still fit into 32 bits."""
@@ -42,6 +44,43 @@ class Components:
         values = values.reshape(len(self.mean), *self.codes.shape[1:])
         values[:, ~self.valid] = np.nan
         return values
+
+    def as_tree(self) -> dict[str, Any]:
+        """Return the components as JSON, packed as the viewer reads them."""
+        count, height, width = self.codes.shape
+        return {
+            "bands": len(self.mean),
+            "height": height,
+            "width": width,
+            "count": count,
+            "step": self.step,
+            "error": [self.rms_error, self.max_error],
+            "mean": pack_floats(self.mean),
+            "basis": pack_floats(self.basis),
+            "planes": pack(self.codes),
+            "valid": None if self.valid.all() else pack(self.valid[None].astype(np.int32)),
+        }
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> Self:
+        """Return the components that :meth:`as_tree` wrote.
+
+        Raises:
+            FileFormatError: A plane is not packed, or has another size.
+            KeyError: A field is missing.
+        """
+        count, bands, height, width = (int(tree[key]) for key in ("count", "bands", "height", "width"))
+        rms_error, max_error = (float(value) for value in tree["error"])
+        whole = np.ones((height, width), np.bool_)
+        return cls(
+            mean=unpack_floats(tree["mean"], (bands,)),
+            basis=unpack_floats(tree["basis"], (count, bands)),
+            codes=unpack(tree["planes"], (count, height, width)),
+            step=float(tree["step"]),
+            valid=whole if tree["valid"] is None else unpack(tree["valid"], (1, height, width))[0] > 0,
+            rms_error=rms_error,
+            max_error=max_error,
+        )
 
 
 def compress(cube: NDArray[np.floating[Any]], step: float) -> Components:

@@ -17,6 +17,8 @@ from hsipipe.errors import FileFormatError
 PLAIN, LEFT, GRADIENT = range(3)
 """Codes of the prediction of a plane."""
 _MOST_BYTES = 4
+# Level 9 takes ten times as long for 5 % less.
+_LEVEL = 6
 
 
 def pack(planes: NDArray[np.integer[Any]]) -> str:
@@ -37,7 +39,7 @@ def pack(planes: NDArray[np.integer[Any]]) -> str:
         head += bytes((code, count))
         for number in range(count):
             body += (unsigned >> (8 * number) & 255).astype(np.uint8).tobytes()
-    return base64.b64encode(zlib.compress(bytes(head + body), 9)).decode()
+    return base64.b64encode(zlib.compress(bytes(head + body), _LEVEL)).decode()
 
 
 def unpack(text: str, shape: tuple[int, int, int]) -> NDArray[np.int32]:
@@ -73,6 +75,18 @@ def unpack(text: str, shape: tuple[int, int, int]) -> NDArray[np.int32]:
 def pack_floats(values: NDArray[np.floating[Any]]) -> str:
     """Pack float32 values, as little-endian bytes in base64."""
     return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()
+
+
+def unpack_floats(text: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Unpack float32 values of this shape.
+
+    Raises:
+        FileFormatError: The text does not hold this number of values.
+    """
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32).reshape(shape)
+    except ValueError as error:
+        raise FileFormatError(f"These are no packed values of the shape {shape} ({error}).") from error
 
 
 def _predicted(plane: NDArray[np.int32]) -> list[tuple[int, NDArray[np.int32]]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hsipipe.viewer.colours import bands_of, limits, to_image, ways
 from hsipipe.viewer.components import Components
-from hsipipe.viewer.packing import pack, pack_floats
+from hsipipe.viewer.packing import pack
 
 Kind = Literal["sam", "error", "width"]
 KINDS: Mapping[Kind, tuple[str, str]] = {
@@ -22,7 +22,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
 """Title and unit of each kind of map."""
 TINTS = ("#7a7a7a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5b4ba0", "#8c564b")
 """Colours of spectra: the palette of Okabe and Ito, and two more (jfly.uni-koeln.de/color)."""
-_MAP_STEPS = 1000
+MAP_STEPS = 1000
 """Steps of a map between zero and the end of its colour scale."""
 _TOP = 99.5
 
@@ -74,6 +74,8 @@ class Scene:
         left: Name of the cube on the left at the start.
         right: Name of the cube on the right at the start.
         every: Only each n-th row and column of the scene is kept.
+        origin: Row and column of the first pixel, where only a part of the scene is kept.
+        map_steps: Steps of a map between zero and the end of its colour scale.
         notes: Remarks below the pictures, one sentence each.
     """
 
@@ -85,6 +87,8 @@ class Scene:
     left: str = ""
     right: str = ""
     every: int = 1
+    origin: tuple[int, int] = (0, 0)
+    map_steps: int = MAP_STEPS
     notes: Sequence[str] = field(default_factory=tuple)
 
     def to_json(self) -> str:
@@ -114,6 +118,7 @@ class Scene:
             "height": height,
             "width": width,
             "every": self.every,
+            "origin": list(self.origin),
             "truth": _place(names, self.truth),
             "baseline": _place(names, self.baseline),
             "left": _place(names, self.left) or 0,
@@ -136,7 +141,7 @@ class Scene:
             for entry in some:
                 height, width = entry.values.shape
                 finite = np.isfinite(entry.values)
-                codes = np.rint(np.where(finite, entry.values, -1).astype(np.float64) / top * _MAP_STEPS)
+                codes = np.rint(np.where(finite, entry.values, -1).astype(np.float64) / top * self.map_steps)
                 codes[~finite] = -1
                 found.append(
                     {
@@ -145,7 +150,7 @@ class Scene:
                         "unit": unit,
                         "of": names.index(entry.of),
                         "top": top,
-                        "step": top / _MAP_STEPS,
+                        "step": top / self.map_steps,
                         "height": height,
                         "width": width,
                         "planes": pack(np.minimum(codes, 1 << 28)[None].astype(np.int32)),
@@ -169,25 +174,9 @@ def _bands(layer: Layer) -> tuple[int, NDArray[np.float64] | None, Sequence[int]
 
 
 def _layer(layer: Layer) -> dict[str, Any]:
-    parts = layer.components
-    count, height, width = parts.codes.shape
     nm = None if layer.wavelength_nm is None else [_number(value) for value in layer.wavelength_nm]
-    return {
-        "name": layer.name,
-        "tint": layer.tint,
-        "wavelength": nm,
-        "bad": [int(band) for band in layer.bad],
-        "bands": len(parts.mean),
-        "height": height,
-        "width": width,
-        "count": count,
-        "step": parts.step,
-        "error": [parts.rms_error, parts.max_error],
-        "mean": pack_floats(parts.mean),
-        "basis": pack_floats(parts.basis),
-        "planes": pack(parts.codes),
-        "valid": None if parts.valid.all() else pack(parts.valid[None].astype(np.int32)),
-    }
+    own = {"name": layer.name, "tint": layer.tint, "wavelength": nm, "bad": [int(band) for band in layer.bad]}
+    return own | layer.components.as_tree()
 
 
 def _number(value: float) -> float | None:

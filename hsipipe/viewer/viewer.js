@@ -199,7 +199,7 @@
       this.head = make("tr");
       this.body = make("tbody");
       const values = make("table", { class: "values" }, this.caption, make("thead", {}, this.head), this.body);
-      root.replaceChildren(controls, make("div", {}, this.stage, this.scales), make("div", {}, this.plot, values),
+      root.replaceChildren(controls, make("div", {}, this.stage, this.scales), make("div", {}, this.plot, make("div", { class: "scroll" }, values)),
         make("div", { class: "notes" }, ...scene.notes.map((note) => make("p", {}, note))));
       new ResizeObserver(() => this.drawPlot()).observe(this.plot);
       this.draw();
@@ -351,13 +351,19 @@
 
     /* ---- the chosen pixel ---- */
 
+    /* Row and column in the whole scene. */
+    position() {
+      const [row, column] = this.pixel.map((place, axis) => this.scene.origin[axis] + place * this.scene.every);
+      return `row ${row}, column ${column}`;
+    }
+
     drawPixel() {
       const [row, column] = this.pixel;
       const { scene } = this;
       this.mark.style.left = `${(100 * (column + 0.5)) / scene.width}%`;
       this.mark.style.top = `${(100 * (row + 0.5)) / scene.height}%`;
       this.spectra = this.cubes.map((cube) => cube.spectrum(row, column, scene));
-      this.caption.textContent = `Pixel in row ${row * scene.every}, column ${column * scene.every}; value in ${this.bandText}`;
+      this.caption.textContent = `Pixel in ${this.position()}; value in ${this.bandText}`;
       const columns = [["sam", "SAM °"], ["error", "mean |error|"], ["gain", "better by"], ["width", "90 % width"]]
         .filter(([kind]) => Object.keys(this.maps).some((key) => key.startsWith(`${kind} `)));
       this.head.replaceChildren(...["cube", "value", ...columns.map(([, title]) => title)].map((text) => make("th", { scope: "col" }, text)));
@@ -417,8 +423,8 @@
         const line = path(this.spectra[number], cube, (band) => x(position(cube, band)), y, known);
         draw("path", { d: line, class: number === this.scene.truth ? "truth" : "cube", ...(cube.tint ? { stroke: cube.tint } : {}) });
       }
-      this.plot.setAttribute("aria-label", `Spectra of ${this.cubes.length} cubes in row ${this.pixel[0] * this.scene.every}, ` +
-        `column ${this.pixel[1] * this.scene.every}, from ${show(span[0], 5)} to ${show(span[1], 5)}${known ? " nm" : ""}; the table below has the values.`);
+      this.plot.setAttribute("aria-label", `Spectra of ${this.cubes.length} cubes in ${this.position()}, ` +
+        `from ${show(span[0], 5)} to ${show(span[1], 5)}${known ? " nm" : ""}; the table below has the values.`);
     }
   }
 

@@ -10,7 +10,7 @@ from hsipipe.registry import Registry
 from tasks.running.rows import Row, all_rows
 from tasks.stage import Stage
 
-NAMES = ("download", "degrade", "patches", "train_gae", "latents", "train", "evaluate", "compare", "report", "register")
+NAMES = ("download", "degrade", "patches", "train_gae", "latents", "train", "evaluate", "compare", "register", "report")
 _ON_DEMAND = "tasks/dvc.yaml"
 """File of the stages that run only when another stage needs their output."""
 

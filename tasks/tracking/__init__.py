@@ -7,10 +7,11 @@ seconds, so the functions import it.
 from tasks.tracking.champion import Standing, promote, registered_names, rollback, standing
 from tasks.tracking.moves import Move
 from tasks.tracking.reconcile import Reconciled, close_dead_runs
-from tasks.tracking.register import register_model, registered_uri
+from tasks.tracking.register import CHALLENGER, register_model, registered_uri, registering_run
 from tasks.tracking.runs import StageTracker, stage_run
 
 __all__ = [
+    "CHALLENGER",
     "Move",
     "Reconciled",
     "StageTracker",
@@ -20,6 +21,7 @@ __all__ = [
     "register_model",
     "registered_names",
     "registered_uri",
+    "registering_run",
     "rollback",
     "stage_run",
     "standing",

@@ -58,6 +58,14 @@ def register_model(
     return int(number)
 
 
+def registering_run(tracker: StageTracker, version: int) -> str | None:
+    """Return the id of the run that registered a version first; None if MLflow does not answer."""
+    found: list[str] = []
+    name = tracker.experiment
+    tracker.attempt(lambda: found.append(str(tracker.client.get_model_version(name, str(version)).run_id)))
+    return next(iter(found), None)
+
+
 class ModelInputs(NamedTuple):
     """Inputs of a model, for MLflow.
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from graph import ROOT, described
 
-from hsipipe.artifacts import LatentStore, PatchStore, TrainedMethod
+from hsipipe.artifacts import LatentStore, PatchStore, RegisteredModel, TrainedMethod
+from hsipipe.artifacts.registration import Registration
 from hsipipe.methods.catalogue import autoencoders, entries
 from hsipipe.params import Params
 from tasks.running.project import METRICS, curve_path, summary_path
@@ -61,6 +62,8 @@ def test_typed_inputs_are_the_data_in_the_deps(dvc, name):
     beside = {METRICS} if name in ("report", "register") else set()
     beside |= {"reports/scores"} if name in ("report", "register") else set()
     wanted -= {"reports/comparison"} if name == "register" else set()  # metrics.json is of the same stage
+    if name == "report":  # so is the registry's entry
+        wanted = wanted - {RegisteredModel.LOCATION} | {Registration.PATH}
     assert data == wanted | beside
 
 
@@ -70,6 +73,7 @@ def test_typed_outputs_are_the_outs(dvc, name):
     expected = {with_item(stage.output.LOCATION)}
     expected |= {curve_path(name, "${}")} if stage.trains else set()
     expected |= {METRICS} if name == "compare" else set()
+    expected |= {Registration.PATH} if name == "register" else set()
     expected |= {summary_path(name)} if stage.each is None and name != "compare" else set()
     assert paths(dvc[name].outs) == expected
 

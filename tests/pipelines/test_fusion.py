@@ -36,7 +36,7 @@ def test_a_pair_is_fused_compared_registered_and_served(own_project, fusion, mon
     for method in COMPARED[1:]:
         STAGES["train"].execute(method)
         STAGES["evaluate"].execute(method)
-    for name in ("compare", "report", "register"):
+    for name in ("compare", "register", "report"):
         STAGES[name].execute()
     metrics = metrics_of(own_project)
     assert tuple(metrics["descriptions"]) == COMPARED

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import hsipipe
-from hsipipe.errors import ParamsError
+from hsipipe.errors import MissingInputError
 from hsipipe.methods.catalogue import saved_name
 from hsipipe.model_registry.store import connect
 from hsipipe.training.outcome import read_outcome
@@ -256,12 +256,24 @@ def test_every_candidate_can_be_registered_and_loaded(own_project, lr, monkeypat
         assert model.predict(lr).shape == (2, 8, 24, 20)
 
 
-def test_without_a_trained_method_nothing_can_be_registered(own_project, monkeypatch):
-    monkeypatch.chdir(own_project)
-    dvc.set_params(own_project, ["compare=[bicubic]"])
-    STAGES["compare"].execute()
-    with pytest.raises(ParamsError, match="no trained method in compare"):
-        STAGES["register"].execute()
+def test_without_a_trained_method_nothing_is_registered_and_there_is_a_report(own_project, run):
+    done = run("-m", "tasks", "repro", "-S", "compare=[bicubic]", cwd=own_project)
+    assert ran(done) == {"compare", "register", "report"}
+    assert "none is registered: no compared method is trained" in done.stdout
+    page = (own_project / "reports/report/index.html").read_text(encoding="utf-8")
+    assert "Nothing was registered: no compared method is trained." in page
+    assert "Use the model" not in page
+    with pytest.raises(MissingInputError, match="holds no model"):
+        hsipipe.load_model(own_project / "models/superresolver")
+
+
+def test_the_report_names_what_was_registered_and_the_source(project):
+    page = (project / "reports/report/index.html").read_text(encoding="utf-8")
+    version = connect(project).get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True)
+    for text in (version.run_id, commit.stdout.strip(), MODEL, f"version {version.version}, alias challenger"):
+        assert text in page
+    assert "not committed" not in page
 
 
 def test_predict_on_the_command_line_takes_the_model_out_of_the_registry(project, run, tmp_path, lr):
