@@ -6,11 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.errors import ParamsError
 from hsipipe.methods.base import Frame, TrainingData, sample_of
-from hsipipe.methods.network_method import LossSettings, NetworkMethod
 from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
-from hsipipe.methods.networks.symmetries import SYMMETRIES, mean_over_symmetries
+from hsipipe.methods.self_ensemble import SelfEnsembleMethod, SelfEnsembleSettings
 from hsipipe.params import Positive
 from hsipipe.patches.sample import PATCHES, training_pixels
 
@@ -20,7 +18,7 @@ _LEAST = 0.01
 """Smallest standard deviation of a component, relative to the largest, that is whitened: smaller ones are noise."""
 
 
-class PcaResidualSettings(LossSettings):
+class PcaResidualSettings(SelfEnsembleSettings):
     """Sizes and training of pca-residual."""
 
     components: Positive
@@ -29,11 +27,9 @@ class PcaResidualSettings(LossSettings):
     """Features of its convolutions, all at LR resolution."""
     blocks: Positive
     """Residual blocks of two convolutions."""
-    self_ensemble: bool
-    """Predict the mean over the eight turned and mirrored images, each turned back; a training is the same without."""
 
 
-class PcaResidual(NetworkMethod):
+class PcaResidual(SelfEnsembleMethod):
     """A CNN on the LR grid that predicts the residual of bicubic interpolation.
 
     The LR cube is projected onto the k principal components of the training spectra, whitened and clipped. Convolutions
@@ -51,11 +47,6 @@ class PcaResidual(NetworkMethod):
 
     def __init__(self, frame: Frame, settings: PcaResidualSettings) -> None:
         super().__init__(frame, settings)
-        if settings.self_ensemble and not frame.psf.is_centred(frame.scale):
-            raise ParamsError(
-                f"Got self_ensemble with a PSF at phase {frame.psf.phase}, expected one at the centre of the LR pixel, "
-                "since mirrored pairs would not be consistent; take pca-residual."
-            )
         k, width = min(settings.components, frame.bands), settings.width
         self.head = nn.Conv2d(k, width, 3, padding=1)
         self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(settings.blocks)))
@@ -76,15 +67,6 @@ class PcaResidual(NetworkMethod):
         features = self.head(whitened)
         missing = self.shuffle(self.tail(features + self.body(features))) * self.residual_rms
         return torch.einsum("kc,bkhw->bchw", self.basis, missing)
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per image."""
-        return SYMMETRIES if self.settings.self_ensemble else 1
-
-    def residual(self, lr: Tensor) -> Tensor:
-        """Predict as :meth:`forward`, by the self-ensemble where it is set."""
-        return mean_over_symmetries(self, lr) if self.settings.self_ensemble else super().residual(lr)
 
     def measure(self, data: TrainingData) -> None:
         """Compute the principal components of the training spectra and the scales of input and residual."""
@@ -119,9 +101,7 @@ class PcaResidual(NetworkMethod):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build a network without trained weights."""
-        config = config if "frame" in config else _earlier(config)
-        settings = {"self_ensemble": False, **config["settings"]}
-        return super().from_config({**config, "settings": settings})
+        return super().from_config(config if "frame" in config else _earlier(config))
 
 
 def _earlier(config: dict[str, Any]) -> dict[str, Any]:

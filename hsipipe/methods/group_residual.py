@@ -1,0 +1,82 @@
+"""group-residual: one residual network for all groups of adjacent bands."""
+
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from hsipipe.degradation.bicubic import upsample
+from hsipipe.methods.base import Frame, TrainingData, sample_of
+from hsipipe.methods.networks.groups import plan_groups
+from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
+from hsipipe.methods.self_ensemble import SelfEnsembleMethod, SelfEnsembleSettings
+from hsipipe.params import NonNegative, Positive
+from hsipipe.patches.sample import PATCHES
+
+
+class GroupResidualSettings(SelfEnsembleSettings):
+    """Sizes and training of group-residual."""
+
+    n_subs: Positive
+    """Adjacent bands of a group; all bands where a cube has fewer."""
+    n_ovls: NonNegative
+    """Bands that neighbouring groups share; their results are averaged there."""
+    width: Positive
+    """Features of the convolutions, all at LR resolution."""
+    blocks: Positive
+    """Residual blocks of two convolutions."""
+
+
+class GroupResidual(SelfEnsembleMethod):
+    """A CNN on the LR grid that sees one group of adjacent bands, and predicts the residual of its interpolation.
+
+    The same network serves every group, as in the groups of DMGASR (arXiv 2402.17285, section 3.1) and SSPSR (arXiv
+    2005.08752), but nothing follows that joins the groups. A training scene is then worth as many as it has groups, and
+    the network cannot learn the spectra of the training scenes by heart. It costs G times a network of all bands.
+    """
+
+    KIND: ClassVar[str] = "group-residual"
+    DESCRIPTION: ClassVar[str] = "A residual network shared by groups of adjacent bands of the LR-HSI."
+    Settings = GroupResidualSettings
+    groups: Tensor
+    count: Tensor
+    mean: Tensor
+    std: Tensor
+    residual_rms: Tensor
+
+    def __init__(self, frame: Frame, settings: GroupResidualSettings) -> None:
+        super().__init__(frame, settings)
+        size, width = min(settings.n_subs, frame.bands), settings.width
+        plan = plan_groups(frame.bands, n_subs=size, n_ovls=min(settings.n_ovls, size - 1))
+        self.head = nn.Conv2d(size, width, 3, padding=1)
+        self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(settings.blocks)))
+        self.tail = nn.Conv2d(width, size * frame.scale**2, 3, padding=1)
+        self.shuffle = GridlessShuffle(frame.scale)
+        # Training starts at bicubic.
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(cast(Tensor, self.tail.bias))
+        groups = torch.tensor(plan.starts)[:, None] + torch.arange(size)
+        count = torch.bincount(groups.flatten(), minlength=frame.bands)
+        self.register_buffer("groups", groups, persistent=False)
+        self.register_buffer("count", count.float().reshape(-1, 1, 1), persistent=False)
+        for name in ("mean", "std", "residual_rms"):
+            self.register_buffer(name, torch.ones(()))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+        batch, bands, height, width = lr.shape
+        scaled = (lr - self.mean) / self.std
+        each = scaled[:, self.groups].flatten(0, 1)
+        features = self.head(each)
+        missing = self.shuffle(self.tail(features + self.body(features)))
+        fine = missing.reshape(batch, -1, self.scale * height, self.scale * width)
+        total = fine.new_zeros(batch, bands, *fine.shape[2:]).index_add(1, self.groups.flatten(), fine)
+        return total / self.count * self.residual_rms
+
+    def measure(self, data: TrainingData) -> None:
+        """Measure mean and deviation of the input and the size of the residual, one number each for all bands."""
+        sample = sample_of(data.train, 8 * PATCHES)
+        self.mean.fill_(float(sample["lr"].mean()))
+        self.std.fill_(max(float(sample["lr"].std()), 1e-6))
+        residual = sample["hr"] - upsample(sample["lr"], self.scale)
+        self.residual_rms.fill_(max(float((residual**2).mean() ** 0.5), 1e-6))
