@@ -140,7 +140,7 @@ def throughput(folder, edge, options):
     """Return wall and CPU time of tiles that are ready in memory, relative to those of the scene of the same tiles."""
     import numpy as np
 
-    from flows.commands.predict_file import predict_file
+    from hsipipe.commands.predict_file import predict_file
     from hsipipe.inference.inputs import OVERLAP, TILE
     from hsipipe.memory import parse_size
     from hsipipe.methods.catalogue import load_model

@@ -59,8 +59,8 @@ def sharpen(
       hsipipe sharpen hyper.tif fused.tif --msi multi.tif --msi-full-scale 10000
     """
     from hsipipe.commands.sharpen_file import SharpenOptions, results, sharpen_file
-    from hsipipe.inference.pair import MsiFile
     from hsipipe.exits import NOTHING_BETTER
+    from hsipipe.inference.pair import MsiFile
 
     if mtf is not None and not 0 < mtf < 1:
         raise typer.BadParameter(f"--mtf must be between 0 and 1, got {mtf}.")

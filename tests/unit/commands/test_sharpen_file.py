@@ -15,9 +15,9 @@ import hsipipe.commands.sharpen_file as module
 from flows.__main__ import app
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError, ParamsError
+from hsipipe.exits import NOTHING_BETTER
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, transform_of
-from hsipipe.exits import NOTHING_BETTER
 
 
 @pytest.fixture
