@@ -70,7 +70,7 @@ class GroupResidual(SelfEnsembleMethod):
         features = self.head(each)
         missing = self.shuffle(self.tail(features + self.body(features)))
         fine = missing.reshape(batch, -1, self.scale * height, self.scale * width)
-        total = fine.new_zeros(batch, bands, *fine.shape[2:]).index_add(1, self.groups.flatten(), fine)
+        total: Tensor = fine.new_zeros(batch, bands, *fine.shape[2:]).index_add(1, self.groups.flatten(), fine)
         return total / self.count * self.residual_rms
 
     def measure(self, data: TrainingData) -> None:
