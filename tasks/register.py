@@ -20,7 +20,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     the prediction alone, and before another posterior of the same regression if its samples are better. In the sharp
     mode it has a lower PSNR than the regression; name it in ``registry.candidates`` to register it.
 
-    If no compared method is trained, nothing is registered, and the folder is empty.
+    If no compared method is trained, nothing is registered, and the folder holds a note.
     """
     from hsipipe.methods.catalogue import candidates, load_model
     from hsipipe.methods.provenance import write_provenance
@@ -34,6 +34,7 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     validated = {name: metrics["validation"][name] for name in candidates(params, metrics["validation"])}
     name = run.tracker.experiment
     if not validated:
+        (run.out / "NO_MODEL.txt").write_text("No compared method is trained.\n", encoding="utf-8")
         run.publish_text(Registration.PATH, Registration(name).as_json())
         return run.finish(RegisteredModel, {"name": name})
 

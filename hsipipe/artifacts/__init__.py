@@ -74,7 +74,7 @@ class Report(Artifact):
 
 @dataclass(frozen=True)
 class RegisteredModel(Artifact):
-    """The whole super-resolver as a folder (safetensors + JSON); empty if no compared method is trained.
+    """The whole super-resolver as a folder (safetensors + JSON); a note if no compared method is trained.
 
     ``reports/registration.json`` is the registry's entry for it.
     """
