@@ -41,7 +41,7 @@ class GroupResidual(SelfEnsembleMethod):
     DESCRIPTION: ClassVar[str] = "A residual network shared by groups of adjacent bands of the LR-HSI."
     Settings = GroupResidualSettings
     groups: Tensor
-    count: Tensor
+    joined: Tensor
     std: Tensor
     residual_rms: Tensor
 
@@ -56,21 +56,20 @@ class GroupResidual(SelfEnsembleMethod):
         # Training starts at bicubic.
         nn.init.zeros_(self.tail.weight)
         groups = torch.tensor(plan.starts)[:, None] + torch.arange(size)
-        count = torch.bincount(groups.flatten(), minlength=frame.bands)
+        chosen = nn.functional.one_hot(groups.flatten(), frame.bands).T.float()
         self.register_buffer("groups", groups, persistent=False)
-        self.register_buffer("count", count.float().reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("joined", chosen / chosen.sum(dim=1, keepdim=True), persistent=False)
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("residual_rms", torch.ones(()))
 
     def forward(self, lr: Tensor) -> Tensor:
         """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
-        batch, bands, height, width = lr.shape
+        batch, _, height, width = lr.shape
         each = (lr / self.std)[:, self.groups].flatten(0, 1)
         features = self.head(each)
         missing = self.shuffle(self.tail(features + self.body(features)))
         fine = missing.reshape(batch, -1, self.scale * height, self.scale * width)
-        total: Tensor = fine.new_zeros(batch, bands, *fine.shape[2:]).index_add(1, self.groups.flatten(), fine)
-        return total / self.count * self.residual_rms
+        return torch.einsum("cg,bghw->bchw", self.joined, fine) * self.residual_rms
 
     def measure(self, data: TrainingData) -> None:
         """Measure the deviation of the input and the size of the residual, one number each for all bands."""
