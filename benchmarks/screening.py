@@ -29,19 +29,20 @@ def scene_folder(source, excluded, folder):
     return folder
 
 
-def score(method, root, names):
+def score(method, root, scenes):
     """MPSNR, SAM and ERGAS, means over scenes."""
     from hsipipe.artifacts import DegradedPairs
     from hsipipe.evaluation.metrics import band_mse, ergas, mpsnr_db, sam_deg
     from hsipipe.inference.scene import predict_scene
 
     pairs, found = DegradedPairs.in_project(root), []
-    for name in names:
+    for name in scenes:
         pair = pairs.read("test", name)
         sr = predict_scene(method, pair.lr, msi=None, tile=128, overlap=8).clip(0, 1)
         mse = band_mse(sr, pair.hr)
         found.append((mpsnr_db(mse), sam_deg(sr, pair.hr), ergas(mse, pair.hr, ratio=method.scale)))
-    return {key: round(float(value), 3) for key, value in zip(("mpsnr_db", "sam_deg", "ergas"), np.mean(found, 0))}
+    names = ("mpsnr_db", "sam_deg", "ergas")
+    return {key: round(float(value), 3) for key, value in zip(names, np.mean(found, 0), strict=True)}
 
 
 def main():
