@@ -1,6 +1,6 @@
 """group-residual: one residual network for all groups of adjacent bands."""
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,14 +33,15 @@ class GroupResidual(SelfEnsembleMethod):
     The same network serves every group, as in the groups of DMGASR (arXiv 2402.17285, section 3.1) and SSPSR (arXiv
     2005.08752), but nothing follows that joins the groups. A training scene is then worth as many as it has groups, and
     the network cannot learn the spectra of the training scenes by heart. It costs G times a network of all bands.
+
+    No layer has a bias, so that an image twice as bright gets twice the detail (Mohan et al., arXiv 1906.05478).
     """
 
     KIND: ClassVar[str] = "group-residual"
     DESCRIPTION: ClassVar[str] = "A residual network shared by groups of adjacent bands of the LR-HSI."
     Settings = GroupResidualSettings
     groups: Tensor
-    count: Tensor
-    mean: Tensor
+    joined: Tensor
     std: Tensor
     residual_rms: Tensor
 
@@ -48,35 +49,31 @@ class GroupResidual(SelfEnsembleMethod):
         super().__init__(frame, settings)
         size, width = min(settings.n_subs, frame.bands), settings.width
         plan = plan_groups(frame.bands, n_subs=size, n_ovls=min(settings.n_ovls, size - 1))
-        self.head = nn.Conv2d(size, width, 3, padding=1)
-        self.body = nn.Sequential(*(PlainResidualBlock(width) for _ in range(settings.blocks)))
-        self.tail = nn.Conv2d(width, size * frame.scale**2, 3, padding=1)
+        self.head = nn.Conv2d(size, width, 3, padding=1, bias=False)
+        self.body = nn.Sequential(*(PlainResidualBlock(width, bias=False) for _ in range(settings.blocks)))
+        self.tail = nn.Conv2d(width, size * frame.scale**2, 3, padding=1, bias=False)
         self.shuffle = GridlessShuffle(frame.scale)
         # Training starts at bicubic.
         nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(cast(Tensor, self.tail.bias))
         groups = torch.tensor(plan.starts)[:, None] + torch.arange(size)
-        count = torch.bincount(groups.flatten(), minlength=frame.bands)
+        chosen = nn.functional.one_hot(groups.flatten(), frame.bands).T.float()
         self.register_buffer("groups", groups, persistent=False)
-        self.register_buffer("count", count.float().reshape(-1, 1, 1), persistent=False)
-        for name in ("mean", "std", "residual_rms"):
-            self.register_buffer(name, torch.ones(()))
+        self.register_buffer("joined", chosen / chosen.sum(dim=1, keepdim=True), persistent=False)
+        self.register_buffer("std", torch.ones(()))
+        self.register_buffer("residual_rms", torch.ones(()))
 
     def forward(self, lr: Tensor) -> Tensor:
         """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
-        batch, bands, height, width = lr.shape
-        scaled = (lr - self.mean) / self.std
-        each = scaled[:, self.groups].flatten(0, 1)
+        batch, _, height, width = lr.shape
+        each = (lr / self.std)[:, self.groups].flatten(0, 1)
         features = self.head(each)
         missing = self.shuffle(self.tail(features + self.body(features)))
         fine = missing.reshape(batch, -1, self.scale * height, self.scale * width)
-        total: Tensor = fine.new_zeros(batch, bands, *fine.shape[2:]).index_add(1, self.groups.flatten(), fine)
-        return total / self.count * self.residual_rms
+        return torch.einsum("cg,bghw->bchw", self.joined, fine) * self.residual_rms
 
     def measure(self, data: TrainingData) -> None:
-        """Measure mean and deviation of the input and the size of the residual, one number each for all bands."""
+        """Measure the deviation of the input and the size of the residual, one number each for all bands."""
         sample = sample_of(data.train, 8 * PATCHES)
-        self.mean.fill_(float(sample["lr"].mean()))
         self.std.fill_(max(float(sample["lr"].std()), 1e-6))
         residual = sample["hr"] - upsample(sample["lr"], self.scale)
         self.residual_rms.fill_(max(float((residual**2).mean() ** 0.5), 1e-6))

@@ -18,6 +18,7 @@ from tasks.running.stages import NAMES, STAGES, address, items
 
 QUICK = ("steps=4", "batch=2", "warmup=1", "validate_every=2", "save_every=2")
 TINY = (
+    "compare=[bicubic,pca-residual,dmgasr,dmgasr-regression]",
     "dataset.synthetic.scenes=5",
     "dataset.synthetic.size=32",
     "dataset.synthetic.bands=8",

@@ -76,11 +76,10 @@ class Trunk(nn.Module):
 class PlainResidualBlock(nn.Module):
     """Two 3x3 convolutions with a skip connection, without normalisation (EDSR, arXiv 1707.02921, figure 2c)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
-        )
+        first, second = (nn.Conv2d(width, width, 3, padding=1, bias=bias) for _ in range(2))
+        self.body = nn.Sequential(first, nn.ReLU(), second)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, h, w) to (B, F, h, w)."""

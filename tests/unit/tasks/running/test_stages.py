@@ -17,9 +17,9 @@ def test_every_stage_is_named_after_its_function():
 
 def test_the_items_of_params_yaml(repository):
     params = load_params(repository / "params.yaml")
-    compare = ["bicubic", "pca-residual", "dmgasr", "dmgasr-regression"]
+    compare = ["bicubic", "group-residual", "pca-residual", "dmgasr", "dmgasr-regression"]
     found = {name: items(params, name) for name in NAMES if items(params, name) != [""]}
-    trained = ["bicubic", "pca-residual", "dmgasr-regression", "dmgasr"]  # a regression before its posterior
+    trained = ["bicubic", "group-residual", "pca-residual", "dmgasr-regression", "dmgasr"]  # a regression before its posterior
     assert found == {"train_gae": ["standard"], "latents": ["standard"], "train": trained, "evaluate": compare}
 
 
