@@ -19,7 +19,8 @@ def test_the_items_of_params_yaml(repository):
     params = load_params(repository / "params.yaml")
     compare = ["bicubic", "group-residual", "pca-residual", "dmgasr", "dmgasr-regression"]
     found = {name: items(params, name) for name in NAMES if items(params, name) != [""]}
-    trained = ["bicubic", "group-residual", "pca-residual", "dmgasr-regression", "dmgasr"]  # a regression before its posterior
+    # A regression before its posterior.
+    trained = ["bicubic", "group-residual", "pca-residual", "dmgasr-regression", "dmgasr"]
     assert found == {"train_gae": ["standard"], "latents": ["standard"], "train": trained, "evaluate": compare}
 
 
