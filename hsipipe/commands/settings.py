@@ -108,7 +108,7 @@ def _method_table(params: Path | None) -> "Table":
     table = Table(box=None, pad_edge=False)
     rows = []
     for name, entry in entries().items():
-        row = {"name": name, "input": "LR + MSI" if entry.fuses else "LR"}
+        row = {"name": name, "input": "pair" if entry.fuses else "LR"}
         if settings is not None:
             row["trained"] = "yes" if is_trained(settings, name) else "no"
         row["builds on"] = entry.autoencoder or entry.mean or "-"

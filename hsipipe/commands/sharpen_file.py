@@ -160,7 +160,7 @@ def _write_result(
     """Predict the scene and write it; return the quality of a fusion without the truth."""
     model: Method = report.comparison.chosen.model
     scene = report.scene
-    if goes_in_windows(model):
+    if goes_in_windows(model) and model.msi_bands == 0:
         options = WindowOptions(TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None)
         predict_in_windows(model, scene.cube, source, [target], options, made_of={"model": model.name})
         return {}

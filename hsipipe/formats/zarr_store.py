@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
@@ -17,7 +18,7 @@ from zarr.codecs import ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from hsipipe.formats.band_facts import DETECTOR, LISTED_DETECTORS, LISTED_NAMES, band_names
-from hsipipe.formats.base import DIMS, CubeFormat, Shape
+from hsipipe.formats.base import CubeFormat, Shape
 from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.labelled import cube_of, to_dataset
 from hsipipe.formats.lazy import Box, Source, open_lazily
@@ -167,7 +168,8 @@ class Zarr(CubeFormat):
 
     def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
         """Create a store with a file for each shard; it is damaged until each is written."""
-        cube = cube.chunk(dict(zip(DIMS, shard, strict=True)))
+        # The values alone: lazy coordinates would not be written either.
+        cube = cube.copy(data=da.zeros(cube.shape, chunks=shard, dtype=cube.dtype))
         dataset, name, encoding = _dataset(cube)
         encoding[name] |= {"chunks": chunk, "shards": shard}
         # Zarr warns that consolidated metadata are not in the specification of version 3; readers may ignore them.

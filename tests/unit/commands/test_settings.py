@@ -35,7 +35,7 @@ def test_the_methods_are_listed_with_input_training_and_autoencoder(invoke, monk
     assert "bicubic LR no - yes".split() in rows
     assert "dmgasr LR yes dmgasr-regression yes".split() in rows
     assert "dmgasr-regression LR yes standard yes".split() in rows
-    assert "hysure LR + MSI no - no".split() in rows
+    assert "hysure pair no - no".split() in rows
     assert max(map(len, lines)) <= 80
 
 

@@ -99,6 +99,7 @@ def form(**parts):
 
 def test_a_fusion_model_takes_two_images(serve, cube, tmp_path, monkeypatch):
     monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Fusion())
+    monkeypatch.setattr(hsipipe.commands.predict_file, "digest_of", lambda model: "0" * 64)
     fine = cube.isel(band=[0, 1]).to_numpy().repeat(2, axis=1).repeat(2, axis=2) * 1000
     msi = xr.DataArray(fine, dims=("band", "y", "x"))
     msi = attach(msi, crs=32632, transform=Affine(15, 0, 500000, 0, -15, 4649000))
