@@ -70,8 +70,8 @@ def predict_file(
 
     A model whose tiles depend on their own pixels, and on statistics of the scene that one pass over it gives, predicts
     in windows and keeps few of them in memory. After a kill, the same call writes the missing windows. Methods of a
-    whole scene, estimated sensors, `guard` fallback and kept samples keep the whole scene in memory. A cube of another
-    sensor needs known wavelengths and a model trained with spectral windows.
+    whole scene, aligned pairs, estimated sensors, `guard` fallback and kept samples keep the whole scene in memory. A
+    cube of another sensor needs known wavelengths and a model trained with spectral windows.
 
     Returns:
         The written files, the result first.
@@ -97,7 +97,8 @@ def predict_file(
     resolver = _sharp(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
-    if goes_in_windows(resolver) and guard != "fallback" and not samples.keep and not estimate_sensors:
+    as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
+    if goes_in_windows(resolver) and not as_whole:
         _note_no_spread(resolver, samples)
         options = WindowOptions(
             tile,

@@ -123,7 +123,7 @@ def predict_in_windows(
         work = WindowPrediction(model, scene, sink, plan, statistics, options.count, options.is_guarded, msi)
         work.run(side_by_side=side_by_side)
         say("warning", work.doubts())
-        if msi is not None:
+        if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
 

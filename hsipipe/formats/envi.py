@@ -30,6 +30,7 @@ from hsipipe.formats.envi_writer import (
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.lazy import MappedSource, open_lazily, strips
 from hsipipe.formats.tiff_tags import with_tags
+from hsipipe.storage.space import create_file
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +149,7 @@ class Envi(CubeFormat):
         bands, height, width = cube.shape
         layout = Layout((bands, height, width), stored_type(cube.dtype), 0, interleave_of(path))
         path.with_name(path.name + HEADER).write_text(header_of_cube(cube, layout), "utf-8")
-        with path.open("wb") as stream:
-            stream.truncate(layout.nbytes)
+        create_file(path, layout.nbytes)
 
     def regions(self, path: Path) -> Any:
         """Map the values."""

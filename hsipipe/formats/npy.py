@@ -10,6 +10,7 @@ from numpy.lib.format import open_memmap
 from hsipipe.formats.axes import axis_of_count, bands_to_front
 from hsipipe.formats.base import CubeFormat, Shape, make_cube, remember
 from hsipipe.formats.lazy import MappedSource, open_lazily, strips
+from hsipipe.storage.space import create_file
 
 
 class Npy(CubeFormat):
@@ -41,6 +42,7 @@ class Npy(CubeFormat):
     def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
         """Create a file of zeros."""
         open_memmap(path, mode="w+", dtype=cube.dtype, shape=cube.shape)
+        create_file(path, path.stat().st_size)
 
     def regions(self, path: Path) -> Any:
         """Map the values."""

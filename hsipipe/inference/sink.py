@@ -7,6 +7,7 @@ output by renaming; another one is written from a Zarr store in one pass. Under 
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import discard, publish_file, publish_folder, unfinished, unfinished_folder, write_text
 from hsipipe.storage.space import check_space, size_text
 
-_MADE_OF, _DONE = "made_of.json", "done"
+_MADE_OF, _DONE, _PUBLISHED = "made_of.json", "done", "published.json"
 _CHUNK_BYTES = 4 << 20
 Image = NDArray[np.float32]
 Energies = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -83,6 +84,7 @@ class ShardSink:
         try:
             for number, image in enumerate(images):
                 self._array(number)[box.slices(scale=self._scale)] = image
+            self._sync()
             tree = None if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
             write_text(self._record(box), json.dumps(tree) + "\n")
         except OSError as error:
@@ -93,8 +95,20 @@ class ShardSink:
                 "the same command again; it writes the missing shards."
             ) from error
 
+    @property
+    def is_readable(self) -> bool:
+        """False once a part of the first result was published."""
+        form, part = self._part(0)
+        return all(part.with_name(part.name + suffix).exists() for suffix in ("", *form.beside))
+
+    @property
+    def is_lost(self) -> bool:
+        """True if a complete result is neither here nor under its name, since it was removed after a kill."""
+        numbers = range(len(self._targets)) if any((self._folder / _DONE).iterdir()) else ()
+        return any(not self._part(n)[1].exists() and not self._is_published(n) for n in numbers)
+
     def read(self, box: Box) -> Image:
-        """Read a part of the first result, (C, H, W), before it is published."""
+        """Read a part of the first result, (C, H, W), while it :attr:`is_readable`."""
         return np.asarray(self._array(0)[box.slices(scale=self._scale)])
 
     def energies(self) -> Energies:
@@ -155,12 +169,14 @@ class ShardSink:
             raise IntegrityError(f"{self._folder} lacks {len(missing)} shards; run the command again.")
         for number, target in reversed(list(enumerate(self._targets))):
             form, part = self._part(number)
-            if not part.exists():  # published before a kill
+            if self._is_published(number):  # before a kill
                 continue
             if writer(target).writes_regions:
+                self._note_published(number, part)  # a move keeps what identifies a file
                 _move(form, part, target)
             else:
                 save_cube(self._wrap(self._lazy(number)), target)
+                self._note_published(number, target)
                 discard(part)
 
     def _lazy(self, number: int) -> da.Array:
@@ -183,6 +199,26 @@ class ShardSink:
 
     def _chunk(self) -> tuple[int, int, int]:
         return chunk_shape(self._plan, bands=self._bands, scale=self._scale)
+
+    def _sync(self) -> None:
+        """Write mapped values to the disk, so that the record of a shard is never there without its values."""
+        for number in range(len(self._targets)):
+            form, part = self._part(number)
+            if not form.is_folder:
+                with part.open("rb") as stream:
+                    os.fsync(stream.fileno())
+
+    def _is_published(self, number: int) -> bool:
+        found = _identity(self._targets[number])
+        return found is not None and found == self._published().get(str(number))
+
+    def _note_published(self, number: int, path: Path) -> None:
+        noted = self._published() | {str(number): _identity(path)}
+        write_text(self._folder / _PUBLISHED, json.dumps(noted) + "\n")
+
+    def _published(self) -> dict[str, Any]:
+        path = self._folder / _PUBLISHED
+        return dict(parse_json(path.read_text("utf-8"))) if path.is_file() else {}
 
     def _record(self, box: Box) -> Path:
         return self._folder / _DONE / f"{box.y0}_{box.x0}.json"
@@ -212,6 +248,11 @@ def open_sink(
         sink = ShardSink(folder, targets, plan, wrap=wrap, bands=bands, scale=scale)
         _check_same(folder, dict(made_of), shards=len(plan.shards))
         (folder / _DONE).mkdir(exist_ok=True)
+        if sink.is_lost:
+            for entry in folder.iterdir():
+                if entry.name != _MADE_OF:
+                    discard(entry)
+            (folder / _DONE).mkdir()
         try:
             yield sink
         except BaseException:
@@ -251,6 +292,15 @@ def _move(form: CubeFormat, part: Path, path: Path) -> None:
         publish_folder(part, path)
     else:
         publish_file(part, path, beside=form.beside)
+
+
+def _identity(path: Path) -> list[int] | None:
+    """Return what a file, or the metadata of a Zarr store, keeps when it is moved; None: it is not there."""
+    try:
+        found = (path / "zarr.json" if path.is_dir() else path).stat()
+    except FileNotFoundError:
+        return None
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 
 def _check_same(folder: Path, made_of: dict[str, Any], *, shards: int) -> None:

@@ -106,11 +106,14 @@ def publish_file(file: Path, path: Path, *, beside: Sequence[str] = ()) -> None:
             never there without them.
     """
     path = _absolute(path)
-    for suffix in ("", *beside):
+    # After a kill in between, the files beside it were moved, and the old file is gone.
+    before = () if path.exists() else [suffix for suffix in beside if _with(path, suffix).exists()]
+    moved = [suffix for suffix in (*beside, "") if suffix not in before or _with(file, suffix).exists()]
+    for suffix in moved:
         _sync(_with(file, suffix))
     if beside:  # an old file must not get the new files beside it
         path.unlink(missing_ok=True)
-    for suffix in (*beside, ""):
+    for suffix in moved:
         os.replace(_with(file, suffix), _with(path, suffix))
     _sync(path.parent)
 

@@ -34,6 +34,20 @@ def check_folder(path: Path) -> None:
         ) from error
 
 
+def create_file(path: Path, nbytes: int) -> None:
+    """Create a file of zeros, or extend one, whose space on the disk is reserved.
+
+    A full disk is then an error here. Later, in a mapped file, it would be a signal that ends the process.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    with path.open("ab") as stream:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(stream.fileno(), 0, nbytes)
+        stream.truncate(nbytes)
+
+
 def check_space(path: Path, nbytes: int, *, files: int = 1) -> None:
     """Check that the disk of `path` has space for a result.
 

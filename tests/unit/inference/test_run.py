@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 import hsipipe.inference.sink
+import hsipipe.storage.publish
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.base import make_cube
@@ -25,6 +26,7 @@ from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
 from hsipipe.inference.sink import open_sink, progress_of
 from hsipipe.inference.source import survey
 from hsipipe.inference.statistics import Statistic, guarded_statistics
+from hsipipe.storage.publish import discard, unfinished
 
 SCALE, FULL_SCALE = 2, 1000.0
 
@@ -221,3 +223,54 @@ def test_an_unfinished_result_of_another_model_is_refused_by_what_differs(tmp_pa
         begin(model="b", tile=12)
     assert progress_of(targets[0]).done == 1
     assert begin(model="a", tile=12) == set(PLAN.shards[1:])
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".bsq", ".tif"])
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_killed_after_it_published_it_does_again_only_what_was_removed(tmp_path, monkeypatch, suffix, is_removed):
+    cube, target = scene(40, 50), tmp_path / f"0{suffix}"
+    plain = hsipipe.inference.sink.discard
+
+    def die_at_the_end(folder):
+        if folder == unfinished(target):
+            raise Killed
+        plain(folder)
+
+    def predict():
+        with windows(cube, tmp_path, PLAN, suffix=suffix) as (work, _):
+            missing = len(work.sink.missing)
+            work.run(side_by_side=1)
+        return missing
+
+    monkeypatch.setattr(hsipipe.inference.sink, "discard", die_at_the_end)
+    with pytest.raises(Killed):
+        predict()
+    monkeypatch.undo()
+    values = open_cube(target).to_numpy()
+    if is_removed:
+        discard(target)
+    assert predict() == (len(PLAN.shards) if is_removed else 0)
+    np.testing.assert_array_equal(open_cube(target).to_numpy(), values)
+    assert progress_of(target) is None
+
+
+def test_killed_between_a_header_and_its_data_it_publishes_the_data(tmp_path, monkeypatch):
+    cube, target = scene(40, 50), tmp_path / "0.bsq"
+    plain = hsipipe.storage.publish.os.replace
+
+    def die_at_the_data(source, path):
+        if Path(path) == target:
+            raise Killed
+        plain(source, path)
+
+    def predict():
+        with windows(cube, tmp_path, PLAN, suffix=".bsq") as (work, _):
+            work.run(side_by_side=1)
+
+    monkeypatch.setattr(hsipipe.storage.publish.os, "replace", die_at_the_data)
+    with pytest.raises(Killed):
+        predict()
+    monkeypatch.undo()
+    assert not target.exists()
+    predict()
+    assert open_cube(target).to_numpy().any()
