@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import ParamsError
@@ -106,8 +107,8 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
 
 
 def results(target: Path) -> list[Path]:
-    """Return the files that are written: the result, its picture and its record."""
-    return [target, target.with_suffix(".png"), target.with_suffix(".json")]
+    """Return the files that are written: the result with the files beside it, its picture and its record."""
+    return [*files_of(target), target.with_suffix(".png"), target.with_suffix(".json")]
 
 
 def _check(options: SharpenOptions, source: Path, target: Path, msi: MsiFile | None) -> None:
@@ -117,9 +118,7 @@ def _check(options: SharpenOptions, source: Path, target: Path, msi: MsiFile | N
         raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if options.full_scale is not None:
         check_full_scale(options.full_scale)
-    for path in [source] if msi is None else [source, msi.path]:
-        if any(path.absolute() == other.absolute() for other in results(target)):
-            raise ParamsError(f"A result would replace the input {path}; choose another name than {target}.")
+    check_inputs_stay(results(target), [source] if msi is None else [source, msi.path])
 
 
 def _compared(scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile | None, clock: Clock) -> Report:
