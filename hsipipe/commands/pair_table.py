@@ -12,6 +12,7 @@ from hsipipe.degradation.shift_field import ShiftField, align, estimate_field
 from hsipipe.formats import open_cube
 from hsipipe.inference.pair import MsiFile
 from hsipipe.sharpen.pair import psf_of_pair, ratio_of, read_pair
+from hsipipe.sharpen.regions import check_size
 from hsipipe.sharpen.scene import read_scene
 
 _USUAL = Psf("gaussian", mtf=0.3)
@@ -31,11 +32,12 @@ def pair_table(
         variable: Array to read, if the file of the LR-HSI contains several.
 
     Raises:
-        DataError: The images do not show the same ground, or have no common texture.
+        DataError: The LR-HSI is too small, or the images do not show the same ground, or have no common texture.
         HsipipeError: A file cannot be read.
     """
     cube = open_cube(source, variable=variable)
     scale = ratio_of(cube, msi)
+    check_size(*cube.shape[1:], scale=scale)
     scene = read_scene(cube, source, scale=scale, full_scale=full_scale)
     fine, _, _ = read_pair(msi, scene, scale=scale, psf=_USUAL)
     field = estimate_field(scene.values, fine, scale=scale, psf=_USUAL)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from hsipipe.commands.early import REGISTRY
+from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.pair_quality import for_this_pair, quality_note
 from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
 from hsipipe.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.errors import ParamsError
-from hsipipe.formats import open_cube, save_cube, writer
+from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
 from hsipipe.inference.guard import Guard
@@ -77,8 +78,8 @@ def predict_file(
         The written files, the result first.
 
     Raises:
-        ParamsError: Invalid `overlap`, `samples`, `quantiles` or scale factor, `sharp` for a model that cannot, or an
-            HR-MSI is missing or not supported.
+        ParamsError: Invalid `overlap`, `samples`, `quantiles` or scale factor, `sharp` for a model that cannot, an
+            HR-MSI is missing or not supported, or a result would replace an input.
         FileFormatError: `target` has a suffix that cannot be written, or its format cannot hold the result.
         DataError: Values outside of the model's range, an HR-MSI of another ground, or too little disk or memory for
             the result; nothing is predicted.
@@ -91,8 +92,11 @@ def predict_file(
         raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
     check_full_scale(full_scale)
     targets = samples.paths(target)
-    _check_names(targets, [source] if msi is None else [source, msi.path], sharp=sharp and samples.count is not None)
-    writer(target)  # refuses an unknown suffix before the model is loaded
+    if sharp and samples.count is not None:
+        raise ParamsError("--sharp gives one image and no uncertainty; leave out --samples, or --sharp.")
+    # Refuses an unknown suffix, too, before the model is loaded.
+    outputs = [file for path in targets for file in files_of(path)]
+    check_inputs_stay(outputs, [source] if msi is None else [source, msi.path])
     model = pinned(model)
     resolver = _sharp(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
@@ -173,14 +177,6 @@ def _note_no_spread(model: SuperResolver, samples: Samples) -> None:
             "standard deviation is zero everywhere; a posterior such as dmgasr varies."
         )
         say("note", [text])
-
-
-def _check_names(targets: Sequence[Path], inputs: Sequence[Path], *, sharp: bool) -> None:
-    if sharp:
-        raise ParamsError("--sharp gives one image and no uncertainty; leave out --samples, or --sharp.")
-    for path in inputs:
-        if any(other.absolute() == path.absolute() for other in targets[1:]):
-            raise ParamsError(f"A result would replace the input {path}; choose another name than {targets[0]}.")
 
 
 def _for_this_pair(model: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> SuperResolver:

@@ -78,7 +78,7 @@ def sharpen(
     report = sharpen_file(source, target, options, msi=file)
     show(report.table())
     typer.echo(report.sentence())
-    for path in results(target):
+    for path in filter(Path.exists, results(target)):
         typer.echo(f"wrote {path}")
     if not report.is_better:
         raise typer.Exit(NOTHING_BETTER)

@@ -1,9 +1,9 @@
 """Sharpen one scene from file to file: read, compare, predict, write the result, its picture and its record."""
 
 import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
+from hsipipe.commands.sharpen_parts import OURS, discard_ours, nothing_of_ours_left
 from hsipipe.degradation.psf import Psf
-from hsipipe.errors import ParamsError
+from hsipipe.errors import DataError, HsipipeError, ParamsError, one_line
 from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.formats import check_sinks, companions, open_cube, save_cube
 from hsipipe.formats.georeference import transform_of
@@ -27,14 +29,15 @@ from hsipipe.inference.run import goes_in_windows
 from hsipipe.inference.scene import predict_scene
 from hsipipe.inference.statistics import Statistic
 from hsipipe.methods.base import Method
-from hsipipe.sharpen.compare import Clock, compare
+from hsipipe.sharpen.compare import Admit, Clock, compare
 from hsipipe.sharpen.pair import psf_of_pair, ratio_of, read_pair
 from hsipipe.sharpen.reduced import OVERLAP, TILE, reduce_scene
 from hsipipe.sharpen.regions import check_size, plan_regions
 from hsipipe.sharpen.report import Report
 from hsipipe.sharpen.scene import Scene, read_scene
+from hsipipe.sharpen.scores import unscored_bands
 from hsipipe.storage.manifest import sha256
-from hsipipe.storage.publish import discard, unfinished, write_text
+from hsipipe.storage.publish import write_text
 from hsipipe.viewer.quicklook import side_by_side
 
 SCALES = (2, 3, 4, 8)
@@ -91,38 +94,67 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     bands, height, width = cube.shape
     check_size(height, width, scale=scale)
     check_sinks([target], (bands, height * scale, width * scale))
+    discard_ours(target)
+    admit = _admission(cube, target, msi, scale=scale)
     scene = read_scene(cube, source, scale=scale, full_scale=options.full_scale)
-    report = _compared(scene, options, scale=scale, msi=msi, clock=clock)
+    report = _compared(scene, options, scale=scale, msi=msi, clock=clock, admit=admit)
     say("note", [f"{report.comparison.chosen.name} predicts the scene at full resolution."])
-    quality: dict[str, float | None] = {}
-    with _nothing_unfinished(target):
+    with nothing_of_ours_left(target):
         quality = _write_result(report, source, target, msi, registered=options.registered)
-    sr = open_cube(target)
-    side_by_side(scene.cube, sr, target.with_suffix(".png"), scale=scale)
     about = _about(cube, source, msi, scale=scale) | {"seconds": round(clock.passed(), 1)}
     tree = {**report.tree(), **({"without_truth": quality} if quality else {}), **about}
     write_text(target.with_suffix(".json"), json.dumps(tree, indent=1, allow_nan=False) + "\n")
+    _draw(scene, target, scale=scale)
     return report
 
 
 def results(target: Path) -> list[Path]:
-    """Return the files that are written: the result, its picture and its record."""
-    return [target, target.with_suffix(".png"), target.with_suffix(".json")]
+    """Return the files that are written: the result with the files beside it, its picture and its record."""
+    return [*files_of(target), target.with_suffix(".png"), target.with_suffix(".json")]
 
 
 def _check(options: SharpenOptions, source: Path, target: Path, msi: MsiFile | None) -> None:
+    # The clock counts seconds.
+    if not (math.isfinite(60 * options.minutes) and options.minutes > 0):
+        raise ParamsError(f"--minutes must be a positive number, got {options.minutes}.")
     if options.scale is not None and options.scale not in SCALES and msi is None:
         raise ParamsError(f"--scale must be one of {', '.join(map(str, SCALES))}, got {options.scale}.")
+    if options.scale is not None and options.scale < 2:
+        raise ParamsError(f"--scale must be at least 2, got {options.scale}; leave it out for the ratio of the pair.")
     if options.registered and msi is None:
         raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if options.full_scale is not None:
         check_full_scale(options.full_scale)
-    for path in [source] if msi is None else [source, msi.path]:
-        if any(path.absolute() == other.absolute() for other in results(target)):
-            raise ParamsError(f"A result would replace the input {path}; choose another name than {target}.")
+    check_inputs_stay(results(target), [source] if msi is None else [source, msi.path])
 
 
-def _compared(scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile | None, clock: Clock) -> Report:
+def _admission(cube: xr.DataArray, target: Path, msi: MsiFile | None, *, scale: int) -> Admit:
+    """Return what refuses the methods that hold the whole scene in memory, if it does not fit.
+
+    Raises:
+        DataError: The images of a pair do not fit, which all methods of a pair hold.
+    """
+    check, refused = Admission([target]), None
+    try:
+        check(cube, scale)
+        if msi is not None:
+            check(open_cube(msi.path, variable=msi.variable), 1)
+    except DataError as error:
+        if msi is not None:
+            raise
+        refused = error
+
+    def admit(_name: str, model: Method | None) -> None:
+        # The network of a single image goes in windows.
+        if refused is not None and model is not None and not _in_windows(model):
+            raise refused
+
+    return admit
+
+
+def _compared(
+    scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile | None, clock: Clock, admit: Admit
+) -> Report:
     """Compare the candidates at reduced resolution."""
     psf = Psf("gaussian", mtf=options.mtf or _MTF)
     fine = None
@@ -137,21 +169,19 @@ def _compared(scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile
         say("note", [f"{len(scene.dropped)} bands are bad, constant or without data, and are not in the result."])
     reduced = reduce_scene(scene.values, scene.valid, scale=scale, psf=psf, msi=fine)
     regions = plan_regions(reduced.interpolation_error(), reduced.valid, scale=scale)
+    for name, box in (("choosing", regions.choose), ("judging", regions.judge)):
+        if count := len(unscored_bands(reduced, box)):
+            some = f"{len(reduced.hr) - count} of {len(reduced.hr)} bands"
+            say("note", [f"the scores for {name} are those of {some}; the others are constant or zero there."])
     comparison = compare(
-        reduced, regions, clock=clock, wavelength_nm=scene.wavelength_nm, tell=lambda line: print(line, file=sys.stderr)
+        reduced,
+        regions,
+        clock=clock,
+        wavelength_nm=scene.wavelength_nm,
+        tell=lambda line: print(line, file=sys.stderr),
+        admit=admit,
     )
     return Report(scene, reduced, regions, comparison)
-
-
-@contextmanager
-def _nothing_unfinished(target: Path) -> Iterator[None]:
-    """Remove the parts of a prediction, which no later call resumes, since it trains another model."""
-    discard(unfinished(target))
-    try:
-        yield
-    except BaseException:
-        discard(unfinished(target))
-        raise
 
 
 def _write_result(
@@ -160,9 +190,9 @@ def _write_result(
     """Predict the scene and write it; return the quality of a fusion without the truth."""
     model: Method = report.comparison.chosen.model
     scene = report.scene
-    if goes_in_windows(model) and model.msi_bands == 0:
+    if _in_windows(model):
         options = WindowOptions(TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None)
-        predict_in_windows(model, scene.cube, source, [target], options, made_of={"model": model.name})
+        predict_in_windows(model, scene.cube, source, [target], options, made_of=OURS | {"model": model.name})
         return {}
     given = prepare(
         model,
@@ -182,9 +212,23 @@ def _write_result(
     return {key: float(f"{value:.5g}") if np.isfinite(value) else None for key, value in values.items()}
 
 
+def _in_windows(model: Method) -> bool:
+    return goes_in_windows(model) and model.msi_bands == 0
+
+
+def _draw(scene: Scene, target: Path, *, scale: int) -> None:
+    """Write the picture; one that cannot be drawn is a warning, since the result is complete without it."""
+    picture = target.with_suffix(".png")
+    try:
+        side_by_side(scene.cube, open_cube(target), picture, scale=scale)
+    except (HsipipeError, OSError) as error:
+        picture.unlink(missing_ok=True)  # of an earlier result
+        say("warning", [f"{picture} is not written: {one_line(error)}"])
+
+
 def _about(cube: xr.DataArray, source: Path, msi: MsiFile | None, *, scale: int) -> dict[str, Any]:
     """Return facts about the files: pixel size, version, digests."""
-    inputs = [source] if msi is None else [source, msi.path]
+    inputs = {"scene": source} | ({} if msi is None else {"msi": msi.path})
     try:
         number = version("hsipipe")
     except PackageNotFoundError:  # run from a checkout that is not installed
@@ -192,7 +236,7 @@ def _about(cube: xr.DataArray, source: Path, msi: MsiFile | None, *, scale: int)
     return {
         "pixel_size": _pixel_size(cube, scale),
         "version": number,
-        "source_sha256": {path.name: _digests(path) for path in inputs},
+        "source_sha256": {role: _digests(path) for role, path in inputs.items()},
     }
 
 
@@ -206,5 +250,6 @@ def _digests(path: Path) -> str | dict[str, str]:
 def _pixel_size(cube: xr.DataArray, scale: int) -> dict[str, float] | None:
     """Return the pixel size before and after in the units of the CRS, or in metres if the file states it so."""
     transform, gsd = transform_of(cube), cube.attrs.get("gsd_m")
-    size = abs(transform.a) or abs(transform.b) if transform is not None else gsd
+    # The length of a step along a row, which a rotated grid has in both axes.
+    size = math.hypot(transform.a, transform.d) if transform is not None else gsd
     return None if not isinstance(size, int | float) else {"source": float(size), "result": float(size) / scale}

@@ -1,13 +1,15 @@
 """The methods that are compared on a scene: interpolation, methods without training, and one trained network."""
 
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.methods.base import Method
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import methods
 from hsipipe.params import Group, parse_group
 
@@ -21,13 +23,24 @@ NETWORKS = {False: "pca-residual", True: "fusion-fast-regression"}
 _SETTINGS = "settings.yaml"
 
 
+@dataclass(frozen=True)
+class TiledBicubic(Bicubic):
+    """Bicubic interpolation in tiles, so that a scene of any size can be written; the values are the same."""
+
+    WHOLE_SCENE: ClassVar[bool] = False
+    context: ClassVar[int] = 4
+    """LR pixels around a tile that its values depend on, and two more."""
+
+
 def untrained(name: str, *, scale: int, psf: Psf) -> Method:
     """Return a method without training for a ratio of the pixel sizes and a PSF.
 
     The spectral response of an HR-MSI is estimated from each pair.
     """
+    if name == BASELINE:
+        return TiledBicubic(scale)
     kind: Any = methods()[name]
-    made: Method = kind(scale) if name == BASELINE else kind(scale, psf, **_tree().get(name, {}))
+    made: Method = kind(scale, psf, **_tree().get(name, {}))
     return made
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 
+from hsipipe.errors import HsipipeError, one_line
 from hsipipe.methods.base import Method
 from hsipipe.methods.network_method import NetworkMethod
 from hsipipe.params import SamplingParams
@@ -49,6 +51,12 @@ class Clock:
 
 Tell = Callable[[str], None]
 """Receives a line of progress."""
+Admit = Callable[[str, Method | None], None]
+"""Receives the name of a method, and the method, None before it is trained; raises an error to refuse it."""
+
+
+def _admit_all(name: str, model: Method | None) -> None:
+    """Accept any method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +110,13 @@ class Comparison:
 
 
 def compare(
-    reduced: Reduced, regions: Regions, *, clock: Clock, wavelength_nm: NDArray[Any] | None, tell: Tell
+    reduced: Reduced,
+    regions: Regions,
+    *,
+    clock: Clock,
+    wavelength_nm: NDArray[Any] | None,
+    tell: Tell,
+    admit: Admit = _admit_all,
 ) -> Comparison:
     """Compare interpolation, the methods without training that apply, and a network that is trained in the time left.
 
@@ -112,6 +126,9 @@ def compare(
         clock: The time.
         wavelength_nm: Band centres (C,) in nm; None: unknown.
         tell: Called with each result.
+        admit: Called with each method but interpolation, before it is tried; an error that it raises skips the method.
+
+    A method that fails is skipped, unless it is interpolation.
     """
     is_pair = reduced.msi is not None
     found: list[Candidate] = []
@@ -121,19 +138,43 @@ def compare(
             skipped[name] = "no time left"
             continue
         begun = time.monotonic()
-        model = untrained(name, scale=reduced.scale, psf=reduced.psf)
-        found.append(_scored(model, reduced, regions, begun=begun))
-        _tell_of(found[-1], found[0], clock, tell)
-    name, begun = NETWORKS[is_pair], time.monotonic()
+        try:
+            model = untrained(name, scale=reduced.scale, psf=reduced.psf)
+            if found:
+                admit(name, model)
+            found.append(_scored(model, reduced, regions, begun=begun))
+        except (HsipipeError, LinAlgError) as error:
+            if not found:
+                raise
+            skipped[name] = one_line(error)
+            tell(f"{name}: skipped, {skipped[name]}")
+        else:
+            _tell_of(found[-1], found[0], clock, tell)
+    name = NETWORKS[is_pair]
+    try:
+        admit(name, None)
+        trained = _trained(name, reduced, regions, clock=clock, wavelength_nm=wavelength_nm)
+    except (HsipipeError, LinAlgError) as error:
+        trained = one_line(error)
+    if isinstance(trained, str):
+        skipped[name] = trained
+        tell(f"{name}: skipped, {trained}")
+    else:
+        found.append(trained)
+        _tell_of(trained, found[0], clock, tell)
+    return Comparison(found, choose(found), skipped)
+
+
+def _trained(
+    name: str, reduced: Reduced, regions: Regions, *, clock: Clock, wavelength_nm: NDArray[Any] | None
+) -> Candidate | str:
+    """Train a network and score it; return why not, if it cannot be trained."""
+    begun = time.monotonic()
     network, note = fit_network(name, reduced, regions, seconds=clock.left(), wavelength_nm=wavelength_nm)
     if network is None:
-        skipped[name] = note
-        tell(f"{name}: {note}")
-    else:
-        made = [_scored(model, reduced, regions, begun=begun, note=note) for model in _variants(network)]
-        found.append(max(made, key=lambda entry: entry.choose.mpsnr_db))
-        _tell_of(found[-1], found[0], clock, tell)
-    return Comparison(found, choose(found), skipped)
+        return note
+    made = [_scored(model, reduced, regions, begun=begun, note=note) for model in _variants(network)]
+    return max(made, key=lambda entry: entry.choose.mpsnr_db)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

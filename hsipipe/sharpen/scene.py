@@ -24,7 +24,7 @@ class Scene:
     """A scene to sharpen.
 
     Attributes:
-        cube: Its usable bands (band, y, x), as opened.
+        cube: Its usable bands (band, y, x), lazy as it was opened; values that are not finite are NaN.
         window: The part that is fitted on, multiples of the scale.
         values: Values of the window (C, h, w), where 1.0 is the full range; a pixel without data has the spectrum of
             the nearest one with data.
@@ -55,6 +55,7 @@ def read_scene(cube: xr.DataArray, name: object, *, scale: int, full_scale: floa
     Raises:
         DataError: No band is usable, no pixel has data, or the range of the values is not known.
     """
+    cube = _finite(cube)
     window = window_of(*cube.shape, scale=scale)
     stored = cube[window.slices()].to_numpy()
     usable = _usable(cube, stored)
@@ -69,7 +70,6 @@ def read_scene(cube: xr.DataArray, name: object, *, scale: int, full_scale: floa
         kept.attrs = {key: value for key, value in kept.attrs.items() if key != BAD_BANDS}
     range_top = full_scale or _full_scale(kept, stored, name)
     values = np.ascontiguousarray(stored / np.float32(range_top), dtype=np.float32)
-    values[np.isinf(values)] = np.nan
     filled, holes = fill_holes(values, name)
     valid = np.ones(values.shape[1:], dtype=bool) if holes is None else ~holes
     known = None if centres is None else np.asarray(centres, dtype=np.float64)[usable]
@@ -87,6 +87,15 @@ def window_of(bands: int, height: int, width: int, *, scale: int) -> Box:
         start = (size - length) // 2 // scale * scale
         spans += [start, start + length]
     return Box(*spans)
+
+
+def _finite(cube: xr.DataArray) -> xr.DataArray:
+    """Return a cube whose values that are not finite are NaN, no data; a lazy one stays lazy."""
+    if cube.chunks is None and not np.isinf(cube.to_numpy()).any():
+        return cube
+    finite = cube.where(np.isfinite(cube))
+    finite.encoding = cube.encoding
+    return finite
 
 
 def _usable(cube: xr.DataArray, values: NDArray[np.floating]) -> NDArray[np.bool_]:

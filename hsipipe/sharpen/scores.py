@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.evaluation.masked import score_valid, valid_pixels
+from hsipipe.evaluation.masked import score_valid, scored_bands, valid_pixels
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
 from hsipipe.inference.plan import Box
 from hsipipe.sharpen.reduced import Image, Reduced
@@ -28,7 +28,7 @@ class Score:
 
     Attributes:
         metrics: ``mpsnr_db``, ``sam_deg`` and ``ergas`` over the pixels with data.
-        band_psnr_db: PSNR of each band (C,) in dB.
+        band_psnr_db: PSNR of each band (C,) in dB; NaN of one that is not scored.
     """
 
     metrics: Mapping[str, float]
@@ -45,7 +45,13 @@ def score_box(sr: Image, reduced: Reduced, box: Box) -> Score:
     inside = reduced.valid[box.slices()[1:]]
     ours, truth = sr[box.slices()], reduced.hr[box.slices()]
     mse = band_mse(valid_pixels(ours, inside), valid_pixels(truth, inside))
-    return Score(score_valid(ours, truth, inside, scale=reduced.scale), band_psnr_db(np.maximum(mse, 1e-12)))
+    psnr = np.where(scored_bands(truth, inside), band_psnr_db(np.maximum(mse, 1e-12)), np.nan)
+    return Score(score_valid(ours, truth, inside, scale=reduced.scale), psnr)
+
+
+def unscored_bands(reduced: Reduced, box: Box) -> NDArray[np.int64]:
+    """Return the numbers of the bands that are constant or have zero mean in a box, and are in no score of it."""
+    return np.flatnonzero(~scored_bands(reduced.hr[box.slices()], reduced.valid[box.slices()[1:]]))
 
 
 def band_groups(wavelength_nm: NDArray[Any] | None) -> dict[str, NDArray[np.int64]]:
@@ -63,6 +69,7 @@ def band_groups(wavelength_nm: NDArray[Any] | None) -> dict[str, NDArray[np.int6
 
 
 def gains_by_group(score: Score, baseline: Score, wavelength_nm: NDArray[Any] | None) -> dict[str, float]:
-    """Return the gain in MPSNR over the baseline in dB, by group of bands."""
+    """Return the gain in MPSNR over the baseline in dB, by group of bands that are scored."""
     gain = score.band_psnr_db - baseline.band_psnr_db
-    return {name: float(gain[bands].mean()) for name, bands in band_groups(wavelength_nm).items()}
+    groups = {name: gain[bands][np.isfinite(gain[bands])] for name, bands in band_groups(wavelength_nm).items()}
+    return {name: float(values.mean()) for name, values in groups.items() if values.size}

@@ -13,11 +13,14 @@ from typer.testing import CliRunner
 
 import hsipipe.commands.sharpen_file as module
 from flows.__main__ import app
+from hsipipe.commands.pair_table import pair_table
 from hsipipe.degradation.psf import Psf
-from hsipipe.errors import DataError, ParamsError
+from hsipipe.errors import AlreadyRunningError, DataError, ParamsError
 from hsipipe.exits import NOTHING_BETTER
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, transform_of
+from hsipipe.sharpen.candidates import untrained
+from hsipipe.storage.publish import unfinished_folder
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def test_result_picture_and_record_are_written(scene, tmp_path):
     assert tree["skipped"] == {"pca-residual": "not in this test"}
     assert tree["pixel_size"] == {"source": 30.0, "result": 15.0}
     assert tree["full_scale"] == 10000
-    assert tree["source_sha256"] == {"scene.nc": sha256(scene.read_bytes()).hexdigest()}
+    assert tree["source_sha256"] == {"scene": sha256(scene.read_bytes()).hexdigest()}
     assert tree["result"] in done.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["high.json", "high.nc", "high.png", "scene.nc"]
 
@@ -94,6 +97,9 @@ def test_an_interrupted_prediction_leaves_nothing(scene, tmp_path, monkeypatch):
     [
         ({"scale": 5}, "high.nc", ParamsError, "--scale must be one of 2, 3, 4, 8, got 5"),
         ({"scale": 8}, "high.nc", DataError, None),
+        ({"scale": 2, "minutes": np.inf}, "high.nc", ParamsError, "--minutes must be a positive number, got inf"),
+        ({"scale": 2, "minutes": np.nan}, "high.nc", ParamsError, "--minutes must be a positive number, got nan"),
+        ({"scale": 2, "minutes": 1e307}, "high.nc", ParamsError, "--minutes must be a positive number"),
         ({"scale": 2}, "scene.nc", ParamsError, "A result would replace the input .*scene.nc"),
         ({"scale": 2, "registered": True}, "high.nc", ParamsError, "--register aligns a pair of images; give .* --msi"),
         ({"scale": 2, "full_scale": -1.0}, "high.nc", ParamsError, "full-scale must be a positive number"),
@@ -154,5 +160,87 @@ def test_a_pair_is_fused_and_has_a_quality_without_truth(pair, tmp_path, monkeyp
     tree = json.loads((tmp_path / "fused.json").read_text())
     assert (tree["method"], tree["scale"]) == ("gsa", 2)
     assert 0 < tree["without_truth"]["qnr"] <= 1
-    assert set(tree["source_sha256"]) == {"lr.nc", "msi.nc"}
+    assert set(tree["source_sha256"]) == {"scene", "msi"}
     assert open_cube(tmp_path / "fused.nc").shape == pair.shape
+
+
+def test_a_ratio_below_two_is_refused_for_a_pair_as_well(tmp_path):
+    with pytest.raises(ParamsError, match="--scale must be at least 2, got 0"):
+        module.sharpen_file(
+            tmp_path / "lr.nc", tmp_path / "x.nc", module.SharpenOptions(scale=0), msi=module.MsiFile(tmp_path / "m.nc")
+        )
+
+
+def test_parts_of_a_paused_prediction_stay(scene, tmp_path, monkeypatch):
+    parts = tmp_path / ".high.nc.part"
+    parts.mkdir()
+    (parts / "made_of.json").write_text('{"shards": 3, "made_of": {"model": "a"}}')
+    with pytest.raises(ParamsError, match=r"\.high\.nc\.part holds an unfinished prediction of .*choose another name"):
+        module.sharpen_file(scene, tmp_path / "high.nc", module.SharpenOptions(scale=2))
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    # Begun while the candidates were compared.
+    monkeypatch.setattr(module, "discard_ours", lambda target: None)
+    monkeypatch.setattr(module, "_write_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        module.sharpen_file(scene, tmp_path / "high.nc", module.SharpenOptions(scale=2))
+    assert (parts / "made_of.json").is_file()
+
+
+def test_parts_of_an_earlier_sharpening_go_and_those_being_written_stay(tmp_path):
+    target, parts = tmp_path / "high.nc", tmp_path / ".high.nc.part"
+    with unfinished_folder(target), pytest.raises(AlreadyRunningError):
+        module.discard_ours(target)
+    assert parts.is_dir()
+    (parts / "made_of.json").write_text('{"shards": 3, "made_of": {"command": "sharpen", "model": "a"}}')
+    module.discard_ours(target)
+    assert not parts.exists()
+
+
+def test_infinite_values_have_no_data_and_a_failed_picture_is_a_warning(scene, tmp_path, monkeypatch, capsys):
+    cube = open_cube(scene).load()
+    cube[0, 5, 5] = np.inf
+    cube[3] = 0
+    cube[3, 5, 7] = 100
+    save_cube(cube, tmp_path / "infinite.nc")
+
+    def failed(*_, **__):
+        raise DataError("no band has values")
+
+    monkeypatch.setattr(module, "side_by_side", failed)
+    (tmp_path / "high.png").touch()
+    module.sharpen_file(tmp_path / "infinite.nc", tmp_path / "high.nc", module.SharpenOptions(scale=2, minutes=1))
+    assert np.isnan(open_cube(tmp_path / "high.nc").values[:, 10:12, 10:12]).all()
+    assert (tmp_path / "high.json").is_file()
+    assert not (tmp_path / "high.png").exists()
+    told = capsys.readouterr().err
+    assert re.search(r"warning: .*high\.png is not written: no band has values", told)
+    assert re.search(r"note: the scores for (choosing|judging) are those of 3 of 4 bands; the others", told)
+
+
+def test_what_does_not_fit_into_the_memory_is_not_compared(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.memory.available_memory", lambda: (1 << 20, 1 << 20))
+    cube = open_cube(scene)
+    admit = module._admission(cube, tmp_path / "high.nc", None, scale=2)
+    psf = Psf("gaussian", mtf=0.3)
+    admit("bicubic", untrained("bicubic", scale=2, psf=psf))
+    admit("pca-residual", None)
+    with pytest.raises(DataError, match="of memory, but"):
+        admit("back-projection", untrained("back-projection", scale=2, psf=psf))
+    with pytest.raises(DataError, match="of memory, but"):
+        module._admission(cube, tmp_path / "high.nc", module.MsiFile(scene), scale=2)
+
+
+def test_the_pixel_size_of_a_rotated_grid_is_a_length():
+    cube = xr.DataArray(np.zeros((1, 4, 4)), dims=("band", "y", "x"))
+    turned = attach(cube, crs=32632, transform=Affine.rotation(30) @ Affine.scale(30, -30))
+    assert module._pixel_size(turned, 2) == pytest.approx({"source": 30.0, "result": 15.0})
+
+
+def test_a_pair_of_one_row_is_refused(tmp_path):
+    for name, shape in (("row", (3, 1, 20)), ("fine", (2, 2, 40))):
+        save_cube(xr.DataArray(np.ones(shape, np.float32), dims=("band", "y", "x")), tmp_path / f"{name}.nc")
+    with pytest.raises(DataError, match="The scene of 1 x 20 pixels is too small at scale 2"):
+        pair_table(tmp_path / "row.nc", module.MsiFile(tmp_path / "fine.nc"))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsipipe.errors import DataError
-from hsipipe.evaluation.masked import score_valid, valid_pixels
+from hsipipe.evaluation.masked import score_valid, scored_bands, valid_pixels
 from hsipipe.evaluation.metrics import band_mse, ergas, mpsnr_db, sam_deg
 
 
@@ -56,3 +56,13 @@ def test_masks_that_do_not_fit_are_refused():
         score_valid(sr, hr, np.zeros((9, 9), bool), scale=2)
     with pytest.raises(DataError, match=r"Got a mask of shape \(3, 3\)"):
         score_valid(sr, hr, np.ones((3, 3), bool), scale=2)
+
+
+def test_constant_and_zero_bands_are_in_no_score():
+    sr, hr = cubes()
+    hr[1], hr[3], valid = 0, 0.5, np.ones((9, 9), bool)
+    assert scored_bands(hr, valid).tolist() == [True, False, True, False]
+    found, expected = score_valid(sr, hr, valid, scale=2), score_valid(sr[::2], hr[::2], valid, scale=2)
+    assert (found["mpsnr_db"], found["ergas"]) == (expected["mpsnr_db"], expected["ergas"])
+    assert score_valid(hr, hr, valid, scale=2)["mpsnr_db"] == pytest.approx(120)
+    assert np.isnan(score_valid(sr, np.zeros_like(hr), valid, scale=2)["mpsnr_db"])

@@ -4,8 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numpy.linalg import LinAlgError
 
 from hsipipe.degradation.psf import Psf
+from hsipipe.errors import DataError
+from hsipipe.inference.plan import Box
+from hsipipe.inference.scene import predict_scene
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import methods
 from hsipipe.params import parse_group
 from hsipipe.sharpen import candidates, fit
@@ -14,7 +19,7 @@ from hsipipe.sharpen.fit import fit_network
 from hsipipe.sharpen.reduced import reduce_scene
 from hsipipe.sharpen.regions import plan_regions
 from hsipipe.sharpen.report import Report
-from hsipipe.sharpen.scores import Score, band_groups
+from hsipipe.sharpen.scores import Score, band_groups, gains_by_group, score_box, unscored_bands
 
 
 @dataclass
@@ -147,3 +152,40 @@ def test_groups_of_bands():
     found = {name: bands.tolist() for name, bands in groups.items()}
     assert found == {"blue": [0], "green": [1], "red": [2], "NIR": [3, 4], "SWIR": [5, 6]}
     assert band_groups(None) == {}
+
+
+@pytest.mark.parametrize("error", [DataError("too dark"), LinAlgError("SVD did not converge")])
+def test_a_candidate_that_fails_is_skipped_with_its_reason(problem, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("hsipipe.methods.back_projection.BackProjection.predict", fails)
+    monkeypatch.setattr("hsipipe.sharpen.compare.fit_network", fails)
+    found = compare(*problem, clock=Clock(30), wavelength_nm=None, tell=lambda line: None)
+    assert found.chosen.name == "bicubic"
+    assert found.skipped == {"back-projection": str(error), "pca-residual": str(error)}
+
+
+def test_a_candidate_that_is_not_admitted_is_skipped(problem):
+    def admit(name, model):
+        raise DataError(f"{name} needs more memory")
+
+    found = compare(*problem, clock=Clock(30), wavelength_nm=None, tell=lambda line: None, admit=admit)
+    assert set(found.skipped) == {"back-projection", "pca-residual"}
+
+
+def test_a_band_that_is_zero_in_a_region_is_in_no_score_of_it(make_scene, make_reduced):
+    values = make_scene()
+    values[1, :, :40] = 0
+    reduced, box = make_reduced(values), Box(0, 48, 0, 32)
+    assert unscored_bands(reduced, box).tolist() == [1]
+    score = score_box(reduced.predict(candidates.untrained("bicubic", scale=2, psf=reduced.psf)), reduced, box)
+    assert np.isfinite(list(score.metrics.values())).all()
+    assert np.flatnonzero(np.isnan(score.band_psnr_db)).tolist() == [1]
+    assert set(gains_by_group(score, score, np.linspace(400, 900, 6))) == {"blue", "red", "NIR"}
+
+
+def test_interpolation_in_tiles_is_that_of_the_whole():
+    lr = np.random.default_rng(0).random((2, 150, 70), dtype=np.float32)
+    tiled = predict_scene(candidates.untrained("bicubic", scale=2, psf=None), lr, tile=64, overlap=8)
+    np.testing.assert_allclose(tiled, Bicubic(2).predict(lr[None])[0], atol=1e-6)

@@ -32,6 +32,8 @@ def test_a_pixel_that_lacks_a_band_has_no_data(make_scene):
     scene = read_scene(cube_of(values), "x.nc", scale=2, full_scale=1.0)
     assert np.argwhere(~scene.valid).tolist() == [[5, 7], [9, 9]]
     assert np.isfinite(scene.values).all()
+    assert np.argwhere(np.isnan(scene.cube.values)).tolist() == [[0, 9, 9], [3, 5, 7]]
+    assert not np.isinf(scene.cube.values).any()
 
 
 @pytest.mark.parametrize(("attrs", "factor", "expected"), [({}, 1, 1.0), ({}, 9000, 10000.0), ({}, 60000, 65535.0)])
