@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or newer is needed, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	# an environment whose making was interrupted has no pip and is made again

@@ -79,7 +79,8 @@ def main():
             variant = " ".join([method, *settings])
             print(variant, found, flush=True)
             record = read_record(options.json)
-            kept = {"score": options.score, "seconds": options.seconds, "settings": without_root(options.set)}
+            kept = {"score": options.score, "exclude": sorted(options.exclude), "seconds": options.seconds}
+            kept["settings"] = without_root(options.set)
             rows = record.get("rows", {}) if {key: record.get(key) for key in kept} == kept else {}
             rows = {**rows, f"{variant}, seed {options.seed}": {**found, "parameters": training.get("parameters")}}
             write_record(options.json, {"environment": where, **kept, "rows": rows})

@@ -3,14 +3,17 @@
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from hsipipe.credentials import without_credentials
 from hsipipe.errors import HsipipeError, ParamsError
 from tasks.running.process import end_group, start
 
@@ -118,22 +121,25 @@ def server(root: Path) -> Iterator[str]:
         return
     port = PORT if _is_free(PORT) else _free_port()
     address = f"http://{HOST}:{port}"
-    # Its stdout is a banner alone.
     command = ("prefect", "server", "start", "--host", HOST, "--port", str(port))
-    child = start(*command, cwd=root, capture=False, silent=True)
-    try:
-        _wait_until_healthy(child, f"{address}/api")
-        yield f"{address}/api"
-    finally:
-        end_group(child)
+    # Its stdout is a banner, and the reason if it cannot start.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        child = start(*command, cwd=root, capture=False, stdout=said)
+        try:
+            _wait_until_healthy(child, f"{address}/api", said)
+            yield f"{address}/api"
+        finally:
+            end_group(child)
 
 
-def _wait_until_healthy(child: "subprocess.Popen[str]", api: str) -> None:
+def _wait_until_healthy(child: "subprocess.Popen[str]", api: str, said: IO[str]) -> None:
     import httpx
 
     deadline = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
+            said.seek(0)
+            sys.stderr.write(without_credentials(said.read()))
             raise HsipipeError(f"The Prefect server stopped with exit code {child.returncode}; its message is above.")
         try:
             if httpx.get(f"{api}/health", timeout=5).is_success:

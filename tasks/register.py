@@ -56,5 +56,5 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=method)
     entry = Registration(name, best, number, CHALLENGER, fuses=method.msi_bands != 0)
     run.publish_text(Registration.PATH, entry.as_json())
-    scores = {f"val_mpsnr_db.{each}": value for each, value in validated.items() if value is not None}
+    scores = {f"val_mpsnr_db.{each}": validated[each] for each in (best, *validated) if validated[each] is not None}
     return run.finish(RegisteredModel, {"version": number, **scores, "name": name, "model": best})

@@ -11,12 +11,15 @@ def report(run: StageRun, pairs: DegradedPairs, comparison: Comparison, register
     """Write ``index.html`` and its figures."""
     from hsipipe.artifacts.registration import Registration
     from hsipipe.evaluation.report import Provenance, write_report
+    from hsipipe.storage.manifest import digest
     from tasks.tracking import registering_run
 
     metrics = read_metrics(run.root)
     scores = {name: Scores.in_project(run.root, name).path for name in metrics["descriptions"]}
     entry = Registration.read(run.root)
-    source = None if entry.version is None else registering_run(run.tracker, entry.version)
+    source = None
+    if entry.version is not None:
+        source = registering_run(run.tracker, entry.name, entry.version, digest(registered.path))
     # DVC has compared the code with that of every result, so the commit is that of all of them.
     provenance = Provenance(head(run.root), bool(changed(run.root)), entry, source)
     drawn = curves(run.root, metrics["trained"])

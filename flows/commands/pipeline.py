@@ -158,11 +158,13 @@ def run_pipeline(overrides: list[str], timeout: float | None) -> None:
     from hsipipe.checkout import find_root
     from hsipipe.exits import hang_up_as_terminate
     from tasks.running.dvc import changed_params
+    from tasks.running.pipeline_run import pipeline_session
 
     check_timeout(timeout)
     hang_up_as_terminate()
     root = find_root()
-    changed_params(root, overrides)  # refuses a wrong key before Prefect starts, which takes seconds
+    with pipeline_session(root):  # undoes what a killed run has left, against which the overrides may not fit
+        changed_params(root, overrides)  # refuses a wrong key before Prefect starts, which takes seconds
     prepare(root)
     require_server()
     close_and_tell(root)

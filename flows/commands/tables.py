@@ -76,11 +76,13 @@ def _run(
     from flows.tables.results import keep
     from hsipipe.checkout import find_root
     from hsipipe.training.deadline import limit_command, positive_minutes
+    from tasks.running.pipeline_run import pipeline_session
     from tasks.running.project import read_metrics
 
     project = find_root()
-    for part, overrides in runs:
-        _params(project, part, overrides)  # refuses a wrong value before the first of many hours
+    with pipeline_session(project):  # undoes what a killed run has left, against which the overrides may not fit
+        for part, overrides in runs:
+            _params(project, part, overrides)  # refuses a wrong value before the first of many hours
     if stop_after is not None:
         limit_command(positive_minutes(f"{stop_after}"))
     for number, (part, overrides) in enumerate(runs):

@@ -1,5 +1,6 @@
 """The command line ``hsipipe``: its commands in order, those of the pipeline added by ``flows``."""
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -85,7 +86,9 @@ def make_app(pipeline: Mapping[str, Callable[..., Any]]) -> typer.Typer:
 
 
 def run(app: typer.Typer) -> int:
-    """Run the command line; return the exit code."""
+    """Run the command line; return the exit code. Progress without a terminal has its lines on stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("hsipipe").setLevel(logging.INFO)
     spare_local_servers()
     return guarded(app)
 

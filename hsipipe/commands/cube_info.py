@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from hsipipe.bands import band_label
 from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
@@ -45,7 +46,7 @@ def cube_table(facts: CubeFacts) -> Table:
     table.add_column(overflow="fold")
     for what, text in rows.items():
         if text:
-            table.add_row(what, text)
+            table.add_row(what, Text(text))  # names of files may look like markup
     return table
 
 

@@ -84,7 +84,9 @@ def info(
         show(cube_table(facts))
         typer.echo()
         seen.append(facts)
-    if seen:
+    if seen and bands is not None:
+        typer.echo("No command is proposed: other commands would read this file without --bands.")
+    elif seen:
         typer.echo(next_step(seen))
 
 

@@ -29,9 +29,9 @@ def next_step(cubes: Sequence[CubeFacts]) -> str:
     try:
         root = find_root()
     except MissingInputError:
-        return "No model is known here; inside a checkout of the project, this line is the command that trains one."
+        return _sharpen(cubes[0])
     if _fits(root / MODEL, cubes[0]):
-        return _predict(root / MODEL, cubes[0])
+        return _predict(root, cubes[0])
     try:
         options = as_overrides(training_options(cubes, load_params(root / PARAMS)))
     except HsipipeError as error:
@@ -141,10 +141,28 @@ def _fits(model: Path, facts: CubeFacts) -> bool:
     return nm is None or not domain.other_bands(nm.tolist())
 
 
-def _predict(model: Path, facts: CubeFacts) -> str:
-    path, scale = facts.path, _full_scale(facts)
-    suffix = path.suffix if path.suffix in _WRITABLE else ".nc"
-    words = ["hsipipe", "predict", str(path), f"{path.stem}_sr{suffix}", "--model", str(model)]
+def _predict(root: Path, facts: CubeFacts) -> str:
+    from hsipipe.artifacts.registration import Registration
+
+    words = ["hsipipe", "predict", *_files(facts), "--model", str(root / MODEL)]
+    try:
+        scale, note = _full_scale(facts), ""
+    except DataError:
+        scale, note = 1, "\nAdd --full-scale N, the value that means 1.0: its values have no common scale."
     words += ["--full-scale", f"{scale:g}"] if scale != 1 else []
     words += ["--variable", facts.variable] if facts.variable is not None else []
-    return shlex.join(words)
+    if (root / Registration.PATH).is_file() and Registration.read(root).fuses:
+        words += ["--msi", "FILE"]
+    return shlex.join(words) + note
+
+
+def _sharpen(facts: CubeFacts) -> str:
+    """Return the command that needs neither a checkout nor a model."""
+    words = ["hsipipe", "sharpen", *_files(facts)]
+    return shlex.join(words + (["--variable", facts.variable] if facts.variable is not None else []))
+
+
+def _files(facts: CubeFacts) -> list[str]:
+    """Return input and output."""
+    suffix = facts.path.suffix if facts.path.suffix in _WRITABLE else ".nc"
+    return [str(facts.path), f"{facts.path.stem}_sr{suffix}"]

@@ -35,7 +35,8 @@ class Absent(TyperCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         settings = {"ignore_unknown_options": True, "allow_extra_args": True}
-        super().__init__(*args, **{**kwargs, "context_settings": settings})
+        # The checkout knows the options, --help included.
+        super().__init__(*args, **{**kwargs, "context_settings": settings, "add_help_option": False})
 
     def invoke(self, ctx: Any) -> Any:
         """Replace this process by the command line of the checkout.

@@ -224,6 +224,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         tree = parse_json(path.read_text(encoding="utf-8"))
         _check(tree["models"], tree["protocol"])
+        for scene, rows in tree.get("scenes", {}).items():
+            for name, row in rows.items():
+                _require(row, f"{name} of scene {scene}")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingInputError(f"No file {path}; give a metrics.json, such as reports/metrics.json.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -237,6 +240,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _check(models: Mapping[str, Mapping[str, Any]], protocol: Mapping[str, Any]) -> None:
     for name, row in models.items():
+        _require(row, f"{name} of models")
         for key in (*_COMPARED, *_SAMPLED):
             if not isinstance(row.get(key), int | float | None):
                 raise TypeError(f"{key} of {name} is {row[key]!r}")
@@ -244,3 +248,9 @@ def _check(models: Mapping[str, Mapping[str, Any]], protocol: Mapping[str, Any])
         if not isinstance(protocol[key], str):
             raise TypeError(f"{key} of the protocol is {protocol[key]!r}")
     dict(protocol.get("fields", []))
+
+
+def _require(row: Mapping[str, Any], where: str) -> None:
+    """Check that a row has the numbers that every comparison reads."""
+    if missing := [key for key in ("mpsnr_db", "sam_deg") if key not in row]:
+        raise ValueError(f"{where} has no {' and no '.join(missing)}")

@@ -69,8 +69,9 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     Returns:
         The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
         last), ``scenes``, ``spread`` (standard deviation over the seeds of trained methods, K - 1 in its denominator),
-        ``seeds``, ``gain_db``, ``descriptions``, ``validation``, ``uncertainty``, ``faults`` (why the training of a row
-        was not completed), ``test_set``, ``protocol`` and ``verdicts``.
+        ``seeds``, ``gain_db``, ``descriptions``, ``trained``, ``fuses`` (rows that see the HR-MSI), ``validation``,
+        ``uncertainty``, ``faults`` (why the training of a row was not completed), ``test_set``, ``protocol`` and
+        ``verdicts``.
 
     Raises:
         DataError: Two rows follow different protocols, or were scored on different scenes.
@@ -105,6 +106,7 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
         "gain_db": _gains(models, rows[0].name),
         "descriptions": {row.name: row.first["description"] for row in rows},
         "trained": [row.name for row in rows if row.first["trained"]],
+        "fuses": [row.name for row in rows if row.first.get("fuses")],
         "validation": {row.name: row.first["val_mpsnr_db"] for row in rows if "val_mpsnr_db" in row.first},
         "test_set": frame["test_set"],
         "protocol": frame["protocol"],

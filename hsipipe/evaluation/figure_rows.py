@@ -19,7 +19,8 @@ def choose_rows(metrics: Mapping[str, Any], limit: int = MAX_ROWS) -> list[str]:
     """Choose the rows in the figures, in the order of the table: all, or the first and the best others by MPSNR."""
     names = [name for name, row in metrics["models"].items() if row["kind"] != "ceiling"]
     others = [name for name in names if name != baseline_of(metrics)]
-    others.sort(key=lambda name: -(metrics["models"][name]["mpsnr_db"] or -math.inf))
+    faults = metrics.get("faults", {})  # rows whose training was not completed come last
+    others.sort(key=lambda name: (name in faults, -(metrics["models"][name]["mpsnr_db"] or -math.inf)))
     kept = set(others[: limit - 1])
     return [name for name in names if name in kept or name == baseline_of(metrics)]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hsipipe.evaluation.verdicts import amount, baseline_of
+from hsipipe.evaluation.verdicts import amount, baseline_of, same
 from hsipipe.protocols.metrics import METRIC
 
 _PSNR, _SAM = METRIC["mpsnr_db"], METRIC["sam_deg"]
@@ -34,24 +34,27 @@ def headline(metrics: Mapping[str, Any]) -> Headline:
     Args:
         metrics: The tree of metrics.json.
     """
-    models, faults = metrics["models"], metrics.get("faults", {})
-    ranked = [
-        name
-        for name, row in models.items()
-        if row.get("kind") != "ceiling" and name not in faults and row[_PSNR.key] is not None
-    ]
+    models = metrics["models"]
+    ranked = [name for name, row in models.items() if _counts(metrics, name) and row[_PSNR.key] is not None]
     ranked.sort(key=lambda name: -models[name][_PSNR.key])
     count = len(metrics.get("scenes", {}))
     scenes = f"{count} test scene{'' if count == 1 else 's'}"
     if not ranked:
         return Headline(False, None, f"No row has a finite MPSNR on the {scenes}.")
-    best, trained = ranked[0], set(metrics.get("trained", ()))
+    best, trained, fuses = ranked[0], set(metrics.get("trained", ())), set(metrics.get("fuses", ()))
+    if perfect := [name for name, row in models.items() if _counts(metrics, name) and row[_PSNR.key] is None]:
+        text = f"{perfect[0]} has the highest MPSNR: it is infinite, the mean over {scenes}."
+        return Headline(perfect[0] in trained or not trained, perfect[0], text)
     lead = f"{best} has the highest MPSNR: {_PSNR.text(models[best][_PSNR.key])} dB, the mean over {scenes}."
-    other, role = _other(ranked, trained, baseline_of(metrics))
+    # A posterior predicts what its regression predicts.
+    rest = [name for name in ranked[1:] if not same(models, best, name)]
+    alike = [name for name in rest if (name in fuses) == (best in fuses)]
+    other, role = _other([best, *(alike or rest)], trained, baseline_of(metrics))
     if other is None:
         return Headline(False, best, f"{lead} There is no other row to compare it with.")
     gain = models[best][_PSNR.key] - models[other][_PSNR.key]
-    text = f"{lead} It is {amount(gain)} dB above {other}, {role}"
+    seen = " (which also sees the HR-MSI)" if best in fuses and other not in fuses else ""
+    text = f"{lead} It{seen} is {f'{amount(gain)} dB above' if gain else 'equal to'} {other}, {role}"
     fall = _fall(models[best].get(_SAM.key), models[other].get(_SAM.key))
     if math.isfinite(fall):
         side = "lower" if fall >= 0 else "HIGHER"
@@ -62,6 +65,11 @@ def headline(metrics: Mapping[str, Any]) -> Headline:
     answers = best in trained or not trained
     text = text if answers else f"No trained method is the best. {text}"
     return Headline(answers and gain > 0 and not fall < 0, best, text)
+
+
+def _counts(metrics: Mapping[str, Any], name: str) -> bool:
+    """Return whether a row can be the best: no ceiling, and its training was completed."""
+    return metrics["models"][name].get("kind") != "ceiling" and name not in metrics.get("faults", {})
 
 
 def _other(ranked: Sequence[str], trained: set[str], baseline: str | None) -> tuple[str | None, str]:

@@ -142,5 +142,6 @@ def gains_of(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def best_of(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The row with the highest MPSNR."""
-    return max(names, key=lambda name: metrics["models"][name]["mpsnr_db"] or -math.inf)
+    """The row with the highest MPSNR; one whose training was not completed only if there is no other."""
+    faults = metrics.get("faults", {})
+    return max(names, key=lambda name: (name not in faults, metrics["models"][name]["mpsnr_db"] or -math.inf))

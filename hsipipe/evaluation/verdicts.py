@@ -53,7 +53,7 @@ def _compare(metrics: Mapping[str, Any], first: str | None) -> list[Verdict]:
     if first is None or len(names) < 2:
         return []
     # A posterior predicts what its regression predicts, and a heteroscedastic regression too.
-    doubles = {name for name in names if any(_same(rows, name, other) for other in names[: names.index(name)])}
+    doubles = {name for name in names if any(same(rows, name, other) for other in names[: names.index(name)])}
     others = [name for name in names if name != first and name not in doubles]
     ranked = sorted(others, key=lambda name: -_sortable(rows[name]))
     if not ranked:
@@ -67,7 +67,7 @@ def _compare(metrics: Mapping[str, Any], first: str | None) -> list[Verdict]:
         twin = f"{name}{REGRESSION}"
         if (uncertainty := metrics.get("uncertainty", {}).get(name)) is not None:
             verdicts += _samples(metrics, name, uncertainty)
-        if twin not in rows or _same(rows, name, twin):
+        if twin not in rows or same(rows, name, twin):
             continue
         if {name, twin} != set(ranked[:2]):
             verdicts.append(_psnr(metrics, name, twin, twin))
@@ -127,7 +127,7 @@ def _sam(rows: Mapping[str, Any], name: str, other: str) -> Verdict:
     return Verdict(True, f"The SAM of {name} is {amount(-rise)} degrees below {other}'s ({numbers}).")
 
 
-def _same(rows: Mapping[str, Any], name: str, other: str) -> bool:
+def same(rows: Mapping[str, Any], name: str, other: str) -> bool:
     """Return True if two rows have the same prediction."""
     keys = (_PSNR.key, _SAM.key, "ergas")
     return all(rows[name].get(key) is not None and rows[name][key] == rows[other].get(key) for key in keys)
@@ -147,7 +147,7 @@ def _samples(metrics: Mapping[str, Any], name: str, uncertainty: Mapping[str, An
     twins = [
         other
         for other, numbers in metrics["uncertainty"].items()
-        if not numbers.get("sample_nfe") and _same(metrics["models"], name, other)
+        if not numbers.get("sample_nfe") and same(metrics["models"], name, other)
     ]
     base = next(iter(twins), "") if uncertainty.get("sample_nfe") else ""
     other = _number(metrics["models"].get(base, {}).get("crps"))

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hsipipe.artifacts import DegradedPairs, RegisteredModel
+from hsipipe.artifacts.registration import Registration
 from hsipipe.checkout import PARAMS
 from hsipipe.errors import IntegrityError, MissingInputError
 from hsipipe.methods.super_resolver import SuperResolver
@@ -44,6 +45,11 @@ def judge(root: Path) -> Verdict:
 
 def undecided(root: Path, name: str) -> Verdict:
     """Return a verdict before any comparison: both versions, and reasons against the challenger."""
+    if (root / Registration.PATH).is_file() and Registration.read(root).method is None:
+        raise MissingInputError(
+            "No compared method is trained, so nothing is registered; add one to compare in params.yaml "
+            "(hsipipe methods lists them), then run: hsipipe pipeline"
+        )
     now, own = standing(root, name), RegisteredModel.in_project(root).path
     if now.challenger is None:
         raise MissingInputError(f"{name} has no challenger; run: dvc repro --force --single-item register")

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -58,7 +59,7 @@ def start(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     capture: bool = True,
-    silent: bool = False,
+    stdout: IO[str] | None = None,
 ) -> "subprocess.Popen[str]":
     """Start ``python -m module`` in a new process session, which can be stopped as a whole.
 
@@ -68,7 +69,7 @@ def start(
         cwd: Working directory.
         env: Variables in addition to those of this process.
         capture: Pipe its output (stdout and stderr together); otherwise inherit ours.
-        silent: Drop its stdout instead; stderr is inherited.
+        stdout: File for its stdout instead; stderr is inherited.
     """
     # Stages are called as `python ...`, which must be this interpreter, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -77,7 +78,7 @@ def start(
         cwd=cwd,
         env={**os.environ, **(env or {}), "PATH": path},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if silent else subprocess.PIPE if capture else None,
+        stdout=stdout or (subprocess.PIPE if capture else None),
         stderr=subprocess.STDOUT if capture else None,
         text=True,
         encoding="utf-8",

@@ -58,11 +58,34 @@ def register_model(
     return int(number)
 
 
-def registering_run(tracker: StageTracker, version: int) -> str | None:
-    """Return the id of the run that registered a version first; None if MLflow does not answer."""
+def registering_run(tracker: StageTracker, name: str, version: int, sha256: str) -> str | None:
+    """Return the id of the run that registered a version first.
+
+    Args:
+        tracker: Run of a stage.
+        name: Name of the registered model.
+        version: Its version.
+        sha256: Digest of the model's folder.
+
+    Returns:
+        The id; None if MLflow does not answer, or has no such version of these bytes.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
     found: list[str] = []
-    name = tracker.experiment
-    tracker.attempt(lambda: found.append(str(tracker.client.get_model_version(name, str(version)).run_id)))
+
+    def ask() -> None:
+        try:
+            entry = tracker.client.get_model_version(name, str(version))
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            return  # the registry is another one, or the version was deleted
+        if entry.tags.get(SHA256) == sha256:
+            found.append(str(entry.run_id))
+
+    tracker.attempt(ask)
     return next(iter(found), None)
 
 

@@ -75,7 +75,8 @@ def root(tmp_path, repository, monkeypatch):
     """A project without a store of its own."""
     folder = tmp_path / "root"
     folder.mkdir()
-    for name in ("params.yaml", "dvc.yaml"):
+    (folder / "tasks").mkdir()
+    for name in ("params.yaml", "dvc.yaml", "tasks/dvc.yaml"):
         shutil.copyfile(repository / name, folder / name)
     monkeypatch.chdir(folder)
     return folder

@@ -1,5 +1,7 @@
 """What `hsipipe info` prints; the command itself is in test_command_line.py."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -33,6 +35,15 @@ def cube():
     values = np.random.default_rng(0).integers(-3, 9000, size=(6, 40, 30)).astype(np.float32)
     nm = [400.0, 410.0, 420.0, 430.0, 440.0, 455.0]
     return xr.DataArray(values, dims=("band", "y", "x")).assign_coords(wavelength_nm=("band", nm))
+
+
+@pytest.mark.parametrize("name", ["scene[red].npy", "[/b].npy"])
+def test_the_name_of_a_file_is_no_markup(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, np.ones((2, 3, 3), np.float32))
+    assert lines(path)["file"] == name
 
 
 def test_what_a_good_cube_says(tmp_path, cube):

@@ -110,6 +110,7 @@ def test_the_model_of_the_project_predicts_a_cube_of_its_bands(project, write, s
     assert next_step([write("c.nc", shape=(8, 64, 64), nm=None)]).startswith("hsipipe pipeline")
 
 
-def test_outside_of_a_project_nothing_is_promised(write, tmp_path, monkeypatch):
+def test_outside_of_a_project_a_scene_teaches_itself(write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "inside a checkout" in next_step([write("a.nc")])
+    facts = write("a.nc")
+    assert shlex.split(next_step([facts])) == ["hsipipe", "sharpen", str(facts.path), "a_sr.nc"]

@@ -100,6 +100,8 @@ def test_results_of_two_protocols_are_refused_with_what_differs(invoke, tmp_path
         '{"models": {"bicubic": 3}, "protocol": {"name": "default", "hash": "0"}}',
         '{"models": {"bicubic": {"mpsnr_db": "x"}}, "protocol": {"name": "default", "hash": "0"}}',
         '{"models": {}, "protocol": {"hash": "0"}}',
+        '{"models": {"a": {}, "b": {}}, "protocol": {"name": "default", "hash": "0123456789abcdef"}}',
+        '{"models": {}, "scenes": {"s": {"a": {}}}, "protocol": {"name": "default", "hash": "0123456789abcdef"}}',
         '{"models": {}, "protocol": {"name": "default", "hash": "0", "fields": [3]}}',
     ],
 )

@@ -55,3 +55,16 @@ def test_a_row_whose_training_was_not_completed_is_not_the_best():
     rows = {"bicubic": (30.0, 4.0), "edsr": (33.0, 3.0), "mcnet": (31.0, 3.5)}
     assert headline(tree(rows, trained=["edsr", "mcnet"], faults={"edsr": "collapsed"})).best == "mcnet"
     assert "1 of 1 test scene." in headline(tree(rows, trained=["edsr", "mcnet"], scenes=1)).text
+
+
+def test_a_pair_is_compared_with_a_pair_and_what_else_it_sees_is_said():
+    rows = {"bicubic": (30.0, 4.0), "gsa": (33.0, 3.0), "edsr": (34.0, 3.0), "fusion-fast": (40.0, 2.0)}
+    table = tree(rows, trained=["edsr", "fusion-fast"])
+    assert "7.00 dB above gsa" in headline({**table, "fuses": ["gsa", "fusion-fast"]}).text
+    assert "It (which also sees the HR-MSI) is 7.00 dB above gsa" in headline({**table, "fuses": ["fusion-fast"]}).text
+    assert "equal to sfim" in headline(tree({"bicubic": (30.0, 4.0), "sfim": (30.0, 4.0)})).text
+
+
+def test_a_perfect_row_is_the_best():
+    found = headline(tree({"bicubic": (30.0, 4.0), "edsr": (None, 0.0)}, trained=["edsr"]))
+    assert (found.ok, found.best) == (True, "edsr")

@@ -9,7 +9,7 @@ import tzlocal.unix
 
 from flows import schedule
 from flows.schedule import check_cron, local_timezone
-from hsipipe.errors import ParamsError
+from hsipipe.errors import HsipipeError, ParamsError
 
 
 @pytest.fixture
@@ -75,3 +75,22 @@ def test_a_schedule_is_checked_before_a_server_starts(cron, zone, message):
     check_cron("0 2 * * *", "Asia/Tokyo")
     with pytest.raises(ParamsError, match=message):
         check_cron(cron, zone)
+
+
+def test_what_a_server_that_cannot_start_says_is_printed(monkeypatch, tmp_path, capsys):
+    class Dead:
+        returncode = 3
+
+        def poll(self):
+            return self.returncode
+
+    def start(*command, stdout, **_):
+        stdout.write("the database is locked\n")
+        return Dead()
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(schedule, "start", start)
+    monkeypatch.setattr(schedule, "end_group", lambda child: None)
+    with pytest.raises(HsipipeError, match="exit code 3; its message is above"), schedule.server(tmp_path):
+        pass
+    assert "the database is locked" in capsys.readouterr().err

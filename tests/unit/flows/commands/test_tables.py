@@ -115,6 +115,27 @@ def test_a_time_limit_holds_for_all_pipelines_together(invoke, flow_calls, monke
         invoke("hsrdiff-2", "--stop-after", "0")
 
 
+def test_what_a_killed_run_left_is_undone_before_overrides_are_checked(invoke, monkeypatch, tmp_path):
+    import flows.commands.pipeline
+    from flows.prefect_support import environment
+
+    def stop(root):
+        raise MissingInputError("no server")
+
+    monkeypatch.setattr(environment, "prepare", stop)
+    root = tmp_path / "project"
+    before = (root / "params.yaml").read_text()
+    folder = root / ".hsipipe"
+    folder.mkdir(exist_ok=True)
+    during = before.replace("protocol: default", "protocol: sspsr")
+    (folder / "params.before.yaml").write_text(before)
+    (folder / "params.during.yaml").write_text(during)
+    (root / "params.yaml").write_text(during)
+    with pytest.raises(MissingInputError, match="no server"):
+        flows.commands.pipeline.run_pipeline(["degradation.scale=2"], None)
+    assert (root / "params.yaml").read_text() == before
+
+
 def test_every_run_is_checked_before_the_first(invoke):
     with pytest.raises(ParamsError, match=r"harvard x2: .*unknown key 'sampling\.tiles'"):
         invoke("dmgasr-2", "-S", "sampling.tiles=3")

@@ -3,6 +3,8 @@
 import pytest
 
 from hsipipe.artifacts import RegisteredModel
+from hsipipe.artifacts.registration import Registration
+from hsipipe.errors import MissingInputError
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
 from tasks.retraining import gate
@@ -23,6 +25,13 @@ def stands(root, monkeypatch):
         return gate.undecided(root, "hsipipe-test").reasons
 
     return stand
+
+
+def test_without_a_trained_method_nothing_can_be_judged(stands, root):
+    (root / "reports").mkdir()
+    (root / Registration.PATH).write_text(Registration("hsipipe-test").as_json(), encoding="utf-8")
+    with pytest.raises(MissingInputError, match="No compared method is trained"):
+        stands()
 
 
 def test_a_challenger_of_a_completed_training_is_compared(stands):

@@ -15,7 +15,7 @@ from hsipipe.params.overrides import flatten
 from hsipipe.storage.publish import publish
 from tasks.running.owner import Owner
 from tasks.running.pipeline_run import PIPELINE_RUN
-from tasks.tracking import close_dead_runs
+from tasks.tracking import close_dead_runs, registering_run
 from tasks.tracking import runs as tracking
 from tasks.tracking.runs import stage_run
 
@@ -185,3 +185,16 @@ def test_a_store_that_breaks_before_the_run_exists_is_one_clear_error(root, monk
     with pytest.raises(HsipipeError, match=r"^MLflow at sqlite:.*mlflow.db cannot be used: refused Start the server"):
         with run_of(root):
             pass
+
+
+def test_the_run_of_a_version_is_named_only_for_its_bytes(root):
+    with run_of(root) as tracker:
+        client = tracker.client
+        client.create_registered_model("hsipipe-test")
+        client.create_model_version("hsipipe-test", "folder", tracker.run_id, tags={"sha256": SHA})
+        assert registering_run(tracker, "hsipipe-test", 1, SHA) == tracker.run_id
+        assert registering_run(tracker, "hsipipe-test", 1, "0" * 64) is None
+        assert registering_run(tracker, "hsipipe-test", 2, SHA) is None
+        assert registering_run(tracker, "another", 1, SHA) is None
+        tracker.log(1, {"loss": 0.5})
+    assert client.get_run(tracker.run_id).data.metrics == {"loss": 0.5}
