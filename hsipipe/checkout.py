@@ -6,14 +6,12 @@ from pathlib import Path
 from hsipipe.errors import MissingInputError, ParamsError
 
 PARAMS = "params.yaml"
-_MARKS = ("dvc.yaml", PARAMS, "tasks/dvc.yaml")
-"""Files of a checkout; other projects of DVC have the first two as well."""
 _UNUSABLE = "?{}"
 """Characters of a path that the address of a SQLite database, or DVC's templates, would take for something else."""
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Return the folder of the pipeline: ``DVC_ROOT``, or the nearest parent that has the graph of the stages.
+    """Return the folder of the pipeline: ``DVC_ROOT``, or the nearest parent with a dvc.yaml.
 
     Raises:
         MissingInputError: No such folder.
@@ -23,9 +21,9 @@ def find_root(start: Path | None = None) -> Path:
         return _usable(Path(given).resolve())
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if all((folder / name).is_file() for name in _MARKS):
+        if (folder / "dvc.yaml").is_file() and (folder / PARAMS).is_file():
             return _usable(folder)
-    raise MissingInputError(f"No checkout of hsipipe at {here} or above it; run this inside the project's folder.")
+    raise MissingInputError(f"No dvc.yaml in {here} or above it; run this inside the project's folder.")
 
 
 def locks(root: Path) -> Path:

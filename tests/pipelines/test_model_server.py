@@ -38,8 +38,7 @@ NAME, BANDS, DEADLINE_S = "hsipipe-synthetic-x4", 8, 120
 
 @pytest.fixture
 def root(tmp_path, repository, fresh_store):
-    (tmp_path / "tasks").mkdir()
-    for name in ("params.yaml", "dvc.yaml", "tasks/dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(repository / name, tmp_path / name)
     shutil.copyfile(fresh_store, tmp_path / "mlflow.db")
     return tmp_path

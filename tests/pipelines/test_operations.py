@@ -75,8 +75,7 @@ def root(tmp_path, repository, monkeypatch):
     """A project without a store of its own."""
     folder = tmp_path / "root"
     folder.mkdir()
-    (folder / "tasks").mkdir()
-    for name in ("params.yaml", "dvc.yaml", "tasks/dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(repository / name, folder / name)
     monkeypatch.chdir(folder)
     return folder

@@ -37,8 +37,7 @@ def root(tmp_path, repository, monkeypatch):
 
 def make_root(folder, repository, monkeypatch):
     folder.mkdir()
-    (folder / "tasks").mkdir()
-    for name in ("params.yaml", "dvc.yaml", "tasks/dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(repository / name, folder / name)
     set_params(folder, ["dataset.synthetic.scenes=1", "dataset.synthetic.size=16"])
     monkeypatch.chdir(folder)

@@ -29,5 +29,5 @@ def test_a_misspelt_name_is_named_with_the_nearest(params, change, message):
 
 def test_a_seed_that_a_method_has_already_would_count_twice(params):
     check_settings(params.model_copy(update={"seeds": [1, 2]}))
-    with pytest.raises(ParamsError, match=r"seeds lists 0, which methods\.pca-residual has already"):
+    with pytest.raises(ParamsError, match=r"seeds lists 0, which methods\.group-residual has already"):
         check_settings(params.model_copy(update={"seeds": [0, 1]}))
