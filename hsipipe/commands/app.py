@@ -87,8 +87,10 @@ def make_app(pipeline: Mapping[str, Callable[..., Any]]) -> typer.Typer:
 
 def run(app: typer.Typer) -> int:
     """Run the command line; return the exit code. Progress without a terminal has its lines on stderr."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("hsipipe").setLevel(logging.INFO)
+    # The library alone: Prefect has handlers for its own messages.
+    logger = logging.getLogger("hsipipe")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler())
     spare_local_servers()
     return guarded(app)
 

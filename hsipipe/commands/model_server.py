@@ -89,9 +89,8 @@ def serve_model(
     if token is not None and not token.strip():
         raise ParamsError(f"{TOKEN} is empty; set it to a secret, or unset it.")
     # In place of the lines of the command line: those of a server have a time and a level.
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
-    )
+    logging.getLogger("hsipipe").handlers.clear()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # A request has one worker; Dask's threads would take the cores of other requests.
     dask.config.set(scheduler="synchronous")

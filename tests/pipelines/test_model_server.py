@@ -240,6 +240,8 @@ def test_what_cannot_be_served_is_one_error(root, monkeypatch):
 
     monkeypatch.chdir(root)
     assert f"No model at 'models:/{NAME}@champion'" in error_of("--model", f"models:/{NAME}@champion", "--port", 0)
+    (root / "model").mkdir()
+    (root / "model" / "MANIFEST.json").write_text('{"files": {}}')
     assert "Got the allowed host 'http://x', expected a name" in error_of(
         "--model", root / "model", "--port", 0, "--allowed-host", "http://x"
     )
