@@ -121,5 +121,6 @@ def test_the_flow_of_an_up_to_date_project_runs_beside_prefect_on_postgres(own_p
 
     done = run("-m", "flows", "pipeline", cwd=own_project, env={"PREFECT_API_URL": prefect_on_postgres}, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    (flow,) = httpx.post(f"{prefect_on_postgres}/flow_runs/filter", json={}, timeout=30).json()
-    assert flow["state_type"] == "COMPLETED"
+    flows = httpx.post(f"{prefect_on_postgres}/flow_runs/filter", json={}, timeout=30).json()
+    # Deployments of other tests have scheduled runs on this server.
+    assert [flow["state_type"] for flow in flows if flow["state_type"] != "SCHEDULED"] == ["COMPLETED"]
