@@ -38,7 +38,7 @@ REPEATED = ("crps", "energy_score", "psd_error", "spread_skill", "coverage_90", 
 
 
 class Kept(dict):
-    """What was found with some settings from one seed, in a file.
+    """Results of one seed with some settings, kept in a file.
 
     Args:
         path: The file; if it was made with other settings it is replaced.

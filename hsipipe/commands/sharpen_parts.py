@@ -9,7 +9,7 @@ from hsipipe.inference.sink import progress_of
 from hsipipe.storage.publish import discard, unfinished_folder
 
 OURS = {"command": "sharpen"}
-"""What the parts of a sharpening are made of, among other things."""
+"""Mark of the parts of a sharpening in what they are made of."""
 
 
 def discard_ours(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What group-residual computes, beyond the contract of all methods."""
+"""group-residual, beyond the contract of all methods."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def lr():
 
 
 def added(model, lr):
-    """What the model adds to the interpolation."""
+    """Difference between prediction and interpolation."""
     return model.predict(lr) - upsample(lr, SCALE)
 
 

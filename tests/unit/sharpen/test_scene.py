@@ -1,4 +1,4 @@
-"""What of a file is sharpened: its bands, its pixels with data, its range."""
+"""The part of a file that is sharpened: bands, pixels with data, range."""
 
 import numpy as np
 import pytest
