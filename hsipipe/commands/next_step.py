@@ -21,7 +21,7 @@ _LEAST = 16
 
 
 def next_step(cubes: Sequence[CubeFacts]) -> str:
-    """Return the command for the first cube, or a sentence that says why there is none.
+    """Return the command for the first cube, or a sentence that says why no command works.
 
     Args:
         cubes: Cubes of one sensor; a training uses all of them if they are the content of a folder.

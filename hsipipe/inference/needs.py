@@ -100,7 +100,7 @@ def window_bytes(
         results: Files that are written.
         side_by_side: Number of columns of shards that are held at the same time.
         guarded: The prediction is judged.
-        msi_bands: Bands c of the HR-MSI; 0: there is none.
+        msi_bands: Bands c of the HR-MSI; 0 without one.
         context: LR pixels around a tile that are read with it.
     """
     rows, columns = plan.shard or (plan.height, plan.width)

@@ -1,4 +1,4 @@
-"""Candidates within a time: the choice, the training, and what is told."""
+"""Candidates within a time: the choice, the training, and the messages."""
 
 from dataclasses import dataclass
 
