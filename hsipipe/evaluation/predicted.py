@@ -87,7 +87,7 @@ def choose_window(hr: NDArray[np.float32], pixels: int, scale: int) -> Window:
 
 @dataclass(frozen=True, eq=False)
 class PredictedCube:
-    """What is kept of the prediction of a scene.
+    """Components and images of the prediction of a scene, for the report.
 
     Attributes:
         window: The part of the scene.

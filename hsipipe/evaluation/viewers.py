@@ -46,7 +46,7 @@ class _Level:
 
 
 _LEVELS = (_Level(7), _Level(7, 2), _Level(7, 4), *(_Level(4, 4, halvings) for halvings in range(6)))
-"""What is reduced first is seen least: steps of the values, then rows, then the part of the scene."""
+"""Reductions, those first that are seen least: steps of the values, then rows, then the part of the scene."""
 
 
 @dataclass(frozen=True)
