@@ -31,7 +31,8 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 
-# Nothing is loaded from elsewhere, so the pages and their search also work from files.
+# Nothing is loaded from elsewhere, so pages and search work as files, too. A summary of a hit would need a server.
+html_show_search_summary = False
 html_theme = "furo"
 html_title = f"hsipipe {version}"
 html_static_path = ["_static"]
