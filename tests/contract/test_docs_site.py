@@ -58,9 +58,10 @@ def test_the_search_finds_a_page_without_a_server(site, open_page):
     assert "Scheduled retraining" in page.inner_text("#search-results")
 
 
-def test_a_wide_table_scrolls_inside_of_a_narrow_page(site, open_page):
-    page = open_page(site / "sensors.html", width=400)
-    assert page.evaluate("document.documentElement.scrollWidth") == 400
+@pytest.mark.parametrize("width", [400, 1320, 1400])
+def test_a_page_with_wide_tables_fits_its_window(site, open_page, width):
+    page = open_page(site / "sensors.html", width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "benchmarks/gpu/README.md"])

@@ -36,3 +36,4 @@ def test_a_result_and_its_uncertainty(printed, project):
     assert "protocol default" in text
     assert re.search(r"intervals hold [\d.]+ % of the values", text)
     assert re.search(r"of the truth +[\d.]+", text)
+    assert "equal to the values above: True" in text
