@@ -64,7 +64,7 @@ def test_result_picture_and_record_are_written(scene, tmp_path):
     assert set(tree["gain_db_by_group"]) == {"blue", "green", "NIR", "SWIR"}
     assert (tree["method"], tree["better_than_bicubic"]) == ("back-projection", True)
     assert tree["dropped_bands"] == ["band 3 (650 nm)"]
-    assert tree["skipped"] == {"pca-residual": "not in this test"}
+    assert tree["skipped"] == {"group-residual": "not in this test"}
     assert tree["pixel_size"] == {"source": 30.0, "result": 15.0}
     assert tree["full_scale"] == 10000
     assert tree["source_sha256"] == {"scene": sha256(scene.read_bytes()).hexdigest()}
@@ -226,7 +226,7 @@ def test_what_does_not_fit_into_the_memory_is_not_compared(scene, tmp_path, monk
     admit = module._admission(cube, tmp_path / "high.nc", None, scale=2)
     psf = Psf("gaussian", mtf=0.3)
     admit("bicubic", untrained("bicubic", scale=2, psf=psf))
-    admit("pca-residual", None)
+    admit("group-residual", None)
     with pytest.raises(DataError, match="of memory, but"):
         admit("back-projection", untrained("back-projection", scale=2, psf=psf))
     with pytest.raises(DataError, match="of memory, but"):
