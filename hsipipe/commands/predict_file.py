@@ -15,6 +15,7 @@ from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
+from hsipipe.formats.provenance import attach_provenance, provenance
 from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
@@ -102,6 +103,29 @@ def predict_file(
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
     as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
+    sha256 = digest_of(model)
+    whence = provenance(
+        "predict",
+        inputs={"input": source} | ({} if msi is None else {"msi": msi.path}),
+        model={"name": resolver.name, "place": model, "sha256": sha256},
+        parameters={
+            "tile": tile,
+            "overlap": overlap,
+            "full_scale": full_scale,
+            "variable": variable,
+            "samples": samples.count,
+            "sharp": sharp,
+            "msi_full_scale": None if msi is None else msi.full_scale,
+            "msi_variable": None if msi is None else msi.variable,
+            "register": registered,
+            "estimate_sensors": estimate_sensors,
+            "other_wavelengths": other_wavelengths,
+            "detector_overlap": detector_overlap,
+            "masks": masks,
+            "guard": guard,
+        },
+        earlier=cube.attrs,
+    )
     if goes_in_windows(resolver) and not as_whole:
         _note_no_spread(resolver, samples)
         options = WindowOptions(
@@ -116,14 +140,14 @@ def predict_file(
             msi,
         )
         made_of = {
-            "model": digest_of(model),
+            "model": sha256,
             "--sharp": sharp,
             "--variable": variable,
             "--detector-overlap": detector_overlap,
             "--masks": masks,
             "--msi-variable": None if msi is None else msi.variable,
         }
-        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of)
+        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, provenance=whence)
         return targets
     given = prepare(
         resolver,
@@ -135,6 +159,7 @@ def predict_file(
         other_wavelengths=other_wavelengths,
         admit=Admission(targets[: len(samples.statistics())]),
     )
+    given = replace(given, cube=attach_provenance(cube, whence))
     say("note", given.notes)
     if estimate_sensors and given.msi is not None:
         given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))

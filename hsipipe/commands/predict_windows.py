@@ -68,6 +68,7 @@ def predict_in_windows(
     options: WindowOptions,
     *,
     made_of: Mapping[str, Any],
+    provenance: Mapping[str, str],
 ) -> None:
     """Predict a scene and write the results, or go on with an unfinished prediction of them.
 
@@ -78,6 +79,7 @@ def predict_in_windows(
         targets: Files of the results.
         options: Options.
         made_of: What else the values depend on: the model, and how it is used.
+        provenance: Attributes of the results that say where they come from.
 
     Raises:
         ParamsError: The memory is too small, or the unfinished results are made of something else.
@@ -107,7 +109,9 @@ def predict_in_windows(
     described = {**made_of, "source": source_digest(source), **_described(options, targets)}
     if options.msi is not None:
         described |= {"--msi": source_digest(options.msi.path), "--msi-full-scale": options.msi.full_scale}
-    with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, made_of=described) as sink:
+    with open_sink(
+        targets, plan, wrap=wrap, bands=bands, scale=scale, made_of=described, provenance=provenance
+    ) as sink:
         sink.check_space()
         scene = survey(cube, source, full_scale=options.full_scale, example=COMMAND.given("full_scale", 10000))
         if share := _share_of_holes(scene, msi, scale=scale):

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.formats.band_facts import BAD_BANDS, FWHM_NM, band_names
+from hsipipe.formats.cf import of_file
 from hsipipe.formats.envi_header import read_header
 from hsipipe.formats.envi_layout import TYPES, Layout
 from hsipipe.formats.georeference import crs_of, transform_of
@@ -49,6 +50,8 @@ def header_of_cube(cube: xr.DataArray, layout: Layout) -> str:
     }  # fmt: skip
     if layout.dtype.kind == "f":
         fields["data ignore value"] = "nan"
+    if whence := of_file(cube.attrs):
+        fields["description"] = _described(whence)
     fields |= _bands(cube) | _position(cube)
     if texts := attribute_texts(cube):
         text = json.dumps(json.dumps(texts))
@@ -66,6 +69,12 @@ def read_attributes(text: str) -> dict[str, str]:
     if not isinstance(tree, dict):
         raise ValueError("no attributes by name")
     return {str(key): str(value) for key, value in tree.items()}
+
+
+def _described(whence: dict[str, str]) -> str:
+    """Return a line for each text, in braces, of which the texts have none."""
+    lines = (f"{key}: {' / '.join(text.splitlines())}" for key, text in whence.items())
+    return "{\n" + "\n".join(line.replace("{", "(").replace("}", ")") for line in lines) + "}"
 
 
 def _bands(cube: xr.DataArray) -> dict[str, str]:
