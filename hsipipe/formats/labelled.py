@@ -30,8 +30,8 @@ def cube_of(
     """Select the cube among variables: dims (band, y, x), float32, with its wavelengths in nm and its position.
 
     Values follow the CF conventions: scale and offset are applied; missing values and values outside of the valid
-    range are NaN. An axis of length 1 that is not band, y or x is dropped. Attributes of the file, `whole`, that say where
-    the cube comes from become its own.
+    range are NaN. An axis of length 1 that is not band, y or x is dropped. Attributes of the file, `whole`, become its
+    own if they say where the cube comes from.
 
     Raises:
         FileFormatError: There is no cube or several, or the axes or the unit of the wavelengths are unclear.
