@@ -2,7 +2,6 @@
 
 import shutil
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 import hsipipe
 from hsipipe.errors import DataError, MissingInputError
+from hsipipe.extras import missing
 
 _PACKAGE = Path(hsipipe.__file__).parent
 _DATA = _PACKAGE / "workspace_files"
@@ -35,8 +35,8 @@ def init(
 
     make_workspace(folder)
     typer.echo(f"wrote {folder}: the pipeline and its code. Next:")
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        typer.echo(f'  pip install "hsipipe[pipeline]"   # it needs {", ".join(missing)}, not installed here')
+    if lacking := missing(*PACKAGES):
+        typer.echo(f'  pip install "hsipipe[pipeline]"   # it needs {", ".join(lacking)}, not installed here')
     typer.echo(f"  cd {folder}")
     typer.echo("  hsipipe pipeline                  # or: dvc repro; trains on synthetic scenes, in minutes")
     typer.echo("  hsipipe info SCENE                # ends with the command for your own cubes")

@@ -1,7 +1,6 @@
 """The wheel holds the library alone, and its commands need no package of the pipeline."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,21 +23,6 @@ class Without:
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 MAIN = "from hsipipe.commands.app import main; main()"
-
-
-@pytest.fixture(scope="session")
-def wheel(repository, tmp_path_factory):
-    """The wheel of this checkout, built outside of it."""
-    place = tmp_path_factory.mktemp("wheel")
-    for part in ("hsipipe", "tasks", "flows"):
-        shutil.copytree(repository / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copyfile(repository / name, place / name)
-    code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (built,) = (place / "dist").glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="session")
