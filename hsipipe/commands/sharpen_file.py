@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.commands.outputs import check_inputs_stay, files_of
-from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
+from hsipipe.commands.predict_windows import WindowOptions, packing_notes, predict_in_windows, say
 from hsipipe.commands.sharpen_parts import OURS, discard_ours, nothing_of_ours_left
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError, HsipipeError, ParamsError, one_line
@@ -19,6 +19,7 @@ from hsipipe.evaluation.fusion_metrics import without_truth
 from hsipipe.formats import check_sinks, open_cube, save_cube
 from hsipipe.formats.georeference import transform_of
 from hsipipe.formats.overlap import Overlap
+from hsipipe.formats.packing import Packing, pack_cube, packing_for
 from hsipipe.formats.products.base import Masks
 from hsipipe.formats.provenance import attach_provenance, file_digests, package_version, provenance
 from hsipipe.inference.inputs import check_full_scale, prepare
@@ -55,6 +56,7 @@ class SharpenOptions:
         detector_overlap: Bands where two detectors overlap.
         masks: Pixels of a sensor product without data.
         registered: Measure and remove a field of shifts between the two images of a pair.
+        dtype: Numbers of the result; see :func:`hsipipe.formats.packing.packing_for`.
     """
 
     scale: int | None = None
@@ -65,6 +67,7 @@ class SharpenOptions:
     detector_overlap: Overlap = "keep"
     masks: Masks = "all"
     registered: bool = False
+    dtype: str = "float32"
 
 
 _MTF = 0.3
@@ -89,6 +92,7 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     _check(options, source, target, msi)
     cube = open_cube(source, variable=options.variable, overlap=options.detector_overlap, masks=options.masks)
     scale = options.scale or (_SCALE if msi is None else ratio_of(cube, msi))
+    packing = packing_for(cube, target, options.dtype)
     bands, height, width = cube.shape
     check_size(height, width, scale=scale)
     check_sinks([target], (bands, height * scale, width * scale))
@@ -98,7 +102,7 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     report = _compared(scene, options, scale=scale, msi=msi, clock=clock, admit=admit)
     say("note", [f"{report.comparison.chosen.name} predicts the scene at full resolution."])
     with nothing_of_ours_left(target):
-        quality = _write_result(report, source, target, options, msi)
+        quality = _write_result(report, source, target, options, msi, packing)
     about = _about(cube, source, msi, scale=scale) | {"seconds": round(clock.passed(), 1)}
     tree = {**report.tree(), **({"without_truth": quality} if quality else {}), **about}
     write_text(target.with_suffix(".json"), json.dumps(tree, indent=1, allow_nan=False) + "\n")
@@ -183,13 +187,20 @@ def _compared(
 
 
 def _write_result(
-    report: Report, source: Path, target: Path, options: SharpenOptions, msi: MsiFile | None
+    report: Report,
+    source: Path,
+    target: Path,
+    options: SharpenOptions,
+    msi: MsiFile | None,
+    packing: Packing | None,
 ) -> dict[str, float | None]:
     """Predict the scene and write it; return the quality of a fusion without the truth."""
     model: Method = report.comparison.chosen.model
     scene, whence = report.scene, _provenance(report, source, options, msi)
     if _in_windows(model):
-        windows = WindowOptions(TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None)
+        windows = WindowOptions(
+            TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None, None, packing
+        )
         made_of = OURS | {"model": model.name}
         predict_in_windows(model, scene.cube, source, [target], windows, made_of=made_of, provenance=whence)
         return {}
@@ -204,7 +215,11 @@ def _write_result(
     )
     say("note", given.notes)
     sr = predict_scene(model, given.lr, tile=TILE, overlap=OVERLAP, msi=given.msi)
-    save_cube(attach_provenance(given.wrap(sr), whence), target)
+    result, clipped = attach_provenance(given.wrap(sr), whence), 0
+    if packing is not None:
+        result, clipped = pack_cube(result, packing)
+    save_cube(result, target)
+    say("note", packing_notes(packing, clipped))
     if given.msi is None:
         return {}
     values = without_truth(sr, given.lr, given.msi, scale=model.scale, psf=report.reduced.psf)
@@ -225,6 +240,7 @@ def _provenance(report: Report, source: Path, options: SharpenOptions, msi: MsiF
         "register": options.registered,
         "detector_overlap": options.detector_overlap,
         "masks": options.masks,
+        "dtype": options.dtype,
     }
     return provenance(
         "sharpen",

@@ -16,9 +16,11 @@ from affine import Affine
 
 from hsipipe.formats.band_facts import BAD_BANDS, FWHM_NM, band_names
 from hsipipe.formats.cf import of_file
+from hsipipe.formats.colour_bands import colour_bands
 from hsipipe.formats.envi_header import read_header
 from hsipipe.formats.envi_layout import TYPES, Layout
 from hsipipe.formats.georeference import crs_of, is_same_place, transform_of
+from hsipipe.formats.packing import packing_of
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_tags import attribute_texts, warn_of_lost
 
@@ -56,6 +58,10 @@ def header_of_cube(cube: xr.DataArray, layout: Layout) -> str:
     }  # fmt: skip
     if layout.dtype.kind == "f":
         fields["data ignore value"] = "nan"
+    if (packing := packing_of(cube)) is not None:
+        fields["data ignore value"] = packing.fill
+    if (colours := colour_bands(cube)) is not None:
+        fields["default bands"] = _listed(str(band + 1) for band in colours)
     if whence := of_file(cube.attrs):
         fields["description"] = _described(whence)
     fields |= _bands(cube) | _position(cube)

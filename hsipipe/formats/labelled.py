@@ -9,7 +9,7 @@ import xarray as xr
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import clear_band_axis
 from hsipipe.formats.band_facts import LISTED_DETECTORS, LISTED_NAMES, attach_facts
-from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
+from hsipipe.formats.base import DIMS, as_float32, one_packing, pick_variable, remember, with_wavelengths
 from hsipipe.formats.cf import decode, is_spent, of_file
 from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.georeference import GRID, crs_of
@@ -58,7 +58,9 @@ def cube_of(
     cube = attach_facts(cube, variables, stored, dim=stored.dims[dims.index("band")], source=source, nm=nm)
     if (bad := find_bad_bands({key: array.data for key, array in variables.items()}, cube.sizes["band"])) is not None:
         cube.attrs["bad_bands"] = bad
-    return remember(cube, dtype=stored.encoding.get("dtype", stored.dtype), variable=name, variables=shapes)
+    packing = one_packing(stored.attrs.get("scale_factor") or 1, stored.attrs.get("add_offset") or 0)
+    kind = stored.encoding.get("dtype", stored.dtype)
+    return remember(cube, dtype=kind, variable=name, variables=shapes, packing=packing)
 
 
 def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:

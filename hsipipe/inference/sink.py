@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hsipipe.errors import DataError, IntegrityError, ParamsError
 from hsipipe.formats import save_cube, writer
 from hsipipe.formats.base import CubeFormat
+from hsipipe.formats.packing import Packing
 from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.zarr_store import FORMAT as ZARR
 from hsipipe.inference.plan import BLOCK, Box, Plan
@@ -64,6 +65,7 @@ class ShardSink:
         bands: Bands C of a result.
         scale: Ratio of the pixel sizes s.
         whence: Attributes of the results that say where they come from.
+        packings: Integers in which the results are stored; None: float32.
     """
 
     def __init__(
@@ -76,9 +78,10 @@ class ShardSink:
         bands: int,
         scale: int,
         whence: Mapping[str, str],
+        packings: Sequence[Packing | None],
     ) -> None:
         self._folder, self._targets, self._plan, self._wrap = folder, targets, plan, wrap
-        self._bands, self._scale, self._whence = bands, scale, whence
+        self._bands, self._scale, self._whence, self._packings = bands, scale, whence, packings
 
     @property
     def missing(self) -> set[Box]:
@@ -91,11 +94,15 @@ class ShardSink:
         Raises:
             DataError: The disk is full.
         """
+        clipped = 0
         try:
-            for number, image in enumerate(images):
-                self._array(number)[box.slices(scale=self._scale)] = image
+            for number, (image, packing) in enumerate(zip(images, self._packings, strict=True)):
+                stored, count = (image, 0) if packing is None else packing.pack(image)
+                self._array(number)[box.slices(scale=self._scale)] = stored
+                clipped += count
             self._sync()
-            tree = None if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
+            tree: dict[str, Any] = {"clipped": clipped}
+            tree |= {} if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
             write_text(self._record(box), json.dumps(tree) + "\n")
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -119,7 +126,15 @@ class ShardSink:
 
     def read(self, box: Box) -> Image:
         """Read a part of the first result, (C, H, W), while it :attr:`is_readable`."""
-        return np.asarray(self._array(0)[box.slices(scale=self._scale)])
+        stored, packing = np.asarray(self._array(0)[box.slices(scale=self._scale)]), self._packings[0]
+        return stored if packing is None else packing.unpack(stored)
+
+    @property
+    def clipped(self) -> int:
+        """Number of values in all shards that were clipped to the range of their integers."""
+        records = (self._record(box) for box in self._plan.shards)
+        trees = (parse_json(path.read_text("utf-8")) for path in records if path.is_file())
+        return sum(int(tree.get("clipped", 0)) for tree in trees if isinstance(tree, dict))
 
     def energies(self) -> Energies:
         """Return the energies of all blocks, which the shards hold.
@@ -163,7 +178,9 @@ class ShardSink:
         for number in range(len(self._targets)) if self.missing else ():
             form, part = self._part(number)
             if not part.exists():
-                template = self._result(da.zeros(shape, chunks=shard, dtype=np.float32))
+                packing = self._packings[number]
+                kind = np.dtype(np.float32 if packing is None else packing.dtype)
+                template = self._result(number, da.zeros(shape, chunks=shard, dtype=kind))
                 temporary = part.with_name(f"new{part.suffix}")
                 discard(temporary)
                 form.create(template, temporary, chunk=self._chunk(), shard=shard)
@@ -185,12 +202,14 @@ class ShardSink:
                 self._note_published(number, part)  # a move keeps what identifies a file
                 _move(form, part, target)
             else:
-                save_cube(self._result(self._lazy(number)), target)
+                save_cube(self._result(number, self._lazy(number)), target)
                 self._note_published(number, target)
                 discard(part)
 
-    def _result(self, values: da.Array) -> xr.DataArray:
-        return attach_provenance(self._wrap(values), self._whence)
+    def _result(self, number: int, values: da.Array) -> xr.DataArray:
+        packing = self._packings[number]
+        attributes = {} if packing is None else packing.attributes
+        return attach_provenance(self._wrap(values), self._whence).assign_attrs(attributes)
 
     def _lazy(self, number: int) -> da.Array:
         """Return a result in rows of chunks."""
@@ -247,6 +266,7 @@ def open_sink(
     scale: int,
     made_of: Mapping[str, Any],
     provenance: Mapping[str, str],
+    packings: Sequence[Packing | None] | None = None,
 ) -> Iterator[ShardSink]:
     """Open the unfinished results of a prediction, or begin them; the folder goes when the body succeeds.
 
@@ -261,6 +281,7 @@ def open_sink(
         made_of: What the values depend on: digests and options, as plain JSON.
         provenance: Attributes of the results that say where they come from. Unfinished results keep theirs, whose date
             is that of their begin.
+        packings: Integers in which the results are stored, one for each; None: all are float32.
 
     Raises:
         ParamsError: The unfinished results are made of something else; the message says what differs.
@@ -268,7 +289,16 @@ def open_sink(
     """
     with unfinished_folder(targets[0]) as folder:
         whence = _check_same(folder, dict(made_of), shards=len(plan.shards), provenance=dict(provenance))
-        sink = ShardSink(folder, targets, plan, wrap=wrap, bands=bands, scale=scale, whence=whence)
+        sink = ShardSink(
+            folder,
+            targets,
+            plan,
+            wrap=wrap,
+            bands=bands,
+            scale=scale,
+            whence=whence,
+            packings=packings or [None] * len(targets),
+        )
         (folder / _DONE).mkdir(exist_ok=True)
         if sink.is_lost:
             for entry in folder.iterdir():

@@ -92,7 +92,7 @@ def test_a_batch_is_each_of_its_images(bicubic, cube):
 
 def test_pixels_without_data_have_none_in_the_answer(bicubic, cube):
     lr = cube.to_numpy().copy()
-    lr[:, :, :2] = np.nan
+    lr[:, :, 0], lr[:, :, 1] = np.nan, np.inf
     sr, headers = bicubic.predict(lr)
     scale = sr.shape[-1] // lr.shape[-1]
     assert np.isnan(sr[:, :, : 2 * scale]).all()
@@ -157,7 +157,6 @@ LR = np.random.default_rng(0).random((4, 6, 5), dtype=np.float32)
         (b"garbage", "", 415, "begins like no known cube"),
         (npy(LR)[:-7], "", 400, "cannot be read as NumPy .npy"),
         (npy(LR * 1000), "", 400, "for example full_scale=10000."),
-        (npy(np.where(LR > 0.9, np.inf, LR)), "", 400, "values up to inf"),
         (npy(LR[0]), "", 400, "a cube has 3 axes"),
         (npy(LR[None, None]), "", 400, "a cube has 3 axes"),
         (npy(LR[None][:0]), "", 400, "expected at least one image"),
