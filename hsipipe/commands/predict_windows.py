@@ -116,7 +116,7 @@ def predict_in_windows(
     described = {**made_of, "source": source_digest(source), **_described(options, targets)}
     if options.msi is not None:
         described |= {"--msi": source_digest(options.msi.path), "--msi-full-scale": options.msi.full_scale}
-    facts = {"made_of": described, "provenance": provenance, "packings": options.packings()}
+    facts: dict[str, Any] = {"made_of": described, "provenance": provenance, "packings": options.packings()}
     with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, **facts) as sink:
         sink.check_space()
         scene = survey(cube, source, full_scale=options.full_scale, example=COMMAND.given("full_scale", 10000))

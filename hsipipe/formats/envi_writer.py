@@ -131,7 +131,7 @@ def _can_hold(transform: Affine, *, height: int, width: int) -> bool:
     """
     across, turn_x, left, turn_y, down, top = transform[:6]
     if turn_x == turn_y == 0:
-        return across > 0
+        return bool(across > 0)
     size, turn = (across - down) / 2, (turn_x + turn_y) / 2
     turned = Affine(size, turn, left, turn, -size, top)
     return is_same_place(turned, transform, height=height, width=width, tolerance=_EXACT)
