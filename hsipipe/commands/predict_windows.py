@@ -14,6 +14,7 @@ from hsipipe.commands.pair_quality import quality_note
 from hsipipe.errors import MissingInputError
 from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest
+from hsipipe.formats.packing import Packing
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
@@ -47,6 +48,7 @@ class WindowOptions:
         other_wavelengths: Accept bands of other wavelengths than those of the training.
         memory: Bytes that may be used; None: a quarter of what is free.
         msi: HR-MSI of the same ground, for a fusion model.
+        packing: Integers in which the prediction and its quantiles are stored; None: float32.
     """
 
     tile: int
@@ -58,6 +60,11 @@ class WindowOptions:
     other_wavelengths: bool
     memory: int | None
     msi: MsiFile | None = None
+    packing: Packing | None = None
+
+    def packings(self) -> list[Packing | None]:
+        """Return the packing of each result; a standard deviation is smaller than the steps of integers."""
+        return [None if statistic.kind == "std" else self.packing for statistic in self.statistics]
 
 
 def predict_in_windows(
@@ -68,6 +75,7 @@ def predict_in_windows(
     options: WindowOptions,
     *,
     made_of: Mapping[str, Any],
+    provenance: Mapping[str, str],
 ) -> None:
     """Predict a scene and write the results, or go on with an unfinished prediction of them.
 
@@ -78,6 +86,7 @@ def predict_in_windows(
         targets: Files of the results.
         options: Options.
         made_of: What else the values depend on: the model, and how it is used.
+        provenance: Attributes of the results that say where they come from.
 
     Raises:
         ParamsError: The memory is too small, or the unfinished results are made of something else.
@@ -107,7 +116,8 @@ def predict_in_windows(
     described = {**made_of, "source": source_digest(source), **_described(options, targets)}
     if options.msi is not None:
         described |= {"--msi": source_digest(options.msi.path), "--msi-full-scale": options.msi.full_scale}
-    with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, made_of=described) as sink:
+    facts: dict[str, Any] = {"made_of": described, "provenance": provenance, "packings": options.packings()}
+    with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, **facts) as sink:
         sink.check_space()
         scene = survey(cube, source, full_scale=options.full_scale, example=COMMAND.given("full_scale", 10000))
         if share := _share_of_holes(scene, msi, scale=scale):
@@ -123,6 +133,7 @@ def predict_in_windows(
         work = WindowPrediction(model, scene, sink, plan, statistics, options.count, options.is_guarded, msi)
         work.run(side_by_side=side_by_side)
         say("warning", work.doubts())
+        say("note", packing_notes(options.packing, sink.clipped))
         if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
@@ -143,6 +154,15 @@ def show_status(target: Path) -> None:
         typer.echo(f"{target}: complete")
     else:
         raise MissingInputError(f"There is no result at {target}, nor an unfinished one; predict it first.")
+
+
+def packing_notes(packing: Packing | None, clipped: int) -> list[str]:
+    """Describe integers that are written, and how many values they could not hold."""
+    if packing is None:
+        return []
+    steps = f"in steps of {packing.scale:g}" + (f" from {packing.offset:g}" if packing.offset else "")
+    lost = f"; {clipped} values lay outside of its range and were clipped" if clipped else "; no value was clipped"
+    return [f"values are rounded to {packing.dtype} {steps}{lost}."]
 
 
 def say(kind: str, texts: Sequence[str]) -> None:
@@ -195,4 +215,5 @@ def _described(options: WindowOptions, targets: Sequence[Path]) -> dict[str, Any
         "--full-scale": options.full_scale,
         "--samples": options.count,
         "--guard": "warn" if options.is_guarded else "off",
+        **({} if options.packing is None else {"--dtype": options.packing.dtype}),
     }

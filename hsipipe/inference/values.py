@@ -9,7 +9,7 @@ from hsipipe.full_scale import PLAUSIBLE
 
 
 def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str) -> NDArray[np.float32]:
-    """Return the values (C, h, w) float32, divided by the full scale.
+    """Return the values (C, h, w) float32, divided by the full scale; infinite ones are NaN, no data.
 
     Args:
         cube: Cube (band, y, x) as opened.
@@ -20,8 +20,15 @@ def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str)
     Raises:
         DataError: The values are too large for reflectances.
     """
-    values = np.ascontiguousarray(cube.to_numpy() / np.float32(full_scale), dtype=np.float32)
+    values = divided(cube, full_scale)
     check_range(float(np.nanmax(values, initial=0.0)), name, example=example)
+    return values
+
+
+def divided(cube: xr.DataArray, full_scale: float) -> NDArray[np.float32]:
+    """Read the values (C, h, w) float32 of a cube, divided by the full scale; infinite ones are NaN, no data."""
+    values = np.array(cube.to_numpy() / np.float32(full_scale), dtype=np.float32, order="C")
+    values[np.isinf(values)] = np.nan
     return values
 
 

@@ -18,6 +18,7 @@ from hsipipe.errors import FileFormatError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, writer
 from hsipipe.formats.base import DIMS, make_cube
 from hsipipe.formats.netcdf import check_classic, save_classic
+from hsipipe.formats.provenance import attach_provenance, provenance
 from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import (
     OVERLAP,
@@ -34,6 +35,7 @@ from hsipipe.inference.wording import QUERY
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.limits import Limits
+from hsipipe.serving.model import Loaded
 from hsipipe.serving.predictions import Tick
 from hsipipe.serving.rehearsal import rehearse
 from hsipipe.serving.uploads import NETCDF, NPY, Kind, Upload, Workspace
@@ -92,7 +94,7 @@ def check_options(options: Options) -> None:
 
 
 def answer(
-    model: SuperResolver,
+    loaded: Loaded,
     uploads: dict[str, Upload],
     options: Options,
     *,
@@ -103,7 +105,7 @@ def answer(
     """Predict the uploads of a request.
 
     Args:
-        model: Super-resolver.
+        loaded: Super-resolver and its version.
         uploads: ``lr`` and, for a fusion model, ``msi``.
         options: Query.
         limits: Limits of the server.
@@ -116,7 +118,7 @@ def answer(
     """
     if key_split.cache_info().currsize > _MOST_NAMES:
         key_split.cache_clear()
-    lr = uploads["lr"]
+    model, lr = loaded.model, uploads["lr"]
     rehearse(lr, variable=options.variable, bands=model.bands, limits=limits, while_waiting=before_tile)
     if "msi" in uploads:
         second = uploads["msi"]
@@ -137,8 +139,20 @@ def answer(
         check_classic(given.lr.nbytes * model.scale**2)
     save = save_classic if lr.kind is NETCDF else writer(target).save
     sr, doubts = images.predict(given)
-    save(given.wrap(sr).transpose(*DIMS), target)
+    save(attach_provenance(given.wrap(sr), _provenance(loaded, uploads, options, given)).transpose(*DIMS), target)
     return Answer(target, lr.kind, (*given.notes, *given.warnings(), *doubts))
+
+
+def _provenance(loaded: Loaded, uploads: Mapping[str, Upload], options: Options, given: Inputs) -> dict[str, str]:
+    """Return the provenance of an answer; the place of the model is the server's own."""
+    pinned = loaded.pinned
+    return provenance(
+        "model-server",
+        inputs={"input" if name == "lr" else name: upload.path for name, upload in uploads.items()},
+        model={"name": pinned.name, "version": pinned.version, "sha256": pinned.sha256},
+        parameters=options.model_dump(),
+        earlier=given.cube.attrs,
+    )
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class ModelServer:
 
             def make(tick: Tick) -> Answer:
                 return answer(
-                    loaded.model,
+                    loaded,
                     uploads,
                     options,
                     limits=self.limits,
