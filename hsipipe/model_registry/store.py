@@ -27,8 +27,7 @@ BUSY_S = 60
 
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # training, in contrast to applications of language models
-    "mlflow.note.content": "Each run is one run of the pipeline: the metrics of every row, the table, the verdicts and "
-    "the report. Its children are the stages, with parameters, curves and system metrics.",
+    "mlflow.note.content": "One run for each run of the pipeline, with its results; the children are its stages.",
 }
 """Tags of an experiment that MLflow's pages show; those that exist are kept."""
 

@@ -279,4 +279,10 @@ def _git_tags(root: Path) -> dict[str, str]:
     commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         return {}
-    return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed(root))).lower()}
+    return {
+        "mlflow.source.name": "hsipipe",  # MLflow's pages show the commit with it, and no tag that begins with mlflow
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit,
+        "git.commit": commit,
+        "git.dirty": str(bool(changed(root))).lower(),
+    }

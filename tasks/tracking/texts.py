@@ -36,7 +36,7 @@ def run_description(metrics: Mapping[str, Any], entry: Registration | None) -> s
         f"Data set {frame['dataset.name']}, scale {frame['scale']}, {count} test scene{'' if count == 1 else 's'}; "
         f"{_protocol(metrics)}. The whole report is the artifact `{REPORT}/index.html`.",
         "",
-        *as_markdown(metrics, columns=_COLUMNS).splitlines(),
+        *_table(metrics),
         "",
         *_bullets(f"{'' if verdict.ok else '**!** '}{verdict.text}" for verdict in judge(metrics)),
     ]
@@ -69,12 +69,12 @@ class Card:
         frame = dict(self.metrics["protocol"]["fields"])
         task = TASKS[frame.get("degradation.task", SUPER_RESOLUTION)].title
         lines = [
-            f"**{self.row}** for {task} at scale {self.model.scale}: {self.metrics['descriptions'][self.row]}",
+            f"{self.row} for {task} at scale {self.model.scale}: {self.metrics['descriptions'][self.row]}",
             "",
             *self._usage(uri),
             *("", "### Data", *_bullets(self._data(frame))),
             *("", "### Results on the test scenes", f"{_protocol(self.metrics)}; compare numbers of one hash alone."),
-            *("", *as_markdown(self.metrics, rows=self._rows(), columns=_COLUMNS).splitlines()),
+            *("", *_table(self.metrics, self._rows())),
             *("", "### Limits", *_bullets(self._limits(frame))),
         ]
         return _fitting(lines)
@@ -121,7 +121,7 @@ class Card:
             lines += ["Other wavelengths are refused; other ranges, spectra and noise give a warning."]
         if self.model.msi_bands != 0:
             lines += ["It needs an HR-MSI of the same ground, aligned with the LR-HSI."]
-        doubts = [verdict.text for verdict in judge(self.metrics) if not verdict.ok]
+        doubts = [] if fault else [verdict.text for verdict in judge(self.metrics) if not verdict.ok]
         return lines + [text for text in doubts if self.row in text.replace(",", "").split()]
 
 
@@ -133,6 +133,12 @@ def _registered(entry: Registration) -> str:
 
 def _protocol(metrics: Mapping[str, Any]) -> str:
     return f"Protocol {metrics['protocol']['name']}, hash `{metrics['protocol']['hash']}`"
+
+
+def _table(metrics: Mapping[str, Any], rows: Sequence[str] | None = None) -> list[str]:
+    """Return the lines of the table; spaces separate the columns, between which MLflow's pages leave none."""
+    text = as_markdown(metrics, rows=rows, columns=_COLUMNS)
+    return [line.replace(" | ", " | &ensp;") if "---" not in line else line for line in text.splitlines()]
 
 
 def _bullets(texts: Iterable[str]) -> list[str]:
