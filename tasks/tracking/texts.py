@@ -33,7 +33,7 @@ def run_description(metrics: Mapping[str, Any], entry: Registration | None) -> s
     if entry is not None:
         lines += [_registered(entry), ""]
     lines += [
-        f"Data set {frame['dataset.name']}, scale {frame['scale']}, {count} test scene{'' if count == 1 else 's'}; "
+        f"Data set {frame['dataset.name']}, scale {frame['scale']}, {count} test scene{'' if count == 1 else 's'}. "
         f"{_protocol(metrics)}. The whole report is the artifact `{REPORT}/index.html`.",
         "",
         *_table(metrics),
