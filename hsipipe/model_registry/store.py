@@ -29,7 +29,7 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # training, in contrast to applications of language models
     "mlflow.note.content": "One run for each run of the pipeline, with its results; the children are its stages.",
 }
-"""Tags of an experiment that MLflow's pages show; those that exist are kept."""
+"""Tags of an experiment, shown by the MLflow UI; existing ones are kept."""
 
 
 def store_root() -> Path:

@@ -22,7 +22,7 @@ class Health(BaseModel):
 
 
 class Refresh(BaseModel):
-    """Answer to a wish for the wanted version."""
+    """Answer to a refresh."""
 
     started: bool = Field(description="False: one switch is running and another is queued.", examples=[True])
 

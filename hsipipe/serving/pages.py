@@ -1,4 +1,4 @@
-"""The server's pages: the start page, and the description of the interface. They load nothing from elsewhere."""
+"""Render the server's pages: the start page, and the description of the interface. They load nothing."""
 
 import json
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def _page(template: str, *, script: str, **values: Any) -> HTMLResponse:
 
 
 def _facts(model: ModelDescription) -> list[str]:
-    """Describe the model in a few words each."""
+    """Return facts on the model, a few words each."""
     bands = "any number of bands" if model.bands is None else f"{model.bands} bands"
     bands = bands if not model.wavelength_nm else span(model.wavelength_nm)
     facts = [f"{model.kind}, {model.name} version {model.version}", f"scale {model.scale}", bands]

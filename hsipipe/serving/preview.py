@@ -1,4 +1,4 @@
-"""Show a result in a browser: pictures of input and result, and both with the file in one multipart answer."""
+"""Picture input and result for a browser, and pack both with the file into one multipart answer."""
 
 import json
 import secrets
@@ -66,7 +66,7 @@ class Envelope:
 
 
 def _part(border: str, name: str, media: str, file: str | None = None) -> bytes:
-    told = f'; filename="{file}"' if file else ""
+    file_name = f'; filename="{file}"' if file else ""
     return (
-        f'\r\n--{border}\r\nContent-Disposition: form-data; name="{name}"{told}\r\nContent-Type: {media}\r\n\r\n'
+        f'\r\n--{border}\r\nContent-Disposition: form-data; name="{name}"{file_name}\r\nContent-Type: {media}\r\n\r\n'
     ).encode()

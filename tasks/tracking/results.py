@@ -1,4 +1,4 @@
-"""Show the results of a pipeline run on its parent run: all rows, what was registered, description, report."""
+"""Record the results of a pipeline run on its parent run: all rows, what was registered, description, report."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from hsipipe.model_registry.store import connect, experiment_id, store_address
 from tasks.tracking.runs import StageTracker
 
 NOTE = "mlflow.note.content"
-"""Tag that MLflow's pages show as the description of a run."""
+"""Tag that the MLflow UI shows as the description of a run."""
 REPORT = "report"
 """Folder of the report in the artifacts of the parent run."""
 _SHIPPED = ("mpsnr_db", "sam_deg")
@@ -58,7 +58,7 @@ def _record_test_set(tracker: StageTracker, metrics: Mapping[str, Any]) -> None:
 
 
 def how_to_open(root: Path, name: str) -> str:
-    """Say how to open an experiment in MLflow's pages; they open with those of language models without the query."""
+    """Return how to open an experiment in the MLflow UI; without the query it opens as one of language models."""
     page = f"/#/experiments/{experiment_id(connect(root), root, name)}?workflowType=machine_learning"
     address = without_credentials(store_address(root))
     if address.startswith("http"):

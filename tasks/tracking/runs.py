@@ -280,7 +280,7 @@ def _git_tags(root: Path) -> dict[str, str]:
     if commit is None:
         return {}
     return {
-        "mlflow.source.name": "hsipipe",  # MLflow's pages show the commit with it, and no tag that begins with mlflow
+        "mlflow.source.name": "hsipipe",  # with it the MLflow UI shows the commit; it hides tags of mlflow
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": commit,
         "git.commit": commit,

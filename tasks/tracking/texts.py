@@ -1,4 +1,4 @@
-"""Texts for MLflow's pages, in Markdown: the description of a pipeline run, and the card of a model version."""
+"""Texts for the MLflow UI, in Markdown: the description of a pipeline run, and the card of a model version."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
 
 
 def _table(metrics: Mapping[str, Any], rows: Sequence[str] | None = None) -> list[str]:
-    """Return the lines of the table; spaces separate the columns, between which MLflow's pages leave none."""
+    """Return the lines of the table; the spaces separate the columns, which the MLflow UI sets without padding."""
     text = as_markdown(metrics, rows=rows, columns=_COLUMNS)
     return [line.replace(" | ", " | &ensp;") if "---" not in line else line for line in text.splitlines()]
 

@@ -128,7 +128,7 @@ def test_a_refusal_of_the_server_is_shown_and_can_be_answered(site, open_site):
     assert "false colour" in page.inner_text("#colours")
 
 
-def test_a_cube_without_a_picture_is_still_predicted(bicubic, site, open_site):
+def test_a_batch_is_shown_by_its_first_image(bicubic, site, open_site):
     page = open_site(site)
     drop(page, "batch.npy", npy(np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)))
     answered(page)
