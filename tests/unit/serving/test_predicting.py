@@ -193,13 +193,6 @@ def test_other_paths_and_methods_say_what_there_is(bicubic):
         assert "/predict (POST)" in json.loads(body)["error"]
 
 
-def test_the_interface_is_described(bicubic):
-    status, tree = bicubic.get("/openapi.json")
-    assert status == 200
-    assert set(tree["paths"]) == {"/predict", "/health", "/model", "/model/refresh", "/metrics"}
-    assert "image/tiff" in tree["paths"]["/predict"]["post"]["requestBody"]["content"]
-
-
 def test_a_failure_of_the_server_itself_shows_nothing_of_its_inside(serve, caplog):
     class Broken(Bicubic):
         def predict(self, lr, *, msi=None, origin=(0, 0)):
