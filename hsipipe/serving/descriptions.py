@@ -118,7 +118,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     ),
     500: ("The server failed.", INTERNAL),
     503: (
-        "The server is busy, is shutting down, or its model does not predict. With `Retry-After`: try again.",
+        "The server is busy, is shutting down, or its model does not predict. With the header Retry-After: try again.",
         "17 predictions are waiting already; try again later.",
     ),
     504: ("The prediction took too long.", "The prediction took longer than 300 s; send a smaller cube."),
@@ -156,8 +156,8 @@ def prediction() -> dict[int | str, dict[str, Any]]:
     cube = {"schema": {"type": "string", "format": "binary"}}
     content = {kind.media: {**cube, "example": f"(the bytes of a {kind.title} file)"} for kind in KINDS}
     description = (
-        f"The HR cube in the format of the LR cube. With `Accept: {FORM}` a form: `facts` (JSON with `shape`, "
-        "`input_shape`, `colours`, `notes`), `input` and `result` (PNG), `sr` (the file)."
+        f"The HR cube in the format of the LR cube. With the header Accept: {FORM} a form: facts (JSON with shape, "
+        "input_shape, colours and notes), input and result (PNG), sr (the file)."
     )
     form = {"schema": {"type": "object"}, "example": "(the parts facts, input, result, sr)"}
     return {200: {"description": description, "headers": headers, "content": {**content, FORM: form}}}
