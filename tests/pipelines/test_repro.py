@@ -71,6 +71,7 @@ def test_the_first_run_ends_with_a_table_and_says_where_things_are(first_run):
     assert str(root / "reports/report/index.html") in stdout
     assert str(root / "models/superresolver") in stdout
     assert MODEL in stdout
+    assert "/#/experiments/1?workflowType=machine_learning" in stdout
     metrics = metrics_of(root)
     assert metrics["baseline"] == "bicubic"
     assert metrics["models"]["dmgasr"].keys() >= METRICS
