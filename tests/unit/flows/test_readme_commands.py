@@ -78,6 +78,8 @@ def test_the_command_takes_these_words_and_the_settings_are_valid(command, repos
     # A table in the reader's folder is not there.
     words = expanded(re.sub(r"degradation\.srf=/data/\S+", "degradation.srf=rgb", command))
     if words[0] == "make":
+        assert f"\n{words[1]}:" in (repository / "Makefile").read_text(encoding="utf-8")
+    if words[:2] == ["make", "repro"]:
         (arguments,) = [word.removeprefix("ARGS=") for word in words if word.startswith("ARGS=")] or [""]
         words = ["hsipipe", "pipeline", *shlex.split(arguments)]
     if words[0] != "hsipipe":
