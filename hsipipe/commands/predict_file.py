@@ -1,10 +1,12 @@
 """Super-resolve a whole scene from file to file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from hsipipe.commands.early import REGISTRY
 from hsipipe.commands.outputs import check_inputs_stay, files_of
@@ -108,28 +110,26 @@ def predict_file(
     as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
     packing = packing_for(cube, target, dtype)
     sha256 = digest_of(model)
-    whence = provenance(
-        "predict",
-        inputs={"input": source} | ({} if msi is None else {"msi": msi.path}),
-        model={"name": resolver.name, "place": model, "sha256": sha256},
-        parameters={
-            "tile": tile,
-            "overlap": overlap,
-            "full_scale": full_scale,
-            "variable": variable,
-            "samples": samples.count,
-            "sharp": sharp,
-            "msi_full_scale": None if msi is None else msi.full_scale,
-            "msi_variable": None if msi is None else msi.variable,
-            "register": registered,
-            "estimate_sensors": estimate_sensors,
-            "other_wavelengths": other_wavelengths,
-            "detector_overlap": detector_overlap,
-            "masks": masks,
-            "guard": guard,
-            "dtype": dtype,
-        },
-        earlier=cube.attrs,
+    used = {"name": resolver.name, "place": model, "sha256": sha256}
+    whence = _provenance(
+        source,
+        cube,
+        used,
+        msi,
+        tile=tile,
+        overlap=overlap,
+        full_scale=full_scale,
+        variable=variable,
+        samples=samples.count,
+        quantiles=list(samples.quantiles),
+        sharp=sharp,
+        register=registered,
+        estimate_sensors=estimate_sensors,
+        other_wavelengths=other_wavelengths,
+        detector_overlap=detector_overlap,
+        masks=masks,
+        guard=guard,
+        dtype=dtype,
     )
     if goes_in_windows(resolver) and not as_whole:
         _note_no_spread(resolver, samples)
@@ -172,6 +172,16 @@ def predict_file(
     say("warning", given.warnings())
     _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, packing=packing)
     return targets
+
+
+def _provenance(
+    source: Path, cube: xr.DataArray, model: Mapping[str, str], msi: MsiFile | None, **options: Any
+) -> dict[str, str]:
+    inputs = {"input": source}
+    if msi is not None:
+        inputs["msi"] = msi.path
+        options |= {"msi_full_scale": msi.full_scale, "msi_variable": msi.variable}
+    return provenance("predict", inputs=inputs, model=model, parameters=options, earlier=cube.attrs)
 
 
 def _write(
