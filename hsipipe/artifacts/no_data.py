@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 T = TypeVar("T", bound=np.floating[Any])
 
 
-def valid_pixels(image: NDArray[Any]) -> Mask:
+def has_data(image: NDArray[Any]) -> Mask:
     """Return the pixels (H, W) of an image (C, H, W) with a finite value in every band."""
     return np.asarray(np.isfinite(image).all(axis=0))
 

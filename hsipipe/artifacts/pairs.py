@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.base import Artifact, read_index
-from hsipipe.artifacts.no_data import NO_DATA, Mask, coarse_valid, filled, valid_pixels
+from hsipipe.artifacts.no_data import NO_DATA, Mask, coarse_valid, filled, has_data
 from hsipipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ class DegradedPairs(Artifact):
         hr, lr = (read(get_array(group, key)) for key in ("hr", "lr"))
         msi = read(get_array(group, "msi")) if "msi" in group else None
         nm = np.asarray(self.index()["wavelength_nm"], dtype=np.float64)
-        valid = valid_pixels(hr) if NO_DATA in group.attrs else None
+        valid = has_data(hr) if NO_DATA in group.attrs else None
         if valid is not None:
-            hr, lr, msi = (None if it is None else filled(it, valid_pixels(it)) for it in (hr, lr, msi))
+            hr, lr = (filled(image, has_data(image)) for image in (hr, lr))
+            msi = None if msi is None else filled(msi, has_data(msi))
         return Pair(name, hr, lr, msi, nm if nm.size else None, valid)

@@ -67,7 +67,13 @@ def validate_cube(
 
 
 def _check_no_data(
-    cube: xr.DataArray, found: "_Survey", wanted: NDArray[np.bool_], *, name: str, skip: Collection[int], drop: str | None
+    cube: xr.DataArray,
+    found: "_Survey",
+    wanted: NDArray[np.bool_],
+    *,
+    name: str,
+    skip: Collection[int],
+    drop: str | None,
 ) -> None:
     """Raise DataError if a wanted band, or nearly the whole scene, has no data."""
     pixels = cube.sizes["y"] * cube.sizes["x"]

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
-from hsipipe.artifacts.no_data import NO_DATA, filled, valid_pixels
+from hsipipe.artifacts.no_data import NO_DATA, filled, has_data
 from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split, region_names
 from hsipipe.degradation.noise import check_snr
 from hsipipe.degradation.psf import make_psf
@@ -105,7 +105,7 @@ def _warn_of_pair(path: Path, label: str, degradation: DegradationParams) -> Non
     group = open_store(path)
     lr, msi = (read(get_array(group, key)) for key in ("lr", "msi"))
     if NO_DATA in group.attrs:
-        lr, msi = (filled(image, valid_pixels(image)) for image in (lr, msi))
+        lr, msi = (filled(image, has_data(image)) for image in (lr, msi))
     for sentence in pair_warnings(lr, msi, scale=degradation.scale, psf=make_psf(degradation.psf), response=None):
         logger.warning("%s: %s", label, sentence)
 
@@ -153,7 +153,7 @@ def _extremes(cube: xr.DataArray, *, has_holes: bool) -> tuple[float, float]:
     step = rows_per_chunk(cube.shape)
     strips = (cube[:, start : start + step].values for start in range(0, cube.shape[1], step))
     if has_holes:
-        strips = (strip[:, valid_pixels(strip)] for strip in strips)
+        strips = (strip[:, has_data(strip)] for strip in strips)
     both = [(float(strip.min()), float(strip.max())) for strip in strips if strip.size]
     return min((low for low, _ in both), default=0.0), max((high for _, high in both), default=0.0)
 

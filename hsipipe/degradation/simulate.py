@@ -11,7 +11,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from hsipipe.artifacts.no_data import NO_DATA, Mask, valid_pixels
+from hsipipe.artifacts.no_data import NO_DATA, Mask, has_data
 from hsipipe.degradation.masked import normalised_weights
 from hsipipe.degradation.noise import add_noise, band_power
 from hsipipe.degradation.psf import Psf
@@ -79,7 +79,7 @@ class Scene:
             return None
         images = [self.cube] if self.msi is None else [self.cube, self.msi]
         strips = [
-            np.logical_and.reduce([valid_pixels(image[:, start : start + rows].values) for image in images])
+            np.logical_and.reduce([has_data(image[:, start : start + rows].values) for image in images])
             for start in range(0, self.cube.shape[1], rows)
         ]
         valid: Mask = np.concatenate(strips)

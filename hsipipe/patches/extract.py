@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs
-from hsipipe.artifacts.no_data import NO_DATA, VALID, Mask, filled, valid_pixels
+from hsipipe.artifacts.no_data import NO_DATA, VALID, Mask, filled, has_data
 from hsipipe.errors import DataError
 from hsipipe.params import PatchesParams
 from hsipipe.patches.grid import check_regions, patch_origins, valid_shares
@@ -111,7 +111,7 @@ def _valid(group: zarr.Group) -> Mask | None:
     hr = get_array(group, "hr")
     rows = hr.chunks[1]
     strips = (_read_rows(hr, start, min(start + rows, hr.shape[1])) for start in range(0, hr.shape[1], rows))
-    return np.concatenate([valid_pixels(strip) for strip in strips])
+    return np.concatenate([has_data(strip) for strip in strips])
 
 
 def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], advance: Any) -> None:
@@ -145,7 +145,7 @@ def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> Iterator[NDArray
         strip = _read_rows(get_array(plan.groups[scene], name), y // ratio, y // ratio + size)
         for _, _, x in patches:
             patch = strip[:, :, x // ratio : x // ratio + size]
-            yield patch if plan.valid[scene] is None else filled(patch, valid_pixels(patch))
+            yield patch if plan.valid[scene] is None else filled(patch, has_data(patch))
         del strip  # free the strip before reading the next one
 
 

@@ -68,7 +68,9 @@ NONE = np.zeros((SIZE, SIZE), bool)
 
 @pytest.mark.parametrize("psf", [{"kind": "bicubic"}, {"kind": "average"}, {"kind": "gaussian", "mtf": 0.3}])
 def test_no_data_is_nan_in_all_images_and_has_no_weight_in_the_lr(make, psf):
-    pairs = make("holes", holes(), psf={"kind": "bicubic", "sigma": None, "mtf": None, "size": None, "phase": None} | psf)
+    pairs = make(
+        "holes", holes(), psf={"kind": "bicubic", "sigma": None, "mtf": None, "size": None, "phase": None} | psf
+    )
     arrays, attrs = stored(pairs)
     valid, number = np.isfinite(arrays["hr"][0]), int(pairs.names("test")[0][1:])
     assert not (valid & holes()).any()

@@ -77,7 +77,9 @@ def test_the_share_is_a_setting(tmp_path, pairs, where):
 
 def test_no_patch_with_enough_data(tmp_path, pairs):
     holed = with_holes(pairs, tmp_path / "pairs", np.indices((48, 48)).sum(axis=0) % 16 < 12)
-    with pytest.raises(DataError, match=r"No train patch of 16 x 16 pixels has data in 50% of them. Lower patches.leas"):
+    with pytest.raises(
+        DataError, match=r"No train patch of 16 x 16 pixels has data in 50% of them. Lower patches.leas"
+    ):
         cut(holed, tmp_path / "p")
 
 
@@ -85,7 +87,9 @@ def test_a_mark_without_a_hole_changes_no_byte(tmp_path, pairs):
     marked = with_holes(pairs, tmp_path / "pairs", np.zeros((48, 48), bool))
     for source, name in ((pairs, "p"), (marked, "q")):
         cut(source, tmp_path / name)
-    files = [{p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*") if p.is_file()} for n in "pq"]
+    files = [
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*") if p.is_file()} for n in "pq"
+    ]
     assert list(files[0].values()) == list(files[1].values())
 
 
