@@ -39,9 +39,17 @@ class Pair:
         """LR pixels (h, w) that hold a valid HR pixel, or None where all do."""
         return None if self.valid is None else coarse_valid(self.valid, self.hr.shape[1] // self.lr.shape[1])
 
+    def scored(self, cube: NDArray[Any]) -> NDArray[Any]:
+        """Return the valid pixels of a cube (C, H, W) of this region as one row (C, 1, N); without holes the cube."""
+        return cube if self.valid is None else cube[:, None, self.valid]
+
+    def opened_lr(self) -> NDArray[np.float32]:
+        """Return the LR-HSI with NaN in the pixels without data."""
+        return self.lr if self.lr_valid is None else np.where(self.lr_valid, self.lr, np.float32(np.nan))
+
     def opened(self, cube: NDArray[Any]) -> NDArray[Any]:
         """Return a cube (C, H, W) of this region with NaN in the pixels without data."""
-        return cube if self.valid is None else np.where(self.valid, cube, np.float32(np.nan))
+        return cube if self.valid is None else np.where(self.valid, cube, cube.dtype.type(np.nan))
 
 
 @dataclass(frozen=True)
