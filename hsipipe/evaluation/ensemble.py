@@ -22,6 +22,7 @@ from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import Psf
 from hsipipe.evaluation.cubes import Array
 from hsipipe.evaluation.metrics import psnr_db
+from hsipipe.evaluation.power_spectra import log_ratio
 from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
 
 Samples = Sequence[NDArray[np.floating[Any]]]
@@ -217,44 +218,12 @@ def psd_error(samples: Samples, hr: Array, scale: int, valid: Mask | None = None
 
     Frequencies from 1/(2s) to 1/2 cycles per pixel, which interpolation cannot restore; power averaged over directions.
     """
-    return _log_ratio(samples[0], hr, 1 / (2 * scale), 0.5, valid)
+    return log_ratio(samples[0], hr, 1 / (2 * scale), 0.5, valid)
 
 
 def edge_sharpness(samples: Samples, hr: Array, valid: Mask | None = None) -> float:
     """:func:`psd_error` at the highest octave alone, 1/4 to 1/2 cycles per pixel."""
-    return _log_ratio(samples[0], hr, 0.25, 0.5, valid)
-
-
-def radial_power(
-    plane: NDArray[np.floating[Any]], valid: Mask | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average the power spectrum of an image (H, W) over directions, in rings of one cycle per image edge.
-
-    The image is windowed (Hann), since its borders do not continue each other. Pixels that are not valid (H, W) have
-    the mean of the others, as if the window were zero there.
-
-    Returns:
-        Frequencies in cycles per pixel up to 1/2, and the power at each.
-    """
-    height, width = plane.shape
-    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
-    mean = plane.mean(dtype=np.float64) if valid is None else plane[valid].mean(dtype=np.float64)
-    values = (plane.astype(np.float64) - mean) * window
-    if valid is not None:
-        values[~valid] = 0
-    power = np.square(np.abs(np.fft.rfft2(values)))
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    rings = min(height, width) // 2
-    index = np.minimum((radius * 2 * rings).astype(int), rings)
-    count = np.bincount(index.ravel(), minlength=rings + 1)[:rings]
-    total = np.bincount(index.ravel(), power.ravel(), minlength=rings + 1)[:rings]
-    return (np.arange(rings) + 0.5) / (2 * rings), total / np.maximum(count, 1)
-
-
-def mean_power(cube: Array, valid: Mask | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average :func:`radial_power` over the bands of a cube (C, H, W)."""
-    spectra = [radial_power(plane, valid) for plane in cube]
-    return spectra[0][0], np.mean([power for _, power in spectra], axis=0)
+    return log_ratio(samples[0], hr, 0.25, 0.5, valid)
 
 
 def sample_consistency_db(ensemble: Samples, lr: Array, psf: Psf, scale: int, valid: Mask | None = None) -> float:
@@ -326,16 +295,6 @@ def _fair_score(samples: Samples, truth: Array, distance: Callable[[Any, Any], A
         pairs = [distance(samples[i], samples[j]) for i in range(count) for j in range(i)]
         score = score - np.sum(pairs, axis=0) / (count * (count - 1))
     return np.asarray(score, np.float64)
-
-
-def _log_ratio(image: Array, hr: Array, low: float, high: float, valid: Mask | None) -> float:
-    errors = []
-    for plane, truth in zip(image, hr, strict=True):
-        frequency, power = radial_power(truth, valid)
-        kept = (frequency > low) & (frequency < high) & (power > 0)
-        ratio = radial_power(plane, valid)[1][kept] / power[kept]
-        errors.append(np.abs(np.log10(np.maximum(ratio, 1e-12))).mean() if kept.any() else math.nan)
-    return float(np.mean(errors))
 
 
 def _inside(centre: Array, half_width: Array, hr: Array) -> NDArray[np.bool_]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import calibration_sums
-from hsipipe.evaluation.ensemble import Ensemble, mean_power
+from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
+from hsipipe.evaluation.power_spectra import mean_power
 
 DISPLAY_NM = (650.0, 550.0, 450.0)
 _REACH_NM = 40.0

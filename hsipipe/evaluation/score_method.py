@@ -159,8 +159,7 @@ def score_method(
                     PredictedCube.of(pair, prediction, protocol.scale).save(out / f"{name}{SUFFIX}")
                     calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
                 advance(note=f"{name}: {each.name}")
-            said = {} if pair.valid is None else {NO_DATA: 1 - float(pair.valid.mean())}
-            test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair), **said})
+            test_set.append(_identity(pair))
     tree = {
         "name": row,
         "sha256": sha256,
@@ -279,6 +278,12 @@ def finite(tree: Any) -> Any:
     if isinstance(tree, float) and not math.isfinite(tree):
         return None
     return tree
+
+
+def _identity(pair: Pair) -> dict[str, Any]:
+    """Return name, shape, digest and, if there are any, the share of pixels without data of a test scene."""
+    share = {} if pair.valid is None else {NO_DATA: 1 - float(pair.valid.mean())}
+    return {"scene": pair.name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair), **share}
 
 
 def pair_digest(pair: Pair) -> str:

@@ -1,16 +1,13 @@
 """Scores, evidence and pictures of pairs with pixels that have no data."""
 
-import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import zarr
+from holes import with_holes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hsipipe.artifacts import DegradedPairs
 from hsipipe.artifacts.no_data import NO_DATA, filled
 from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import Psf
@@ -136,16 +133,7 @@ def test_evidence_shows_no_data_as_such(pair):
 @pytest.fixture(scope="session")
 def pairs_with_holes(pairs, tmp_path_factory):
     """The pairs, with holes in every region."""
-    folder = shutil.copytree(pairs.path, tmp_path_factory.mktemp("holed") / "pairs")
-    where = holes()
-    low = where.reshape(12, SCALE, 12, SCALE).all(axis=(1, 3))
-    for part, entries in json.loads((folder / "pairs.json").read_text())["splits"].items():
-        for entry in entries:
-            group = zarr.open_group(folder / part / f"{entry['name']}.zarr")
-            group.attrs[NO_DATA] = float(where.mean())
-            for name, mask in (("hr", where), ("msi", where), ("lr", low)):
-                group[name][...] = np.where(mask, np.float32(np.nan), group[name][...])
-    return DegradedPairs(folder)
+    return with_holes(pairs, tmp_path_factory.mktemp("holed") / "pairs", holes())
 
 
 def test_scores_of_a_scene_with_holes_are_near_those_without(pairs_with_holes, scored, net):

@@ -1,32 +1,15 @@
 """Patches of pairs with pixels that have no data."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
-import zarr
+from holes import with_holes
 
-from hsipipe.artifacts import DegradedPairs, PatchStore
-from hsipipe.artifacts.no_data import NO_DATA, VALID
+from hsipipe.artifacts import PatchStore
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.errors import DataError
 from hsipipe.params import PatchesParams
 from hsipipe.patches.extract import extract_patches
 from hsipipe.patches.grid import valid_shares
-
-
-def with_holes(pairs, folder, where):
-    """A copy of pairs with pixels (48, 48) of every region that have no data."""
-    copy = DegradedPairs(shutil.copytree(pairs.path, folder))
-    for part, entries in json.loads((folder / "pairs.json").read_text())["splits"].items():
-        for entry in entries:
-            group = zarr.open_group(folder / part / f"{entry['name']}.zarr")
-            group.attrs[NO_DATA] = float(where.mean())
-            low = where.reshape(12, 4, 12, 4).all(axis=(1, 3))
-            for name, mask in (("hr", where), ("msi", where), ("lr", low)):
-                array = group[name]
-                array[...] = np.where(mask, np.float32(np.nan), array[...])
-    return copy
 
 
 def cut(pairs, out, **changes):
