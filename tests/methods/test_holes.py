@@ -21,14 +21,6 @@ ALONE = [
 ]
 FAMILIES = ["pca-residual", "sspsr", "cmhf-net", "fusion-fast-regression", "ddpmfus", "dmgasr"]
 FAMILIES += ["pca-residual-diffusion"]
-    "pca-residual",
-    "sspsr",
-    "cmhf-net",
-    "fusion-fast-regression",
-    "ddpmfus",
-    "dmgasr",
-    "pca-residual-diffusion",
-]
 
 
 @pytest.fixture(scope="module")
