@@ -29,15 +29,34 @@ def nearest_data(holes: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return rows, columns
 
 
-def filled(image: NDArray[T], valid: Mask) -> NDArray[T]:
-    """Give each pixel of an image (C, H, W) that is not valid the spectrum of the nearest valid one.
+def filled(image: NDArray[T], valid: Mask, *, scale: int = 1) -> NDArray[T]:
+    """Give each pixel of an image (C, H, W) that is not valid the mean of the nearest LR pixel with valid ones.
 
-    What the image holds in these pixels has no effect. At least one pixel must be valid.
+    An HR image that is filled so agrees with its LR image, whose PSF is normalised over the valid pixels and which is
+    filled by its nearest pixels: a method that compares the two sees no contradiction. What the image holds in the
+    pixels that are not valid has no effect. At least one pixel must be valid.
+
+    Args:
+        image: (C, H, W).
+        valid: Pixels with data (H, W).
+        scale: Ratio of the size of an LR pixel to that of the image; 1: the nearest valid pixel.
     """
     if valid.all():
         return image
-    rows, columns = nearest_data(~valid)
-    return np.ascontiguousarray(image[:, rows, columns])
+    coarse = coarse_valid(valid, scale)
+    rows, columns = nearest_data(~coarse)
+    means = image if scale == 1 else _cell_means(image, valid, scale)
+    spread = means[:, rows, columns].repeat(scale, axis=1).repeat(scale, axis=2)
+    return np.ascontiguousarray(np.where(valid, image, spread))
+
+
+def _cell_means(image: NDArray[T], valid: Mask, scale: int) -> NDArray[T]:
+    """Return the means (C, h, w) over the valid pixels of each LR pixel; 0 without any."""
+    bands, height, width = image.shape
+    cells = (height // scale, scale, width // scale, scale)
+    total = np.where(valid, image, 0).reshape(bands, *cells).sum(axis=(2, 4), dtype=np.float64)
+    count = valid.reshape(cells).sum(axis=(1, 3))
+    return np.asarray(total / np.maximum(count, 1), dtype=image.dtype)
 
 
 def coarse_valid(valid: Mask, scale: int) -> Mask:

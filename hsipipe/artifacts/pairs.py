@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """A region in memory, float32; pixels without data have the spectrum of the nearest one that has data.
+    """A region in memory, float32; pixels without data are filled, see :func:`hsipipe.artifacts.no_data.filled`.
 
     Attributes:
         name: Name of the region; that of its scene, where the part has one region of it.
@@ -111,6 +111,7 @@ class DegradedPairs(Artifact):
         nm = np.asarray(self.index()["wavelength_nm"], dtype=np.float64)
         valid = has_data(hr) if NO_DATA in group.attrs else None
         if valid is not None:
-            hr, lr = (filled(image, has_data(image)) for image in (hr, lr))
-            msi = None if msi is None else filled(msi, has_data(msi))
+            scale, lr = hr.shape[1] // lr.shape[1], filled(lr, has_data(lr))
+            hr = filled(hr, valid, scale=scale)
+            msi = None if msi is None else filled(msi, valid, scale=scale)
         return Pair(name, hr, lr, msi, nm if nm.size else None, valid)

@@ -105,7 +105,7 @@ def _warn_of_pair(path: Path, label: str, degradation: DegradationParams) -> Non
     group = open_store(path)
     lr, msi = (read(get_array(group, key)) for key in ("lr", "msi"))
     if NO_DATA in group.attrs:
-        lr, msi = (filled(image, has_data(image)) for image in (lr, msi))
+        lr, msi = filled(lr, has_data(lr)), filled(msi, has_data(msi), scale=degradation.scale)
     for sentence in pair_warnings(lr, msi, scale=degradation.scale, psf=make_psf(degradation.psf), response=None):
         logger.warning("%s: %s", label, sentence)
 

@@ -47,8 +47,8 @@ class _Plan:
 def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) -> dict[str, float | int | str]:
     """Write ``<split>.zarr`` with hr, lr, msi if the pairs have one (patch, band, y, x), and origin (patch, 3).
 
-    Pixels without data get the spectrum of the nearest one of the patch that has some. A store with such pixels also
-    has ``valid`` (patch, 1, y, x), 1 for the others and 0 for them.
+    Pixels without data are filled from the others of the patch, see :func:`hsipipe.artifacts.no_data.filled`. A store
+    with such pixels also has ``valid`` (patch, 1, y, x), 1 for the others and 0 for them.
 
     Args:
         pairs: Degraded pairs.
@@ -145,7 +145,7 @@ def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> Iterator[NDArray
         strip = _read_rows(get_array(plan.groups[scene], name), y // ratio, y // ratio + size)
         for _, _, x in patches:
             patch = strip[:, :, x // ratio : x // ratio + size]
-            yield patch if plan.valid[scene] is None else filled(patch, has_data(patch))
+            yield patch if plan.valid[scene] is None else filled(patch, has_data(patch), scale=plan.scale // ratio)
         del strip  # free the strip before reading the next one
 
 

@@ -120,7 +120,7 @@ def test_a_pair_in_memory_is_filled_and_knows_its_pixels(make):
     assert np.array_equal(pair.valid, np.isfinite(arrays["hr"][0]))
     for name in ("hr", "lr", "msi"):
         ours, here = getattr(pair, name), np.isfinite(arrays[name][0])
-        assert np.array_equal(ours, filled(arrays[name], here))
+        assert np.array_equal(ours, filled(arrays[name], here, scale=1 if name == "lr" else SCALE))
         assert np.array_equal(ours[:, here], arrays[name][:, here])
         assert np.isfinite(ours).all()
     assert np.array_equal(pair.lr_valid, pair.valid.reshape(8, 4, 8, 4).any(axis=(1, 3)))
