@@ -7,6 +7,12 @@ import pytest
 
 from hsipipe.storage.manifest import sha256
 
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow warns when it loads the registered model itself; other tests run the stage in another process.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
 SIZE, BANDS = 32, 8
 ROWS = "compare=[bicubic,pca-residual,fusion-fast-regression]"
 
@@ -36,8 +42,7 @@ def projects(tmp_path_factory, new_project, execute_all, fusion):
         nm = np.linspace(420, 700, BANDS).tolist()
         data = (f"dataset.root={root / 'scenes'}", "dataset.name=folder", f"dataset.folder.wavelength_nm={nm}")
         sizes = (setting for setting in fusion if "compare" not in setting)
-        # MLflow warns of the inputs of a model that fuses.
-        project = new_project(root / "project", *sizes, *data, ROWS, "registry.candidates=[pca-residual]")
+        project = new_project(root / "project", *sizes, *data, ROWS)
         made.append(execute_all(project))
     return made
 
