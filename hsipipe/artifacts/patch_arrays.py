@@ -15,6 +15,7 @@ import zarr
 from dask.system import CPU_COUNT
 from numpy.typing import ArrayLike, NDArray
 
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.errors import DataError
 from hsipipe.storage.shards import RowReader, fits_rows
 from hsipipe.storage.stores import get_array, open_store, read
@@ -30,13 +31,15 @@ class PatchArrays:
 
     Args:
         path: Patch store.
-        arrays: Names of the arrays that :meth:`read` returns; other arrays are not read.
+        arrays: Names of the arrays that :meth:`read` returns; other arrays are not read. Where pixels were filled, it
+            also returns ``valid``, which has 0 for them.
     """
 
     def __init__(self, path: Path, arrays: Sequence[str] = ("hr", "lr")) -> None:
         self.path = path
         self.arrays = tuple(arrays)
         self._group: zarr.Group | None = None
+        self._wanted: tuple[str, ...] | None = None
         self._handles: dict[str, zarr.Array[Any]] = {}
         self._readers: dict[str, RowReader] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -45,7 +48,7 @@ class PatchArrays:
         return int(self._array(self.arrays[0]).shape[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        closed: dict[str, Any] = {"_group": None, "_handles": {}, "_readers": {}, "_pool": None}
+        closed: dict[str, Any] = {"_group": None, "_wanted": None, "_handles": {}, "_readers": {}, "_pool": None}
         return {"path": self.path, "arrays": self.arrays, **closed}
 
     @property
@@ -81,7 +84,13 @@ class PatchArrays:
         count = len(self)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= count):
             raise DataError(f"{self.path} has patches 0 to {count - 1}, got {wanted.min()} to {wanted.max()}.")
-        return {name: self._gather(name, wanted, turns) for name in self.arrays}
+        return {name: self._gather(name, wanted, turns) for name in self._names_to_read()}
+
+    def _names_to_read(self) -> tuple[str, ...]:
+        if self._wanted is None:
+            has_mask = VALID in self._open() and VALID not in self.arrays
+            self._wanted = (*self.arrays, VALID) if has_mask else self.arrays
+        return self._wanted
 
     def _gather(self, name: str, wanted: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[Any]:
         array = self._array(name)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PatchStore(Artifact):
-    """``<split>.zarr`` with ``hr`` (N, C, P, P), ``lr`` (N, C, P/s, P/s), ``msi`` (N, c, P, P)."""
+    """``<split>.zarr`` with ``hr`` (N, C, P, P), ``lr`` (N, C, P/s, P/s), ``msi`` (N, c, P, P).
+
+    Pixels without data are filled; a store with such pixels also has ``valid`` (N, 1, P, P), 0 for them.
+    """
 
     LOCATION: ClassVar[str] = "data/patches"
 
@@ -25,7 +28,7 @@ class PatchStore(Artifact):
 class LatentStore(Artifact):
     """``<split>.zarr`` with whitened ``hr`` and ``lr`` latents (N, G, k, P, P), keyed by the digest of the GAE.
 
-    The item is the GAE's name.
+    It has the array ``valid`` of its patches, if they have one. The item is the GAE's name.
     """
 
     LOCATION: ClassVar[str] = "data/latents/{item}"

@@ -1,6 +1,7 @@
 """Fill ``data/raw``: find or make the scenes, check each, copy it unchanged, write ``scenes.json``."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hsipipe.artifacts import RawScenes
+from hsipipe.artifacts.no_data import NO_DATA
 from hsipipe.artifacts.scenes import keep_bands
 from hsipipe.datasets.base import Dataset, Measured, gsd_of
 from hsipipe.datasets.catalogue import DATASETS
@@ -21,6 +23,8 @@ from hsipipe.progress import progress
 from hsipipe.storage.manifest import sha256
 
 _SAME_NM = 0.1
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_scenes(dataset: DatasetParams, out: Path, *, cache: Path | None = None) -> dict[str, float | int | str]:
@@ -70,9 +74,16 @@ def _check_scenes(facts: Dataset, found: Mapping[str, Path]) -> list[dict[str, A
     with progress("check scenes", total=len(found)) as advance:
         for name, path in found.items():
             entries.append(check_scene(facts, name, path))
+            _report_no_data(entries[-1])
             advance(note=name)
     check_same_bands(entries)
     return entries
+
+
+def _report_no_data(entry: Mapping[str, Any]) -> None:
+    for image, where in ((entry, "scene"), (entry.get("msi", {}), "MSI of scene")):
+        if NO_DATA in image:
+            logger.warning("%s %r: %.1f %% of the pixels have no data", where, entry["name"], 100 * image[NO_DATA])
 
 
 def _copy_scenes(facts: Dataset, found: Mapping[str, Path], out: Path) -> None:
@@ -101,7 +112,7 @@ def check_scene(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
     """
     cube = facts.read(path)
     # Whole, so that a message counts the bands as the file does.
-    validate_cube(cube, name=name, bands=facts.bands, skip=facts.drop_bands, drop=facts.drop_param)
+    none = validate_cube(cube, name=name, bands=facts.bands, skip=facts.drop_bands, drop=facts.drop_param)
     kept = keep_bands(cube, facts.drop_bands)
     entry: dict[str, Any] = {
         "name": name,
@@ -110,27 +121,30 @@ def check_scene(facts: Dataset, name: str, path: Path) -> dict[str, Any]:
         "wavelength_nm": kept["wavelength_nm"].values.tolist() if "wavelength_nm" in kept.coords else [],
         "gsd_m": facts.gsd_m if facts.gsd_m is not None else gsd_of(cube),
     }
+    entry |= {NO_DATA: none} if none else {}
     if (variable := facts.variable_in(path)) is not None:
         entry["variable"] = variable
     if (msi := facts.msi(name, path)) is not None:
-        check_msi(msi, name, (kept.shape[1], kept.shape[2]))
+        none = check_msi(msi, name, (kept.shape[1], kept.shape[2]))
         entry["msi"] = {"path": msi.location, "variable": msi.variable, "scale": msi.scale}
+        entry["msi"] |= {NO_DATA: none} if none else {}
     return entry
 
 
-def check_msi(msi: Measured, name: str, shape: tuple[int, int]) -> None:
-    """Check the multispectral image of a scene of `shape`, rows and columns.
+def check_msi(msi: Measured, name: str, shape: tuple[int, int]) -> float:
+    """Check the multispectral image of a scene of `shape`, rows and columns; return its share without data.
 
     Raises:
         DataError: It is not fit for use, or lies on another grid.
     """
     image = open_cube(msi.path, variable=msi.variable)
-    validate_cube(image, name=f"{name} (its MSI)")
+    none = validate_cube(image, name=f"{name} (its MSI)")
     if image.shape[1:] != shape:
         raise DataError(
             f"The MSI of scene {name!r}, {msi.path}, has {image.shape[1]} x {image.shape[2]} pixels, expected "
             f"{shape[0]} x {shape[1]}: both must lie on one grid. Resample it, or take it away."
         )
+    return none
 
 
 def _add_digests(facts: Dataset, found: Mapping[str, Path], entries: list[dict[str, Any]], out: Path) -> None:

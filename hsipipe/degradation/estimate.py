@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar, nnls
 
+from hsipipe.artifacts.no_data import Mask
+from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
 
@@ -21,7 +23,9 @@ _SMOOTH = 1e-7
 _NARROWEST, _WIDEST, _TRIED = 0.05, 1.5, 16
 
 
-def estimate_response(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf) -> NDArray[np.float64]:
+def estimate_response(
+    lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: Psf, valid: Mask | None = None
+) -> NDArray[np.float64]:
     """Estimate the spectral response from a pair, by non-negative least squares with smooth weights.
 
     For each degraded MSI band y, minimise ``|y - r lr|^2 + w |D r|^2`` over r >= 0, where D takes the differences of
@@ -32,6 +36,7 @@ def estimate_response(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: P
         msi: HR-MSI (c, H, W) of the same ground.
         scale: Ratio of the pixel sizes, s.
         psf: PSF of the LR sensor.
+        valid: Pixels (H, W) with data in both images, which are finite elsewhere, too; None: all.
 
     Returns:
         (c, C); a row sums to the ratio of the units of the two sensors, 1 for equal units.
@@ -40,7 +45,10 @@ def estimate_response(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, psf: P
         DataError: The sizes do not match.
     """
     check_sizes(lr, msi, scale=scale)
-    return fit_response(_flat(lr), _flat(psf.downsample(msi, scale)))
+    if valid is None:
+        return fit_response(_flat(lr), _flat(psf.downsample(msi, scale)))
+    low, seen = downsample_valid(msi, valid, scale, psf=psf)
+    return fit_response(*(np.asarray(image[:, seen], dtype=np.float64) for image in (lr, low)))
 
 
 def estimate_psf(lr: NDArray[Any], msi: NDArray[Any], *, scale: int, response: NDArray[Any] | None = None) -> Psf:

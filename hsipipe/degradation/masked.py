@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import Mask
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
 
 LEAST_WEIGHT = 0.5
 """Smallest share of the weights of the PSF on pixels with data with which an LR pixel has data."""
-Mask = NDArray[np.bool_]
 
 
 def downsample_valid(image: NDArray[Any], valid: Mask, scale: int, *, psf: Psf) -> tuple[NDArray[Any], Mask]:
@@ -39,10 +39,22 @@ def downsample_valid(image: NDArray[Any], valid: Mask, scale: int, *, psf: Psf) 
     if valid.all():
         low = psf.downsample(image, scale)
         return low, np.ones(valid.shape[:-2] + low.shape[-2:], dtype=bool)
-    weight = psf.downsample(valid.astype(np.float64), scale)
+    weight = normalised_weights(valid, scale, psf=psf)
+    total = psf.downsample(np.where(valid, image, 0).astype(image.dtype, copy=False), scale)
+    return (total / weight).astype(total.dtype, copy=False), np.isfinite(weight)
+
+
+def normalised_weights(valid: Mask, scale: int, *, psf: Psf, least: float = LEAST_WEIGHT) -> NDArray[np.float64]:
+    """Return the share of the PSF's weights on valid pixels (..., h, w), NaN where it is below `least`.
+
+    Args:
+        valid: True for data, (..., H, W).
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor.
+        least: Smallest share with which an LR pixel has data.
+    """
+    weight: NDArray[np.float64] = psf.downsample(valid.astype(np.float64), scale)
     # Pixels next to a hole only: elsewhere the weights sum to one but for rounding.
     weight[np.abs(weight - 1) < 1e-9] = 1
-    has_data = weight >= LEAST_WEIGHT
-    total = psf.downsample(np.where(valid, image, 0).astype(image.dtype, copy=False), scale)
-    low = np.where(has_data, total / np.where(has_data, weight, 1), np.nan).astype(total.dtype, copy=False)
-    return low, has_data
+    weight[weight < least] = np.nan
+    return weight

@@ -7,7 +7,7 @@ has seen a pixel of another part.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, RawScenes
+from hsipipe.artifacts.no_data import NO_DATA, filled, has_data
 from hsipipe.datasets.splits import SPLITS, Region, check_divides, plan_split, region_names
 from hsipipe.degradation.noise import check_snr
 from hsipipe.degradation.psf import make_psf
@@ -56,11 +57,12 @@ def make_pairs(
     for name in sorted({region.scene for part in SPLITS for region in parts[part]}):
         scenes.verify(name)
     entries: dict[str, list[dict[str, Any]]] = {part: [] for part in SPLITS}
-    digests = _digests(index)
+    digests, holed = _digests(index), _with_holes(index)
     with progress("degrade", total=sum(len(parts[part]) for part in SPLITS)) as advance:
-        for part, name, region, cube, (low, span) in _regions(scenes, parts, degradation):
+        for part, name, region, cube, (low, span) in _regions(scenes, parts, degradation, holed):
             msi = _measured(scenes, region) if degradation.srf == MEASURED else None
-            simulate(Scene(str(region), cube, low, span, msi), out / part / f"{name}.zarr", sensors)
+            scene = Scene(str(region), cube, low, span, msi, has_holes=region.scene in holed)
+            simulate(scene, out / part / f"{name}.zarr", sensors)
             box = [region.y0, region.y1, region.x0, region.x1]
             entry = {"name": name, "scene": region.scene, "region": box, "low": low, "span": span}
             entries[part].append(entry | digests.get(region.scene, {}))
@@ -102,6 +104,8 @@ def _warn_of_pair(path: Path, label: str, degradation: DegradationParams) -> Non
     """Say what casts doubt on a measured pair: a shift, or bands that the spectrum does not explain."""
     group = open_store(path)
     lr, msi = (read(get_array(group, key)) for key in ("lr", "msi"))
+    if NO_DATA in group.attrs:
+        lr, msi = filled(lr, has_data(lr)), filled(msi, has_data(msi), scale=degradation.scale)
     for sentence in pair_warnings(lr, msi, scale=degradation.scale, psf=make_psf(degradation.psf), response=None):
         logger.warning("%s: %s", label, sentence)
 
@@ -119,7 +123,7 @@ def _plan(index: Mapping[str, Any], split: SplitParams, degradation: Degradation
 
 
 def _regions(
-    scenes: RawScenes, parts: Mapping[str, Sequence[Region]], degradation: DegradationParams
+    scenes: RawScenes, parts: Mapping[str, Sequence[Region]], degradation: DegradationParams, holed: Collection[str]
 ) -> Iterator[tuple[str, str, Region, xr.DataArray, tuple[float, float]]]:
     """Part, name, region, its cube, and its low and span; scene by scene, since some formats are read whole."""
     named = [
@@ -129,10 +133,14 @@ def _regions(
     ]
     for scene, group in groupby(sorted(named, key=lambda entry: entry[2].scene), key=lambda entry: entry[2].scene):
         cube, entries = scenes.open(scene), list(group)
-        top = _extremes(_spanned(cube, entries))[1] if degradation.normalisation == "scene_max" else 1.0
+        has_holes, top = scene in holed, 1.0
+        if degradation.normalisation == "scene_max":
+            top = _extremes(_spanned(cube, entries), has_holes=has_holes)[1]
         for part, name, region in entries:
             piece = cube[:, region.y0 : region.y1, region.x0 : region.x1]
-            low, high = _extremes(piece) if degradation.normalisation == "region_minmax" else (0.0, top)
+            low, high = 0.0, top
+            if degradation.normalisation == "region_minmax":
+                low, high = _extremes(piece, has_holes=has_holes)
             if high <= low:
                 raise DataError(
                     f"{region} has no range to be scaled by (from {low:g} to {high:g}); "
@@ -141,11 +149,13 @@ def _regions(
             yield part, name, region, piece, (low, high - low)
 
 
-def _extremes(cube: xr.DataArray) -> tuple[float, float]:
+def _extremes(cube: xr.DataArray, *, has_holes: bool) -> tuple[float, float]:
     step = rows_per_chunk(cube.shape)
     strips = (cube[:, start : start + step].values for start in range(0, cube.shape[1], step))
-    both = [(float(strip.min()), float(strip.max())) for strip in strips]
-    return min(low for low, _ in both), max(high for _, high in both)
+    if has_holes:
+        strips = (strip[:, has_data(strip)] for strip in strips)
+    both = [(float(strip.min()), float(strip.max())) for strip in strips if strip.size]
+    return min((low for low, _ in both), default=0.0), max((high for _, high in both), default=0.0)
 
 
 def _spanned(cube: xr.DataArray, entries: Sequence[tuple[str, str, Region]]) -> xr.DataArray:
@@ -199,6 +209,11 @@ def _digests(index: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         return {}
     files = {entry["name"]: "".join(sorted(entry["sha256"].values())) for entry in index["scenes"]}
     return {name: {"sha256": hashlib.sha256(text.encode()).hexdigest()} for name, text in files.items()}
+
+
+def _with_holes(index: Mapping[str, Any]) -> set[str]:
+    """Return the scenes that have pixels without data, in themselves or in their MSI."""
+    return {entry["name"] for entry in index["scenes"] if NO_DATA in entry or NO_DATA in entry.get("msi", {})}
 
 
 def _summary(

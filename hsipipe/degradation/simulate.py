@@ -11,9 +11,12 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import NO_DATA, Mask, has_data
+from hsipipe.degradation.masked import normalised_weights
 from hsipipe.degradation.noise import add_noise, band_power
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
+from hsipipe.errors import DataError
 from hsipipe.params import SnrParams
 from hsipipe.storage.parallel import run_all
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, read, rows_per_chunk
@@ -53,6 +56,7 @@ class Scene:
         low: Value that maps to 0.
         span: Difference of the values that map to 1 and 0.
         msi: Co-registered measured HR-MSI (msi band, y, x) of the same pixels, or None.
+        has_holes: Whether a pixel of the scene or of its MSI may have no data (NaN); else it is not looked for.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Scene:
     low: float
     span: float
     msi: xr.DataArray | None = None
+    has_holes: bool = False
 
     def rows(self, rows: slice) -> NDArray[np.float32]:
         """Read some rows, normalised, (C, rows, W)."""
@@ -68,35 +73,94 @@ class Scene:
             return strip
         return np.asarray((strip - np.float32(self.low)) / np.float32(self.span))
 
+    def valid(self, rows: int) -> Mask | None:
+        """Return the pixels (H, W) with data in all bands of both images, read in strips of `rows`; None: all."""
+        if not self.has_holes:
+            return None
+        images = [self.cube] if self.msi is None else [self.cube, self.msi]
+        strips = [
+            np.logical_and.reduce([has_data(image[:, start : start + rows].values) for image in images])
+            for start in range(0, self.cube.shape[1], rows)
+        ]
+        valid: Mask = np.concatenate(strips)
+        return None if valid.all() else valid
+
+
+@dataclass(frozen=True, eq=False)
+class _Holes:
+    """Pixels of a region without data, and the weights of the others in the LR pixels.
+
+    Attributes:
+        valid: HR pixels (H, W) with data in every image.
+        weight: Share of the PSF's weights on them (h, w); NaN for an LR pixel without data.
+    """
+
+    valid: Mask
+    weight: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, valid: Mask, sensors: Sensors, *, name: str) -> "_Holes":
+        """Find the LR pixels with data, and exclude the HR pixels of the others: nothing was observed there.
+
+        Raises:
+            DataError: No pixel is left.
+        """
+        scale = sensors.scale
+        seen = np.isfinite(normalised_weights(valid, scale, psf=sensors.psf))
+        kept = valid & seen.repeat(scale, axis=0).repeat(scale, axis=1)
+        if not kept.any():
+            raise DataError(
+                f"{name} has no LR pixel with data, {valid.mean():.1%} of its HR pixels have some; move its region in "
+                "split, or remove the scene."
+            )
+        weight = normalised_weights(kept, scale, psf=sensors.psf, least=0.0)
+        return cls(kept, np.where(seen, weight, np.nan).astype(np.float32))
+
+    @property
+    def share(self) -> float:
+        """Share of the HR pixels without data."""
+        return 1 - float(self.valid.mean())
+
 
 def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
     """Write the store of a region: ``hr``, ``lr`` and, if there is one, ``msi``.
 
+    A pixel without data in one of the images is NaN in all of them, and has no weight in the LR-HSI: the PSF is
+    normalised over the pixels with data, as in :func:`hsipipe.degradation.masked.downsample_valid`. The store then has
+    the attribute ``no_data_share``.
+
     Each task writes separate chunks and holds one strip, so the memory depends on the strips, not on the scene.
+
+    Raises:
+        DataError: No pixel of the region has data.
     """
     bands, height, width = scene.cube.shape
     scale = sensors.scale
     rows = rows_per_chunk(scene.cube.shape, multiple=scale, least=_least_rows(bands * width * 4, scale))
-    group = create_store(path, _layout(scene, sensors, rows), attrs={"scale": scale})
+    valid = scene.valid(rows)
+    holes = None if valid is None else _Holes.of(valid, sensors, name=scene.name)
+    attrs = {"scale": scale} | ({} if holes is None else {NO_DATA: holes.share})
+    group = create_store(path, _layout(scene, sensors, rows), attrs=attrs)
     hr, lr = get_array(group, "hr"), get_array(group, "lr")
     msi = get_array(group, "msi") if "msi" in group else None
 
     def copy_strip(start: int) -> None:
         here = slice(start, start + rows)
-        strip = scene.rows(here)
+        strip = _opened(scene.rows(here), holes, here)
         hr[:, here] = strip
         if msi is None:
             return
         if scene.msi is not None:
-            msi[:, here] = scene.msi[:, here].values
+            msi[:, here] = _opened(scene.msi[:, here].values, holes, here)
         elif sensors.response is not None:
             msi[:, here] = apply_response(sensors.response, strip)
 
     def reduce_strip(target: slice, source: slice, weights: NDArray[np.float64]) -> None:
-        narrow = weights.astype(np.float32) @ scene.rows(source)
+        wide = scene.rows(source) if holes is None else np.where(holes.valid[source], scene.rows(source), 0)
+        narrow = weights.astype(np.float32) @ wide
         out = np.empty((bands, len(weights), width // scale), dtype=np.float32)
         sensors.psf.columns(narrow, out, scale)
-        lr[:, target] = out
+        lr[:, target] = out if holes is None else out / holes.weight[target]
 
     # A strip, the rows shared with its neighbours, and the compression buffers.
     held = 3 * bands * rows * width * 4
@@ -111,6 +175,11 @@ def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
         _make_noisy(msi, sensors.snr_db.msi, rows=rows, seed=_seed(scene, sensors, 1))
 
 
+def _opened(strip: NDArray[Any], holes: _Holes | None, rows: slice) -> NDArray[Any]:
+    """Set the pixels of some rows to NaN that have no data."""
+    return strip if holes is None else np.where(holes.valid[rows], strip, np.float32(np.nan))
+
+
 def _least_rows(row_bytes: int, scale: int) -> int:
     return max(scale, min(_LEAST_LR_ROWS * scale, _STRIP_BYTES // row_bytes))
 
@@ -118,16 +187,19 @@ def _least_rows(row_bytes: int, scale: int) -> int:
 def _make_noisy(array: zarr.Array[Any], snr_db: float | None, *, rows: int, seed: tuple[int, ...]) -> None:
     if snr_db is None:
         return
-    bands, height, width = array.shape
+    bands, height, _ = array.shape
     starts = range(0, height, rows)
     # One row per strip: the sum does not depend on the order in which threads finish.
-    power = np.zeros((len(starts), bands))
+    power, count = np.zeros((len(starts), bands)), np.zeros(len(starts), dtype=int)
 
     def measure(number: int, start: int) -> None:
-        power[number] = band_power(read(array, np.s_[:, start : start + rows]))
+        strip = read(array, np.s_[:, start : start + rows])
+        valid = np.isfinite(strip[0])  # a pixel without data has none in any band
+        count[number] = np.count_nonzero(valid)
+        power[number] = band_power(strip if valid.all() else np.where(valid, strip, 0))
 
     run_all(partial(measure, number, start) for number, start in enumerate(starts))
-    mean_power = power.sum(axis=0) / (height * width)
+    mean_power = power.sum(axis=0) / count.sum()
 
     def disturb(start: int) -> None:
         strip = read(array, np.s_[:, start : start + rows])

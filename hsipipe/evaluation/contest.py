@@ -90,6 +90,7 @@ def _score(
         ergas_ratio=protocol.ergas_ratio,
         msi=msi,
         response=response if msi is not None else None,
+        valid=pair.valid,
     )
 
 

@@ -10,19 +10,23 @@ https://doi.org/10.1175/JHM-D-14-0008.1; rank histogram: Hamill 2001.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import Psf
 from hsipipe.evaluation.cubes import Array
 from hsipipe.evaluation.metrics import psnr_db
+from hsipipe.evaluation.power_spectra import log_ratio
 from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
 
 Samples = Sequence[NDArray[np.floating[Any]]]
+T = TypeVar("T", bound=np.generic)
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Probabilities of the intervals of the reliability curve."""
@@ -70,6 +74,14 @@ class Ensemble:
         mean, std = moments(samples)
         clipped = [sample.clip(*limits, out=sample) for sample in samples]
         return cls(clipped, mean if around_mean else prediction, std, interval_scale, around_mean)
+
+    def at(self, valid: Mask | None) -> "Ensemble":
+        """Return the ensemble of the valid pixels (H, W) as one row of pixels; of all pixels for None."""
+        if valid is None:
+            return self
+        samples = [sample[:, None, valid] for sample in self.samples]
+        std = None if self.std is None else self.std[:, None, valid]
+        return replace(self, samples=samples, centre=self.centre[:, None, valid], std=std)
 
     @property
     def varies(self) -> bool:
@@ -134,7 +146,7 @@ def coverage_90(centre: Array, half_width: Array, hr: Array) -> float:
     return 100 * float(np.mean(_inside(centre, half_width, hr)))
 
 
-def coverage_by_texture(centre: Array, half_width: Array, hr: Array) -> NDArray[np.float64]:
+def coverage_by_texture(centre: Array, half_width: Array, hr: Array, valid: Mask | None = None) -> NDArray[np.float64]:
     """Coverage in % in each decile of local texture, (10,).
 
     Texture is the deviation of the truth's brightness in a window of 5 x 5 pixels.
@@ -144,6 +156,8 @@ def coverage_by_texture(centre: Array, half_width: Array, hr: Array) -> NDArray[
     texture = np.maximum(square - np.square(mean), 0)
     inside = np.mean(_inside(centre, half_width, hr), axis=0).ravel()
     order = np.argsort(texture, axis=None, kind="stable")
+    if valid is not None:
+        order = order[valid.ravel()[order]]
     return np.array([100 * inside[part].mean() for part in np.array_split(order, 10)])
 
 
@@ -188,59 +202,41 @@ class SpectralFrame:
         return cut
 
 
-def energy_score(samples: Samples, hr: Array, frame: SpectralFrame) -> float:
+def energy_score(samples: Samples, hr: Array, frame: SpectralFrame, valid: Mask | None = None) -> float:
     """Fair energy score of patches of 8 x 8 pixels in a spectral frame, mean over patches.
 
     mean_k |x_k - y| - sum_kl |x_k - x_l| / (2 K (K - 1)), with the Euclidean norm of a patch: it judges pixels and
-    bands together.
+    bands together. Of pixels (H, W) without data, only the patches without any count; NaN if there is none.
     """
-    truth, cut = frame.patches(hr), [frame.patches(sample) for sample in samples]
-    return float(np.mean(_fair_score(cut, truth, lambda a, b: np.linalg.norm(a - b, axis=1))))
+    kept = _whole_blocks(valid)
+    truth, cut = frame.patches(hr)[kept], [frame.patches(sample)[kept] for sample in samples]
+    return _mean(_fair_score(cut, truth, lambda a, b: np.linalg.norm(a - b, axis=1)))
 
 
-def psd_error(samples: Samples, hr: Array, scale: int) -> float:
+def psd_error(samples: Samples, hr: Array, scale: int, valid: Mask | None = None) -> float:
     """Mean absolute log10 ratio of the power of one sample to that of the truth, over bands and frequencies.
 
     Frequencies from 1/(2s) to 1/2 cycles per pixel, which interpolation cannot restore; power averaged over directions.
     """
-    return _log_ratio(samples[0], hr, 1 / (2 * scale), 0.5)
+    return log_ratio(samples[0], hr, 1 / (2 * scale), 0.5, valid)
 
 
-def edge_sharpness(samples: Samples, hr: Array) -> float:
+def edge_sharpness(samples: Samples, hr: Array, valid: Mask | None = None) -> float:
     """:func:`psd_error` at the highest octave alone, 1/4 to 1/2 cycles per pixel."""
-    return _log_ratio(samples[0], hr, 0.25, 0.5)
+    return log_ratio(samples[0], hr, 0.25, 0.5, valid)
 
 
-def radial_power(plane: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average the power spectrum of an image (H, W) over directions, in rings of one cycle per image edge.
+def sample_consistency_db(ensemble: Samples, lr: Array, psf: Psf, scale: int, valid: Mask | None = None) -> float:
+    """PSNR in dB of the degraded samples against the LR input, the lowest of the samples.
 
-    The image is windowed (Hann), since its borders do not continue each other.
-
-    Returns:
-        Frequencies in cycles per pixel up to 1/2, and the power at each.
+    The PSF is normalised over the valid pixels (H, W).
     """
-    height, width = plane.shape
-    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
-    values = (plane.astype(np.float64) - plane.mean(dtype=np.float64)) * window
-    power = np.square(np.abs(np.fft.rfft2(values)))
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    rings = min(height, width) // 2
-    index = np.minimum((radius * 2 * rings).astype(int), rings)
-    count = np.bincount(index.ravel(), minlength=rings + 1)[:rings]
-    total = np.bincount(index.ravel(), power.ravel(), minlength=rings + 1)[:rings]
-    return (np.arange(rings) + 0.5) / (2 * rings), total / np.maximum(count, 1)
-
-
-def mean_power(cube: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average :func:`radial_power` over the bands of a cube (C, H, W)."""
-    spectra = [radial_power(plane) for plane in cube]
-    return spectra[0][0], np.mean([power for _, power in spectra], axis=0)
-
-
-def sample_consistency_db(ensemble: Samples, lr: Array, psf: Psf, scale: int) -> float:
-    """PSNR in dB of the degraded samples against the LR input, the lowest of the samples."""
-    errors = [float(np.square(psf.downsample(sample, scale) - lr).mean(dtype=np.float64)) for sample in ensemble]
-    return psnr_db(max(errors))
+    if valid is None:
+        errors = [float(np.square(psf.downsample(sample, scale) - lr).mean(dtype=np.float64)) for sample in ensemble]
+        return psnr_db(max(errors))
+    coarse = coarse_valid(valid, scale)
+    degraded = (downsample_valid(sample, valid, scale, psf=psf) for sample in ensemble)
+    return psnr_db(max(_mean(np.square(low[:, seen & coarse] - lr[:, seen & coarse])) for low, seen in degraded))
 
 
 def block_maximum(cube: Array) -> NDArray[np.float64]:
@@ -255,21 +251,41 @@ def bright_area(cube: Array, level: float) -> NDArray[np.float64]:
     return share
 
 
-def block_max_crps(samples: Samples, hr: Array) -> float:
-    """CRPS of the maximum of the brightness in blocks of 8 x 8 pixels; the absolute error for one sample."""
-    return functional_crps(block_maximum, samples, hr)
+def block_max_crps(samples: Samples, hr: Array, valid: Mask | None = None) -> float:
+    """CRPS of the maximum of the brightness in blocks of 8 x 8 pixels; the absolute error for one sample.
+
+    Of pixels (H, W) without data, only the blocks without any count; NaN if there is none.
+    """
+    kept = _whole_blocks(valid)
+    return functional_crps(lambda cube: block_maximum(cube).ravel()[kept], samples, hr)
 
 
-def bright_area_crps(samples: Samples, hr: Array, lr: Array) -> float:
-    """CRPS of the share of a block of 8 x 8 pixels that is brighter than 90 % of the input's pixels."""
-    level = float(np.quantile(_brightness(lr), _BRIGHT))
-    return functional_crps(lambda cube: bright_area(cube, level), samples, hr)
+def bright_area_crps(
+    samples: Samples, hr: Array, lr: Array, valid: Mask | None = None, lr_valid: Mask | None = None
+) -> float:
+    """CRPS of the share of a block of 8 x 8 pixels that is brighter than 90 % of the input's pixels.
+
+    Pixels without data as in :func:`block_max_crps`.
+    """
+    brightness = _brightness(lr)
+    level = float(np.quantile(brightness if lr_valid is None else brightness[lr_valid], _BRIGHT))
+    kept = _whole_blocks(valid)
+    return functional_crps(lambda cube: bright_area(cube, level).ravel()[kept], samples, hr)
 
 
 def functional_crps(function: Callable[[Array], NDArray[np.float64]], samples: Samples, hr: Array) -> float:
     """Fair CRPS of a function of the cube, mean over its values."""
     values = np.stack([function(sample) for sample in samples])
-    return float(fair_crps(values, function(hr)).mean())
+    return _mean(fair_crps(values, function(hr)))
+
+
+def _whole_blocks(valid: Mask | None) -> Any:
+    """Select the blocks of 8 x 8 pixels that are valid as a whole, in rows; all of them without a mask."""
+    return np.s_[:] if valid is None else _blocks(valid).all(axis=(1, 3)).ravel()
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
 def _fair_score(samples: Samples, truth: Array, distance: Callable[[Any, Any], Any]) -> NDArray[np.float64]:
@@ -281,16 +297,6 @@ def _fair_score(samples: Samples, truth: Array, distance: Callable[[Any, Any], A
     return np.asarray(score, np.float64)
 
 
-def _log_ratio(image: Array, hr: Array, low: float, high: float) -> float:
-    errors = []
-    for plane, truth in zip(image, hr, strict=True):
-        frequency, power = radial_power(truth)
-        kept = (frequency > low) & (frequency < high) & (power > 0)
-        ratio = radial_power(plane)[1][kept] / power[kept]
-        errors.append(np.abs(np.log10(np.maximum(ratio, 1e-12))).mean() if kept.any() else math.nan)
-    return float(np.mean(errors))
-
-
 def _inside(centre: Array, half_width: Array, hr: Array) -> NDArray[np.bool_]:
     return np.abs(np.asarray(hr, np.float64) - centre) <= half_width
 
@@ -299,7 +305,7 @@ def _brightness(cube: Array) -> NDArray[np.float64]:
     return np.asarray(np.mean(cube, axis=0, dtype=np.float64), np.float64)
 
 
-def _blocks(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+def _blocks(plane: NDArray[T]) -> NDArray[T]:
     height, width = (size // BLOCK * BLOCK for size in plane.shape)
     return plane[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
 

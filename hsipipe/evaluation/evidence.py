@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from hsipipe.artifacts import Pair
 from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.calibration import calibration_sums
-from hsipipe.evaluation.ensemble import Ensemble, mean_power
+from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
+from hsipipe.evaluation.power_spectra import mean_power
 
 DISPLAY_NM = (650.0, 550.0, 450.0)
 _REACH_NM = 40.0
 _GAMMA = 1 / 2.2
+NO_DATA_GREY = 128
+"""Grey of pixels without data in the pictures."""
 PICTURED = 3
 """Samples that the report shows."""
 PIXEL_KINDS = ("bright", "median", "dark", "textured")
@@ -81,28 +84,29 @@ class SceneEvidence:
             prediction: (C, H, W).
             ensemble: Its samples, or the prediction alone.
         """
-        hr, bands = pair.hr, display_bands(len(pair.hr), pair.wavelength_nm)
+        hr, bands = pair.opened(pair.hr), display_bands(len(pair.hr), pair.wavelength_nm)
+        prediction, lr = pair.opened(prediction), pair.opened_lr()
         low, high = stretch(hr[bands])
         pixels, detail = choose_pixels(hr), choose_detail(hr)
         y, x = pixels.T
         known = pair.wavelength_nm is not None
-        frequency, hr_power = mean_power(hr)
+        frequency, hr_power = mean_power(hr, pair.valid)
         return cls(
             hr_rgb=to_rgb(hr[bands], low, high),
-            lr_rgb=to_rgb(pair.lr[bands], low, high),
+            lr_rgb=to_rgb(lr[bands], low, high),
             rgb=to_rgb(prediction[bands], low, high)[None],
             error=mean_absolute_error(prediction, hr)[None],
             frequency=frequency.astype(np.float32),
             hr_power=hr_power,
-            power=mean_power(prediction)[1][None],
-            band_psnr_db=band_psnr_db(band_mse(prediction, hr))[None].astype(np.float32),
+            power=mean_power(prediction, pair.valid)[1][None],
+            band_psnr_db=band_psnr_db(band_mse(pair.scored(prediction), pair.scored(hr)))[None].astype(np.float32),
             pixels=pixels,
             hr_spectra=hr[:, y, x].T.astype(np.float32),
             spectra=prediction[:, y, x].T[None].astype(np.float32),
             wavelength_nm=np.asarray(pair.wavelength_nm if known else np.full(len(hr), np.nan), np.float64),
             display_bands=np.asarray(bands, np.int32),
             detail=np.asarray(detail, np.int32),
-            **_of_samples(pair, ensemble, lambda cube: to_rgb(_cut(cube[bands], detail), low, high)),
+            **_of_samples(pair, ensemble, lambda cube: to_rgb(_cut(pair.opened(cube[bands]), detail), low, high)),
         )
 
     @classmethod
@@ -145,13 +149,13 @@ def _of_samples(
     picture: Callable[[NDArray[np.floating[Any]]], NDArray[np.uint8]],
 ) -> dict[str, Any]:
     """The fields of rows with samples, empty without."""
-    count = len(ensemble.samples)
+    count, pixels = len(ensemble.samples), ensemble.at(pair.valid)
     made = {
         "spread_rows": np.zeros(1, np.int32),
-        "width": (2 * ensemble.half_width().mean(axis=0, dtype=np.float64)).astype(np.float16)[None],
+        "width": pair.opened((2 * ensemble.half_width().mean(axis=0, dtype=np.float64)).astype(np.float16)[None]),
         "samples": np.stack([picture(ensemble.samples[number % count]) for number in range(PICTURED)])[None],
-        "calibration": calibration_sums(ensemble.expected_error, ensemble.centre, pair.hr)[None],
-        "sample_power": mean_power(ensemble.samples[0])[1][None],
+        "calibration": calibration_sums(pixels.expected_error, pixels.centre, pair.scored(pair.hr))[None],
+        "sample_power": mean_power(ensemble.samples[0], pair.valid)[1][None],
     }
     return made if ensemble.varies else {name: values[:0] for name, values in made.items()}
 
@@ -172,44 +176,55 @@ def display_bands(bands: int, wavelength_nm: NDArray[np.float64] | None) -> list
 
 
 def stretch(truth: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Black and white point for display, the same for every picture of a scene: 0.5 and 99.5 percentiles."""
-    low, high = (float(value) for value in np.percentile(truth, (0.5, 99.5)))
+    """Black and white point for display, the same for every picture of a scene: 0.5 and 99.5 percentiles.
+
+    NaN is no data.
+    """
+    low, high = (float(value) for value in np.nanpercentile(truth, (0.5, 99.5)))
     return (low, high) if high > low else (low, low + 1)
 
 
 def to_rgb(planes: NDArray[np.floating[Any]], low: float, high: float) -> NDArray[np.uint8]:
-    """Convert three bands (3, H, W) to an image (H, W, 3), stretched and with a display gamma of 2.2."""
+    """Convert three bands (3, H, W) to an image (H, W, 3), stretched and with a display gamma of 2.2.
+
+    Pixels without data are grey.
+    """
     unit = np.clip((planes.astype(np.float64) - low) / (high - low), 0, 1)
-    return np.round(255 * unit.transpose(1, 2, 0) ** _GAMMA).astype(np.uint8)
+    missing = np.isnan(unit).any(axis=0)
+    image = np.round(255 * np.where(missing, 0, unit).transpose(1, 2, 0) ** _GAMMA).astype(np.uint8)
+    image[missing] = NO_DATA_GREY
+    return image
 
 
 def choose_pixels(hr: NDArray[np.float32]) -> NDArray[np.int32]:
     """Choose the pixels whose spectra are shown, from the truth alone: bright, median, dark and textured.
 
     They have the mean brightness nearest the 98th, 50th and 10th percentile, and the largest local contrast. The
-    brightest and the darkest pixel would often be a specular spot or a dead corner.
+    brightest and the darkest pixel would often be a specular spot or a dead corner. Pixels without data (NaN), and the
+    contrast next to them, do not count.
     """
     brightness = hr.mean(axis=0, dtype=np.float64)
-    targets = np.percentile(brightness, (98, 50, 10))
-    flat = [int(np.abs(brightness - target).argmin()) for target in targets]
-    contrast = _contrast(brightness)
+    targets = np.nanpercentile(brightness, (98, 50, 10))
+    flat = [int(np.nanargmin(np.abs(brightness - target))) for target in targets]
+    contrast = np.nan_to_num(_contrast(brightness), nan=0.0)
     # Not at the border, where a model lacks context and the marker is cut off.
     margin = tuple(size // 20 for size in contrast.shape)
     inside = np.zeros_like(contrast)
     inner = tuple(slice(m, size - m) for m, size in zip(margin, contrast.shape, strict=True))
     inside[inner] = contrast[inner]
-    flat.append(int(inside.argmax()))
+    # Without any contrast, the first pixel with data.
+    flat.append(int(np.where(np.isnan(brightness), -1, inside).argmax()))
     return np.stack(np.unravel_index(flat, brightness.shape), axis=1).astype(np.int32)
 
 
 def choose_detail(hr: NDArray[np.float32]) -> tuple[int, int, int, int]:
-    """The quarter of the truth with the densest texture, as (y, x, height, width)."""
+    """The quarter of the truth with the densest texture, as (y, x, height, width); NaN is no data and no texture."""
     brightness = np.pad(hr.mean(axis=0, dtype=np.float64), 1, mode="edge")
     neighbours = brightness[:-2, 1:-1] + brightness[2:, 1:-1] + brightness[1:-1, :-2] + brightness[1:-1, 2:]
     # The Laplacian responds to fine detail, which super-resolution should restore, and not to broad shading.
     contrast = np.abs(4 * brightness[1:-1, 1:-1] - neighbours)
     # Clipped, so that one sharp edge does not outweigh a textured surface.
-    contrast = np.minimum(contrast, np.percentile(contrast, 90))
+    contrast = np.nan_to_num(np.minimum(contrast, np.nanpercentile(contrast, 90)), nan=0.0)
     height, width = (max(min(8, size), size // 4) for size in contrast.shape)
     total = np.pad(contrast, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     window = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -68,18 +70,23 @@ def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mappi
 def error_maps(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mapping[str, str]) -> Figure:
     """Show the mean absolute error per pixel of each row; the shared colour scale ends at the 99.5th percentile."""
     maps = scene.error[list(rows.values())].astype(np.float32)
-    top = float(np.percentile(maps, 99.5)) or 1e-6
+    top = float(np.nanpercentile(maps, 99.5)) or 1e-6
     height, width = maps.shape[1:]
     figure = new_figure(WIDTH, WIDTH / len(rows) * height / width * 0.9 + 0.6, layout="compressed")
     axes = figure.subplots(1, len(rows), squeeze=False)[0]
     for axis, name, values in zip(axes, rows, maps, strict=True):
-        image = axis.imshow(values, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+        image = axis.imshow(values, cmap=error_colours(), vmin=0, vmax=top, interpolation="nearest")
         axis.set_title(f"{name}\n{captions.get(name, '')}".strip(), fontsize=10)
         axis.set_axis_off()
     bar = figure.colorbar(image, ax=list(axes), extend="max", fraction=0.05, pad=0.01)
     bar.set_label("mean |error| over bands\n(full range 1)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def error_colours() -> Colormap:
+    """Return the colours of error maps; pixels without data are grey, as in the pictures."""
+    return colormaps["magma"].with_extremes(bad=(0.5, 0.5, 0.5))
 
 
 def spectra(scene: "SceneEvidence", rows: Mapping[str, int], kinds: Sequence[str]) -> Figure:

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import Mask, coarse_valid
 from hsipipe.degradation.api import check_scale
+from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.cubes import Array, as_cube, check_lr
@@ -40,10 +42,19 @@ BLOCK = 8
 _CONSTANT = 1e-20
 """Variance over squared mean below which a block is constant: rounding errors leave about 1e-31."""
 
+_LEAST_VALID = 0.5
+"""Share of the LR pixels of a block that must have data."""
+
 _Box = tuple[slice, slice]
 
 
-def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray", *, block: int = BLOCK) -> float:
+def d_lambda(
+    sr: "NDArray[Any] | xr.DataArray",
+    lr: "NDArray[Any] | xr.DataArray",
+    *,
+    block: int = BLOCK,
+    valid: Mask | None = None,
+) -> float:
     """Spectral distortion: 0 is best, 1 is worst.
 
     The mean over all pairs of bands of ``|Q(sr_i, sr_j) - Q(lr_i, lr_j)|``, without exception.
@@ -52,6 +63,7 @@ def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray
         sr: Fused cube (C, H, W).
         lr: LR-HSI (C, h, w), H = s h and W = s w.
         block: Edge of a block in LR pixels.
+        valid: Pixels with data (H, W); only they count, in blocks with data in half of the LR pixels. None: all.
 
     Returns:
         0 to 1; NaN for a single band, which forms no pair.
@@ -64,8 +76,10 @@ def d_lambda(sr: "NDArray[Any] | xr.DataArray", lr: "NDArray[Any] | xr.DataArray
     bands = len(low)
     if bands < 2:
         return float("nan")
-    q_low = _q_index(low, low, _blocks(low, block, scale=1))
-    q_high = _q_index(fused, fused, _blocks(low, block, scale=scale))
+    coarse = None if valid is None else coarse_valid(valid, scale)
+    kept = _kept_blocks(low, block, coarse)
+    q_low = _q_index(low, low, _blocks(low, block, scale=1), coarse, kept)
+    q_high = _q_index(fused, fused, _blocks(low, block, scale=scale), valid, kept)
     # The diagonal is Q of a band with itself and contributes zero.
     return float(np.abs(q_high - q_low).sum() / (bands * (bands - 1)))
 
@@ -78,6 +92,7 @@ def d_s(
     scale: int,
     psf: Psf = BICUBIC,
     block: int = BLOCK,
+    valid: Mask | None = None,
 ) -> float:
     """Spatial distortion: 0 is best, 1 is worst.
 
@@ -91,6 +106,7 @@ def d_s(
         scale: Ratio of the pixel sizes, s.
         psf: PSF of the LR sensor; reduces the HR-MSI.
         block: Edge of a block in LR pixels.
+        valid: Pixels with data (H, W), as for :func:`d_lambda`.
 
     Returns:
         0 to 1.
@@ -107,9 +123,15 @@ def d_s(
             f"msi has shape {fine.shape}, expected {fused.shape[1]} x {fused.shape[2]} pixels as sr; "
             "crop both to the same region."
         )
-    reduced = np.stack([psf.downsample(band.astype(np.float64), scale) for band in fine])
-    q_low = _q_index(low, reduced, _blocks(low, block, scale=1))
-    q_high = _q_index(fused, fine, _blocks(low, block, scale=scale))
+    if valid is None:
+        coarse = None
+        reduced = np.stack([psf.downsample(band.astype(np.float64), scale) for band in fine])
+    else:
+        reduced, seen = downsample_valid(fine.astype(np.float64), valid, scale, psf=psf)
+        coarse = seen & coarse_valid(valid, scale)
+    kept = _kept_blocks(low, block, coarse)
+    q_low = _q_index(low, reduced, _blocks(low, block, scale=1), coarse, kept)
+    q_high = _q_index(fused, fine, _blocks(low, block, scale=scale), valid, kept)
     return float(np.abs(q_high - q_low).mean())
 
 
@@ -164,12 +186,26 @@ def _cuts(size: int, block: int, scale: int) -> Iterator[slice]:
     return (slice(start, stop) for start, stop in pairwise(edges))
 
 
-def _q_index(a: Array, b: Array, boxes: list[_Box]) -> NDArray[np.float64]:
-    """Q of each band of `a` (A, y, x) with each of `b` (B, y, x), mean over blocks, at least zero: (A, B)."""
+def _kept_blocks(low: Array, block: int, coarse: Mask | None) -> list[bool]:
+    """Tell for each block whether half of its LR pixels have data."""
+    boxes = _blocks(low, block, scale=1)
+    return [coarse is None or bool(coarse[box].mean() >= _LEAST_VALID) for box in boxes]
+
+
+def _q_index(a: Array, b: Array, boxes: list[_Box], valid: Mask | None, kept: list[bool]) -> NDArray[np.float64]:
+    """Q of each band of `a` (A, y, x) with each of `b` (B, y, x), mean over blocks, at least zero: (A, B).
+
+    Only valid pixels (y, x) of the kept blocks count; NaN without a kept block.
+    """
+    if not any(kept):
+        return np.full((len(a), len(b)), np.nan)
     total = np.zeros((len(a), len(b)))
-    for rows, columns in boxes:
-        centred_a, mean_a, var_a = _moments(a[:, rows, columns])
-        centred_b, mean_b, var_b = (centred_a, mean_a, var_a) if b is a else _moments(b[:, rows, columns])
+    for box, is_kept in zip(boxes, kept, strict=True):
+        if not is_kept:
+            continue
+        inside = np.s_[:] if valid is None else valid[box]
+        centred_a, mean_a, var_a = _moments(a[:, *box][:, inside])
+        centred_b, mean_b, var_b = (centred_a, mean_a, var_a) if b is a else _moments(b[:, *box][:, inside])
         covariance = centred_a @ centred_b.T / centred_a.shape[1]
         spread = var_a[:, None] + var_b
         level = np.square(mean_a)[:, None] + np.square(mean_b)
@@ -177,7 +213,7 @@ def _q_index(a: Array, b: Array, boxes: list[_Box]) -> NDArray[np.float64]:
         contrast = np.divide(2 * covariance, spread, out=np.ones_like(spread), where=spread > 0)
         luminance = np.divide(2 * np.outer(mean_a, mean_b), level, out=np.ones_like(level), where=level > 0)
         total += np.where((spread > 0) & (level == 0), 1.0, contrast * luminance)
-    return np.maximum(total / len(boxes), 0.0)
+    return np.maximum(total / sum(kept), 0.0)
 
 
 def _moments(block: Array) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

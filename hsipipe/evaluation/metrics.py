@@ -15,12 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
 from skimage.metrics import structural_similarity
 
+from hsipipe.artifacts.no_data import Mask, coarse_valid
 from hsipipe.bands import band_label
+from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
-from hsipipe.evaluation.cubes import Array
+from hsipipe.evaluation.cubes import SSIM_WINDOW, Array
 
 _ROUNDING = 1e-6
 """Ratio of mean and root mean square below which a mean is zero but for rounding; float32 has 7 digits."""
@@ -68,13 +71,27 @@ def rmse(mse: NDArray[np.float64]) -> float:
     return math.sqrt(float(mse.mean()))
 
 
-def mssim(sr: Array, hr: Array) -> float:
-    """Structural similarity of each band (skimage with its defaults, data_range 1), mean over bands."""
+def mssim(sr: Array, hr: Array, *, valid: Mask | None = None) -> float:
+    """Structural similarity of each band (skimage with its defaults, data_range 1), mean over bands.
+
+    Args:
+        sr: Prediction (C, H, W).
+        hr: Truth (C, H, W).
+        valid: Pixels with data (H, W). The mean is then over the windows of valid pixels alone; NaN without any.
+    """
+    edge = SSIM_WINDOW // 2
+    inner = np.s_[edge:-edge, edge:-edge]
+    whole = None if valid is None else minimum_filter(valid, SSIM_WINDOW)[inner]
+    if whole is not None and not whole.any():
+        return math.nan
 
     def one(planes: tuple[Array, Array]) -> float:
         a, b = (_f64(plane) for plane in planes)
         # skimage has no annotations here.
-        return float(structural_similarity(a, b, data_range=1.0))  # type: ignore[no-untyped-call]
+        if whole is None:
+            return float(structural_similarity(a, b, data_range=1.0))  # type: ignore[no-untyped-call]
+        _, similarity = structural_similarity(a, b, data_range=1.0, full=True)  # type: ignore[no-untyped-call]
+        return float(similarity[inner][whole].mean())
 
     # SSIM takes most of the time of a score; its filters release the GIL.
     with ThreadPoolExecutor(min(len(hr), os.cpu_count() or 1)) as pool:
@@ -138,7 +155,15 @@ def cc(sr: Array, hr: Array) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def consistency_psnr_db(sr: Array, lr: Array | None = None, *, hr: Array, scale: int, psf: Psf = BICUBIC) -> float:
+def consistency_psnr_db(
+    sr: Array,
+    lr: Array | None = None,
+    *,
+    hr: Array,
+    scale: int,
+    psf: Psf = BICUBIC,
+    valid: Mask | None = None,
+) -> float:
     """PSNR in dB between the degraded prediction and the LR input; NaN if noise is the only degradation.
 
     In denoising it would be highest for a prediction that keeps all of the noise.
@@ -149,9 +174,16 @@ def consistency_psnr_db(sr: Array, lr: Array | None = None, *, hr: Array, scale:
         hr: Ground truth (C, H, W).
         scale: Ratio of the pixel sizes, s.
         psf: PSF of the LR sensor.
+        valid: Pixels with data (H, W), over which the PSF is normalised; None: all.
     """
     if not psf.changes(scale):
         return math.nan
+    if valid is not None:
+        low, seen = downsample_valid(sr, valid, scale, psf=psf)
+        seen &= coarse_valid(valid, scale)
+        target = downsample_valid(hr, valid, scale, psf=psf)[0] if lr is None else lr
+        misses = _f64(low[:, seen]) - _f64(target[:, seen])
+        return psnr_db(float(np.square(misses).mean())) if misses.size else math.nan
     errors = []
     for a, b in zip(sr, hr if lr is None else lr, strict=True):
         low = psf.downsample(_f64(b), scale) if lr is None else _f64(b)

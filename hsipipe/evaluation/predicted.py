@@ -101,11 +101,11 @@ class PredictedCube:
 
     @classmethod
     def of(cls, pair: Pair, prediction: NDArray[np.floating[Any]], scale: int) -> "PredictedCube":
-        """Keep a part of a prediction (C, H, W) that takes at most :data:`MOST_BYTES`."""
-        pixels = MOST_PIXELS
+        """Keep a part of a prediction (C, H, W), with the holes of the pair; it takes at most :data:`MOST_BYTES`."""
+        pixels, hr, prediction = MOST_PIXELS, pair.opened(pair.hr), pair.opened(prediction)
         while True:
-            window = choose_window(pair.hr, pixels, scale)
-            cube, truth = window.cut(prediction).astype(np.float32), window.cut(pair.hr)
+            window = choose_window(hr, pixels, scale)
+            cube, truth = window.cut(prediction).astype(np.float32), window.cut(hr)
             angle = angle_map(cube, truth)
             for parts in FINENESS:
                 # The step is that of the truth, so that all rows of a scene have the same error.

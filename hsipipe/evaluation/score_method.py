@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs, Pair, Scores
+from hsipipe.artifacts.no_data import NO_DATA
 from hsipipe.errors import DataError
 from hsipipe.evaluation.calibration import summary
 from hsipipe.evaluation.ensemble import Ensemble
@@ -158,7 +159,7 @@ def score_method(
                     PredictedCube.of(pair, prediction, protocol.scale).save(out / f"{name}{SUFFIX}")
                     calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
                 advance(note=f"{name}: {each.name}")
-            test_set.append({"scene": name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair)})
+            test_set.append(_identity(pair))
     tree = {
         "name": row,
         "sha256": sha256,
@@ -209,7 +210,7 @@ def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams) 
     for name in names:
         pair = pairs.read("val", name)
         sr = _Row(name, method, sampling).predict(pair)
-        values.append(mpsnr_db(band_mse(sr.clip(0, 1), pair.hr)))
+        values.append(mpsnr_db(band_mse(pair.scored(sr.clip(0, 1)), pair.scored(pair.hr))))
     return {"val_mpsnr_db": float(np.mean(values))}
 
 
@@ -260,6 +261,7 @@ def _score_scene(
             ergas_ratio=protocol.ergas_ratio,
             msi=pair.msi if row.method.FUSES else None,
             response=response,
+            valid=pair.valid,
         )
     except DataError as error:
         raise DataError(f"{row.name} on {pair.name}: {error}") from error
@@ -278,10 +280,16 @@ def finite(tree: Any) -> Any:
     return tree
 
 
+def _identity(pair: Pair) -> dict[str, Any]:
+    """Return name, shape, digest and, if there are any, the share of pixels without data of a test scene."""
+    share = {} if pair.valid is None else {NO_DATA: 1 - float(pair.valid.mean())}
+    return {"scene": pair.name, "shape": list(pair.hr.shape), "sha256": pair_digest(pair), **share}
+
+
 def pair_digest(pair: Pair) -> str:
-    """Sha256 of shapes and values of truth and input, independent of the file."""
+    """Sha256 of shapes and values of truth and input, and of the mask if there is one, independent of the file."""
     digest = hashlib.sha256()
-    for array in (pair.hr, pair.lr):
+    for array in (pair.hr, pair.lr, *(() if pair.valid is None else (pair.valid,))):
         digest.update(f"{array.shape}{array.dtype.str}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

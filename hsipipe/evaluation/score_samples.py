@@ -17,7 +17,7 @@ from hsipipe.evaluation.ensemble import (
     coverage_by_texture,
     rank_histogram,
 )
-from hsipipe.evaluation.scoring import measure
+from hsipipe.evaluation.scoring import mask_inputs, measure
 from hsipipe.methods.pca_ceiling import PcaCeiling
 from hsipipe.protocols import Protocol
 
@@ -47,6 +47,7 @@ def sample_metrics(ensemble: Ensemble, pair: Pair, frame: SpectralFrame, protoco
         "scale": protocol.scale,
         "frame": frame,
         "psf": protocol.psf,
+        **mask_inputs(pair.valid, pair.hr, protocol.scale),
     }
     if ensemble.varies:
         inputs |= {"ensemble": ensemble.samples, "centre": ensemble.centre, "half_width": ensemble.half_width()}
@@ -55,13 +56,15 @@ def sample_metrics(ensemble: Ensemble, pair: Pair, frame: SpectralFrame, protoco
 
 def calibration_of(ensemble: Ensemble, pair: Pair) -> dict[str, Any]:
     """Return :data:`CALIBRATION_LISTS` of a scene, and ``sums``, see :func:`calibration_sums`."""
-    centre, half_width = ensemble.centre, ensemble.half_width()
-    by_band = coverage_by_band(centre, half_width, pair.hr)
+    pixels = ensemble.at(pair.valid)
+    hr = pair.scored(pair.hr)
+    centre, half_width = pixels.centre, pixels.half_width()
+    by_band = coverage_by_band(centre, half_width, hr)
     return {
-        "sums": calibration_sums(ensemble.expected_error, centre, pair.hr),
-        "ranks": rank_histogram(ensemble.samples, pair.hr),
-        "coverage_by_level": [coverage_90(centre, ensemble.half_width(level), pair.hr) for level in LEVELS],
-        "coverage_by_texture": coverage_by_texture(centre, half_width, pair.hr),
+        "sums": calibration_sums(pixels.expected_error, centre, hr),
+        "ranks": rank_histogram(pixels.samples, hr),
+        "coverage_by_level": [coverage_90(centre, pixels.half_width(level), hr) for level in LEVELS],
+        "coverage_by_texture": coverage_by_texture(ensemble.centre, ensemble.half_width(), pair.hr, pair.valid),
         "coverage_by_wavelength": _in_groups(by_band, pair.wavelength_nm),
     }
 

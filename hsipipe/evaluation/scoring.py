@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import Mask, coarse_valid, filled
 from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.psf import BICUBIC, Psf
+from hsipipe.errors import DataError
 from hsipipe.evaluation.alignment import aligned
-from hsipipe.evaluation.cubes import as_cube, band_wavelengths, check_lr, check_pair, check_range
+from hsipipe.evaluation.cubes import Array, as_cube, band_wavelengths, check_lr, check_pair, check_range
 from hsipipe.evaluation.metrics import band_mse
 from hsipipe.protocols.metrics import METRICS
 from hsipipe.registry import resolve
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_OF_PIXELS = {"sr", "hr", "msi", "samples", "ensemble", "centre", "half_width"}
+"""Inputs of :func:`measure` with one value per HR pixel."""
 
 
 def score(
@@ -29,6 +34,7 @@ def score(
     ergas_ratio: int | None = None,
     msi: "NDArray[Any] | xr.DataArray | None" = None,
     response: NDArray[np.floating[Any]] | None = None,
+    valid: Mask | None = None,
 ) -> dict[str, float]:
     """Compute every metric of a prediction whose inputs are given.
 
@@ -44,6 +50,8 @@ def score(
         ergas_ratio: The s of ERGAS's factor 100/s, where a protocol sets another one than the scale.
         msi: HR-MSI (c, H, W) of the scene, for the consistency with the HR-MSI, D_s and QNR.
         response: Spectral response (c, C) that the HR-MSI was made with, for the consistency with the HR-MSI.
+        valid: Pixels (H, W) with data, the only ones that count; None: all. What the cubes hold elsewhere must be
+            finite, and has no effect. A metric of windows or blocks counts those without any other pixel.
 
     Returns:
         Key of :data:`hsipipe.protocols.metrics.METRICS` to value. PSNR of identical images is ``inf``; an undefined
@@ -56,13 +64,21 @@ def score(
     scale = check_scale(scale)
     truth, prediction = as_cube(hr, "hr"), as_cube(aligned(sr, hr, "sr"), "sr")
     check_pair(prediction, truth, scale)
-    inputs: dict[str, Any] = {"sr": prediction, "hr": truth, "scale": scale, "psf": psf}
-    inputs |= {"mse": band_mse(prediction, truth), "ratio": ergas_ratio or scale, "wavelength_nm": band_wavelengths(hr)}
+    mask = mask_inputs(valid, truth, scale)
+    if mask:
+        prediction, truth = (filled(cube, mask["valid"]) for cube in (prediction, truth))
+    inputs: dict[str, Any] = {"sr": prediction, "hr": truth, "scale": scale, "psf": psf, **mask}
+    mse = band_mse(*(_pixels(cube, mask.get("valid")) for cube in (prediction, truth)))
+    inputs |= {"mse": mse, "ratio": ergas_ratio or scale, "wavelength_nm": band_wavelengths(hr)}
     if lr is not None:
         inputs["lr"] = as_cube(aligned(lr, hr, "lr", scale=scale), "lr")
         check_lr(inputs["lr"], truth, scale)
+        if mask:
+            inputs["lr"] = filled(inputs["lr"], mask["lr_valid"])
     if msi is not None:
         inputs["msi"] = as_cube(aligned(msi, hr, "msi", bands=False), "msi")
+        if mask:
+            inputs["msi"] = filled(inputs["msi"], mask["valid"])
     if response is not None:
         inputs["response"] = response
     check_range(truth, {role: inputs[role] for role in ("sr", "lr", "msi") if role in inputs})
@@ -76,16 +92,45 @@ def measure(inputs: Mapping[str, Any]) -> dict[str, float]:
         inputs: By the parameter names of the metrics' functions. A parameter that has the name of an earlier metric of
             :data:`hsipipe.protocols.metrics.METRICS` gets that metric's value.
 
+    With a mask of the pixels with data, ``valid``, a function without this parameter gets these pixels alone, as one
+    row.
+
     Returns:
         Key to value, in the order of the metrics.
     """
     known, values = dict(inputs), {}
+    valid = known.get("valid")
+    pixels = {name: _pixels(known[name], valid) for name in _OF_PIXELS & known.keys()} if valid is not None else {}
     for metric in METRICS:
         if metric.function is None or (metric.of_pair and "msi" not in known):
             continue
         function = resolve(metric.function)
         parameters = signature(function).parameters.values()
         if all(p.name in known or p.default is not Parameter.empty for p in parameters):
-            values[metric.key] = function(**{p.name: known[p.name] for p in parameters if p.name in known})
+            given = known if any(p.name == "valid" for p in parameters) else {**known, **pixels}
+            values[metric.key] = function(**{p.name: given[p.name] for p in parameters if p.name in given})
             known[metric.key] = values[metric.key]
     return values
+
+
+def mask_inputs(valid: Mask | None, hr: Array, scale: int) -> dict[str, Mask]:
+    """Return the inputs of :func:`measure` that say which pixels have data: ``valid`` and ``lr_valid``; none for all.
+
+    Raises:
+        DataError: The mask has another size, or no pixel has data.
+    """
+    if valid is None or valid.all():
+        return {}
+    if valid.shape != hr.shape[1:] or not valid.any():
+        raise DataError(
+            f"Got a mask of shape {valid.shape} with {int(valid.sum())} valid pixels for a cube of {hr.shape}, "
+            f"expected the shape {hr.shape[1:]} and at least one valid pixel; give the mask of this cube."
+        )
+    return {"valid": valid, "lr_valid": coarse_valid(valid, scale)}
+
+
+def _pixels(cubes: Any, valid: Mask | None) -> Any:
+    """Return the valid pixels of a cube (C, H, W), or of each of several, as one row (C, 1, N)."""
+    if isinstance(cubes, list):
+        return [_pixels(cube, valid) for cube in cubes]
+    return cubes if valid is None else cubes[:, None, valid]

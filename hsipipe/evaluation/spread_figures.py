@@ -12,7 +12,7 @@ from hsipipe.evaluation.calibration import Sums, curve
 from hsipipe.evaluation.ensemble import LEVELS
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figure_rows import colours
-from hsipipe.evaluation.figures import WIDTH, new_figure, quiet
+from hsipipe.evaluation.figures import WIDTH, error_colours, new_figure, quiet
 
 _LEAST_SHARE = 1e-3
 _POOLED, _SCENE, _IDENTITY = "#0072b2", "#9ecae1", "#333333"
@@ -32,8 +32,8 @@ def spread_maps(scene: SceneEvidence, number: int) -> Figure:
     axes = figure.subplots(1, 2)
     titles = ("error: mean |error| over bands", "width of the 90 % interval: mean over bands")
     for axis, values, title in zip(axes, (error, spread), titles, strict=True):
-        top = float(np.percentile(values, 99.5)) or 1e-6
-        image = axis.imshow(values, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+        top = float(np.nanpercentile(values, 99.5)) or 1e-6
+        image = axis.imshow(values, cmap=error_colours(), vmin=0, vmax=top, interpolation="nearest")
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
         bar = figure.colorbar(image, ax=axis, extend="max", fraction=0.046, pad=0.02)

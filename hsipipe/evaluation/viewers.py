@@ -103,7 +103,7 @@ def _scene(
 ) -> tuple[Scene, tuple[str, ...]]:
     scale = pair.hr.shape[1] // pair.lr.shape[1]
     window = _window(pair, list(cubes.values()), level, scale)
-    truth, low = window.cut(pair.hr), window.cut(pair.lr, scale)
+    truth, low = window.cut(pair.opened(pair.hr)), window.cut(pair.opened_lr(), scale)
     step = fine_step(truth, FINENESS[0]) * level.coarser
     nm, tints = pair.wavelength_nm, colours(cubes)
     layers = [Layer(INPUT, compress(low, step), nm, tint=_INPUT_TINT)] if scale > 1 else []
@@ -112,7 +112,8 @@ def _scene(
     if INTERPOLATION not in cubes:
         baseline = f"{INTERPOLATION} of the input" if scale > 1 else "input itself"
         # Of the whole scene: at the border of a part it would be another interpolation.
-        up = window.cut(np.clip(upsample(pair.lr, scale), 0, 1).astype(np.float32)) if scale > 1 else low
+        whole = np.clip(upsample(pair.lr, scale), 0, 1).astype(np.float32) if scale > 1 else pair.lr
+        up = window.cut(pair.opened(whole))
         layers.append(Layer(baseline, compress(up, step), nm, tint=_INTERPOLATION_TINT))
         maps += [Map("sam", baseline, angle_map(up, truth)), Map("error", baseline, error_map(up, truth))]
     kept = {*choose_rows(metrics, level.rows), INTERPOLATION}
@@ -149,7 +150,7 @@ def _window(pair: Pair, cubes: Sequence[PredictedCube], level: _Level, scale: in
         window = window.overlap(cube.window)
     if not level.halvings:
         return window
-    return window.overlap(choose_window(pair.hr, (window.height * window.width) >> level.halvings, scale))
+    return window.overlap(choose_window(pair.opened(pair.hr), (window.height * window.width) >> level.halvings, scale))
 
 
 def _cut(cube: PredictedCube, inner: Window, step: float) -> Components:

@@ -2,12 +2,12 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
+from hsipipe.artifacts.no_data import Mask, filled, nearest_data
 from hsipipe.bands import band_label
 from hsipipe.errors import DataError
 
-Mask = NDArray[np.bool_]
+__all__ = ["Mask", "check_holes", "fill_holes", "joined", "nearest_data", "open_holes"]
 
 
 def fill_holes(image: NDArray[np.float32], name: object) -> tuple[NDArray[np.float32], Mask | None]:
@@ -30,8 +30,7 @@ def fill_holes(image: NDArray[np.float32], name: object) -> tuple[NDArray[np.flo
         return image, None
     holes: Mask = np.asarray(missing.any(axis=0))
     check_holes(holes, np.asarray(missing.all(axis=(1, 2))), name)
-    rows, columns = nearest_data(holes)
-    return np.ascontiguousarray(image[:, rows, columns]), holes
+    return filled(image, ~holes), holes
 
 
 def check_holes(holes: Mask, dead: Mask, name: object) -> None:
@@ -53,12 +52,6 @@ def check_holes(holes: Mask, dead: Mask, name: object) -> None:
             "the band, and take a model without it."
         )
     raise DataError(f"{name} has no pixel with data in every band, expected some; is its fill value right?")
-
-
-def nearest_data(holes: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return row and column, each (h, w), of the pixel with data that is nearest to each pixel."""
-    rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
-    return rows, columns
 
 
 def open_holes(image: NDArray[np.float32], holes: Mask | None) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from hsipipe.methods.domain import Domain
 from hsipipe.methods.super_resolver import Batch, SuperResolver
 from hsipipe.params import Group, HardwareParams, SamplingParams
 from hsipipe.patches.draws import Draws
-from hsipipe.patches.sample import spread
+from hsipipe.patches.sample import mask_of, spread
 
 Network = Callable[..., Tensor]
 """A method's network, wrapped by the training loop; called as ``network(...)``, like ``forward``."""
@@ -245,7 +245,8 @@ class Trainable(Method):
 
         Args:
             network: :meth:`network`, wrapped by the training loop; call it where gradients are needed.
-            batch: The arrays of `ARRAYS`, on the device.
+            batch: The arrays of `ARRAYS`, on the device; also ``valid`` (B, 1, H, W) where pixels have no data, for
+                :func:`hsipipe.methods.losses.at_valid`.
             draws: Random numbers of this step.
         """
 
@@ -298,14 +299,19 @@ def validation_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]
     """MPSNR in dB of the predictions, clipped to the full range 0..1.
 
     Errors are averaged over all patches before the logarithm, as in a scene that the patches were cut from. The mean of
-    the patches' PSNR would be dominated by dark and flat patches, in which hardly any gain is possible.
+    the patches' PSNR would be dominated by dark and flat patches, in which hardly any gain is possible. Pixels without
+    data are in no error.
 
     Args:
         model: Predicts each patch separately.
         patches: ``lr`` (N, C, h, w) and ``hr`` (N, C, H, W); ``msi`` (N, c, H, W) for a model that fuses.
+            ``valid`` (N, 1, H, W) where some pixels have no data.
     """
-    errors = []
+    errors, counts, mask = [], [], mask_of(patches)
     for number, (lr, hr) in enumerate(zip(patches["lr"], patches["hr"], strict=True)):
         beside = {"msi": patches["msi"][number][None]} if "msi" in patches else {}
-        errors.append(np.square(model.predict(lr[None], **beside)[0].clip(0, 1) - hr).mean(axis=(1, 2)))
-    return float(-10 * np.log10(np.maximum(np.mean(errors, axis=0), 1e-12)).mean())
+        error = np.square(model.predict(lr[None], **beside)[0].clip(0, 1) - hr)
+        errors.append(error.mean(axis=(1, 2)) if mask is None else error[:, mask[number]].mean(axis=1))
+        counts.append(1 if mask is None else int(mask[number].sum()))
+    mse = np.mean(errors, axis=0) if mask is None else np.average(errors, axis=0, weights=counts)
+    return float(-10 * np.log10(np.maximum(mse, 1e-12)).mean())

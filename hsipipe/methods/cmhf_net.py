@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from hsipipe.errors import ParamsError
 from hsipipe.methods.base import Frame, TrainingData, sample_of
 from hsipipe.methods.fusion.published import PublishedFusion, conv
+from hsipipe.methods.losses import at_valid
 from hsipipe.params import Positive, TrainingParams
-from hsipipe.patches.sample import PATCHES
+from hsipipe.patches.sample import PATCHES, mask_of, pixels_of
 
 _STAGE_WEIGHT = 0.1
 """Weight of the errors of the stages and of the part that the MSI explains."""
@@ -63,7 +64,7 @@ class CmhfNet(PublishedFusion):
     def measure(self, data: TrainingData) -> None:
         """Fit A, which maps the MSI to the HSI, to the training patches."""
         sample = sample_of(data.train, PATCHES)
-        hsi, msi = (np.moveaxis(sample[name], 1, -1).reshape(-1, sample[name].shape[1]) for name in ("hr", "msi"))
+        hsi, msi = (pixels_of(torch.from_numpy(sample[name]), mask_of(sample)).numpy() for name in ("hr", "msi"))
         fitted = np.linalg.lstsq(msi.astype(np.float64), hsi.astype(np.float64), rcond=1e-6)[0]
         self.net.mixing.data.copy_(torch.from_numpy(fitted))
 
@@ -72,12 +73,14 @@ class CmhfNet(PublishedFusion):
         sr: Tensor = self.net(lr, msi)
         return sr
 
-    def objective(self, lr: Tensor, msi: Tensor, hr: Tensor) -> Tensor:
+    def objective(self, lr: Tensor, msi: Tensor, hr: Tensor, valid: Tensor | None) -> Tensor:
         """Compute the squared errors of output, stages and MSI part, and the power of the unexplained LR-HSI."""
         stages = list(self.net.stages(lr, msi))
-        wrong = torch.stack([F.mse_loss(stage, hr) for stage in stages]).sum()
-        unexplained = (self.net.down(stages[-1]) - lr).square().mean()
-        return F.mse_loss(self.net.refine(stages[-1]), hr) + _STAGE_WEIGHT * wrong + _RESIDUAL_WEIGHT * unexplained
+        wrong = torch.stack([F.mse_loss(at_valid(stage, hr, valid), hr) for stage in stages]).sum()
+        seen = None if valid is None else F.max_pool2d(valid.to(lr), self.scale)
+        unexplained = (at_valid(self.net.down(stages[-1]), lr, seen) - lr).square().mean()
+        refined = at_valid(self.net.refine(stages[-1]), hr, valid)
+        return F.mse_loss(refined, hr) + _STAGE_WEIGHT * wrong + _RESIDUAL_WEIGHT * unexplained
 
 
 class CmhfNetwork(nn.Module):

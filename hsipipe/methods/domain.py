@@ -14,10 +14,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import coarse_valid
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.errors import IntegrityError
 from hsipipe.json_text import parse_json
-from hsipipe.patches.sample import spread
+from hsipipe.patches.sample import mask_of, spread
 
 FILE = "domain.json"
 _PATCHES = 256
@@ -50,18 +51,24 @@ class Domain:
 
     @classmethod
     def of(cls, patches: PatchArrays) -> Self:
-        """Measure the LR images of training patches."""
-        lr = patches.read(spread(len(patches), _PATCHES))["lr"]
-        spectra = bright_spectra(lr.transpose(1, 0, 2, 3).reshape(lr.shape[1], -1))
+        """Measure the LR images of training patches, their pixels with data."""
+        sample = patches.read(spread(len(patches), _PATCHES))
+        lr, mask = sample["lr"], mask_of(sample)
+        pixels = lr.transpose(1, 0, 2, 3).reshape(lr.shape[1], -1)
+        if mask is not None:
+            seen = coarse_valid(mask, mask.shape[-1] // lr.shape[-1])
+            pixels, lr = pixels[:, seen.ravel()], np.where(seen[:, None], lr, np.float32(np.nan))
+        spectra = bright_spectra(pixels)
+        noises = [noise for noise in map(roughness, lr) if math.isfinite(noise)]
         _, values, directions = np.linalg.svd(spectra.T @ spectra / max(1, len(spectra)))
         share = np.cumsum(values) / values.sum()
         count = min(int(np.searchsorted(share, _ENERGY)) + 1, _MOST, max(1, lr.shape[1] - 1))
         centres = patches.attrs.get("wavelength_nm")
         made = cls(
             None if centres is None else tuple(map(float, centres)),
-            float(lr.min()),
-            float(lr.max()),
-            float(np.median([roughness(image) for image in lr])),
+            float(pixels.min()),
+            float(pixels.max()),
+            float(np.median(noises)) if noises else 0.0,
             directions[:count],
             0.0,
         )
@@ -144,10 +151,14 @@ def roughness(image: NDArray[np.floating[Any]]) -> float:
     """Median of the absolute second mixed difference of an image (C, h, w), scaled to the deviation of white noise.
 
     Source: the difference of Laplacians of Immerkaer 1996, https://doi.org/10.1006/cviu.1996.0060, eq. 3, with the
-    median in place of the mean, because edges are few and large.
+    median in place of the mean, because edges are few and large. Differences that reach a pixel without data (NaN) do
+    not count; without any other, the result is NaN.
     """
     if min(image.shape[1:]) < 3:
         return 0.0
     rows = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
     mixed = rows[:, :, :-2] - 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
-    return float(np.median(np.abs(mixed))) / (6 * 0.6745)
+    sizes = np.abs(mixed)
+    if np.isnan(sizes).any():
+        sizes = sizes[np.isfinite(sizes)]
+    return float(np.median(sizes)) / (6 * 0.6745) if sizes.size else math.nan

@@ -21,6 +21,7 @@ from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionSettings, Gi
 from hsipipe.methods.fusion.subspace import Subspace
 from hsipipe.methods.networks.unet import NoiseLevelEmbedding
 from hsipipe.params import LossParams, Positive
+from hsipipe.patches.sample import mask_of, pixels_of
 
 
 class FusionFastSettings(FusionSettings):
@@ -177,10 +178,12 @@ class FusionFast(FusionModel):
     def measure(self, sample: Mapping[str, NDArray[Any]]) -> None:
         """Measure the RMS residual of the starting point along each direction, the unit of x_0."""
         hr, lr, msi = (torch.from_numpy(sample[name]) for name in self.ARRAYS)
-        powers = []
+        powers, mask = [], mask_of(sample)
         for one in range(len(hr)):
             given = self.given(lr[one : one + 1], msi[one : one + 1])
-            powers.append(self.clean(hr[one : one + 1], given).square().mean(dim=(0, 2, 3)))
+            power = self.clean(hr[one : one + 1], given).square()
+            own = None if mask is None else mask[one : one + 1]
+            powers.append(power.mean(dim=(0, 2, 3)) if own is None else pixels_of(power, own).mean(dim=0))
         self.residual_std.copy_(torch.stack(powers).mean(dim=0).sqrt().clamp_min(1e-4))
 
     def distance(self, made: Estimate) -> Tensor:

@@ -2,16 +2,18 @@
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hsipipe.artifacts.no_data import coarse_valid
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.base import Frame, TrainingData, sample_of
 from hsipipe.methods.networks.groups import plan_groups
 from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
 from hsipipe.methods.self_ensemble import SelfEnsembleMethod, SelfEnsembleSettings
 from hsipipe.params import NonNegative, Positive
-from hsipipe.patches.sample import PATCHES
+from hsipipe.patches.sample import PATCHES, mask_of
 
 
 class GroupResidualSettings(SelfEnsembleSettings):
@@ -74,6 +76,9 @@ class GroupResidual(SelfEnsembleMethod):
     def measure(self, data: TrainingData) -> None:
         """Measure the deviation of the input and the size of the residual, one number each for all bands."""
         sample = sample_of(data.train, 8 * PATCHES)
-        self.std.fill_(max(float(sample["lr"].std()), 1e-6))
-        residual = sample["hr"] - upsample(sample["lr"], self.scale)
+        low, residual = sample["lr"], sample["hr"] - upsample(sample["lr"], self.scale)
+        if (mask := mask_of(sample)) is not None:
+            low = np.moveaxis(low, 1, -1)[coarse_valid(mask, self.scale)]
+            residual = np.moveaxis(residual, 1, -1)[mask]
+        self.std.fill_(max(float(low.std()), 1e-6))
         self.residual_rms.fill_(max(float((residual**2).mean() ** 0.5), 1e-6))

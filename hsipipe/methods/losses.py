@@ -9,6 +9,23 @@ from torch import Tensor
 from hsipipe.params import LossParams, PublishedLossParams
 
 
+def at_valid(x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
+    """Return x with the values of y in the pixels without data, so that their error and their gradient are zero.
+
+    A mean over all pixels is then a sum over the valid ones divided by the size of the batch: each valid pixel counts
+    alike in every batch, and parts of a batch add up to the whole.
+
+    Args:
+        x: Estimate (B, ..., H, W).
+        y: Its target, of the same shape.
+        valid: Above 0 for data (B, 1, H, W); None: all pixels have data.
+    """
+    if valid is None:
+        return x
+    mask = valid.reshape(len(valid), *(1,) * (x.ndim - 3), *valid.shape[-2:]) > 0
+    return torch.where(mask, x, y)
+
+
 def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
     """Mean angle between the spectra, divided by pi.
 

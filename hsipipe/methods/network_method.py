@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.methods.base import Frame, Network, as_batch, as_tensor
 from hsipipe.methods.framed_network import FramedNetwork
-from hsipipe.methods.losses import cube_loss, published_loss
+from hsipipe.methods.losses import at_valid, cube_loss, published_loss
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import LossParams, PublishedLossParams, SamplingParams, TrainingParams
 from hsipipe.patches.draws import Draws
@@ -47,7 +48,8 @@ class NetworkMethod(FramedNetwork):
         del draws
         hr, lr = batch["hr"], batch["lr"]
         # Interpolate outside of the network: mixed precision reduces the precision inside of it.
-        return cube_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
+        sr = self.resampler(lr).up(lr) + network(lr)
+        return cube_loss(at_valid(sr, hr, batch.get(VALID)), hr, self.settings.loss)
 
     def resampler(self, lr: Tensor) -> Resampler:
         """Return interpolation to the HR grid and degradation back, for images of this size (B, C, h, w)."""
@@ -166,7 +168,8 @@ class PublishedMethod(NetworkMethod):
         """Compute the published loss ``settings.loss``."""
         del draws
         hr, lr = batch["hr"], batch["lr"]
-        return published_loss(self.resampler(lr).up(lr) + network(lr), hr, self.settings.loss)
+        sr = self.resampler(lr).up(lr) + network(lr)
+        return published_loss(at_valid(sr, hr, batch.get(VALID)), hr, self.settings.loss)
 
 
 class GroupedMethod(PublishedMethod):

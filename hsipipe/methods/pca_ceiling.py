@@ -59,8 +59,9 @@ class PcaCeiling:
 
     @classmethod
     def fit_training(cls, pairs: DegradedPairs, k: int) -> Self:
-        """Fit on the HR cubes of the training split only."""
-        return cls.fit((pairs.read("train", name).hr for name in pairs.names("train")), k)
+        """Fit on the HR cubes of the training split only, on their pixels with data."""
+        read = (pairs.read("train", name) for name in pairs.names("train"))
+        return cls.fit((pair.scored(pair.hr) for pair in read), k)
 
     @property
     def k(self) -> int:

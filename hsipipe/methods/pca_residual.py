@@ -10,7 +10,7 @@ from hsipipe.methods.base import Frame, TrainingData, sample_of
 from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
 from hsipipe.methods.self_ensemble import SelfEnsembleMethod, SelfEnsembleSettings
 from hsipipe.params import Positive
-from hsipipe.patches.sample import PATCHES, training_pixels
+from hsipipe.patches.sample import PATCHES, mask_of, pixels_of, training_pixels
 
 _MOST = 4.0
 """Largest whitened component, in standard deviations of the training, that the network sees."""
@@ -72,7 +72,7 @@ class PcaResidual(SelfEnsembleMethod):
         """Compute the principal components of the training spectra and the scales of input and residual."""
         sample = sample_of(data.train, 8 * PATCHES)
         missing = torch.from_numpy(sample["hr"] - upsample(sample["lr"], self.scale))
-        residuals = missing.permute(0, 2, 3, 1).reshape(-1, self.bands)
+        residuals = pixels_of(missing, mask_of(sample))
         self.set_components(training_pixels(data.train, seed=self.settings.seed), residuals)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hsipipe.methods.base import Frame
 from hsipipe.methods.fusion.published import bilinear, conv
 from hsipipe.methods.fusion.ssrnet_family import ByteFusion
+from hsipipe.methods.losses import at_valid
 from hsipipe.params import TrainingParams
 
 
@@ -30,9 +31,10 @@ class Ssrnet(ByteFusion):
         super().__init__(frame, settings)
         self.net = SsrnetNetwork(frame.bands, frame.msi_bands, scale=frame.scale)
 
-    def objective(self, lr: Tensor, msi: Tensor, hr: Tensor) -> Tensor:
+    def objective(self, lr: Tensor, msi: Tensor, hr: Tensor, valid: Tensor | None) -> Tensor:
         """Compute the errors of the output and of the differences."""
-        spatial, sr = (x / self.FULL for x in self.net.stages(self.FULL * lr, self.FULL * msi))
+        stages = self.net.stages(self.FULL * lr, self.FULL * msi)
+        spatial, sr = (at_valid(x / self.FULL, hr, valid) for x in stages)
         rows, columns = (self.distance(spatial.diff(dim=dim), hr.diff(dim=dim)) for dim in (2, 3))
         spectral = self.distance(sr.diff(dim=1), hr.diff(dim=1)) if self.bands > 1 else 0.0
         return self.distance(sr, hr) + (rows + columns) / 2 + spectral

@@ -147,6 +147,8 @@ class PatchesParams(Group):
     """Distance of neighbouring patches in HR pixels; a multiple of the scale, at most the size."""
     shard: Positive
     """Patches in one shard (one file) of the store."""
+    least_valid: Annotated[float, Field(gt=0, le=1)]
+    """Share of the pixels of a patch that must have data; patches with less are skipped."""
 
     @model_validator(mode="after")
     def _patches_leave_no_gap(self) -> "PatchesParams":

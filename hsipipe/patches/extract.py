@@ -12,19 +12,27 @@ import zarr
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs
+from hsipipe.artifacts.no_data import NO_DATA, VALID, Mask, filled, has_data
+from hsipipe.errors import DataError
 from hsipipe.params import PatchesParams
-from hsipipe.patches.grid import check_regions, patch_origins
+from hsipipe.patches.grid import check_regions, patch_origins, valid_shares
 from hsipipe.progress import progress
 from hsipipe.storage.parallel import run_all
 from hsipipe.storage.shards import write_rows
 from hsipipe.storage.stores import ArraySpec, create_store, get_array, read
 
 ARRAYS = ("hr", "lr", "msi")
+_BAND_DIMS = {"msi": "msi_band", VALID: "one"}
+"""Name of the second axis of an array, if it is not `band`."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Patches of one part of the split: sources, their arrays, and origins (N, 3) as (number of the region, y, x)."""
+    """Patches of one part of the split: sources, their arrays, and origins (N, 3) as (number of the region, y, x).
+
+    `valid` has the pixels with data of each region, or None where all have some; `skipped` counts the patches with too
+    few of them.
+    """
 
     scale: int
     size: int
@@ -32,18 +40,23 @@ class _Plan:
     groups: list[zarr.Group]
     arrays: tuple[str, ...]
     origins: NDArray[np.int64]
+    valid: list[Mask | None]
+    skipped: int
 
 
 def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) -> dict[str, float | int | str]:
     """Write ``<split>.zarr`` with hr, lr, msi if the pairs have one (patch, band, y, x), and origin (patch, 3).
 
+    Pixels without data are filled from the others of the patch, see :func:`hsipipe.artifacts.no_data.filled`. A store
+    with such pixels also has ``valid`` (patch, 1, y, x), 1 for the others and 0 for them.
+
     Args:
         pairs: Degraded pairs.
         out: Empty folder.
-        patches: Size, stride and shard.
+        patches: Size, stride, shard and the least share of pixels with data.
 
     Raises:
-        DataError: A region is smaller than a patch.
+        DataError: A region is smaller than a patch, or no patch of a part of the split has enough pixels with data.
     """
     index = pairs.index()
     regions = {
@@ -58,7 +71,8 @@ def extract_patches(pairs: DegradedPairs, out: Path, *, patches: PatchesParams) 
         for part, plan in plans.items():
             _write_split(plan, out / f"{part}.zarr", patches.shard, index, advance)
     summary: dict[str, float | int | str] = {f"{part}_patches": len(plan.origins) for part, plan in plans.items()}
-    return {"size": patches.size, "stride": patches.stride, **summary}
+    skipped = {f"{part}_patches_without_data": plan.skipped for part, plan in plans.items() if plan.skipped}
+    return {"size": patches.size, "stride": patches.stride, **summary, **skipped}
 
 
 def _shape(region: list[int]) -> tuple[int, int]:
@@ -69,14 +83,35 @@ def _shape(region: list[int]) -> tuple[int, int]:
 def _plan(pairs: DegradedPairs, part: str, scale: int, patches: PatchesParams) -> _Plan:
     names = pairs.names(part)
     groups = [pairs.open(part, name) for name in names]
-    origins = []
-    for number, (name, group) in enumerate(zip(names, groups, strict=True)):
+    valid = [_valid(group) for group in groups]
+    origins, skipped, complete = [], 0, True
+    for number, (name, group, mask) in enumerate(zip(names, groups, valid, strict=True)):
         height, width = get_array(group, "hr").shape[1:]
         label = f"the {part} region {name!r}"
         corners = patch_origins(label, (height, width), size=patches.size, stride=patches.stride, scale=scale)
+        if mask is not None:
+            shares = valid_shares(mask, corners, patches.size)
+            enough = shares >= patches.least_valid
+            skipped, complete = skipped + int((~enough).sum()), complete and bool((shares[enough] == 1).all())
+            corners = corners[enough]
         origins.append(np.column_stack([np.full(len(corners), number), corners]))
-    held = tuple(name for name in ARRAYS if name in groups[0])
-    return _Plan(scale, patches.size, names, groups, held, np.concatenate(origins))
+    if not any(map(len, origins)):
+        raise DataError(
+            f"No {part} patch of {patches.size} x {patches.size} pixels has data in {patches.least_valid:.0%} of them. "
+            "Lower patches.least_valid or patches.size, or provide scenes with more data."
+        )
+    held = tuple(name for name in ARRAYS if name in groups[0]) + (() if complete else (VALID,))
+    return _Plan(scale, patches.size, names, groups, held, np.concatenate(origins), valid, skipped)
+
+
+def _valid(group: zarr.Group) -> Mask | None:
+    """Return the pixels (H, W) of a region with data, or None where all have some."""
+    if NO_DATA not in group.attrs:
+        return None
+    hr = get_array(group, "hr")
+    rows = hr.chunks[1]
+    strips = (_read_rows(hr, start, min(start + rows, hr.shape[1])) for start in range(0, hr.shape[1], rows))
+    return np.concatenate([has_data(strip) for strip in strips])
 
 
 def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], advance: Any) -> None:
@@ -100,14 +135,25 @@ def _write_split(plan: _Plan, path: Path, shard: int, index: dict[str, Any], adv
 
 
 def _cut(plan: _Plan, name: str, origins: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+    if name == VALID:
+        yield from _cut_valid(plan, origins)
+        return
     ratio = plan.scale if name == "lr" else 1
     size = plan.size // ratio
     for (scene, y), patches in groupby(origins.tolist(), key=lambda origin: origin[:2]):
         # Neighbouring patches share rows, which are decoded once.
         strip = _read_rows(get_array(plan.groups[scene], name), y // ratio, y // ratio + size)
         for _, _, x in patches:
-            yield strip[:, :, x // ratio : x // ratio + size]
+            patch = strip[:, :, x // ratio : x // ratio + size]
+            yield patch if plan.valid[scene] is None else filled(patch, has_data(patch), scale=plan.scale // ratio)
         del strip  # free the strip before reading the next one
+
+
+def _cut_valid(plan: _Plan, origins: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    for scene, y, x in origins.tolist():
+        mask = plan.valid[scene]
+        part = np.ones((plan.size, plan.size)) if mask is None else mask[y : y + plan.size, x : x + plan.size]
+        yield part[None].astype(np.uint8)
 
 
 def _read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
@@ -126,14 +172,15 @@ def _layout(plan: _Plan, shard: int) -> dict[str, ArraySpec]:
     layout = {}
     for name in plan.arrays:
         size = plan.size // (plan.scale if name == "lr" else 1)
-        bands = get_array(plan.groups[0], name).shape[0]
-        band_dim, suffix = ("msi_band" if name == "msi" else "band"), ("_lr" if name == "lr" else "")
+        bands = 1 if name == VALID else get_array(plan.groups[0], name).shape[0]
+        band_dim, suffix = _BAND_DIMS.get(name, "band"), ("_lr" if name == "lr" else "")
         layout[name] = ArraySpec(
             shape=(count, bands, size, size),
             dims=("patch", band_dim, f"y{suffix}", f"x{suffix}"),
             chunks=(1, bands, size, size),
             shards=(shard, bands, size, size),
             attrs={"units": "1"},
+            dtype="uint8" if name == VALID else "float32",
             compressed=False,
         )
     origin_attrs = {"units": "HR pixels", "columns": ["scene", "y", "x"]}

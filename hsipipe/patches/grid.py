@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import Mask
 from hsipipe.errors import DataError
 
 # Number of regions that a message lists.
@@ -72,3 +73,17 @@ def patch_origins(name: str, shape: tuple[int, int], *, size: int, stride: int, 
     rows, columns = starts(shape[0], size, stride), starts(shape[1], size, stride)
     y, x = np.meshgrid(rows, columns, indexing="ij")
     return np.stack([y.ravel(), x.ravel()], axis=1)
+
+
+def valid_shares(valid: Mask, origins: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """Compute the share of valid pixels of each patch, (N,).
+
+    Args:
+        valid: Pixels of the region (H, W) with data.
+        origins: Upper left corners of the patches (N, 2) as (y, x).
+        size: Height and width of a patch.
+    """
+    total = np.pad(valid, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    y, x = origins.T
+    count = total[y + size, x + size] - total[y, x + size] - total[y + size, x] + total[y, x]
+    return np.asarray(count / size**2, dtype=np.float64)

@@ -80,8 +80,9 @@ def fits_rows(array: zarr.Array[Any]) -> bool:
         return False
     sharding = codecs[0]
     row = (1, *array.shape[1:])
+    order = None if array.dtype.itemsize == 1 else Endian.little  # a byte has no order
     return (
-        sharding.codecs == (BytesCodec(endian=Endian.little), Crc32cCodec())
+        sharding.codecs == (BytesCodec(endian=order), Crc32cCodec())
         and sharding.index_codecs == (BytesCodec(endian=Endian.little), Crc32cCodec())
         and sharding.index_location == ShardingCodecIndexLocation.end
         and sharding.chunk_shape == row

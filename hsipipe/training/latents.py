@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import GaeCheckpoint, PatchStore
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.device import device_for
@@ -23,6 +24,8 @@ def encode_latents(
     patches: PatchStore, gae: GaeCheckpoint, out: Path, *, hardware: HardwareParams
 ) -> dict[str, float | str]:
     """Encode HR and interpolated LR patches into ``<split>.zarr`` with ``hr`` and ``lr`` (N, G, k, P, P).
+
+    The mask of pixels with data is copied where the patches have one.
 
     Args:
         patches: Patches of all splits. The test split is not encoded, so that no training can read it.
@@ -53,9 +56,14 @@ def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: 
         attrs={"units": "1"},
         compressed=False,
     )
-    group = create_store(target, {"hr": spec, "lr": spec}, attrs={"gae_digest": key, "scale": scale})
-    stores = {name: get_array(group, name) for name in ("hr", "lr")}
-    squares = 0.0
+    specs = {"hr": spec, "lr": spec}
+    if VALID in arrays.names:
+        mask = (len(arrays), 1, size, size)
+        dims, row, file = ("patch", "one", "y", "x"), (1, *mask[1:]), (step, *mask[1:])
+        specs[VALID] = ArraySpec(mask, dims, row, file, dtype="uint8", attrs={"units": "1"}, compressed=False)
+    group = create_store(target, specs, attrs={"gae_digest": key, "scale": scale})
+    stores = {name: get_array(group, name) for name in specs}
+    squares, count = 0.0, 0
     with progress(f"latents {target.stem}", len(arrays)) as advance:
         for start in range(0, len(arrays), step):
             stop = min(start + step, len(arrays))
@@ -63,9 +71,13 @@ def _encode_split(source: Path, target: Path, module: GroupAutoencoder, *, key: 
             latents = _encode(module, batch["hr"])
             stores["hr"][start:stop] = latents
             stores["lr"][start:stop] = _encode(module, upsample(batch["lr"], scale))
+            if VALID in batch:
+                stores[VALID][start:stop] = batch[VALID]
+                latents = latents.transpose(0, 3, 4, 1, 2)[batch[VALID][:, 0] > 0]
             squares += float(np.square(latents, dtype=np.float64).sum())
+            count += latents.size
             advance(stop - start)
-    return {f"{target.stem}_patches": len(arrays), f"{target.stem}_latent_rms": (squares / np.prod(shape)) ** 0.5}
+    return {f"{target.stem}_patches": len(arrays), f"{target.stem}_latent_rms": (squares / count) ** 0.5}
 
 
 def _encode(module: GroupAutoencoder, cubes: NDArray[np.float32]) -> NDArray[np.float32]:

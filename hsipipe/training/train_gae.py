@@ -7,16 +7,17 @@ import torch
 from torch import Tensor
 
 from hsipipe.artifacts import PatchStore
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.methods.checkpoint import save_checkpoint
 from hsipipe.methods.device import device_for
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder
 from hsipipe.methods.dmgasr.windows import WindowPlan, plan_windows
-from hsipipe.methods.losses import cube_loss
+from hsipipe.methods.losses import at_valid, cube_loss
 from hsipipe.params import GaeParams, HardwareParams
 from hsipipe.patches.loader import StepBatches
-from hsipipe.patches.sample import PATCHES, spread, training_pixels
+from hsipipe.patches.sample import PATCHES, mask_of, pixels_of, spread, training_pixels
 from hsipipe.training.loop import Log, fit
 from hsipipe.training.outcome import write_outcome
 from hsipipe.training.perceptual import PerceptualLoss
@@ -29,12 +30,14 @@ class _Reconstruction:
         self.seed = params.seed
         self._params = params
         self._batches = StepBatches(train.path, ("hr",), batch=params.optimizer.batch, seed=params.seed)
-        self._val = torch.from_numpy(val.read(spread(len(val), PATCHES))["hr"])
+        sample = val.read(spread(len(val), PATCHES))
+        self._val, self._mask = torch.from_numpy(sample["hr"]), mask_of(sample)
         self._perceptual = PerceptualLoss() if params.loss.perceptual else None
 
     def loss(self, module: GroupAutoencoder, step: int, part: slice) -> Tensor:
-        hr = self._batches.at(step, part)["hr"].to(_device(module))
-        sr = module(hr)
+        batch = {name: images.to(_device(module)) for name, images in self._batches.at(step, part).items()}
+        hr = batch["hr"]
+        sr = at_valid(module(hr), hr, batch.get(VALID))
         total = cube_loss(sr, hr, self._params.loss)
         if self._perceptual is not None:
             total = total + self._params.loss.perceptual * self._perceptual(sr, hr)
@@ -42,8 +45,11 @@ class _Reconstruction:
 
     def validate(self, module: GroupAutoencoder) -> Mapping[str, float]:
         hr = self._val.to(_device(module))
-        errors = [(module(patch[None]) - patch).square().mean() for patch in hr]
-        return {"val_psnr_db": -10 * float(torch.stack(errors).mean().log10())}
+        errors = [(module(patch[None]) - patch).square() for patch in hr]
+        if self._mask is None:
+            return {"val_psnr_db": -10 * float(torch.stack([error.mean() for error in errors]).mean().log10())}
+        kept = torch.cat([pixels_of(error.cpu(), mask[None]) for error, mask in zip(errors, self._mask, strict=True)])
+        return {"val_psnr_db": -10 * float(kept.mean().log10())}
 
 
 def train_gae(
@@ -100,7 +106,7 @@ def train_gae(
 
 
 def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
-    """Measure mean and std (G, k) of the raw latents over training patches and store them in `module`.
+    """Measure mean and std (G, k) of the raw latents over pixels of training patches and store them in `module`.
 
     The standard deviation of the residual is that of the whitened HR latent minus the whitened latent of the
     interpolated LR.
@@ -110,6 +116,10 @@ def whiten(module: GroupAutoencoder, train: PatchArrays) -> None:
         torch.cat([module.encode(torch.from_numpy(patch[None]).to(device)).cpu() for patch in cubes])
         for cubes in (patches["hr"], upsample(patches["lr"], train.attrs["scale"]))
     )
+    if (mask := mask_of(patches)) is not None:
+        latents, low = (
+            it.permute(1, 2, 0, 3, 4)[:, :, torch.from_numpy(mask)][None, ..., None] for it in (latents, low)
+        )
     mean, std = latents.mean(dim=(0, 3, 4)), latents.std(dim=(0, 3, 4)).clamp_min(1e-6)
     residual = ((latents - low) / std[..., None, None]).std(dim=(0, 3, 4)).clamp_min(1e-6)
     module.set_whitening(mean=mean, std=std, residual_std=residual)

@@ -14,6 +14,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from hsipipe import load_model
 from hsipipe.errors import IntegrityError, ModelInputError
 from hsipipe.inference.guard import guarded
+from hsipipe.inference.holes import Mask, fill_holes, joined, open_holes
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.known import domain_of, input_warnings
 from hsipipe.inference.statistics import Statistic, guarded_statistics
@@ -48,7 +49,10 @@ class SuperResolverModel(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
-        """Super-resolve a batch; refuse NaN, a wrong band count or type, and other wavelengths."""
+        """Super-resolve a batch; refuse infinite values, a wrong band count or type, and other wavelengths.
+
+        NaN is no data: such pixels are filled for the model, and are NaN in the result.
+        """
         given: Any = model_input  # a dict in fusion; MLflow has no type hint for it and warns about any attempt
         options = {"guard": "warn", "wavelength_nm": (), "samples": 0, "statistic": "mean", **(params or {})}
         domain, centres = domain_of(self._model), list(options["wavelength_nm"])
@@ -66,6 +70,15 @@ class SuperResolverModel(PythonModel):
         return self._answer(lr, msi, options)
 
     def _answer(self, lr: np.ndarray, msi: np.ndarray | None, options: dict[str, Any]) -> np.ndarray:
+        lr, lr_holes = _filled(lr, "lr")
+        msi, msi_holes = (None, {}) if msi is None else _filled(msi, "msi")
+        images = self._predicted(lr, msi, options)
+        for number in lr_holes.keys() | msi_holes.keys():
+            holes = joined(lr_holes.get(number), msi_holes.get(number), scale=self._model.scale)
+            images[number] = open_holes(images[number], holes)
+        return images
+
+    def _predicted(self, lr: np.ndarray, msi: np.ndarray | None, options: dict[str, Any]) -> np.ndarray:
         statistic, count = Statistic.parse(str(options["statistic"])), int(options["samples"])
         if statistic.kind == "mean":
             return self._checked(lr, msi, self._model.predict(lr, msi=msi), options["guard"])
@@ -92,6 +105,17 @@ class SuperResolverModel(PythonModel):
     def _warn(self, number: int, lr: np.ndarray, told: list[str], guard: Any) -> None:
         for text in ([] if guard == "off" else input_warnings(domain_of(self._model), lr)) + told:
             logger.warning("image %d: %s", number, text)
+
+
+def _filled(batch: np.ndarray, name: str) -> tuple[np.ndarray, dict[int, Mask]]:
+    """Fill the pixels without data of a batch; return it with the holes of the images that have some, by number."""
+    is_batch = isinstance(batch, np.ndarray) and batch.ndim == 4 and np.issubdtype(batch.dtype, np.floating)
+    if not is_batch or not np.isnan(batch).any():
+        return batch, {}  # the model checks shape and type
+    found = [fill_holes(image, f"{name}, image {number},") for number, image in enumerate(batch)]
+    return np.stack([image for image, _ in found]), {
+        n: holes for n, (_, holes) in enumerate(found) if holes is not None
+    }
 
 
 mlflow.models.set_model(SuperResolverModel())

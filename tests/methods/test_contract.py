@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hsipipe.artifacts import Pair
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.errors import ModelInputError
 from hsipipe.evaluation.score_method import _Row
 from hsipipe.inference.scene import draw_scene, predict_scene
@@ -157,6 +158,32 @@ def test_steps_on_one_batch_lower_its_loss(untrained, name):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_pixels_without_data_train_nothing_and_a_full_mask_changes_no_bit(untrained, name):
+    method, data = untrained(name)
+    network = method.network().train()
+    patches = type(data.train)(method.batches_from(data), method.ARRAYS).read([0, 1])
+    batch = {key: torch.from_numpy(values) for key, values in patches.items()}
+    draws = Draws(seed=0, step=0, total=2, part=slice(None))
+
+    def learned(mask):
+        size = batch["hr"].shape[-2:]
+        masked = batch if mask is None else {**batch, VALID: torch.full((2, 1, *size), mask, dtype=torch.uint8)}
+        network.zero_grad(set_to_none=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            loss = method.loss(network, method.cut(masked, draws), draws)
+        if loss.requires_grad:
+            loss.backward()
+        return loss.detach(), [p.grad for p in network.parameters() if p.grad is not None]
+
+    plain, full, none = learned(None), learned(1), learned(0)
+    assert torch.equal(plain[0], full[0])
+    assert all(torch.equal(a, b) for a, b in zip(plain[1], full[1], strict=True))
+    assert any(gradient.any() for gradient in plain[1])
+    assert not any(gradient.any() for gradient in none[1])
 
 
 def test_every_class_is_covered():

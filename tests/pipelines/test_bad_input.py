@@ -98,20 +98,20 @@ def test_an_override_that_is_unknown_stops_before_anything_runs(empty_project, r
     assert (empty_project / "params.yaml").read_bytes() == before
 
 
-def test_a_scene_with_nan_is_named_with_its_band(empty_project, complaint_of, monkeypatch):
+def test_a_scene_with_an_infinite_value_is_named_with_its_band(empty_project, complaint_of, monkeypatch):
     read = Dataset.read
 
-    def with_nan(self, path):
+    def damaged(self, path):
         cube = read(self, path).copy(deep=True)
         if "synthetic_02" in path.name:
-            cube[3, 5, 7] = np.nan
+            cube[3, 5, 7] = np.inf
         return cube
 
-    # No data set that is here can hold NaN: neither what is generated nor a PNG.
-    monkeypatch.setattr(Dataset, "read", with_nan)
+    # No data set that is here can hold one: neither what is generated nor a PNG.
+    monkeypatch.setattr(Dataset, "read", damaged)
     message = complaint_of("download", cwd=empty_project)
     assert "synthetic_02" in message
-    assert "NaN" in message
+    assert "1 infinite value" in message
     assert "band 4 (657.143 nm) of 8" in message
     assert published(empty_project) == []
 

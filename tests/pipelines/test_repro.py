@@ -232,8 +232,10 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model(sys.argv[2])
 lr = np.load(sys.argv[3])
 np.save(sys.argv[4], model.predict(lr))
+lr[0, 3, 2, 1] = np.nan
+np.save(sys.argv[5], model.predict(lr))
 try:
-    model.predict(np.where(lr > lr.mean(), np.nan, lr).astype(np.float32))
+    model.predict(np.where(lr > lr.mean(), np.inf, lr).astype(np.float32))
 except Exception as error:
     print(type(error).__name__, error)
 """
@@ -247,13 +249,16 @@ def lr():
 def test_the_registered_model_predicts_in_another_process_and_folder(project, run, tmp_path, lr):
     np.save(tmp_path / "lr.npy", lr)
     store = f"sqlite:///{project / 'mlflow.db'}"
-    done = run("-c", PREDICT, store, MODEL, tmp_path / "lr.npy", tmp_path / "sr.npy", cwd=tmp_path)
+    done = run("-c", PREDICT, store, MODEL, *(tmp_path / f"{name}.npy" for name in ("lr", "sr", "holed")), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     sr = np.load(tmp_path / "sr.npy")
     assert (sr.shape, sr.dtype) == ((2, 8, 24, 20), np.float32)
     direct = hsipipe.load_model(project / "models/superresolver").predict(lr)
     np.testing.assert_array_equal(sr, direct)
-    assert "NaN" in done.stdout
+    missing = np.isnan(np.load(tmp_path / "holed.npy"))
+    assert np.argwhere(missing.any(axis=1)).tolist() == [[0, y, x] for y in range(8, 12) for x in range(4, 8)]
+    assert missing[0, :, 8:12, 4:8].all()
+    assert "NaN or Inf" in done.stdout
 
 
 def test_what_validated_best_is_registered(project):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss, smooth_l1_loss
 
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.diffusion.consistency import Resampler, back_project
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
@@ -19,7 +20,7 @@ from hsipipe.methods.checkpoint import load_module, save_checkpoint
 from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.settings import DmgasrSettings
-from hsipipe.methods.losses import cube_loss
+from hsipipe.methods.losses import at_valid, cube_loss
 from hsipipe.methods.samples import MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
@@ -178,11 +179,11 @@ class Dmgasr(MeanOfSamples, nn.Module, Trainable):
 
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
         """Compute the distance to the diffusion target at random noise levels; for a regression, to x_0 from zeros."""
-        z_hr, z_lr, net = batch["hr"], batch["lr"], self.net
+        z_hr, z_lr, net, valid = batch["hr"], batch["lr"], self.net, batch.get(VALID)
         x0 = net.clean(z_hr, z_lr, self.gae.residual_std.to(z_hr.device))
         if net.objective == "regression":
             prediction = network(torch.zeros_like(x0), z_lr, x0.new_zeros(len(x0)))
-            return self._distance(prediction, x0, x0_hat=prediction, z=(z_hr, z_lr))
+            return self._distance(prediction, x0, x0_hat=prediction, z=(z_hr, z_lr), valid=valid)
         generator, share = draws.generator(_NOISE), self._training.terminal_share
         gamma = net.schedule.draw(draws.total, generator=generator, terminal_share=share)
         gamma = draws.mine(gamma, len(x0)).to(x0.device)
@@ -191,7 +192,7 @@ class Dmgasr(MeanOfSamples, nn.Module, Trainable):
         prediction = network(noisy, z_lr, gamma)
         target = training_target(net.target, x0=x0, noise=noise, gamma=gamma)
         x0_hat = to_x0(net.target, prediction, x_t=noisy, gamma=gamma)
-        return self._distance(prediction, target, x0_hat=x0_hat, z=(z_hr, z_lr))
+        return self._distance(prediction, target, x0_hat=x0_hat, z=(z_hr, z_lr), valid=valid)
 
     @property
     def _training(self) -> DmgasrSettings:
@@ -199,17 +200,26 @@ class Dmgasr(MeanOfSamples, nn.Module, Trainable):
             raise ParamsError("A loaded DMGASR has no training settings; make it with untrained(settings, data).")
         return self.settings
 
-    def _distance(self, prediction: Tensor, target: Tensor, *, x0_hat: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
+    def _distance(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        *,
+        x0_hat: Tensor,
+        z: tuple[Tensor, Tensor],
+        valid: Tensor | None,
+    ) -> Tensor:
         """Compute the loss in latent space, and between the decoded cubes of estimate and truth."""
         weights = self._training.loss
-        total = weights.target * _NORMS[weights.norm](prediction, target)
+        total = weights.target * _NORMS[weights.norm](at_valid(prediction, target, valid), target)
         if not (weights.l1 or weights.sam or weights.gradient):
             return total
         z_hr, z_lr = z
         gae = self.gae.to(z_hr.device)
         with torch.no_grad():
             truth = gae.decode(z_hr)
-        return total + cube_loss(gae.decode(self.net.latent(x0_hat, z_lr, gae.residual_std)), truth, weights)
+        cube = gae.decode(self.net.latent(x0_hat, z_lr, gae.residual_std))
+        return total + cube_loss(at_valid(cube, truth, valid), truth, weights)
 
     @classmethod
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> Self:

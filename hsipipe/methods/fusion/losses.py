@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from hsipipe.methods.fusion.setup import Estimate
-from hsipipe.methods.losses import cube_loss
+from hsipipe.methods.losses import at_valid, cube_loss
 from hsipipe.params import LossParams
 
 _BEFORE = 0.1
@@ -21,5 +21,5 @@ def projected_loss(sr: Tensor, made: Estimate, weights: LossParams) -> Tensor:
         made: Contains the truth and the observations.
         weights: Weights of the loss terms, used before and after the projection.
     """
-    projected = cube_loss(made.given.pair.project(sr), made.hr, weights)
-    return projected + _BEFORE * cube_loss(sr, made.hr, weights)
+    after, before = (at_valid(cube, made.hr, made.valid) for cube in (made.given.pair.project(sr), sr))
+    return cube_loss(after, made.hr, weights) + _BEFORE * cube_loss(before, made.hr, weights)

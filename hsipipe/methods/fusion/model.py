@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.degradation.estimate import estimate_response
 from hsipipe.degradation.psf import Psf
 from hsipipe.diffusion.noise import noise_of_sample
@@ -22,11 +23,12 @@ from hsipipe.methods.base import Network, Trainable, TrainingData, as_batch, sam
 from hsipipe.methods.checkpoint import load_module, save_checkpoint
 from hsipipe.methods.fusion.pair_network import PairNetwork
 from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing
+from hsipipe.methods.losses import at_valid
 from hsipipe.methods.samples import MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
-from hsipipe.patches.sample import PATCHES
+from hsipipe.patches.sample import PATCHES, mask_of
 
 _SILENT = 1e-6
 """Remaining share of the signal power below which `scale_input` suppresses the noise completely."""
@@ -175,12 +177,13 @@ class FusionModel(MeanOfSamples, PairNetwork, Trainable):
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
         """Compute the distance to the diffusion target at random noise levels; for a regression, to x_0 from zeros."""
         hr, lr, msi = (batch[name] for name in self.ARRAYS)
+        valid = batch.get(VALID)
         with torch.no_grad():
             given = self.given(lr, msi)
             x0 = self.clean(hr, given)
         if self.denoising.objective == "regression":
-            prediction = network(torch.zeros_like(x0), given.condition, x0.new_zeros(len(x0)))
-            return self.distance(Estimate(prediction, x0, prediction, hr, given))
+            prediction = at_valid(network(torch.zeros_like(x0), given.condition, x0.new_zeros(len(x0))), x0, valid)
+            return self.distance(Estimate(prediction, x0, prediction, hr, given, valid))
         generator, share = draws.generator(_NOISE), self.settings.diffusion.terminal_share
         levels = self.schedule.draw(draws.total, generator=generator, terminal_share=share)
         gamma = draws.mine(levels, len(hr)).to(hr.device)
@@ -188,8 +191,8 @@ class FusionModel(MeanOfSamples, PairNetwork, Trainable):
         noisy, kind = diffuse(x0, noise, gamma), self.denoising.target
         prediction = network(noisy, given.condition, gamma)
         target = training_target(kind, x0=x0, noise=noise, gamma=gamma)
-        x0_hat = to_x0(kind, prediction, x_t=noisy, gamma=gamma)
-        return self.distance(Estimate(prediction, target, x0_hat, hr, given))
+        x0_hat = at_valid(to_x0(kind, prediction, x_t=noisy, gamma=gamma), x0, valid)
+        return self.distance(Estimate(at_valid(prediction, target, valid), target, x0_hat, hr, given, valid))
 
     @property
     def _sampling(self) -> SamplingParams:
@@ -234,4 +237,7 @@ def _validation_sampling(settings: Any, *, tile: int) -> SamplingParams:
 def _estimated(sample: Mapping[str, NDArray[Any]], *, scale: int, psf: Psf) -> NDArray[np.float64]:
     # Concatenate the patches. At their borders the PSF mixes pixels of two patches, which affects few pixels.
     low, high = (np.concatenate(list(sample[name]), axis=2) for name in ("lr", "msi"))
-    return estimate_response(low, high, scale=scale, psf=psf)
+    mask = mask_of(sample)
+    return estimate_response(
+        low, high, scale=scale, psf=psf, valid=None if mask is None else np.concatenate(list(mask), axis=1)
+    )

@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
 from hsipipe.methods.base import Frame, Network, TrainingData, as_batch, as_tensor
 from hsipipe.methods.framed_network import FramedNetwork
+from hsipipe.methods.losses import at_valid
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.patches.draws import Draws
 
@@ -47,9 +49,16 @@ class PublishedFusion(FramedNetwork):
         """Compute the loss of the paper between cubes (B, C, H, W); by default L1."""
         return F.l1_loss(sr, hr)
 
-    def objective(self, lr: Tensor, msi: Tensor, hr: Tensor) -> Tensor:
-        """Compute the loss of a batch; by default :meth:`distance` of the output."""
-        return self.distance(self.aligned(lr, msi, (0, 0)), hr)
+    def objective(self, lr: Tensor, msi: Tensor, hr: Tensor, valid: Tensor | None) -> Tensor:
+        """Compute the loss of a batch; by default :meth:`distance` of the output.
+
+        Args:
+            lr: (B, C, h, w).
+            msi: (B, c, H, W).
+            hr: The truth (B, C, H, W).
+            valid: Pixels with data, for :func:`hsipipe.methods.losses.at_valid`.
+        """
+        return self.distance(at_valid(self.aligned(lr, msi, (0, 0)), hr, valid), hr)
 
     @property
     def msi_bands(self) -> int:
@@ -69,7 +78,15 @@ class PublishedFusion(FramedNetwork):
             )
         return super().untrained(settings, data)
 
-    def forward(self, lr: Tensor, msi: Tensor, origin: tuple[int, int] = (0, 0), *, hr: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        lr: Tensor,
+        msi: Tensor,
+        origin: tuple[int, int] = (0, 0),
+        *,
+        hr: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
         """Fuse a batch, or compute its loss.
 
         Args:
@@ -77,11 +94,12 @@ class PublishedFusion(FramedNetwork):
             msi: (B, c, H, W).
             origin: LR row and column of the images in their scene.
             hr: The truth (B, C, H, W), to compute the loss.
+            valid: Pixels with data (B, 1, H, W), to compute the loss; None: all.
 
         Returns:
             (B, C, H, W), or the loss.
         """
-        return self.aligned(lr, msi, origin) if hr is None else self.objective(lr, msi, hr)
+        return self.aligned(lr, msi, origin) if hr is None else self.objective(lr, msi, hr, valid)
 
     def aligned(self, lr: Tensor, msi: Tensor, origin: tuple[int, int]) -> Tensor:
         """Apply :meth:`fuse` with its grid at the same place in all tiles of a scene."""
@@ -98,7 +116,7 @@ class PublishedFusion(FramedNetwork):
     def loss(self, network: Network, batch: dict[str, Tensor], draws: Draws) -> Tensor:
         """Compute :meth:`objective` of a batch."""
         del draws
-        return network(batch["lr"], batch["msi"], hr=batch["hr"])
+        return network(batch["lr"], batch["msi"], hr=batch["hr"], valid=batch.get(VALID))
 
     def predict(self, lr: np.ndarray, *, msi: np.ndarray | None = None, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Fuse a batch of pairs.

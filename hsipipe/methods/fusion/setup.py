@@ -110,6 +110,8 @@ class Estimate:
         x0: Estimate of x_0 computed from the output.
         hr: The truth (B, C, H, W).
         given: The condition.
+        valid: Pixels with data, for :func:`hsipipe.methods.losses.at_valid`; the others have the target in
+            `prediction`, and the true x_0 in `x0`.
     """
 
     prediction: Tensor
@@ -117,3 +119,4 @@ class Estimate:
     x0: Tensor
     hr: Tensor
     given: Given
+    valid: Tensor | None = None

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsipipe.methods.networks.layers import window_mean
+from hsipipe.patches.sample import pixels_of
 
 _MOST = 8.0
 """Largest coordinate that the networks see, in standard deviations of the training."""
@@ -19,11 +22,15 @@ _LEAST = 0.05
 
 
 class Residual(NamedTuple):
-    """A batch of residuals for the statistics of the frame: prediction, interpolation and truth (B, C, H, W)."""
+    """A batch of residuals for the statistics of the frame: prediction, interpolation and truth (B, C, H, W).
+
+    `valid` has the pixels with data (B, H, W), None: all.
+    """
 
     prediction: Tensor
     up: Tensor
     hr: Tensor
+    valid: NDArray[np.bool_] | None = None
 
 
 class ResidualFrame(nn.Module):
@@ -72,7 +79,8 @@ class ResidualFrame(nn.Module):
         """Compute the components and their scales from training patches."""
         moments, count = _Sums(), 0
         for batch in batches:
-            rest, spectra = (_pixels(image) for image in (batch.hr - batch.prediction, batch.prediction))
+            images = (batch.hr - batch.prediction, batch.prediction)
+            rest, spectra = (pixels_of(image, batch.valid).double().cpu() for image in images)
             moments.add(rest, spectra)
             count += len(rest)
         variance, basis = _components(moments.rest / count, self.components)
@@ -149,10 +157,6 @@ class _Sums:
         self.rest = self.rest + rest.T @ rest
         self.spectra = self.spectra + spectra.T @ spectra
         self.total = self.total + spectra.sum(dim=0)
-
-
-def _pixels(image: Tensor) -> Tensor:
-    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1]).double().cpu()
 
 
 def _components(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:

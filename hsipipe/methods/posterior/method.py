@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hsipipe.artifacts.no_data import VALID
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import MissingInputError, ParamsError
 from hsipipe.methods.base import Frame, Network, TrainingData, validation_psnr_db
@@ -28,7 +29,7 @@ from hsipipe.methods.posterior.settings import PosteriorSettings
 from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
 from hsipipe.params import SamplingParams, UnetParams
 from hsipipe.patches.draws import Draws
-from hsipipe.patches.sample import PATCHES, spread
+from hsipipe.patches.sample import PATCHES, mask_of, spread
 
 _SHARP_LOSS_DB = 0.8
 """Loss of MPSNR in dB that the sharp mode has on the validation."""
@@ -53,6 +54,15 @@ class _PatchEnsemble:
     samples: list[NDArray[np.float32]]
     truth: NDArray[np.float32]
     level: NDArray[np.float32]
+
+    @classmethod
+    def of_valid(cls, prediction: Any, samples: Any, truth: Any, level: Any, valid: NDArray[np.bool_] | None) -> Self:
+        """Make the ensemble of the pixels with data (H, W), as images of one row; None: of all pixels."""
+
+        def kept(image: NDArray[np.float32]) -> NDArray[np.float32]:
+            return image if valid is None else image[:, None, valid]
+
+        return cls(kept(prediction), [kept(sample) for sample in samples], kept(truth), kept(level))
 
     def thinned(self) -> "_PatchEnsemble":
         """Return the ensemble of some of the bands."""
@@ -139,7 +149,7 @@ class Posterior(SampledRegression):
         gamma = draws.mine(self.spread.schedule.draw(draws.total, generator=generator), len(hr)).to(hr.device)
         noise = torch.randn(draws.total, *residual.shape[1:], generator=generator)
         draw = Draw(draws.mine(noise, len(hr)).to(hr.device), gamma)
-        return network(condition, residual, draw)
+        return network(condition, residual, draw, batch.get(VALID))
 
     def judge(self, patches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Return the gain of the CRPS on the MAE of the regression in dB (3.01 is ideal), and its MPSNR, on patches."""
@@ -182,6 +192,7 @@ class Posterior(SampledRegression):
 
     def _ensembles(self, patches: Mapping[str, NDArray[Any]]) -> Iterator["_PatchEnsemble"]:
         """Iterate over the ensembles of patches."""
+        mask = mask_of(patches)
         for number, (lr, hr) in enumerate(zip(patches["lr"], patches["hr"], strict=True)):
             msi = patches["msi"][number][None] if self.FUSES else None
             # Noise depends on the place: patches at one place would share it.
@@ -189,13 +200,17 @@ class Posterior(SampledRegression):
             (image,) = self._images(lr[None], msi, place)
             drawn = self._draws([image], place, count=self.settings.validation_samples, steps=self._sampling.steps)
             samples = [sample[0] for sample in drawn]
-            yield _PatchEnsemble(image.prediction[0].cpu().numpy(), samples, hr, image.level[0].cpu().numpy())
+            prediction, level = (it[0].cpu().numpy() for it in (image.prediction, image.level))
+            own = None if mask is None else mask[number]
+            yield _PatchEnsemble.of_valid(prediction, samples, hr, level, own)
 
     def _residuals(self, data: TrainingData) -> Iterator[Residual]:
         for index in spread(len(data.train), 4 * PATCHES):
-            batch = {name: torch.from_numpy(values) for name, values in data.train.read([int(index)]).items()}
+            read = data.train.read([int(index)])
+            batch = {name: torch.from_numpy(values) for name, values in read.items()}
             lr = batch["lr"]
-            yield Residual(self._prediction(lr, batch.get("msi")), self._resampler(lr).up(lr), batch["hr"])
+            prediction, up = self._prediction(lr, batch.get("msi")), self._resampler(lr).up(lr)
+            yield Residual(prediction, up, batch["hr"], mask_of(read))
 
     def _prediction(self, lr: Tensor, msi: Tensor | None) -> Tensor:
         fine = None if msi is None or not self.FUSES else msi.cpu().numpy()

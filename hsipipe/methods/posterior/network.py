@@ -9,6 +9,7 @@ from hsipipe.diffusion.noise import Noise
 from hsipipe.diffusion.samplers import SAMPLERS
 from hsipipe.diffusion.schedules import make_schedule
 from hsipipe.diffusion.targets import diffuse, to_x0, training_target
+from hsipipe.methods.losses import at_valid
 from hsipipe.methods.networks.unet import Unet
 from hsipipe.params import UnetParams
 
@@ -64,16 +65,18 @@ class PosteriorNetwork(nn.Module):
             nn.init.zeros_(cast(Any, network).tail[-1].weight)
             nn.init.zeros_(cast(Any, network).tail[-1].bias)
 
-    def forward(self, condition: Tensor, residual: Tensor, draw: Draw) -> Tensor:
+    def forward(self, condition: Tensor, residual: Tensor, draw: Draw, valid: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch: the scale's normal negative log-likelihood plus the error of the diffusion.
 
         Args:
             condition: (B, c, H, W).
             residual: Coordinates (B, k, H, W).
             draw: Noise and noise levels.
+            valid: Pixels with data, for :func:`hsipipe.methods.losses.at_valid`; None: all.
         """
         log_scale = self.log_scale(condition)
-        loss = ((residual * torch.exp(-log_scale)).square() / 2 + log_scale).mean()
+        terms = (residual * torch.exp(-log_scale)).square() / 2 + log_scale
+        loss = at_valid(terms, torch.zeros_like(terms), valid).mean()
         if self.diffusion is None:
             return loss
         scale = log_scale.detach()
@@ -81,7 +84,7 @@ class PosteriorNetwork(nn.Module):
         noisy = diffuse(x0, draw.noise, draw.gamma)
         prediction = self.diffusion(noisy, torch.cat([condition, scale], dim=1), draw.gamma.sqrt())
         target = training_target(_TARGET, x0=x0, noise=draw.noise, gamma=draw.gamma)
-        error: Tensor = (prediction - target).square().mean()
+        error: Tensor = (at_valid(prediction, target, valid) - target).square().mean()
         return loss + error
 
     def log_scale(self, condition: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def test_what_is_wrong_is_counted_and_how_to_mend_it_is_said(tmp_path, cube):
     assert found["position"] == "unknown"
     for hint in (
         "full_scale=1: the values look like reflectances",
-        "NaN in 2 of the bands",
+        "NaN or Inf in 2 of the bands",
         "dataset.folder.drop_bands=[2] leaves",
         "dataset.folder.wavelength_nm can say the wavelengths",
     ):

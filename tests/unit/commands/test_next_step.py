@@ -81,19 +81,32 @@ def test_all_cubes_of_a_folder_are_its_scenes(project, write, tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "hole", "says"),
-    [((31, 64, 64), True, "NaN"), ((31, 24, 24), False, "a patch has 16 or more"), ((31, 6, 6), False, "too small")],
+    [
+        ((31, 64, 64), True, "infinite"),
+        ((31, 24, 24), False, "a patch has 16 or more"),
+        ((31, 6, 6), False, "too small"),
+    ],
 )
 def test_a_cube_that_cannot_be_trained_on_is_named_with_its_defect(project, write, tmp_path, shape, hole, says):
     facts = write("a.nc", shape=shape)
     if hole:
         values = facts.cube.load().copy()
-        values[3, 2, 1] = np.nan
+        values[3, 2, 1] = np.inf
         facts.cube.close()
         save_cube(values, tmp_path / "b.nc")
         facts = CubeFacts.read(tmp_path / "b.nc")
     line = next_step([facts])
     assert line.startswith("No training works on this as it is: ")
     assert says in line
+
+
+def test_a_cube_with_pixels_without_data_can_be_trained_on(project, write, tmp_path):
+    facts = write("a.nc", shape=(31, 64, 64))
+    values = facts.cube.load().copy()
+    values[3, 2:9, 1] = np.nan
+    facts.cube.close()
+    save_cube(values, tmp_path / "b.nc")
+    assert next_step([CubeFacts.read(tmp_path / "b.nc")]).startswith("hsipipe pipeline")
 
 
 def test_the_model_of_the_project_predicts_a_cube_of_its_bands(project, write, small_model):

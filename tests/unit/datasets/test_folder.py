@@ -159,16 +159,32 @@ def test_a_measured_msi_beside_the_cube(root, prepare):
         scenes.open_msi("b_msi")
 
 
-def test_a_measured_msi_on_another_grid_or_with_nan(root, prepare):
+def test_a_measured_msi_on_another_grid_or_with_infinite_values(root, prepare):
     save_cube(_cube(), root / "a.nc")
     save_cube(_cube(bands=3, size=(12, 10)), root / "a_msi.npy")
     with pytest.raises(DataError, match=r"The MSI of scene 'a', .*a_msi\.npy, has 12 x 10 pixels, expected 6 x 5"):
         prepare()
     broken = _cube(bands=3)
+    broken[1, 0, 0] = np.inf
+    save_cube(broken, root / "a_msi.npy")
+    with pytest.raises(DataError, match=r"Scene 'a \(its MSI\)': band 2 of 3 holds 1 infinite"):
+        prepare()
+
+
+def test_no_data_is_written_down_and_said(root, prepare, caplog):
+    cube = _cube()
+    cube[:, 0] = np.nan
+    save_cube(cube, root / "a.nc")
+    broken = _cube(bands=3)
     broken[1, 0, 0] = np.nan
     save_cube(broken, root / "a_msi.npy")
-    with pytest.raises(DataError, match=r"Scene 'a \(its MSI\)': band 2 of 3 holds 1 NaN"):
-        prepare()
+    scenes = prepare()
+    (entry,) = scenes.index()["scenes"]
+    assert entry["no_data_share"] == pytest.approx(1 / 6)
+    assert entry["msi"]["no_data_share"] == pytest.approx(1 / 30)
+    assert "scene 'a': 16.7 % of the pixels have no data" in caplog.text
+    assert "MSI of scene 'a': 3.3 % of the pixels have no data" in caplog.text
+    assert np.isnan(scenes.open("a")[:, 0]).all()
 
 
 @pytest.mark.parametrize(("crs", "step", "gsd_m"), [(32654, 2.5, 2.5), (2263, 10.0, 3.048), (4326, 0.1, None)])

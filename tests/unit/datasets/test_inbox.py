@@ -98,7 +98,8 @@ def test_a_scene_that_arrives_again_is_known_and_one_with_other_values_changes_i
         ("b.nc", cube(1, size=(4, 16)), "expected at least 8"),
         ("b.nc", cube(1, factor=10_000), "full_scale"),
         ("b.nc", cube(1, factor=1e-5), "full_scale"),
-        ("b.nc", cube(1).where(lambda c: c < 0.99), "NaN"),
+        ("b.nc", cube(1).where(lambda c: c < 0.99, np.inf), "infinite"),
+        ("b.nc", cube(1).where(lambda c: c < 0.01), "have data in every band"),
         ("b.nc", cube(0), "same bytes as scene 'a'"),
     ],
 )
@@ -118,6 +119,16 @@ def test_a_bad_scene_stands_aside_with_its_reason(inbox, dataset, root, name, im
     (aside,) = (inbox / QUARANTINE).iterdir()
     assert sorted(entry.name for entry in aside.iterdir()) == ["b.nc", REASON]
     assert json.loads((aside / REASON).read_text(encoding="utf-8"))["reason"] == arrival.reason
+
+
+def test_a_scene_with_pixels_without_data_is_ingested(inbox, dataset):
+    arrive(inbox, "a.nc", cube(0))
+    take_in(inbox, dataset, fit=FIT, quiet_s=60)
+    image = cube(1)
+    image[:, 3:6, 2:9] = np.nan
+    arrive(inbox, "b.nc", image)
+    assert outcomes(take_in(inbox, dataset, fit=FIT, quiet_s=60)) == {"b": "new"}
+    assert left(inbox) == []
 
 
 def test_a_truncated_file_and_two_of_one_name_stand_aside(inbox, dataset):

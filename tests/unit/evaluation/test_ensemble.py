@@ -20,11 +20,11 @@ from hsipipe.evaluation.ensemble import (
     crps,
     energy_score,
     psd_error,
-    radial_power,
     rank_histogram,
     sample_consistency_db,
     spread_skill,
 )
+from hsipipe.evaluation.power_spectra import radial_power
 from hsipipe.methods.samples import interval_factor
 
 SHAPE = (3, 40, 32)

@@ -34,5 +34,5 @@ def pairs(build_pairs):
 @pytest.fixture
 def store(tmp_path, pairs):
     """The training patches of the pairs: 18 of 16 x 16 pixels in shards of five."""
-    extract_patches(pairs, tmp_path, patches=PatchesParams(size=16, stride=16, shard=5))
+    extract_patches(pairs, tmp_path, patches=PatchesParams(size=16, stride=16, shard=5, least_valid=0.5))
     return tmp_path / "train.zarr"

@@ -11,9 +11,11 @@ from hsipipe.patches.stitch import stitch
 from hsipipe.storage.stores import open_store
 
 
-def _extract(pairs, out, *, size=20, stride=16, shard=5):
+def _extract(pairs, out, *, size=20, stride=16, shard=5, least_valid=0.5):
     out.mkdir()
-    return extract_patches(pairs, out, patches=PatchesParams(size=size, stride=stride, shard=shard))
+    return extract_patches(
+        pairs, out, patches=PatchesParams(size=size, stride=stride, shard=shard, least_valid=least_valid)
+    )
 
 
 def test_patches_are_cuts_of_the_pairs(tmp_path, pairs):

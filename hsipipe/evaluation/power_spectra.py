@@ -1,0 +1,61 @@
+"""Power spectra of images, averaged over directions."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsipipe.artifacts.no_data import Mask
+from hsipipe.evaluation.cubes import Array
+
+
+def radial_power(
+    plane: NDArray[np.floating[Any]], valid: Mask | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average the power spectrum of an image (H, W) over directions, in rings of one cycle per image edge.
+
+    The image is windowed (Hann), since its borders do not continue each other. Pixels that are not valid (H, W) have
+    the mean of the others, as if the window were zero there.
+
+    Returns:
+        Frequencies in cycles per pixel up to 1/2, and the power at each.
+    """
+    height, width = plane.shape
+    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
+    mean = plane.mean(dtype=np.float64) if valid is None else plane[valid].mean(dtype=np.float64)
+    values = (plane.astype(np.float64) - mean) * window
+    if valid is not None:
+        values[~valid] = 0
+    power = np.square(np.abs(np.fft.rfft2(values)))
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    rings = min(height, width) // 2
+    index = np.minimum((radius * 2 * rings).astype(int), rings)
+    count = np.bincount(index.ravel(), minlength=rings + 1)[:rings]
+    total = np.bincount(index.ravel(), power.ravel(), minlength=rings + 1)[:rings]
+    return (np.arange(rings) + 0.5) / (2 * rings), total / np.maximum(count, 1)
+
+
+def mean_power(cube: Array, valid: Mask | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average :func:`radial_power` over the bands of a cube (C, H, W)."""
+    spectra = [radial_power(plane, valid) for plane in cube]
+    return spectra[0][0], np.mean([power for _, power in spectra], axis=0)
+
+
+def log_ratio(image: Array, hr: Array, low: float, high: float, valid: Mask | None = None) -> float:
+    """Mean absolute log10 ratio of the power of an image to that of the truth, over bands and frequencies.
+
+    Args:
+        image: (C, H, W).
+        hr: Truth (C, H, W).
+        low: Frequencies above this in cycles per pixel.
+        high: Frequencies below this.
+        valid: Pixels with data (H, W); None: all.
+    """
+    errors = []
+    for plane, truth in zip(image, hr, strict=True):
+        frequency, power = radial_power(truth, valid)
+        kept = (frequency > low) & (frequency < high) & (power > 0)
+        ratio = radial_power(plane, valid)[1][kept] / power[kept]
+        errors.append(np.abs(np.log10(np.maximum(ratio, 1e-12))).mean() if kept.any() else math.nan)
+    return float(np.mean(errors))
