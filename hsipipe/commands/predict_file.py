@@ -11,6 +11,7 @@ from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.pair_quality import for_this_pair, quality_note
 from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
 from hsipipe.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
+from hsipipe.commands.worker_model import WorkerModel, sharp_mode
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.overlap import Overlap
@@ -26,6 +27,7 @@ from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 from hsipipe.storage.manifest import digest
+from hsipipe.storage.parallel import on_cluster
 
 
 def predict_file(
@@ -86,6 +88,8 @@ def predict_file(
         HsipipeError: A missing or unsuitable file or model.
     """
     check_tiles(tile, overlap)
+    if on_cluster():  # whose workers run in other folders
+        source, msi = source.absolute(), msi and msi._replace(path=msi.path.absolute())
     if registered and msi is None:
         raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if estimate_sensors and msi is None:
@@ -98,7 +102,7 @@ def predict_file(
     outputs = [file for path in targets for file in files_of(path)]
     check_inputs_stay(outputs, [source] if msi is None else [source, msi.path])
     model = pinned(model)
-    resolver = _sharp(_load(model)) if sharp else _load(model)
+    resolver = sharp_mode(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
     as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
@@ -115,15 +119,17 @@ def predict_file(
             memory,
             msi,
         )
+        sha256 = digest_of(model)
         made_of = {
-            "model": digest_of(model),
+            "model": sha256,
             "--sharp": sharp,
             "--variable": variable,
             "--detector-overlap": detector_overlap,
             "--masks": masks,
             "--msi-variable": None if msi is None else msi.variable,
         }
-        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of)
+        load = WorkerModel.of(model, sha256=sha256, is_sharp=sharp)
+        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, load=load)
         return targets
     given = prepare(
         resolver,
@@ -183,12 +189,6 @@ def _for_this_pair(model: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> Sup
     if isinstance(model, Posterior) and isinstance(model.mean, FusionModel):
         return model.with_mean(for_this_pair(model.mean, lr, msi))
     return for_this_pair(model, lr, msi) if isinstance(model, FusionModel) else model
-
-
-def _sharp(model: SuperResolver) -> SuperResolver:
-    if not isinstance(model, Posterior) or model.sampling is None or not model.can_be_sharp:
-        raise ParamsError(f"{model.name} has no sharp mode; take a posterior such as dmgasr, or leave out --sharp.")
-    return model.prepared(model.sampling.model_copy(update={"mode": "sharp"}))
 
 
 def pinned(model: str) -> str:

@@ -111,7 +111,20 @@ class WindowPrediction:
             DataError: The disk is full.
         """
         steps = list(self.plan.steps(self.sink.missing, side_by_side=side_by_side))
-        model = self._bound() if steps else self.model
+        if steps:
+            self.take(steps, self.bound())
+
+    def take(self, steps: Sequence[Step], model: SuperResolver) -> None:
+        """Predict and write the shards of steps.
+
+        Args:
+            steps: Rows of tiles.
+            model: The model as :meth:`bound`.
+
+        Raises:
+            ModelInputError: The model refuses the values.
+            DataError: The disk is full.
+        """
         (predict, images), context = tile_images(model, self.count), context_of(model)
 
         def read(step: Step) -> Window:
@@ -174,7 +187,7 @@ class WindowPrediction:
             values[:, self.msi.holes.mask[box.slices(scale=scale)[1:]]] = np.nan
         return values
 
-    def _bound(self) -> SuperResolver:
+    def bound(self) -> SuperResolver:
         """Bind a model that needs statistics of the scene to it, which reads the scene once."""
         if self.msi is None or not isinstance(self.model, SceneResolver):
             return self.model

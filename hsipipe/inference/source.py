@@ -82,8 +82,10 @@ class SceneSource:
 
     def read_scaled(self, box: Box) -> Image:
         """Read a box with its holes, NaN."""
-        part = self.cube[box.slices()]
-        return np.array(part.to_numpy() / np.float32(self.full_scale), dtype=np.float32, order="C")
+        part = self.cube[box.slices()].variable.data
+        # By threads, also in a task of a cluster, where Dask would ask the cluster.
+        values = part if isinstance(part, np.ndarray) else part.compute(scheduler="threads")
+        return np.array(values / np.float32(self.full_scale), dtype=np.float32, order="C")
 
     def _spectra(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Image:
         """Read the spectra (C, N) of pixels of the whole scene, a strip at a time."""

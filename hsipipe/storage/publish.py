@@ -148,6 +148,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def sync_file(path: Path, *, within: Path) -> None:
+    """Write a file to the disk, with the entries of its folders up to `within`, so that it outlives a power loss."""
+    _sync(path)
+    for folder in path.parents:
+        _sync(folder)
+        if folder == within or not folder.is_relative_to(within):
+            return
+
+
 def _absolute(path: Path) -> Path:
     # Not resolve(): a link at `path` is replaced, not its target.
     return Path(os.path.abspath(path))
