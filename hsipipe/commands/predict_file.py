@@ -16,7 +16,7 @@ from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
-from hsipipe.inference.guard import Guard
+from hsipipe.inference.guard import Guard, Judged
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
@@ -49,6 +49,7 @@ def predict_file(
     masks: Masks = "all",
     guard: Guard = "warn",
     memory: int | None = None,
+    judged: Judged | None = None,
 ) -> list[Path]:
     """Super-resolve a cube and write the result with its wavelengths and its position.
 
@@ -70,6 +71,7 @@ def predict_file(
         masks: Pixels of a sensor product that have no data; see :func:`hsipipe.formats.open_cube`.
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
         memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
+        judged: Called with the judgement of the result, unless `guard` is off.
 
     A model whose tiles depend on their own pixels, and on statistics of the scene that one pass over it gives, predicts
     in windows and keeps few of them in memory. After a kill, the same call writes the missing windows. Methods of a
@@ -118,6 +120,7 @@ def predict_file(
             other_wavelengths,
             memory,
             msi,
+            judged,
         )
         sha256 = digest_of(model)
         made_of = {
@@ -145,11 +148,20 @@ def predict_file(
     if estimate_sensors and given.msi is not None:
         given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))
     say("warning", given.warnings())
-    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap)
+    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged)
     return targets
 
 
-def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: Guard, tile: int, overlap: int) -> None:
+def _write(
+    given: Inputs,
+    samples: Samples,
+    targets: Sequence[Path],
+    *,
+    guard: Guard,
+    tile: int,
+    overlap: int,
+    judged: Judged | None,
+) -> None:
     """Predict and write all files."""
     if samples.keep:
         check_room(given, samples, targets[-1])
@@ -164,6 +176,7 @@ def _write(given: Inputs, samples: Samples, targets: Sequence[Path], *, guard: G
         tile=tile,
         overlap=overlap,
         msi=given.msi,
+        judged=judged,
     )
     say("warning", doubts)
     if samples.keep:

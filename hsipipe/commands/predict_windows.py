@@ -17,6 +17,7 @@ from hsipipe.errors import MissingInputError
 from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest
 from hsipipe.formats.regrid import refine
+from hsipipe.inference.guard import Judged
 from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
 from hsipipe.inference.known import domain_of, strip_warnings
@@ -53,6 +54,7 @@ class WindowOptions:
         other_wavelengths: Accept bands of other wavelengths than those of the training.
         memory: Bytes that may be used; None: a quarter of what is free.
         msi: HR-MSI of the same ground, for a fusion model.
+        judged: Called with the judgement of the prediction.
     """
 
     tile: int
@@ -64,6 +66,7 @@ class WindowOptions:
     other_wavelengths: bool
     memory: int | None
     msi: MsiFile | None = None
+    judged: Judged | None = None
 
 
 def predict_in_windows(
@@ -114,10 +117,7 @@ def _predict(
     scale, images = model.scale, tile_images(model, options.count)[1]
     plan = Plan(height, width, options.tile, options.overlap, shard_shape(bands, height, width, scale=scale))
     check_sinks(targets, (bands, height * scale, width * scale))
-    if client is not None:
-        from hsipipe.inference.on_cluster import check_shareable  # slow to import, and needed only on a cluster
-
-        check_shareable(cube, targets)
+    _check_shareable(client, cube, targets)
     msi = None if options.msi is None else open_msi(options.msi, cube, model=model)
     side_by_side = strip_width(
         plan,
@@ -154,14 +154,35 @@ def _predict(
         if client is None or load is None:
             work.run(side_by_side=side_by_side)
         else:
-            from hsipipe.inference.on_cluster import run_on_cluster
-
             wavelengths = None if model is plain else cube["wavelength_nm"].to_numpy().tolist()
-            run_on_cluster(client, work, partial(_load_bound, load, wavelengths), side_by_side=side_by_side)
-        say("warning", work.doubts())
+            _run_on(client, work, partial(_load_bound, load, wavelengths), side_by_side=side_by_side)
+        _judge(work, options.judged)
         if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
+
+
+def _judge(work: WindowPrediction, judged: Judged | None) -> None:
+    """Print what speaks against a prediction, and hand the judgement on."""
+    judgement = work.judgement()
+    if judgement is not None:
+        say("warning", judgement.warnings())
+        if judged is not None:
+            judged(judgement)
+
+
+# Dask's cluster is slow to import, and seldom needed.
+def _check_shareable(client: "Client | None", cube: xr.DataArray, targets: Sequence[Path]) -> None:
+    if client is not None:
+        from hsipipe.inference.on_cluster import check_shareable
+
+        check_shareable(cube, targets)
+
+
+def _run_on(client: "Client", work: WindowPrediction, load: Callable[[str], SuperResolver], **more: int) -> None:
+    from hsipipe.inference.on_cluster import run_on_cluster
+
+    run_on_cluster(client, work, load, **more)
 
 
 def _budget(options: WindowOptions, client: "Client | None") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.inference.guard import box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
+from hsipipe.inference.guard import Judgement, box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
 from hsipipe.inference.plan import Box, Plan, Step
 from hsipipe.inference.scene import Blend, Window, context_of
 from hsipipe.inference.sink import Energies, ShardSink
@@ -150,14 +150,19 @@ class WindowPrediction:
 
     def doubts(self) -> list[str]:
         """Return what speaks against the prediction, one sentence each, after :meth:`run`."""
+        judgement = self.judgement()
+        return [] if judgement is None else judgement.warnings()
+
+    def judgement(self) -> Judgement | None:
+        """Judge the prediction after :meth:`run`; return None if it is not guarded."""
         if not self.is_guarded:
-            return []
+            return None
         gain, scale = None, self.model.scale
         if (box := coarser_box(self.plan.height, self.plan.width, scale=scale)) is not None:
             place: dict[str, Any] = {"tile": self.plan.tile, "overlap": self.plan.overlap}
             msi = None if self.msi is None else self.msi.read(Box(*(scale * edge for edge in box)))
             gain = coarser_gain_db(self.model, self.source.read(box), msi=msi, psf=lr_psf(self.model), **place)
-        return judgement_of(gain, *self.sink.energies()).warnings()
+        return judgement_of(gain, *self.sink.energies())
 
     def write(self, box: Box, blend: Blend) -> None:
         """Write the results of a shard, and judge it."""

@@ -45,7 +45,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """As :func:`publish`, but without a manifest, for folders that are a file format (``x.zarr``)."""
     path = _absolute(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _sole_writer(path):
+    with sole_writer(path):
         temporary = _sibling(path, "tmp")
         _restore(path)
         _remove(temporary)
@@ -72,7 +72,7 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
         AlreadyRunningError: Another writer, in this or another process, holds the lock of `path`.
     """
     path = _absolute(path)
-    with _sole_writer(path):
+    with sole_writer(path):
         folder = unfinished(path)
         folder.mkdir(exist_ok=True)
         yield folder
@@ -177,7 +177,12 @@ def _short(name: str) -> str:
 
 
 @contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, which ends with the process, while the body runs.
+
+    Raises:
+        AlreadyRunningError: Another writer, in this or another process, holds it.
+    """
     # Retried for a moment: the previous writer may remove the file between opening and locking it here.
     lock = FileLock(_sibling(path, "lock"), timeout=0.2, poll_interval=0.02)
     try:

@@ -74,6 +74,7 @@ def scene(holes=0.0):
 @pytest.mark.parametrize("suffix", [".zarr", ".tif"])
 def test_two_processes_write_the_bytes_of_one(tmp_path, model, on_two, monkeypatch, capsys, suffix):
     monkeypatch.setattr(hsipipe.inference.plan, "_SHARD_BYTES", 4 * 4 * 32**2)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     save_cube(scene(holes=0.02), tmp_path / "lr.nc")
     monkeypatch.chdir(tmp_path)
     one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
