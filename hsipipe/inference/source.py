@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from dask import threaded
 from numpy.typing import NDArray
 
 from hsipipe.inference.holes import Mask, check_holes, nearest_data
@@ -83,8 +84,8 @@ class SceneSource:
     def read_scaled(self, box: Box) -> Image:
         """Read a box with its holes, NaN."""
         part = self.cube[box.slices()].variable.data
-        # By threads, also in a task of a cluster, where Dask would ask the cluster.
-        values = part if isinstance(part, np.ndarray) else part.compute(scheduler="threads")
+        # By threads, also in a task of a cluster, where Dask would ask the cluster; named, it would import the cluster.
+        values = part if isinstance(part, np.ndarray) else part.compute(scheduler=threaded.get)
         return np.array(values / np.float32(self.full_scale), dtype=np.float32, order="C")
 
     def _spectra(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Image:
