@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all faults-short faults fuzz results lint audit clean
+.PHONY: help install repro test test-all faults-short faults fuzz results docs docs-serve lint audit clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,14 @@ DEVICE ?= cpu
 results: $(STAMP)  ## the tables of docs/results.md at equal time, in pieces that resume: hours
 	$(BIN)/python benchmarks/equal_time.py --device $(DEVICE) $(if $(STOP_AFTER),--stop-after $(STOP_AFTER)) $(DATA) $(ARGS)
 	$(BIN)/python benchmarks/equal_time.py --write
+
+# ARGS="-D nb_execution_mode=off" leaves the notebooks without outputs, and takes seconds.
+docs: $(STAMP)  ## the site of docs/ in build/docs; it runs the notebooks, which takes a minute or two
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs $(ARGS)
+	@echo "wrote build/docs/index.html; open it in a browser"
+
+docs-serve: docs  ## show that site on http://127.0.0.1:8080
+	$(BIN)/python -m http.server 8080 --bind 127.0.0.1 --directory build/docs
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

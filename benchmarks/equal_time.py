@@ -28,6 +28,8 @@ TABLES = ROOT / "benchmarks" / "equal_time.yaml"
 RESULTS = ROOT / "benchmarks" / "results" / "equal_time"
 SHORT, LONG = 5, 15
 """Steps of the two trainings whose difference is the time of a step; they validate equally often."""
+SURE = 0.3
+"""Share of the shorter training by which the longer one must take longer; less may be noise of a busy machine."""
 SLOW_S = 5.0
 """A first step with its validations that takes longer than this is followed by fewer."""
 AUTOENCODER = 0.25
@@ -144,7 +146,10 @@ class Row:
         begun = self._clock()
         took(1)
         short, long = (SHORT, LONG) if self._clock() - begun < SLOW_S else (1, 4)
-        return max((took(long) - took(short)) / (long - short), 1e-4)
+        base = took(short)
+        while (apart := took(long) - base) < SURE * base:
+            long *= 2
+        return apart / (long - short)
 
     def _flop(self):
         """Operations of a step; None where they cannot be counted."""

@@ -38,7 +38,8 @@ def score(method, root, scenes):
     pairs, found = DegradedPairs.in_project(root), []
     for name in scenes:
         pair = pairs.read("test", name)
-        sr = predict_scene(method, pair.lr, msi=None, tile=128, overlap=8).clip(0, 1)
+        msi = pair.msi if method.msi_bands != 0 else None
+        sr = predict_scene(method, pair.lr, msi=msi, tile=128, overlap=8).clip(0, 1)
         mse = band_mse(sr, pair.hr)
         found.append((mpsnr_db(mse), sam_deg(sr, pair.hr), ergas(mse, pair.hr, ratio=method.scale)))
     names = ("mpsnr_db", "sam_deg", "ergas")

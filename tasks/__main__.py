@@ -96,7 +96,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from hsipipe.params import load_params
     from hsipipe.params.overrides import notes_on_repeated
     from tasks.running import dvc
-    from tasks.tracking import registered_uri
+    from tasks.tracking import how_to_open, registered_uri
 
     signal.signal(signal.SIGTERM, _terminate)
     hang_up_as_terminate()
@@ -117,6 +117,7 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
             places["model"] = f"{RegisteredModel.in_project(root).path} ({entry.method}, which validated best)"
             missing = f"no {name} in it; run: dvc repro --force --single-item register"
             places["registry"] = registered_uri(root, name) or missing
+    places["runs"] = how_to_open(root, name)
     for what, place in places.items():
         console.print(f"{what:9} {place}", highlight=False, soft_wrap=True)
 

@@ -13,6 +13,7 @@ def compare(run: StageRun, scores: list[Scores]) -> Comparison:
     from hsipipe.evaluation.comparison import RowScores, as_csv, as_markdown, compare_scores, read_scores
     from hsipipe.evaluation.figures import method_dots, save
     from tasks.running.rows import table_rows
+    from tasks.tracking import record_results
 
     of_row = {score.path.name: score for score in scores}
     drop_other_rows(run.root, list(of_row))
@@ -25,6 +26,7 @@ def compare(run: StageRun, scores: list[Scores]) -> Comparison:
     (run.out / "table.csv").write_text(as_csv(metrics), encoding="utf-8")
     save(method_dots(metrics), run.out / "methods.png")
     run.log_figure(run.out / "methods.png")
+    record_results(run.tracker, metrics)
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
     gains = {f"gain_db.{name}": gain for name, gain in metrics["gain_db"].items() if gain is not None}
     return run.finish(Comparison, gains)

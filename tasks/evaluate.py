@@ -34,5 +34,4 @@ def evaluate(run: StageRun, pairs: DegradedPairs, method: TrainedMethod) -> Scor
     scenes = [values[run.item] for values in scores["scenes"].values()]
     numbers = {key: [scene[key] for scene in scenes] for key in HEADLINE}
     headline = {key: sum(values) / len(values) for key, values in numbers.items() if None not in values}
-    run.tracker.headline({f"{run.item}.{key}": value for key, value in headline.items()})
     return run.finish(Scores, {**headline, "protocol.name": protocol.name, "protocol.hash": protocol.hash})

@@ -27,7 +27,8 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
     from hsipipe.storage.publish import publish
     from hsipipe.training.outcome import read_outcome
     from tasks.running.rows import Row
-    from tasks.tracking import CHALLENGER, register_model
+    from tasks.tracking import CHALLENGER, record_results, register_model
+    from tasks.tracking.texts import Card
 
     params, metrics = run.params, read_metrics(run.root)
     # By their validation results and not by their settings, on which this stage would then depend.
@@ -50,11 +51,10 @@ def register(run: StageRun, pairs: DegradedPairs, comparison: Comparison) -> Reg
         method.save(fresh)
         write_provenance(fresh, pairs, dataset=params.dataset)
     shutil.copytree(folder, run.out, dirs_exist_ok=True)
-    tags = {key: metrics["models"][best][key] for key in ("mpsnr_db", "sam_deg")} | {"model": best}
-    tags |= {f"protocol.{key}": metrics["protocol"][key] for key in ("name", "hash")}
-    tags |= {"fault": fault} if (fault := metrics.get("faults", {}).get(best)) else {}
-    number = register_model(run.root, folder, tracker=run.tracker, tags=tags, model=method)
+    card = Card(metrics, best, method)
+    number = register_model(run.root, folder, tracker=run.tracker, model=method, tags=card.tags(), card=card)
     entry = Registration(name, best, number, CHALLENGER, fuses=method.msi_bands != 0)
+    record_results(run.tracker, metrics, entry=entry)
     run.publish_text(Registration.PATH, entry.as_json())
     scores = {f"val_mpsnr_db.{each}": validated[each] for each in (best, *validated) if validated[each] is not None}
     return run.finish(RegisteredModel, {"version": number, **scores, "name": name, "model": best})

@@ -12,7 +12,7 @@ def report(run: StageRun, pairs: DegradedPairs, comparison: Comparison, register
     from hsipipe.artifacts.registration import Registration
     from hsipipe.evaluation.report import Provenance, write_report
     from hsipipe.storage.manifest import digest
-    from tasks.tracking import registering_run
+    from tasks.tracking import record_results, registering_run
 
     metrics = read_metrics(run.root)
     scores = {name: Scores.in_project(run.root, name).path for name in metrics["descriptions"]}
@@ -24,5 +24,5 @@ def report(run: StageRun, pairs: DegradedPairs, comparison: Comparison, register
     provenance = Provenance(head(run.root), bool(changed(run.root)), entry, source)
     drawn = curves(run.root, metrics["trained"])
     summary = write_report(scores, metrics, run.out, pairs=pairs, curves=drawn, provenance=provenance)
-    run.log_figure(run.out)
+    record_results(run.tracker, metrics, entry=entry, report=run.out)
     return run.finish(Report, summary)

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-pytest_plugins = ["server_fixtures", "browser_fixtures"]
+pytest_plugins = ["server_fixtures", "browser_fixtures", "wheel_fixtures"]
 
 hypothesis.settings.register_profile("fast", max_examples=25, deadline=None)  # a busy machine is no failure
 hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from hsipipe.commands import batch, data, look, models, settings, sharpen
+from hsipipe.commands import batch, data, look, models, settings, sharpen, workspace
 from hsipipe.commands.pipeline_extra import Absent, NeedsPipeline, own_pipeline
 from hsipipe.commands.version import VersionOption
 from hsipipe.exits import guarded
@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Command] = {
     "quicklook": Command(LOOK, look.quicklook),
     "datasets": Command(LOOK, data.datasets),
     "download": Command(LOOK, data.download),
+    "init": Command(TRAIN, workspace.init),
     "pipeline": Command(TRAIN, summary="Run every stale stage as a Prefect flow."),
     "sweep": Command(TRAIN, summary="Run the pipeline with a named set of overrides, then print the result table."),
     "tables": Command(TRAIN, summary="Run a table of a paper, and print it beside the paper's numbers."),

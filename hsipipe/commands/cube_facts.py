@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.formats import companions, open_cube
+from hsipipe.formats.cf import of_file
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.formats.lazy import blocks, count_blocks
 from hsipipe.formats.overlap import Overlap
@@ -142,6 +143,7 @@ class CubeFacts:
             "negative": int(self.found.negative.sum()),
             "dead_bands": [band + 1 for band in self.dead],
             "bad_bands": None if self.bad is None else [band + 1 for band in self.bad],
+            "provenance": of_file(cube.attrs),
             "crs": None if crs is None else crs.to_wkt(),
             "transform": None if (transform := transform_of(cube)) is None else list(transform)[:6],
         }

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from hsipipe.bands import band_label
 from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
+from hsipipe.formats.cf import OWN, of_file
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.full_scale import likely_full_scale
 
@@ -17,7 +18,8 @@ _MOST_LISTED = 8
 def cube_table(facts: CubeFacts) -> Table:
     """Return a table of file, shape, wavelengths in nm, values and their defects, position, and suggestions.
 
-    For a sensor product it also has the name, what was applied to the stored values, and the share of each mask.
+    For a sensor product it also has the name, what was applied to the stored values, and the share of each mask; for a
+    result, its provenance.
     """
     cube, nm = facts.cube, facts.wavelength_nm
     count, height, width = cube.shape
@@ -39,6 +41,7 @@ def cube_table(facts: CubeFacts) -> Table:
         "dead bands": _bands(facts.dead, nm),
         "bad bands": "" if facts.bad is None else _bands(facts.bad, nm),
         "position": _position(facts),
+        "provenance": "\n".join(f"{key.removeprefix(OWN)}: {text}" for key, text in of_file(cube.attrs).items()),
         "hints": "\n".join(_hints(facts)),
     }
     table = Table(box=None, show_header=False, pad_edge=False)

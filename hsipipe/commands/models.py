@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, MaskChoice
+from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -77,6 +77,7 @@ def predict(
         str | None,
         typer.Option(help="Memory for windows, e.g. 4GB; default: a quarter of what is free.", metavar="SIZE"),
     ] = None,
+    dtype: Dtype = "float32",
     status: Annotated[
         Path | None,
         typer.Option(
@@ -153,6 +154,7 @@ def predict(
         masks=cast("Masks", masks),
         guard=guard,
         memory=None if memory is None else parse_size(memory),
+        dtype=dtype,
     )
     typer.echo(describe_result(result, time.monotonic() - start))
     for path in others:

@@ -8,7 +8,9 @@ from typing import Any
 
 from hsipipe.checkout import PARAMS, find_root
 from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
-from hsipipe.errors import DataError, HsipipeError, MissingInputError
+from hsipipe.commands.pipeline_extra import PACKAGES
+from hsipipe.errors import DataError, HsipipeError
+from hsipipe.extras import how_to_install, missing
 from hsipipe.full_scale import likely_full_scale
 from hsipipe.params import Params, load_params
 from hsipipe.params.overrides import as_overrides
@@ -28,10 +30,12 @@ def next_step(cubes: Sequence[CubeFacts]) -> str:
     """
     try:
         root = find_root()
-    except MissingInputError:
+    except HsipipeError:  # no checkout, or one in which nothing runs
         return _sharpen(cubes[0])
     if _fits(root / MODEL, cubes[0]):
         return _predict(root, cubes[0])
+    if lacking := missing(*PACKAGES):
+        return f"A training {how_to_install(lacking)}\n{_sharpen(cubes[0])}"
     try:
         options = as_overrides(training_options(cubes, load_params(root / PARAMS)))
     except HsipipeError as error:
@@ -69,7 +73,7 @@ def training_options(cubes: Sequence[CubeFacts], params: Params) -> Mapping[str,
     whole = {name: (height // scale * scale, width // scale * scale) for name, (height, width) in sizes.items()}
     regions = plan_split(whole, params.split, scale=scale)
     set_to |= _patches(min(min(region.shape) for part in regions.values() for region in part), params)
-    return set_to | _response(entry["wavelength_nm"], params)
+    return set_to | _groups(len(first.cube) - len(first.unusable), params) | _response(entry["wavelength_nm"], params)
 
 
 def _patches(side: int, params: Params) -> dict[str, int]:
@@ -84,6 +88,28 @@ def _patches(side: int, params: Params) -> dict[str, int]:
             "three of them or more, or lower split.guard."
         )
     return {"patches.size": size, "patches.stride": size * 3 // 4}
+
+
+def _groups(bands: int, params: Params) -> dict[str, int]:
+    """Return smaller groups of bands where a compared method, or its autoencoder, has larger ones than the cube."""
+    from hsipipe.methods.catalogue import entry, gae_settings, lineage, method_settings
+
+    needed = dict.fromkeys(part for name in params.compare for part in lineage(name))
+    sizes = {f"methods.{name}": method_settings(params, name) for name in needed}
+    coders = dict.fromkeys(coder for name in needed if (coder := entry(name).autoencoder) is not None)
+    sizes |= {f"gae.{name}": gae_settings(params, name) for name in coders}
+    found: dict[str, int] = {}
+    for place, settings in sizes.items():
+        size = getattr(settings, "n_subs", None)
+        if isinstance(size, int) and size > bands and getattr(settings, "window_nm", None) is None:
+            limits = {"n_subs": bands, "n_ovls": bands - 1, "latent_channels": bands}
+            given = {key: getattr(settings, key, None) for key in limits}
+            found |= {
+                f"{place}.{key}": limits[key]
+                for key, value in given.items()
+                if isinstance(value, int) and value > limits[key]
+            }
+    return found
 
 
 def _response(wavelength_nm: Sequence[float], params: Params) -> dict[str, None]:

@@ -27,6 +27,13 @@ MaskChoice = Annotated[
         metavar="all|defects|fill", help="Pixels of a sensor product without data: all includes clouds and shadows."
     ),
 ]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="float32|like-input",
+        help="Numbers of the result: like-input rounds to the integers of the input, with its scale and offset.",
+    ),
+]
 Timeout = Annotated[float | None, typer.Option(help="Time limit of a run in minutes.")]
 
 

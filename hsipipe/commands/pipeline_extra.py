@@ -13,7 +13,7 @@ from hsipipe.checkout import find_root
 from hsipipe.errors import MissingInputError
 from hsipipe.extras import require_packages
 
-_PACKAGES = ("prefect", "dvc", "mlflow")
+PACKAGES = ("prefect", "dvc", "mlflow")
 _CODE = Path("flows") / "commands"
 
 
@@ -26,7 +26,7 @@ class NeedsPipeline(TyperCommand):
         Raises:
             MissingExtraError: A package of the extra is not installed.
         """
-        require_packages(*_PACKAGES, what=f"`hsipipe {self.name}`")
+        require_packages(*PACKAGES, what=f"`hsipipe {self.name}`")
         return super().invoke(ctx)
 
 
@@ -45,7 +45,7 @@ class Absent(TyperCommand):
             MissingExtraError: A package of the extra is not installed.
             MissingInputError: The working directory is in no checkout.
         """
-        require_packages(*_PACKAGES, what=f"`hsipipe {self.name}`")
+        require_packages(*PACKAGES, what=f"`hsipipe {self.name}`")
         root = find_root()
         if not (root / _CODE).is_dir():
             raise MissingInputError(f"{root} has no {_CODE}; run `hsipipe {self.name}` in a checkout of the project.")

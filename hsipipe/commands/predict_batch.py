@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 from hsipipe.commands.batch_scenes import BatchScene, batch_scenes
 from hsipipe.commands.cube_facts import CubeFacts
 from hsipipe.commands.predict_file import digest_of, pinned, predict_file
-from hsipipe.commands.version import installed_version
 from hsipipe.commands.written import describe
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import AlreadyRunningError, DataError, ParamsError, one_line
@@ -20,6 +19,7 @@ from hsipipe.formats import companions, writer
 from hsipipe.formats.digest import source_digest
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
+from hsipipe.formats.provenance import package_version
 from hsipipe.inference.guard import Guard, Judgement
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.sink import progress_of
@@ -142,7 +142,7 @@ class Batch:
             "source": {"path": str(path.absolute()), "digest": digest, "item": scene.item or None},
             "model": {"uri": self._model, "sha256": self._sha256},
             "options": self._options.of_values(),
-            "hsipipe": installed_version(),
+            "hsipipe": package_version(),
             "quality": {**_quality(facts), "guard": judgements[0].as_json() if judgements else None},
         }
         # The source may have changed meanwhile; with the digest from before, it is predicted again then.

@@ -9,13 +9,15 @@ import numpy as np
 from hsipipe.commands.early import REGISTRY
 from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.pair_quality import for_this_pair, quality_note
-from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
+from hsipipe.commands.predict_windows import WindowOptions, packing_notes, predict_in_windows, say
 from hsipipe.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
 from hsipipe.commands.worker_model import WorkerModel, sharp_mode
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.overlap import Overlap
+from hsipipe.formats.packing import Packing, pack_cube, packing_for
 from hsipipe.formats.products.base import Masks
+from hsipipe.formats.provenance import attach_provenance, provenance
 from hsipipe.inference.guard import Guard, Judged
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
@@ -50,6 +52,7 @@ def predict_file(
     guard: Guard = "warn",
     memory: int | None = None,
     judged: Judged | None = None,
+    dtype: str = "float32",
 ) -> list[Path]:
     """Super-resolve a cube and write the result with its wavelengths and its position.
 
@@ -72,6 +75,7 @@ def predict_file(
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
         memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
         judged: Called with the judgement of the result, unless `guard` is off.
+        dtype: Numbers of the result and its quantiles; see :func:`hsipipe.formats.packing.packing_for`.
 
     A model whose tiles depend on their own pixels, and on statistics of the scene that one pass over it gives, predicts
     in windows and keeps few of them in memory. After a kill, the same call writes the missing windows. Methods of a
@@ -108,6 +112,31 @@ def predict_file(
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
     as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
+    packing = packing_for(cube, target, dtype)
+    sha256 = digest_of(model)
+    whence = provenance(
+        "predict",
+        inputs={"input": source} | ({} if msi is None else {"msi": msi.path}),
+        model={"name": resolver.name, "place": model, "sha256": sha256},
+        parameters={
+            "tile": tile,
+            "overlap": overlap,
+            "full_scale": full_scale,
+            "variable": variable,
+            "samples": samples.count,
+            "sharp": sharp,
+            "msi_full_scale": None if msi is None else msi.full_scale,
+            "msi_variable": None if msi is None else msi.variable,
+            "register": registered,
+            "estimate_sensors": estimate_sensors,
+            "other_wavelengths": other_wavelengths,
+            "detector_overlap": detector_overlap,
+            "masks": masks,
+            "guard": guard,
+            "dtype": dtype,
+        },
+        earlier=cube.attrs,
+    )
     if goes_in_windows(resolver) and not as_whole:
         _note_no_spread(resolver, samples)
         options = WindowOptions(
@@ -120,9 +149,9 @@ def predict_file(
             other_wavelengths,
             memory,
             msi,
+            packing,
             judged,
         )
-        sha256 = digest_of(model)
         made_of = {
             "model": sha256,
             "--sharp": sharp,
@@ -132,7 +161,7 @@ def predict_file(
             "--msi-variable": None if msi is None else msi.variable,
         }
         load = WorkerModel.of(model, sha256=sha256, is_sharp=sharp)
-        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, load=load)
+        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, provenance=whence, load=load)
         return targets
     given = prepare(
         resolver,
@@ -144,11 +173,12 @@ def predict_file(
         other_wavelengths=other_wavelengths,
         admit=Admission(targets[: len(samples.statistics())]),
     )
+    given = replace(given, cube=attach_provenance(cube, whence))
     say("note", given.notes)
     if estimate_sensors and given.msi is not None:
         given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))
     say("warning", given.warnings())
-    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged)
+    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, packing=packing)
     return targets
 
 
@@ -161,6 +191,7 @@ def _write(
     tile: int,
     overlap: int,
     judged: Judged | None,
+    packing: Packing | None,
 ) -> None:
     """Predict and write all files."""
     if samples.keep:
@@ -182,8 +213,14 @@ def _write(
     if samples.keep:
         save_samples(given, samples, targets[-1], tile=tile, overlap=overlap)
     # The result last, so that nothing is missing next to it.
-    for image, path in reversed(list(zip(images, targets, strict=False))):
-        save_cube(given.wrap(image), path)
+    clipped = 0
+    for statistic, image, path in reversed(list(zip(samples.statistics(), images, targets, strict=False))):
+        cube = given.wrap(image)
+        if packing is not None and statistic.kind != "std":
+            cube, count = pack_cube(cube, packing)
+            clipped += count
+        save_cube(cube, path)
+    say("note", packing_notes(packing, clipped))
     if given.msi is not None:
         scale, psf = given.model.scale, psf_of(given.model)
         say("note", [quality_note(images[0], given.lr, given.msi, scale=scale, psf=psf)])

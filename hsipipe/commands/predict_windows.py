@@ -16,6 +16,7 @@ from hsipipe.commands.pair_quality import quality_note
 from hsipipe.errors import MissingInputError
 from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest
+from hsipipe.formats.packing import Packing
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.guard import Judged
 from hsipipe.inference.holes import joined
@@ -54,6 +55,7 @@ class WindowOptions:
         other_wavelengths: Accept bands of other wavelengths than those of the training.
         memory: Bytes that may be used; None: a quarter of what is free.
         msi: HR-MSI of the same ground, for a fusion model.
+        packing: Integers in which the prediction and its quantiles are stored; None: float32.
         judged: Called with the judgement of the prediction.
     """
 
@@ -66,7 +68,12 @@ class WindowOptions:
     other_wavelengths: bool
     memory: int | None
     msi: MsiFile | None = None
+    packing: Packing | None = None
     judged: Judged | None = None
+
+    def packings(self) -> list[Packing | None]:
+        """Return the packing of each result; a standard deviation is smaller than the steps of integers."""
+        return [None if statistic.kind == "std" else self.packing for statistic in self.statistics]
 
 
 def predict_in_windows(
@@ -77,6 +84,7 @@ def predict_in_windows(
     options: WindowOptions,
     *,
     made_of: Mapping[str, Any],
+    provenance: Mapping[str, str],
     load: Callable[[str], SuperResolver] | None = None,
 ) -> None:
     """Predict a scene and write the results, or go on with an unfinished prediction of them.
@@ -88,6 +96,7 @@ def predict_in_windows(
         targets: Files of the results.
         options: Options.
         made_of: What else the values depend on: the model, and how it is used.
+        provenance: Attributes of the results that say where they come from.
         load: Loads `model` onto a torch device in another process, for the cluster at ``DASK_SCHEDULER_ADDRESS``; None:
             predict in this process.
 
@@ -97,7 +106,9 @@ def predict_in_windows(
         HsipipeError: As for :func:`hsipipe.commands.predict_file.predict_file`.
     """
     with nullcontext() if load is None else cluster() as client:
-        _predict(model, cube, source, targets, options, made_of=made_of, load=load, client=client)
+        _predict(
+            model, cube, source, targets, options, made_of=made_of, provenance=provenance, load=load, client=client
+        )
 
 
 def _predict(
@@ -108,6 +119,7 @@ def _predict(
     options: WindowOptions,
     *,
     made_of: Mapping[str, Any],
+    provenance: Mapping[str, str],
     load: Callable[[str], SuperResolver] | None,
     client: "Client | None",
 ) -> None:
@@ -137,7 +149,8 @@ def _predict(
     described = {**made_of, "source": source_digest(source), **_described(options, targets)}
     if options.msi is not None:
         described |= {"--msi": source_digest(options.msi.path), "--msi-full-scale": options.msi.full_scale}
-    with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, made_of=described) as sink:
+    facts: dict[str, Any] = {"made_of": described, "provenance": provenance, "packings": options.packings()}
+    with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, **facts) as sink:
         sink.check_space()
         scene = survey(cube, source, full_scale=options.full_scale, example=COMMAND.given("full_scale", 10000))
         if share := _share_of_holes(scene, msi, scale=scale):
@@ -157,6 +170,7 @@ def _predict(
             wavelengths = None if model is plain else cube["wavelength_nm"].to_numpy().tolist()
             _run_on(client, work, partial(_load_bound, load, wavelengths), side_by_side=side_by_side)
         _judge(work, options.judged)
+        say("note", packing_notes(options.packing, sink.clipped))
         if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
@@ -222,6 +236,15 @@ def show_status(target: Path) -> None:
         raise MissingInputError(f"There is no result at {target}, nor an unfinished one; predict it first.")
 
 
+def packing_notes(packing: Packing | None, clipped: int) -> list[str]:
+    """Describe integers that are written, and how many values they could not hold."""
+    if packing is None:
+        return []
+    steps = f"in steps of {packing.scale:g}" + (f" from {packing.offset:g}" if packing.offset else "")
+    lost = f"; {clipped} values lay outside of its range and were clipped" if clipped else "; no value was clipped"
+    return [f"values are rounded to {packing.dtype} {steps}{lost}."]
+
+
 def say(kind: str, texts: Sequence[str]) -> None:
     """Print notes or warnings to stderr."""
     for text in texts:
@@ -272,4 +295,5 @@ def _described(options: WindowOptions, targets: Sequence[Path]) -> dict[str, Any
         "--full-scale": options.full_scale,
         "--samples": options.count,
         "--guard": "warn" if options.is_guarded else "off",
+        **({} if options.packing is None else {"--dtype": options.packing.dtype}),
     }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, MaskChoice, show
+from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice, show
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -37,6 +37,7 @@ def sharpen(
     ] = False,
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
+    dtype: Dtype = "float32",
 ) -> None:
     """Sharpen one scene with what it teaches itself. Needs no params.yaml, no model and no other data.
 
@@ -73,6 +74,7 @@ def sharpen(
         detector_overlap=cast("Overlap", detector_overlap),
         masks=cast("Masks", masks),
         registered=register,
+        dtype=dtype,
     )
     file = None if msi is None else MsiFile(msi, msi_full_scale, msi_variable)
     report = sharpen_file(source, target, options, msi=file)

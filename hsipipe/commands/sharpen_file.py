@@ -3,9 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,17 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.commands.outputs import check_inputs_stay, files_of
-from hsipipe.commands.predict_windows import WindowOptions, predict_in_windows, say
+from hsipipe.commands.predict_windows import WindowOptions, packing_notes, predict_in_windows, say
 from hsipipe.commands.sharpen_parts import OURS, discard_ours, nothing_of_ours_left
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError, HsipipeError, ParamsError, one_line
 from hsipipe.evaluation.fusion_metrics import without_truth
-from hsipipe.formats import check_sinks, companions, open_cube, save_cube
+from hsipipe.formats import check_sinks, open_cube, save_cube
 from hsipipe.formats.georeference import transform_of
 from hsipipe.formats.overlap import Overlap
+from hsipipe.formats.packing import Packing, pack_cube, packing_for
 from hsipipe.formats.products.base import Masks
+from hsipipe.formats.provenance import attach_provenance, file_digests, package_version, provenance
 from hsipipe.inference.inputs import check_full_scale, prepare
 from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile
@@ -36,7 +36,6 @@ from hsipipe.sharpen.regions import check_size, plan_regions
 from hsipipe.sharpen.report import Report
 from hsipipe.sharpen.scene import Scene, read_scene
 from hsipipe.sharpen.scores import unscored_bands
-from hsipipe.storage.manifest import sha256
 from hsipipe.storage.publish import write_text
 from hsipipe.viewer.quicklook import side_by_side
 
@@ -57,6 +56,7 @@ class SharpenOptions:
         detector_overlap: Bands where two detectors overlap.
         masks: Pixels of a sensor product without data.
         registered: Measure and remove a field of shifts between the two images of a pair.
+        dtype: Numbers of the result; see :func:`hsipipe.formats.packing.packing_for`.
     """
 
     scale: int | None = None
@@ -67,6 +67,7 @@ class SharpenOptions:
     detector_overlap: Overlap = "keep"
     masks: Masks = "all"
     registered: bool = False
+    dtype: str = "float32"
 
 
 _MTF = 0.3
@@ -91,6 +92,7 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     _check(options, source, target, msi)
     cube = open_cube(source, variable=options.variable, overlap=options.detector_overlap, masks=options.masks)
     scale = options.scale or (_SCALE if msi is None else ratio_of(cube, msi))
+    packing = packing_for(cube, target, options.dtype)
     bands, height, width = cube.shape
     check_size(height, width, scale=scale)
     check_sinks([target], (bands, height * scale, width * scale))
@@ -100,7 +102,7 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     report = _compared(scene, options, scale=scale, msi=msi, clock=clock, admit=admit)
     say("note", [f"{report.comparison.chosen.name} predicts the scene at full resolution."])
     with nothing_of_ours_left(target):
-        quality = _write_result(report, source, target, msi, registered=options.registered)
+        quality = _write_result(report, source, target, options, msi, packing)
     about = _about(cube, source, msi, scale=scale) | {"seconds": round(clock.passed(), 1)}
     tree = {**report.tree(), **({"without_truth": quality} if quality else {}), **about}
     write_text(target.with_suffix(".json"), json.dumps(tree, indent=1, allow_nan=False) + "\n")
@@ -185,14 +187,22 @@ def _compared(
 
 
 def _write_result(
-    report: Report, source: Path, target: Path, msi: MsiFile | None, *, registered: bool
+    report: Report,
+    source: Path,
+    target: Path,
+    options: SharpenOptions,
+    msi: MsiFile | None,
+    packing: Packing | None,
 ) -> dict[str, float | None]:
     """Predict the scene and write it; return the quality of a fusion without the truth."""
     model: Method = report.comparison.chosen.model
-    scene = report.scene
+    scene, whence = report.scene, _provenance(report, source, options, msi)
     if _in_windows(model):
-        options = WindowOptions(TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None)
-        predict_in_windows(model, scene.cube, source, [target], options, made_of=OURS | {"model": model.name})
+        windows = WindowOptions(
+            TILE, OVERLAP, scene.full_scale, [Statistic("mean")], None, False, False, None, None, packing
+        )
+        made_of = OURS | {"model": model.name}
+        predict_in_windows(model, scene.cube, source, [target], windows, made_of=made_of, provenance=whence)
         return {}
     given = prepare(
         model,
@@ -200,16 +210,45 @@ def _write_result(
         name=source,
         full_scale=scene.full_scale,
         msi=msi if model.msi_bands != 0 else None,
-        registered=registered,
+        registered=options.registered,
         admit=Admission([target]),
     )
     say("note", given.notes)
     sr = predict_scene(model, given.lr, tile=TILE, overlap=OVERLAP, msi=given.msi)
-    save_cube(given.wrap(sr), target)
+    result, clipped = attach_provenance(given.wrap(sr), whence), 0
+    if packing is not None:
+        result, clipped = pack_cube(result, packing)
+    save_cube(result, target)
+    say("note", packing_notes(packing, clipped))
     if given.msi is None:
         return {}
     values = without_truth(sr, given.lr, given.msi, scale=model.scale, psf=report.reduced.psf)
     return {key: float(f"{value:.5g}") if np.isfinite(value) else None for key, value in values.items()}
+
+
+def _provenance(report: Report, source: Path, options: SharpenOptions, msi: MsiFile | None) -> dict[str, str]:
+    """Return the provenance of the result; its model is fitted to the scene and saved nowhere."""
+    chosen = report.comparison.chosen
+    settings = {
+        "scale": chosen.model.scale,
+        "full_scale": report.scene.full_scale,
+        "minutes": options.minutes,
+        "mtf": options.mtf,
+        "variable": options.variable,
+        "msi_full_scale": None if msi is None else msi.full_scale,
+        "msi_variable": None if msi is None else msi.variable,
+        "register": options.registered,
+        "detector_overlap": options.detector_overlap,
+        "masks": options.masks,
+        "dtype": options.dtype,
+    }
+    return provenance(
+        "sharpen",
+        inputs={"input": source} | ({} if msi is None else {"msi": msi.path}),
+        model={"name": chosen.name, "place": "fitted to the input"},
+        parameters=settings,
+        earlier=report.scene.cube.attrs,
+    )
 
 
 def _in_windows(model: Method) -> bool:
@@ -229,22 +268,16 @@ def _draw(scene: Scene, target: Path, *, scale: int) -> None:
 def _about(cube: xr.DataArray, source: Path, msi: MsiFile | None, *, scale: int) -> dict[str, Any]:
     """Return facts about the files: pixel size, version, digests."""
     inputs = {"scene": source} | ({} if msi is None else {"msi": msi.path})
-    try:
-        number = version("hsipipe")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        number = "unknown"
     return {
         "pixel_size": _pixel_size(cube, scale),
-        "version": number,
+        "version": package_version(),
         "source_sha256": {role: _digests(path) for role, path in inputs.items()},
     }
 
 
 def _digests(path: Path) -> str | dict[str, str]:
-    found: Sequence[Path] = companions(path)
-    if len(found) == 1:
-        return sha256(found[0])
-    return {str(file.relative_to(path.parent)): sha256(file) for file in found}
+    found = file_digests(path)
+    return found if len(found) > 1 else next(iter(found.values()))
 
 
 def _pixel_size(cube: xr.DataArray, scale: int) -> dict[str, float] | None:

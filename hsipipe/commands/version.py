@@ -1,17 +1,9 @@
 """The option ``--version``."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
-
-
-def installed_version() -> str:
-    """Return the version of hsipipe."""
-    try:
-        return version("hsipipe")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def _show(is_asked: bool) -> None:

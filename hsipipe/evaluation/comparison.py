@@ -15,7 +15,7 @@ from hsipipe.artifacts import Scores
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols import require_same
-from hsipipe.protocols.metrics import METRICS
+from hsipipe.protocols.metrics import METRICS, Metric
 
 Values = dict[str, float | None]
 
@@ -142,15 +142,25 @@ def _require_one_frame(rows: Sequence[RowScores]) -> None:
                 raise DataError(f"{row.name} and {rows[0].name} were scored on different scenes; evaluate both again.")
 
 
-def as_markdown(metrics: Mapping[str, Any]) -> str:
-    """Format the table as Markdown, with the deviation over seeds where there is one."""
-    columns = [metric for metric in METRICS if any(metric.key in row for row in metrics["models"].values())]
+def as_markdown(
+    metrics: Mapping[str, Any], *, rows: Sequence[str] | None = None, columns: Sequence[Metric] = METRICS
+) -> str:
+    """Format the table as Markdown, with the deviation over seeds where there is one.
+
+    Args:
+        metrics: The tree of metrics.json.
+        rows: Rows of the table; None: all.
+        columns: Columns of the table; those without any value are skipped.
+    """
+    models = metrics["models"] if rows is None else {name: metrics["models"][name] for name in rows}
+    columns = [metric for metric in columns if any(metric.key in row for row in models.values())]
     lines = [["", *(f"{column.title} {column.unit}".strip() for column in columns)], ["---"] * (len(columns) + 1)]
-    for name, row in metrics["models"].items():
+    for name, row in models.items():
         deviation = metrics.get("spread", {}).get(name, {})
         lines.append([marked(metrics, name), *(with_spread(column, row, deviation) for column in columns)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    return table + "".join(f"\n{marked(metrics, name)}: {text}.\n" for name, text in metrics.get("faults", {}).items())
+    faults = {name: text for name, text in metrics.get("faults", {}).items() if name in models}
+    return table + "".join(f"\n{marked(metrics, name)}: {text}.\n" for name, text in faults.items())
 
 
 def as_csv(metrics: Mapping[str, Any]) -> str:

@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -37,9 +37,10 @@ MAX_SCENES = 6
 """Most scenes with large figures."""
 MAX_VIEWERS = 16
 """Most scenes with thumbnails and a viewer."""
-STILL_BYTES = 5_000_000
-"""Largest size of the figures of scenes in the page; of those beyond it the files alone are kept."""
+STILLS, SMALL = 1 / 3, 1 / 6
+"""Largest share of the page that the figures of scenes take, and thumbnails, training curves or calibrations."""
 _LEAST_FIGURED = 2
+_Of = TypeVar("_Of")
 _SPARE_BYTES = 50_000
 
 _CEILINGS = {
@@ -91,7 +92,7 @@ class _Parts:
     uncertainty: list[dict[str, Any]]
     thumbnails: dict[str, list[dict[str, str]]]
     details: dict[str, dict[str, Any]]
-    training: list[dict[str, str]]
+    training: list[dict[str, Any]]
     viewers: dict[str, Viewer] = field(default_factory=dict)
 
 
@@ -130,6 +131,8 @@ def write_report(
     shown = choose_scenes(metrics, names)
     with progress("report", len(shown) + len(names) + 1) as advance:
         parts = _parts(album, scores, metrics, names, shown, curves or {}, advance)
+        parts = _within(parts, metrics, most_bytes)
+        names = list(parts.thumbnails)
         page = _render(metrics, parts, provenance, shown=names)
         share = (most_bytes - _SPARE_BYTES - len(page.encode())) // max(1, len(names))
         for name in names:
@@ -164,19 +167,43 @@ def _parts(
         advance(note=name)
     drawn = [(title, figures.training_curves(path)) for title, path in curves.items()]
     training = [
-        {"title": title, "src": album.add(figure, f"curve-{title}")} for title, figure in drawn if figure is not None
+        {"title": title, "file": f"curve-{title}.png", "src": album.add(figure, f"curve-{title}")}
+        for title, figure in drawn
+        if figure is not None
     ]
-    return _Parts(pictures, spread, small, _fitting(details, metrics), training)
+    return _Parts(pictures, spread, small, details, training)
 
 
-def _fitting(details: dict[str, dict[str, Any]], metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Choose scenes whose figures fit into the page; those of the others lie in their files alone."""
-    count = len(details)
-    kept = list(details)
-    while count > _LEAST_FIGURED and sum(len(str(details[name])) for name in kept) > STILL_BYTES:
-        count -= 1
-        kept = choose_scenes(metrics, list(details), count)
-    return {name: details[name] for name in kept}
+def _within(parts: _Parts, metrics: Mapping[str, Any], most_bytes: int) -> _Parts:
+    """Keep the pictures that fit into a page of `most_bytes`; the others lie in their files alone."""
+    small = int(SMALL * most_bytes)
+    thumbnails = _fitting(parts.thumbnails, metrics, small)
+    shown = {name: picture for name, picture in parts.details.items() if name in thumbnails}
+    return replace(
+        parts,
+        thumbnails=thumbnails,
+        details=_fitting(shown, metrics, int(STILLS * most_bytes)),
+        training=_first(parts.training, small),
+        uncertainty=_first(parts.uncertainty, small),
+    )
+
+
+def _fitting(pictures: dict[str, _Of], metrics: Mapping[str, Any], most_bytes: int) -> dict[str, _Of]:
+    """Choose scenes, two of them at least, whose pictures take at most `most_bytes`."""
+    kept = list(pictures)
+    while len(kept) > _LEAST_FIGURED and sum(len(str(pictures[name])) for name in kept) > most_bytes:
+        kept = choose_scenes(metrics, list(pictures), len(kept) - 1)
+    return {name: pictures[name] for name in kept}
+
+
+def _first(entries: list[dict[str, Any]], most_bytes: int) -> list[dict[str, Any]]:
+    """Empty the pictures, data URIs, of the entries beyond `most_bytes`."""
+    left, found = most_bytes, []
+    for entry in entries:
+        pictures = {key: value for key, value in entry.items() if str(value).startswith("data:")}
+        left -= sum(map(len, pictures.values()))
+        found.append(entry if left >= 0 else entry | dict.fromkeys(pictures, ""))
+    return found
 
 
 def choose_scenes(metrics: Mapping[str, Any], names: Sequence[str], limit: int = MAX_SCENES) -> list[str]:

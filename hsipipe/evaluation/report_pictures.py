@@ -69,7 +69,8 @@ def uncertainty(album: Album, metrics: Mapping[str, Any], scores: Mapping[str, P
         numbers = [(text, _number(values[key])) for key, text in UNCERTAINTY_DEFINITIONS.items()]
         pictures = {"src": album.add(figure, f"calibration-{name}")}
         pictures["reliability"] = album.add(spread_figures.reliability(values), f"reliability-{name}")
-        drawn.append({"row": name, "sentence": sentence(values), "numbers": numbers, **pictures})
+        names = [f"calibration-{name}.png", f"reliability-{name}.png"]
+        drawn.append({"row": name, "sentence": sentence(values), "numbers": numbers, "files": names, **pictures})
     return drawn
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hsipipe.errors import FileFormatError, one_line
 from hsipipe.formats.band_names import named_wavelengths, order_bands, without_layers
-from hsipipe.formats.base import CubeFormat, make_cube, remember, with_wavelengths
+from hsipipe.formats.base import PACKING, CubeFormat, make_cube, remember, with_wavelengths
 from hsipipe.formats.cave_png import FULL_SCALE, check_png, read_band
 from hsipipe.formats.lazy import Box, Source, open_lazily
 
@@ -58,7 +58,8 @@ def _read_pngs(files: list[Path]) -> xr.DataArray:
         first = found
     source = _ImagesSource(files[0].parent, (len(files), *first[1]), np.dtype(np.float32), tuple(files))
     cube = make_cube(open_lazily(source, stored=(1, *first[1])))
-    return remember(cube, dtype=np.uint8 if FULL_SCALE[first[0]] == 255 else np.uint16)
+    top = FULL_SCALE[first[0]]
+    return remember(cube, dtype=np.uint8 if top == 255 else np.uint16, packing=(1 / top, 0.0))
 
 
 def _read_tiffs(files: list[Path]) -> xr.DataArray:
@@ -80,7 +81,9 @@ def _read_tiffs(files: list[Path]) -> xr.DataArray:
     cube = xr.DataArray(stack, dims=cubes[0].dims, attrs=cubes[0].attrs, coords=_place(cubes[0]).coords)
     if all("wavelength_nm" in single.coords for single in cubes):
         cube = with_wavelengths(cube, np.concatenate([single["wavelength_nm"].values for single in cubes]))
-    return remember(cube, dtype=cubes[0].encoding["stored_dtype"])
+    each = {single.encoding[PACKING] for single in cubes}
+    packing = each.pop() if len(each) == 1 else None
+    return remember(cube, dtype=cubes[0].encoding["stored_dtype"], packing=packing)
 
 
 def _place(cube: xr.DataArray) -> xr.Dataset:

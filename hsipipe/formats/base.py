@@ -16,6 +16,8 @@ from hsipipe.formats.claims import check_sides
 
 DIMS = ("band", "y", "x")
 Shape = tuple[int, int, int]
+PACKING = "packing"
+"""Key of ``cube.encoding`` with scale and offset of the stored numbers."""
 
 
 class CubeFormat(ABC):
@@ -147,12 +149,19 @@ def with_widths(cube: xr.DataArray, fwhm_nm: Sequence[float] | NDArray[Any]) -> 
     return cube.assign_coords(fwhm_nm=("band", values, {"units": "nm", "long_name": "full width at half maximum"}))
 
 
+def one_packing(scale: Any, offset: Any) -> tuple[float, float] | None:
+    """Return the scale and the offset that all bands have; None if they differ."""
+    both = [np.unique(np.asarray(numbers, dtype=np.float64)) for numbers in (scale, offset)]
+    return None if any(found.size != 1 for found in both) else (float(both[0][0]), float(both[1][0]))
+
+
 def remember(
     cube: xr.DataArray,
     *,
     dtype: Any,
     variable: str | None = None,
     variables: Mapping[str, tuple[int, ...]] | None = None,
+    packing: tuple[float, float] | None = (1.0, 0.0),
 ) -> xr.DataArray:
     """Record in ``cube.encoding`` how the file stores the cube, for ``hsipipe info`` and error messages.
 
@@ -161,9 +170,11 @@ def remember(
         dtype: Type of the numbers in the file.
         variable: Name of the array in the file.
         variables: Shapes of all arrays of the file.
+        packing: Scale and offset that were applied to the stored numbers; None: not the same for all bands.
     """
     # Not the key "dtype": xarray would write a later cube with it.
     cube.encoding = {"stored_dtype": np.dtype(dtype).name, "variable": variable, "variables": dict(variables or {})}
+    cube.encoding[PACKING] = packing
     return cube
 
 

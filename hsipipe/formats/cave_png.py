@@ -125,8 +125,9 @@ class Cave(CubeFormat):
             if band.shape != first.shape:
                 raise FileFormatError(f"{file.name} has {band.shape} pixels, the first band {first.shape}")
             values[number - 1] = band
-        stored = np.uint8 if FULL_SCALE[check_png(files[1])[0]] == 255 else np.uint16
-        return remember(make_cube(values, wavelength_nm=WAVELENGTH_NM), dtype=stored)
+        top = FULL_SCALE[check_png(files[1])[0]]
+        stored = np.uint8 if top == 255 else np.uint16
+        return remember(make_cube(values, wavelength_nm=WAVELENGTH_NM), dtype=stored, packing=(1 / top, 0.0))
 
 
 FORMAT = Cave()

@@ -23,6 +23,11 @@ _PACKING = ("scale_factor", "add_offset", "_Unsigned")
 _RANGE = ("valid_range", "valid_min", "valid_max")
 _ABSENT = ("", "[]", "none", "n/a", "null")
 _MOST_MISSING = 64
+HISTORY, SOURCE = "history", "source"
+"""Attributes of a file with the programs that made it, a line each, and with how its data were produced."""
+OWN = "hsipipe_"
+"""Beginning of the other attributes of a file that say where its cube comes from."""
+_MOST_TEXT = 1 << 16
 _DIGITS = 6
 """Decimals of a limit in packed units: a decoded limit is a rounded product."""
 _WORD = re.compile(r"[^\s,;\[\](){}]+")
@@ -31,6 +36,17 @@ _WORD = re.compile(r"[^\s,;\[\](){}]+")
 def is_spent(attribute: str) -> bool:
     """Return True for an attribute that :func:`decode` applies, and that is false of the decoded values."""
     return attribute in _PACKING or attribute in _RANGE or _marks_missing(attribute)
+
+
+def of_file(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the texts among attributes that say where the cube of a file comes from."""
+    return {
+        str(key): value
+        for key, value in attrs.items()
+        if (key in (HISTORY, SOURCE) or str(key).startswith(OWN))
+        and isinstance(value, str)
+        and len(value) <= _MOST_TEXT
+    }
 
 
 def decode(name: str, stored: xr.Variable) -> Any:

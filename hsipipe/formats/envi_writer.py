@@ -4,6 +4,7 @@ That name of the header never replaces one of another file. Fields of the positi
 """
 
 import json
+import logging
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +12,19 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from affine import Affine
 
 from hsipipe.formats.band_facts import BAD_BANDS, FWHM_NM, band_names
+from hsipipe.formats.cf import of_file
+from hsipipe.formats.colour_bands import colour_bands
 from hsipipe.formats.envi_header import read_header
 from hsipipe.formats.envi_layout import TYPES, Layout
-from hsipipe.formats.georeference import crs_of, transform_of
+from hsipipe.formats.georeference import crs_of, is_same_place, transform_of
+from hsipipe.formats.packing import packing_of
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_tags import attribute_texts, warn_of_lost
+
+logger = logging.getLogger(__name__)
 
 HEADER = ".hdr"
 ATTRIBUTES = "hsipipe attributes"
@@ -25,6 +32,8 @@ ATTRIBUTES = "hsipipe attributes"
 POSITION = ("map info", "projection info", "coordinate system string", "geo points")
 """Fields of the position."""
 _INTERLEAVES = (".bil", ".bip", ".bsq")
+_EXACT = 1e-3
+"""Largest difference in pixels of a grid and a turned one: transforms are rounded."""
 _BREAKS = re.compile(r"[{},\s]+")
 
 
@@ -49,6 +58,12 @@ def header_of_cube(cube: xr.DataArray, layout: Layout) -> str:
     }  # fmt: skip
     if layout.dtype.kind == "f":
         fields["data ignore value"] = "nan"
+    if (packing := packing_of(cube)) is not None:
+        fields["data ignore value"] = packing.fill
+    if (colours := colour_bands(cube)) is not None:
+        fields["default bands"] = _listed(str(band + 1) for band in colours)
+    if whence := of_file(cube.attrs):
+        fields["description"] = _described(whence)
     fields |= _bands(cube) | _position(cube)
     if texts := attribute_texts(cube):
         text = json.dumps(json.dumps(texts))
@@ -66,6 +81,12 @@ def read_attributes(text: str) -> dict[str, str]:
     if not isinstance(tree, dict):
         raise ValueError("no attributes by name")
     return {str(key): str(value) for key, value in tree.items()}
+
+
+def _described(whence: dict[str, str]) -> str:
+    """Return a line for each text, in braces, of which the texts have none."""
+    lines = (f"{key}: {' / '.join(text.splitlines())}" for key, text in whence.items())
+    return "{\n" + "\n".join(line.replace("{", "(").replace("}", ")") for line in lines) + "}"
 
 
 def _bands(cube: xr.DataArray) -> dict[str, str]:
@@ -88,6 +109,12 @@ def _position(cube: xr.DataArray) -> dict[str, str]:
     warn_of_lost(cube, has_grid=transform is not None, kind="an ENVI header")
     if transform is None:
         return {}
+    if not _can_hold(transform, height=cube.sizes["y"], width=cube.sizes["x"]):
+        logger.warning(
+            "the position is not written: an ENVI header cannot hold a grid that is sheared, mirrored, or turned with "
+            "pixels that are not square; .tif, .nc and .zarr keep it"
+        )
+        return {}
     profile: dict[str, Any] = {"count": 1, "height": 1, "width": 1, "dtype": "uint8", "transform": transform}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a"
@@ -95,6 +122,19 @@ def _position(cube: xr.DataArray) -> dict[str, str]:
             raster.write(np.zeros((1, 1, 1), np.uint8))
         written = read_header(path.with_name("a.hdr"))
     return {name: written[name] for name in POSITION if name in written}
+
+
+def _can_hold(transform: Affine, *, height: int, width: int) -> bool:
+    """Return True for a grid along the axes of the map, rows in either direction, and for a turned one.
+
+    GDAL writes size and angle of the pixels; a turned grid has square pixels, and its rows run as in a map.
+    """
+    across, turn_x, left, turn_y, down, top = transform[:6]
+    if turn_x == turn_y == 0:
+        return bool(across > 0)
+    size, turn = (across - down) / 2, (turn_x + turn_y) / 2
+    turned = Affine(size, turn, left, turn, -size, top)
+    return is_same_place(turned, transform, height=height, width=width, tolerance=_EXACT)
 
 
 def _listed(words: Any) -> str:

@@ -6,13 +6,22 @@ scale and offset of GDAL are applied.
 
 import logging
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import xarray as xr
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.band_texts import from_texts
-from hsipipe.formats.base import CubeFormat, make_cube, pick_variable, remember, with_wavelengths, with_widths
+from hsipipe.formats.base import (
+    CubeFormat,
+    make_cube,
+    one_packing,
+    pick_variable,
+    remember,
+    with_wavelengths,
+    with_widths,
+)
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.side_files import MASK, PAM
@@ -24,6 +33,7 @@ from hsipipe.formats.tiff_stacks import inspect_stack
 from hsipipe.formats.tiff_tags import with_band_tags, with_tags
 from hsipipe.formats.tiff_writer import tiff_bytes, write_tiff
 
+_SCALES, _OFFSETS = attrgetter("scales"), attrgetter("offsets")
 logger = logging.getLogger(__name__)
 
 
@@ -89,7 +99,9 @@ class GeoTiff(CubeFormat):
         values, names = open_pages(path, pages) if stack.values is None else (stack.values, [])
         cube, texts = make_cube(values), [*stack.labels] or names
         cube, kind = _with_tags(cube, pages, texts, path)
-        return remember(cube, dtype=kind, variable=chosen if len(groups) > 1 else None, variables=shapes)
+        scales, offsets = ([n for page in pages for n in numbers(page)] for numbers in (_SCALES, _OFFSETS))
+        name = chosen if len(groups) > 1 else None
+        return remember(cube, dtype=kind, variable=name, variables=shapes, packing=one_packing(scales, offsets))
 
     def limits(self) -> tuple[int | None, int | None]:
         """Return the largest numbers that the tag of the bands, and the rows and columns of GDAL, can hold."""

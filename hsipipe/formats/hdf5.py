@@ -136,10 +136,10 @@ def open_labelled(path: Path, variable: str | None, bands: int | None) -> xr.Dat
     """Open the cube of a file lazily; `variable` may be a soft link inside the file."""
     with open_file(path) as file:
         links = _soft_links(file) if variable is not None else {}
-        variables = _variables(path, file)
+        variables, whole = _variables(path, file), attributes(file, AtOnce())
     for _ in range(len(links)):
         variable = links.get(str(variable), variable)
-    return cube_of(variables, variable, bands)
+    return cube_of(variables, variable, bands, whole=whole)
 
 
 def _variables(path: Path, file: h5py.File) -> dict[str, xr.Variable]:

@@ -9,8 +9,8 @@ import xarray as xr
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.axes import clear_band_axis
 from hsipipe.formats.band_facts import LISTED_DETECTORS, LISTED_NAMES, attach_facts
-from hsipipe.formats.base import DIMS, as_float32, pick_variable, remember, with_wavelengths
-from hsipipe.formats.cf import decode, is_spent
+from hsipipe.formats.base import DIMS, as_float32, one_packing, pick_variable, remember, with_wavelengths
+from hsipipe.formats.cf import decode, is_spent, of_file
 from hsipipe.formats.claims import AtOnce
 from hsipipe.formats.georeference import GRID, crs_of
 from hsipipe.formats.roles import is_spectral, roles, without_single_axes
@@ -24,11 +24,14 @@ _OPTICAL_NM = (100.0, 100_000.0)
 _OF_STORAGE = ("grid_mapping", "coordinates", "MATLAB_class", LISTED_NAMES, LISTED_DETECTORS)
 
 
-def cube_of(variables: Variables, variable: str | None, bands: int | None = None) -> xr.DataArray:
+def cube_of(
+    variables: Variables, variable: str | None, bands: int | None = None, *, whole: Mapping[Any, Any] | None = None
+) -> xr.DataArray:
     """Select the cube among variables: dims (band, y, x), float32, with its wavelengths in nm and its position.
 
     Values follow the CF conventions: scale and offset are applied; missing values and values outside of the valid
-    range are NaN. An axis of length 1 that is not band, y or x is dropped.
+    range are NaN. An axis of length 1 that is not band, y or x is dropped. Attributes of the file, `whole`, become its
+    own if they say where the cube comes from.
 
     Raises:
         FileFormatError: There is no cube or several, or the axes or the unit of the wavelengths are unclear.
@@ -46,7 +49,7 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
         raise FileFormatError(f"variable {name!r} holds {stored.dtype}, expected real numbers")
     found = _find_wavelengths(variables, stored)
     dims = _names(name, stored, variables, counts=[n for n in (bands, None if found is None else len(found[1])) if n])
-    cube = xr.DataArray(as_float32(decode(name, stored)), dims=dims, attrs=_plain(stored))
+    cube = xr.DataArray(as_float32(decode(name, stored)), dims=dims, attrs=of_file(whole or {}) | _plain(stored))
     cube = cube.transpose(*DIMS).rename(None)  # the name of the Dask array would be written to files
     cube = _with_position(cube, variables, stored, dict(zip(stored.dims, dims, strict=True)))
     if found is not None and len(found[1]) == cube.sizes["band"]:
@@ -55,7 +58,9 @@ def cube_of(variables: Variables, variable: str | None, bands: int | None = None
     cube = attach_facts(cube, variables, stored, dim=stored.dims[dims.index("band")], source=source, nm=nm)
     if (bad := find_bad_bands({key: array.data for key, array in variables.items()}, cube.sizes["band"])) is not None:
         cube.attrs["bad_bands"] = bad
-    return remember(cube, dtype=stored.encoding.get("dtype", stored.dtype), variable=name, variables=shapes)
+    packing = one_packing(stored.attrs.get("scale_factor") or 1, stored.attrs.get("add_offset") or 0)
+    kind = stored.encoding.get("dtype", stored.dtype)
+    return remember(cube, dtype=kind, variable=name, variables=shapes, packing=packing)
 
 
 def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
@@ -64,6 +69,8 @@ def to_dataset(cube: xr.DataArray) -> tuple[xr.Dataset, str]:
     if name in cube.coords or name in cube.dims:
         name = f"{name}_values"
     dataset = _with_axes(cube.drop_encoding()).to_dataset(name=name)
+    dataset.attrs = of_file(cube.attrs)
+    dataset[name].attrs = {key: value for key, value in cube.attrs.items() if key not in dataset.attrs}
     if GRID in cube.coords:
         dataset[name].attrs["grid_mapping"] = GRID  # the link that other programs follow
     return dataset, name

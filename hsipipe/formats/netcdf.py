@@ -35,8 +35,8 @@ class _Header(io.FileIO):
         return super().read(size) or b""
 
 
-def _read_classic(path: Path) -> dict[str, xr.Variable]:
-    """List the variables of numbers and of characters; those of rank 2 and more are lazy."""
+def _read_classic(path: Path) -> tuple[dict[str, xr.Variable], dict[str, Any]]:
+    """List the variables of numbers and of characters, lazy from rank 2 on, and the attributes of the file."""
     reason = ""
     # The traceback of a truncated file keeps a view of it alive, and SciPy warns about that.
     with warnings.catch_warnings():
@@ -45,7 +45,8 @@ def _read_classic(path: Path) -> dict[str, xr.Variable]:
             with _Header(path) as stream, netcdf_file(stream, mmap=True, maskandscale=False) as file:
                 if sum(array.data.nbytes for array in file.variables.values()) > path.stat().st_size:
                     raise FileFormatError("its variables share bytes; store each variable once")
-                return {name: _variable(path, array) for name, array in file.variables.items() if _is_read(array)}
+                found = {name: _variable(path, array) for name, array in file.variables.items() if _is_read(array)}
+                return found, _decoded(file._attributes)
         except FileFormatError:
             raise
         except Exception as error:  # SciPy raises errors of any type
@@ -59,7 +60,7 @@ def _is_read(array: Any) -> bool:
 
 
 def _variable(path: Path, array: Any) -> xr.Variable:
-    attrs = {key: text(value) if isinstance(value, bytes) else value for key, value in array._attributes.items()}
+    attrs = _decoded(array._attributes)
     values = array.data
     if values.ndim < 2 or 0 in values.shape:
         return xr.Variable(array.dimensions, np.array(values, dtype=values.dtype.newbyteorder("=")), attrs)
@@ -69,6 +70,10 @@ def _variable(path: Path, array: Any) -> xr.Variable:
     offset = values.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
     source = MappedSource(path, values.shape, values.dtype, offset, values.strides)
     return xr.Variable(array.dimensions, open_lazily(source, rows=values.ndim == 3), attrs)
+
+
+def _decoded(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {key: text(value) if isinstance(value, bytes) else value for key, value in attributes.items()}
 
 
 def save_classic(cube: xr.DataArray, path: Path) -> None:
@@ -118,7 +123,8 @@ class NetCdf(CubeFormat):
         with path.open("rb") as stream:
             magic = stream.read(8)
         if magic.startswith(b"CDF"):
-            return cube_of(_read_classic(path), variable, bands)
+            variables, whole = _read_classic(path)
+            return cube_of(variables, variable, bands, whole=whole)
         if magic == SIGNATURE:
             return open_labelled(path, variable, bands)
         raise FileFormatError("not a NetCDF file, expected the signature of classic NetCDF or of HDF5")

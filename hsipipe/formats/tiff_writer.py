@@ -13,11 +13,13 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 import xarray as xr
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
+from hsipipe.formats.colour_bands import RGB, colour_bands
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.formats.lazy import strips
+from hsipipe.formats.packing import packing_of
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_pages import DRIVER
 from hsipipe.formats.tiff_tags import write_tags
@@ -32,8 +34,10 @@ _UNPACKED = ".raw"
 def write_tiff(cube: xr.DataArray, path: Path) -> None:
     """Write a cube (band, y, x) as float32 with its position, and what it says about bands as tags.
 
-    Pixels without data are NaN, which is declared as the value without data. Each band has tiles of 256 x 256 pixels,
-    compressed by DEFLATE, and overviews by the mean, each half as large as the one before, down to one tile.
+    Pixels without data are NaN, which is declared as the value without data. A packed cube is written as its integers,
+    with scale, offset and the integer without data. The bands near red, green and blue are marked as such. Each band
+    has tiles of 256 x 256 pixels, compressed by DEFLATE, and overviews by the mean, each half as large as the one
+    before, down to one tile.
     """
     unpacked = path.with_name(path.name + _UNPACKED)
     try:
@@ -68,23 +72,30 @@ def tiff_bytes(nbytes: int) -> int:
 
 def _write_strips(cube: xr.DataArray, path: Path) -> None:
     bands, height, width = cube.shape
-    transform = transform_of(cube)
+    transform, packing = transform_of(cube), packing_of(cube)
+    kind, nodata = ("float32", float("nan")) if packing is None else (packing.dtype, packing.fill)
     profile: dict[str, Any] = {
-        "count": bands, "height": height, "width": width, "dtype": "float32", "crs": crs_of(cube),
-        "nodata": float("nan"), "interleave": "band", "bigtiff": "if_safer",
+        "count": bands, "height": height, "width": width, "dtype": kind, "crs": crs_of(cube),
+        "nodata": nodata, "interleave": "band", "bigtiff": "if_safer", "photometric": "minisblack",
     }  # fmt: skip
     if transform is not None:
         profile["transform"] = transform
     with open_raster(str(path.absolute()), driver=DRIVER, **profile) as raster:
         write_tags(raster, cube)
+        if packing is not None:
+            raster.scales, raster.offsets = [packing.scale] * bands, [packing.offset] * bands
+        if (chosen := colour_bands(cube)) is not None:
+            names = dict(zip(chosen, RGB, strict=True))
+            raster.colorinterp = [ColorInterp[names.get(band, "undefined")] for band in range(bands)]
         for rows, strip in strips(cube):
-            values = np.ascontiguousarray(strip, dtype=np.float32)
+            values = np.ascontiguousarray(strip, dtype=kind)
             raster.write(values, window=Window(0, rows.start, width, values.shape[1]))
 
 
 def _copy_tiles(raster: Any, path: Path) -> None:
     height, width = (min(_TILE, -(-n // 16) * 16) for n in raster.shape)
+    predictor = 3 if raster.dtypes[0] == "float32" else 2
     rasterio.shutil.copy(
         raster, path, driver=DRIVER, copy_src_overviews=True, tiled=True, blockysize=height, blockxsize=width,
-        interleave="band", compress="deflate", predictor=3, bigtiff="if_safer", num_threads="all_cpus",
+        interleave="band", compress="deflate", predictor=predictor, bigtiff="if_safer", num_threads="all_cpus",
     )  # fmt: skip

@@ -164,7 +164,8 @@ class Zarr(CubeFormat):
             for name, array in node.members(max_depth=None)
             if isinstance(array, zarr.Array) and array.dtype.kind in _READ
         }
-        return cube_of({name: _variable(path, name, array, at_once) for name, array in arrays.items()}, variable, bands)
+        variables = {name: _variable(path, name, array, at_once) for name, array in arrays.items()}
+        return cube_of(variables, variable, bands, whole=dict(node.attrs))
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write the cube in chunks of a few rows with all bands."""

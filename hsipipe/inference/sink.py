@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from hsipipe.errors import AlreadyRunningError, DataError, IntegrityError, ParamsError
 from hsipipe.formats import save_cube, writer
 from hsipipe.formats.base import CubeFormat
+from hsipipe.formats.packing import Packing
+from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.zarr_store import FORMAT as ZARR
 from hsipipe.inference.plan import BLOCK, Box, Plan
 from hsipipe.json_text import parse_json
@@ -71,6 +73,8 @@ class ShardSink:
         wrap: Wraps the values of a result.
         bands: Bands C of a result.
         scale: Ratio of the pixel sizes s.
+        whence: Attributes of the results that say where they come from.
+        packings: Integers in which the results are stored; None: float32.
         key: Key of :meth:`shared`; None: this process holds the lock.
     """
 
@@ -83,10 +87,12 @@ class ShardSink:
         wrap: Wrap,
         bands: int,
         scale: int,
+        whence: Mapping[str, str],
+        packings: Sequence[Packing | None],
         key: str | None = None,
     ) -> None:
         self._folder, self._targets, self._plan, self._wrap = folder, targets, plan, wrap
-        self._bands, self._scale, self._key = bands, scale, key
+        self._bands, self._scale, self._whence, self._packings, self._key = bands, scale, whence, packings, key
 
     @property
     def missing(self) -> set[Box]:
@@ -97,8 +103,17 @@ class ShardSink:
         """Return a sink for other processes and machines, which writes only until the results are opened again."""
         key = uuid4().hex
         write_text(self._folder / _WRITERS, key)
-        place: dict[str, Any] = {"wrap": xr.DataArray, "bands": self._bands, "scale": self._scale}
-        return ShardSink(self._folder, self._targets, self._plan, key=key, **place)
+        return ShardSink(
+            self._folder,
+            self._targets,
+            self._plan,
+            wrap=xr.DataArray,
+            bands=self._bands,
+            scale=self._scale,
+            whence={},
+            packings=self._packings,
+            key=key,
+        )
 
     def write(self, box: Box, images: Sequence[Image], energies: Energies | None) -> None:
         """Write a shard of each result, (C, H, W), in the units of the file.
@@ -107,13 +122,17 @@ class ShardSink:
             DataError: The disk is full.
             AlreadyRunningError: The sink was :meth:`shared`, and the results were opened again.
         """
+        clipped = 0
         try:
             self._check_writer()
-            for number, image in enumerate(images):
-                self._array(number)[box.slices(scale=self._scale)] = image
+            for number, (image, packing) in enumerate(zip(images, self._packings, strict=True)):
+                stored, count = (image, 0) if packing is None else packing.pack(image)
+                self._array(number)[box.slices(scale=self._scale)] = stored
+                clipped += count
             self._sync(box)
             self._check_writer()
-            tree = None if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
+            tree: dict[str, Any] = {"clipped": clipped}
+            tree |= {} if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
             write_text(self._record(box), json.dumps(tree) + "\n")
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -137,7 +156,15 @@ class ShardSink:
 
     def read(self, box: Box) -> Image:
         """Read a part of the first result, (C, H, W), while it :attr:`is_readable`."""
-        return np.asarray(self._array(0)[box.slices(scale=self._scale)])
+        stored, packing = np.asarray(self._array(0)[box.slices(scale=self._scale)]), self._packings[0]
+        return stored if packing is None else packing.unpack(stored)
+
+    @property
+    def clipped(self) -> int:
+        """Number of values in all shards that were clipped to the range of their integers."""
+        records = (self._record(box) for box in self._plan.shards)
+        trees = (parse_json(path.read_text("utf-8")) for path in records if path.is_file())
+        return sum(int(tree.get("clipped", 0)) for tree in trees if isinstance(tree, dict))
 
     def energies(self) -> Energies:
         """Return the energies of all blocks, which the shards hold.
@@ -181,7 +208,9 @@ class ShardSink:
         for number in range(len(self._targets)) if self.missing else ():
             form, part = self._part(number)
             if not part.exists():
-                template = self._wrap(da.zeros(shape, chunks=shard, dtype=np.float32))
+                packing = self._packings[number]
+                kind = np.dtype(np.float32 if packing is None else packing.dtype)
+                template = self._result(number, da.zeros(shape, chunks=shard, dtype=kind))
                 temporary = part.with_name(f"new{part.suffix}")
                 discard(temporary)
                 form.create(template, temporary, chunk=self._chunk(), shard=shard)
@@ -203,9 +232,14 @@ class ShardSink:
                 self._note_published(number, part)  # a move keeps what identifies a file
                 _move(form, part, target)
             else:
-                save_cube(self._wrap(self._lazy(number)), target)
+                save_cube(self._result(number, self._lazy(number)), target)
                 self._note_published(number, target)
                 discard(part)
+
+    def _result(self, number: int, values: da.Array) -> xr.DataArray:
+        packing = self._packings[number]
+        attributes = {} if packing is None else packing.attributes
+        return attach_provenance(self._wrap(values), self._whence).assign_attrs(attributes)
 
     def _lazy(self, number: int) -> da.Array:
         """Return a result in rows of chunks."""
@@ -266,7 +300,15 @@ class ShardSink:
 
 @contextmanager
 def open_sink(
-    targets: Sequence[Path], plan: Plan, *, wrap: Wrap, bands: int, scale: int, made_of: Mapping[str, Any]
+    targets: Sequence[Path],
+    plan: Plan,
+    *,
+    wrap: Wrap,
+    bands: int,
+    scale: int,
+    made_of: Mapping[str, Any],
+    provenance: Mapping[str, str],
+    packings: Sequence[Packing | None] | None = None,
 ) -> Iterator[ShardSink]:
     """Open the unfinished results of a prediction, or begin them; the folder goes when the body succeeds.
 
@@ -279,14 +321,26 @@ def open_sink(
         bands: Bands C of a result.
         scale: Ratio of the pixel sizes s.
         made_of: What the values depend on: digests and options, as plain JSON.
+        provenance: Attributes of the results that say where they come from. Unfinished results keep theirs, whose date
+            is that of their begin.
+        packings: Integers in which the results are stored, one for each; None: all are float32.
 
     Raises:
         ParamsError: The unfinished results are made of something else; the message says what differs.
         AlreadyRunningError: Another process writes them.
     """
     with unfinished_folder(targets[0]) as folder:
-        sink = ShardSink(folder, targets, plan, wrap=wrap, bands=bands, scale=scale)
-        _check_same(folder, dict(made_of), shards=len(plan.shards))
+        whence = _check_same(folder, dict(made_of), shards=len(plan.shards), provenance=dict(provenance))
+        sink = ShardSink(
+            folder,
+            targets,
+            plan,
+            wrap=wrap,
+            bands=bands,
+            scale=scale,
+            whence=whence,
+            packings=packings or [None] * len(targets),
+        )
         discard(folder / _WRITERS)  # workers of a killed run may still be at work
         (folder / _DONE).mkdir(exist_ok=True)
         if sink.is_lost:
@@ -344,17 +398,22 @@ def _identity(path: Path) -> list[int] | None:
     return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 
-def _check_same(folder: Path, made_of: dict[str, Any], *, shards: int) -> None:
-    """Compare what an unfinished prediction is made of with what is wanted; write it down in a new folder."""
+def _check_same(folder: Path, made_of: dict[str, Any], *, shards: int, provenance: dict[str, str]) -> dict[str, str]:
+    """Compare what an unfinished prediction is made of with what is wanted; return its provenance.
+
+    In a new folder, both are written down.
+    """
     wanted = json.loads(json.dumps(made_of))
     if not (folder / _MADE_OF).is_file():
         for entry in folder.iterdir():  # of a run that was killed before it began
             discard(entry)
-        write_text(folder / _MADE_OF, json.dumps({"shards": shards, "made_of": wanted}, indent=1) + "\n")
-        return
-    found = _read(folder)["made_of"]
+        tree = {"shards": shards, "made_of": wanted, "provenance": provenance}
+        write_text(folder / _MADE_OF, json.dumps(tree, indent=1) + "\n")
+        return provenance
+    tree = _read(folder)
+    found = tree["made_of"]
     if found == wanted:
-        return
+        return dict(tree.get("provenance", provenance))
     keys = [key for key in dict.fromkeys([*found, *wanted]) if found.get(key) != wanted.get(key)]
     told = "; ".join(f"{key}: {found.get(key)} there, {wanted.get(key)} now" for key in keys)
     raise ParamsError(
@@ -367,8 +426,10 @@ def _read(folder: Path) -> dict[str, Any]:
     path = folder / _MADE_OF
     try:
         tree = parse_json(path.read_text("utf-8"))
-        if not isinstance(tree["made_of"], dict) or not isinstance(tree["shards"], int):
+        if not (isinstance(tree["made_of"], dict) and isinstance(tree["shards"], int)):
             raise TypeError("it has no shards and made_of")
+        if not isinstance(tree.get("provenance", {}), dict):
+            raise TypeError("its provenance is no object")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged ({error}); remove {folder} to begin again.") from error
     return dict(tree)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from dask import threaded
 from numpy.typing import NDArray
 
 from hsipipe.inference.holes import Mask, check_holes, nearest_data
 from hsipipe.inference.plan import Box
-from hsipipe.inference.values import check_range
+from hsipipe.inference.values import check_range, divided
 
 _STRIP_BYTES, _MOST_STRIP_BYTES = 16 << 20, 64 << 20
 """Size of a strip, and the largest one where the chunks of the file are higher."""
@@ -83,10 +82,7 @@ class SceneSource:
 
     def read_scaled(self, box: Box) -> Image:
         """Read a box with its holes, NaN."""
-        part = self.cube[box.slices()].variable.data
-        # By threads, also in a task of a cluster, where Dask would ask the cluster; named, it would import the cluster.
-        values = part if isinstance(part, np.ndarray) else part.compute(scheduler=threaded.get)
-        return np.array(values / np.float32(self.full_scale), dtype=np.float32, order="C")
+        return divided(self.cube[box.slices()], self.full_scale)
 
     def _spectra(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Image:
         """Read the spectra (C, N) of pixels of the whole scene, a strip at a time."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from dask import threaded
 from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
@@ -9,7 +10,7 @@ from hsipipe.full_scale import PLAUSIBLE
 
 
 def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str) -> NDArray[np.float32]:
-    """Return the values (C, h, w) float32, divided by the full scale.
+    """Return the values (C, h, w) float32, divided by the full scale; infinite ones are NaN, no data.
 
     Args:
         cube: Cube (band, y, x) as opened.
@@ -20,8 +21,18 @@ def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str)
     Raises:
         DataError: The values are too large for reflectances.
     """
-    values = np.ascontiguousarray(cube.to_numpy() / np.float32(full_scale), dtype=np.float32)
+    values = divided(cube, full_scale)
     check_range(float(np.nanmax(values, initial=0.0)), name, example=example)
+    return values
+
+
+def divided(cube: xr.DataArray, full_scale: float) -> NDArray[np.float32]:
+    """Read the values (C, h, w) float32 of a cube, divided by the full scale; infinite ones are NaN, no data."""
+    data = cube.variable.data
+    # By threads, also in a task of a cluster, where Dask would ask the cluster; named, it would import the cluster.
+    read = data if isinstance(data, np.ndarray) else data.compute(scheduler=threaded.get)
+    values = np.array(read / np.float32(full_scale), dtype=np.float32, order="C")
+    values[np.isinf(values)] = np.nan
     return values
 
 

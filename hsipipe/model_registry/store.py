@@ -25,6 +25,12 @@ CREATION_S = 120
 BUSY_S = 60
 """Timeout in seconds for a write to a locked SQLite file; Python's default is 5 s."""
 
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # training, in contrast to applications of language models
+    "mlflow.note.content": "One run for each run of the pipeline, with its results; the children are its stages.",
+}
+"""Tags of an experiment, shown by the MLflow UI; existing ones are kept."""
+
 
 def store_root() -> Path:
     """Return the project whose store is used; outside of one, the folder of the cache, for ``MLFLOW_TRACKING_URI``.
@@ -49,11 +55,12 @@ def store_root() -> Path:
 
 def tracking_uri(root: Path) -> str:
     """Return ``MLFLOW_TRACKING_URI``, else the project's SQLite file; SQLite gets a longer lock timeout."""
-    uri = _address(root)
+    uri = store_address(root)
     return f"{uri}?timeout={BUSY_S}" if uri.startswith("sqlite:") and "?" not in uri else uri
 
 
-def _address(root: Path) -> str:
+def store_address(root: Path) -> str:
+    """Return ``MLFLOW_TRACKING_URI``, else the address of the project's SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
@@ -70,7 +77,7 @@ def usable(root: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise HsipipeError(
-            f"MLflow at {without_credentials(_address(root))} cannot be used: {first_line(error)} "
+            f"MLflow at {without_credentials(store_address(root))} cannot be used: {first_line(error)} "
             "Start the server, or correct or unset MLFLOW_TRACKING_URI."
         ) from error
 
@@ -101,7 +108,7 @@ def connect(root: Path) -> "MlflowClient":
 
 
 def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
-    """Return the id of an experiment; create it if it does not exist."""
+    """Return the id of an experiment; create it if it does not exist, and set those of its tags that are missing."""
     from mlflow.exceptions import MlflowException
 
     with wait_for(locks(root) / "mlflow.lock"):
@@ -111,13 +118,15 @@ def experiment_id(client: "MlflowClient", root: Path, name: str) -> str:
             local = tracking_uri(root).startswith(DATABASES)
             location = str(root / "mlartifacts") if local else None
             try:
-                return str(client.create_experiment(name, artifact_location=location))
+                return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
             except MlflowException:  # another machine has created it meanwhile
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:
                     raise
         if experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
+        for key in EXPERIMENT_TAGS.keys() - experiment.tags.keys():
+            client.set_experiment_tag(experiment.experiment_id, key, EXPERIMENT_TAGS[key])
     return str(experiment.experiment_id)
 
 

@@ -18,6 +18,7 @@ from hsipipe.errors import FileFormatError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, writer
 from hsipipe.formats.base import DIMS, make_cube
 from hsipipe.formats.netcdf import check_classic, save_classic
+from hsipipe.formats.provenance import attach_provenance, provenance
 from hsipipe.inference.guard import Guard
 from hsipipe.inference.inputs import (
     OVERLAP,
@@ -34,7 +35,9 @@ from hsipipe.inference.wording import QUERY
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
 from hsipipe.serving.limits import Limits
+from hsipipe.serving.model import Loaded
 from hsipipe.serving.predictions import Tick
+from hsipipe.serving.preview import Envelope, Preview, preview_of
 from hsipipe.serving.rehearsal import rehearse
 from hsipipe.serving.uploads import NETCDF, NPY, Kind, Upload, Workspace
 
@@ -72,11 +75,12 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Answer:
-    """A result file, its format, and notes for the user."""
+    """A result file, its format, notes for the user, and pictures where they were wanted."""
 
     path: Path
     kind: Kind
     notes: tuple[str, ...]
+    preview: Preview | None = None
 
 
 def check_options(options: Options) -> None:
@@ -92,23 +96,25 @@ def check_options(options: Options) -> None:
 
 
 def answer(
-    model: SuperResolver,
+    loaded: Loaded,
     uploads: dict[str, Upload],
     options: Options,
     *,
     limits: Limits,
     before_tile: Tick,
     reserve: Callable[[int], None],
+    pictured: bool = False,
 ) -> Answer:
     """Predict the uploads of a request.
 
     Args:
-        model: Super-resolver.
+        loaded: Super-resolver and its version.
         uploads: ``lr`` and, for a fusion model, ``msi``.
         options: Query.
         limits: Limits of the server.
         before_tile: Called before each tile, and while a child reads a file; an error that it raises ends both.
         reserve: Called with the bytes of the answer before it is predicted; raises an error where they are too many.
+        pictured: Make pictures, too; of a batch those of its first image.
 
     Raises:
         RequestError: A limit is exceeded.
@@ -116,7 +122,7 @@ def answer(
     """
     if key_split.cache_info().currsize > _MOST_NAMES:
         key_split.cache_clear()
-    lr = uploads["lr"]
+    model, lr = loaded.model, uploads["lr"]
     rehearse(lr, variable=options.variable, bands=model.bands, limits=limits, while_waiting=before_tile)
     if "msi" in uploads:
         second = uploads["msi"]
@@ -130,15 +136,29 @@ def answer(
     if batch is not None:
         if msi is not None:
             raise ModelInputError(f"Got a batch {batch.shape} and an HR-MSI, expected one pair: lr (C, h, w).")
-        return _answer_batch(images, batch, lr.path.with_name("sr.npy"))
+        return _answer_batch(images, batch, lr.path.with_name("sr.npy"), pictured=pictured)
     given = images.prepare(open_cube(lr.path, variable=options.variable, bands=model.bands), lr.path.name, msi)
     target = lr.path.with_name("sr" + lr.kind.suffix)
     if lr.kind is NETCDF:
         check_classic(given.lr.nbytes * model.scale**2)
     save = save_classic if lr.kind is NETCDF else writer(target).save
     sr, doubts = images.predict(given)
-    save(given.wrap(sr).transpose(*DIMS), target)
-    return Answer(target, lr.kind, (*given.notes, *given.warnings(), *doubts))
+    result = attach_provenance(given.wrap(sr), _provenance(loaded, uploads, options, given)).transpose(*DIMS)
+    save(result, target)
+    preview = preview_of(given.cube, result) if pictured else None
+    return Answer(target, lr.kind, (*given.notes, *given.warnings(), *doubts), preview)
+
+
+def _provenance(loaded: Loaded, uploads: Mapping[str, Upload], options: Options, given: Inputs) -> dict[str, str]:
+    """Return the provenance of an answer; the place of the model is the server's own."""
+    pinned = loaded.pinned
+    return provenance(
+        "model-server",
+        inputs={"input" if name == "lr" else name: upload.path for name, upload in uploads.items()},
+        model={"name": pinned.name, "version": pinned.version, "sha256": pinned.sha256},
+        parameters=options.model_dump(),
+        earlier=given.cube.attrs,
+    )
 
 
 @dataclass(frozen=True)
@@ -222,36 +242,46 @@ def _batch(upload: Upload, options: Options) -> NDArray[np.generic] | None:
     return np.asarray(values)
 
 
-def _answer_batch(images: _Images, batch: NDArray[np.generic], path: Path) -> Answer:
+def _answer_batch(images: _Images, batch: NDArray[np.generic], path: Path, *, pictured: bool) -> Answer:
     count, bands, height, width = batch.shape
     scale = images.model.scale
     images.check_size(count, bands, height * scale, width * scale)
-    shape, notes = (count, bands, height * scale, width * scale), list[str]()
+    shape, notes, preview = (count, bands, height * scale, width * scale), list[str](), None
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for number, image in enumerate(batch):
             given = images.prepare(make_cube(np.asarray(image)), f"image {number} of the batch")
             sr, doubts = images.predict(given)
             notes += [f"image {number}: {text}" for text in (*given.warnings(), *doubts)]
-            file.write(np.ascontiguousarray(given.wrap(sr).to_numpy(), dtype="<f4").data)
-    return Answer(path, NPY, tuple(notes))
+            result = given.wrap(sr)
+            file.write(np.ascontiguousarray(result.to_numpy(), dtype="<f4").data)
+            if pictured and preview is None:
+                preview = preview_of(given.cube, result)
+    return Answer(path, NPY, tuple(notes), preview)
 
 
 class FileAnswer(Response):
     """Send a file of a workspace block by block, and hold the workspace until then."""
 
-    def __init__(self, path: Path, workspace: Workspace, *, media_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(path.stat().st_size)}, media_type=media_type)
-        self._path, self._workspace = path, workspace
+    def __init__(self, made: Answer, workspace: Workspace, *, headers: Mapping[str, str]) -> None:
+        self._path, self._workspace = made.path, workspace
+        media, self._head, self._tail = made.kind.media, b"", b""
+        if made.preview is not None:
+            form = Envelope.around(made.preview, suffix=made.kind.suffix, media=media, notes=made.notes)
+            media, self._head, self._tail = form.media_type, form.head, form.tail
+        length = len(self._head) + made.path.stat().st_size + len(self._tail)
+        super().__init__(headers={**headers, "Content-Length": str(length)}, media_type=media)
         workspace.hold()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file."""
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if self._head:
+                await send({"type": "http.response.body", "body": self._head, "more_body": True})
             with self._path.open("rb") as file:
                 while block := await asyncio.to_thread(file.read, _BLOCK):
                     await send({"type": "http.response.body", "body": block, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": self._tail})
         finally:
             self._workspace.release()

@@ -12,13 +12,32 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from hsipipe.serving.answers import Options
+from hsipipe.serving.descriptions import (
+    Health,
+    ModelDescription,
+    Refresh,
+    metrics,
+    prediction,
+    refusals,
+    without_422,
+)
 from hsipipe.serving.failures import INTERNAL, ClientGoneError, RequestError, body_of, headers_of
 from hsipipe.serving.guard import MEDIA, Guard
 from hsipipe.serving.hosts import Hosts
+from hsipipe.serving.pages import docs_page, start_page
 from hsipipe.serving.service import ModelServer
 from hsipipe.serving.uploads import media_types
 
 _GONE = 499
+_ABOUT = (
+    "One cube in, one super-resolved cube out. An error is one line: got, expected, how to fix. An unknown path gives "
+    "404, another method of a known path 405."
+)
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return without_422(super().openapi())
 
 
 def make_app(server: ModelServer, *, hosts: Hosts, started: Callable[[], None] = lambda: None) -> Guard:
@@ -50,7 +69,7 @@ def make_app(server: ModelServer, *, hosts: Hosts, started: Callable[[], None] =
             server.close()
 
     # FastAPI's documentation pages load scripts from other hosts.
-    app = FastAPI(title="hsipipe model server", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = _App(title="hsipipe model server", description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
     _add_routes(app, server)
     _add_error_handlers(app, server)
     return Guard(app, hosts=hosts, limits=server.limits, metrics=server.metrics)
@@ -59,32 +78,40 @@ def make_app(server: ModelServer, *, hosts: Hosts, started: Callable[[], None] =
 def _add_routes(app: FastAPI, server: ModelServer) -> None:
     body = {"requestBody": {"required": True, "content": media_types()}}
 
-    @app.post("/predict", openapi_extra=body, response_class=Response)
+    @app.post("/predict", openapi_extra=body, response_class=Response, responses=prediction() | refusals(415, 504))
     async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
         """Super-resolve one LR cube; the answer has its format. A .npy may be a batch (B, C, h, w)."""
         return await server.predict(request, options)
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
+    @app.get("/health", responses=refusals())
+    async def health() -> Health:
         """Check that the model predicts."""
         await server.check_health()
-        return {"status": "ok"}
+        return Health(status="ok")
 
-    @app.get("/model")
-    async def model() -> dict[str, Any]:
+    @app.get("/model", responses=refusals())
+    async def model() -> ModelDescription:
         """Describe the model in service."""
         return server.describe()
 
-    @app.post("/model/refresh", status_code=202)
-    async def refresh(request: Request) -> dict[str, bool]:
+    @app.post("/model/refresh", status_code=202, responses=refusals(401))
+    async def refresh(request: Request) -> Refresh:
         """Load the wanted version and put it in service after a trial; /model shows the result."""
         server.check_may_refresh(request)
-        return {"started": server.model.refresh()}
+        return Refresh(started=server.model.refresh())
 
-    @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
+    @app.get("/metrics", response_class=Response, responses=metrics() | refusals())
+    async def prometheus() -> Response:
         """Return the Prometheus metrics."""
         return Response(server.metrics.text(), media_type=MEDIA)
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> Response:
+        return start_page(server.describe(), server.limits)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return docs_page(app.openapi())
 
 
 def _add_error_handlers(app: FastAPI, server: ModelServer) -> None:

@@ -14,7 +14,7 @@ from hsipipe.serving.hosts import Hosts
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Loaded
 
-ROUTES = frozenset({"/predict", "/health", "/model", "/model/refresh", "/metrics", "/openapi.json"})
+ROUTES = frozenset({"/", "/docs", "/predict", "/health", "/model", "/model/refresh", "/metrics", "/openapi.json"})
 """Paths counted by name; any other path counts as "other", so that labels stay few."""
 SPACE = "hsipipe.space"
 """Key of the request's :class:`Space` in the ASGI scope."""
@@ -193,8 +193,10 @@ class _Request:
         """Send a message; close the connection at the shutdown, or where the body was not read to its end."""
         if message["type"] == "http.response.start":
             self.status = str(message["status"])
+            more = [(b"x-content-type-options", b"nosniff")]  # a browser shows no upload as a page
             if self._is_last() or not self._whole:
-                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+                more.append((b"connection", b"close"))
+            message = {**message, "headers": [*message.get("headers", []), *more]}
         await self._send(message)
 
     @property

@@ -6,20 +6,20 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
 from hsipipe.errors import one_line
+from hsipipe.inference.known import domain_of
 from hsipipe.serving.answers import Answer, FileAnswer, Options, answer, check_options
+from hsipipe.serving.descriptions import ModelDescription, Switch
 from hsipipe.serving.failures import ClientGoneError, RequestError, as_request_error
 from hsipipe.serving.guard import SPACE, Metrics
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.model import Loaded, ModelInService, ModelSource, try_out
 from hsipipe.serving.predictions import Predictions, Tick
 from hsipipe.serving.rehearsal import prepare_rehearsals
-from hsipipe.serving.uploads import Workspace, receive
+from hsipipe.serving.uploads import FORM, Workspace, receive
 
 _TRIAL_S = 10.0
 """Lifetime of the cached health probe."""
@@ -61,6 +61,7 @@ class ModelServer:
             ClientGoneError: The client disconnected.
         """
         loaded = self.model.current
+        pictured = FORM in request.headers.get("accept", "")
         workspace = Workspace(request.scope[SPACE])
         try:
             check_options(options)
@@ -69,18 +70,18 @@ class ModelServer:
 
             def make(tick: Tick) -> Answer:
                 return answer(
-                    loaded.model,
+                    loaded,
                     uploads,
                     options,
                     limits=self.limits,
                     before_tile=tick,
                     reserve=workspace.reserve,
+                    pictured=pictured,
                 )
 
             workspace.hold()
             made = await self.predictions.run(make, gone=_watch(request), ended=workspace.release)
-            headers = {**version_headers(loaded), **_notes(made)}
-            return FileAnswer(made.path, workspace, media_type=made.kind.media, headers=headers)
+            return FileAnswer(made, workspace, headers={**version_headers(loaded), **_notes(made)})
         except ClientDisconnect as error:
             raise ClientGoneError from error
         except Exception as error:
@@ -110,20 +111,22 @@ class ModelServer:
         except Exception as error:
             raise RequestError(503, f"A tiny prediction failed: {one_line(error)}") from error
 
-    def describe(self) -> dict[str, Any]:
-        """Describe the model in service, as JSON."""
-        loaded = self.model.current
-        model = loaded.model
-        return {
+    def describe(self) -> ModelDescription:
+        """Describe the model in service."""
+        loaded, failed = self.model.current, self.model.failed
+        model, domain = loaded.model, domain_of(loaded.model)
+        return ModelDescription(
             **loaded.pinned._asdict(),
-            "kind": model.name,
-            "scale": model.scale,
-            "bands": model.bands,
-            "msi_bands": model.msi_bands,
-            "since": loaded.since,
-            "is_switching": self.model.is_switching,
-            "last_failed_switch": None if self.model.failed is None else asdict(self.model.failed),
-        }
+            kind=model.name,
+            scale=model.scale,
+            bands=model.bands,
+            msi_bands=model.msi_bands,
+            wavelength_nm=None if domain is None or domain.wavelength_nm is None else list(domain.wavelength_nm),
+            value_range=None if domain is None else (domain.low, domain.high),
+            since=loaded.since,
+            is_switching=self.model.is_switching,
+            last_failed_switch=None if failed is None else Switch(at=failed.at, error=failed.error),
+        )
 
     def check_may_refresh(self, request: Request) -> None:
         """Check that a client may refresh the model.

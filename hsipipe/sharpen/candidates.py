@@ -18,7 +18,7 @@ SINGLE = ("back-projection",)
 """Methods of one image without training."""
 PAIR = ("sfim", "gsa", "mtf-glp", "mtf-glp-hpm", "fuse", "mapsmm", "cnmf", "hysure")
 """Methods of a pair without training, the fastest first."""
-NETWORKS = {False: "pca-residual", True: "fusion-fast-regression"}
+NETWORKS = {False: "group-residual", True: "fusion-fast-regression"}
 """The network that is trained, by whether there is an HR-MSI."""
 _SETTINGS = "settings.yaml"
 

@@ -1,5 +1,6 @@
 """Compare the candidates on a scene within a time, and choose one."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +83,11 @@ class Candidate:
         """Name of the method."""
         return self.model.name
 
+    @property
+    def is_trained(self) -> bool:
+        """True for a network."""
+        return bool(self.note)
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -89,8 +95,7 @@ class Comparison:
 
     Attributes:
         candidates: All that were compared, interpolation first.
-        chosen: The best in the region for choosing that also beats interpolation in the region for judging;
-            interpolation if there is none.
+        chosen: See :func:`choose`; interpolation if nothing is better.
         skipped: Names of the methods that were not compared, and why.
     """
 
@@ -178,16 +183,22 @@ def _trained(
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the best candidate in the region for choosing that beats the first one there and in the one for judging.
+    """Return the best candidate in the region for choosing that loses nowhere to a simpler one.
 
-    The region for judging has a veto only: it does not rank the others.
+    The region for judging has a veto only: it does not rank. A candidate must beat interpolation in both regions. A
+    network, whose step was chosen in the region for choosing, must in the region for judging also be as good as the
+    methods without training that do.
     """
-    baseline = candidates[0]
-    for other in sorted(candidates[1:], key=lambda entry: entry.choose.mpsnr_db, reverse=True):
-        gains = (other.choose.mpsnr_db - baseline.choose.mpsnr_db, other.judge.mpsnr_db - baseline.judge.mpsnr_db)
-        if min(gains) >= LEAST_GAIN_DB:
-            return other
-    return baseline
+    baseline, *others = candidates
+    better = [entry for entry in others if _least_gain_db(entry, baseline) >= LEAST_GAIN_DB]
+    simple = max((entry.judge.mpsnr_db for entry in better if not entry.is_trained), default=-math.inf)
+    admitted = [entry for entry in better if not entry.is_trained or entry.judge.mpsnr_db >= simple]
+    return max(admitted, key=lambda entry: entry.choose.mpsnr_db, default=baseline)
+
+
+def _least_gain_db(candidate: Candidate, baseline: Candidate) -> float:
+    """Return the smaller of the gains in the two regions."""
+    return min(candidate.choose.mpsnr_db - baseline.choose.mpsnr_db, candidate.judge.mpsnr_db - baseline.judge.mpsnr_db)
 
 
 def _scored(model: Method, reduced: Reduced, regions: Regions, *, begun: float, note: str = "") -> Candidate:

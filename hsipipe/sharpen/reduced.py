@@ -28,7 +28,7 @@ class Reduced:
     """A scene and its degradation. Pixels without data are filled, and count nowhere.
 
     Attributes:
-        hr: The scene (C, H, W), the truth here.
+        hr: The truth here (C, H, W): the scene; of a single image less blurred, see :func:`sharper`.
         lr: Its degradation (C, H/s, W/s), the input here.
         msi: The HR-MSI, degraded to the grid of the scene (c, H, W); None for a single image.
         valid: Pixels (H, W) with data in both.
@@ -86,6 +86,8 @@ def reduce_scene(values: Image, valid: Mask, *, scale: int, psf: Psf, msi: tuple
     Raises:
         DataError: No pixel has data after the degradation.
     """
+    if msi is None:
+        values = sharper(values, valid, psf=psf)
     low, has_data = downsample_valid(values, valid, scale, psf=psf)
     lr, _ = fill_holes(low, "the degraded scene")
     counted = valid & has_data.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -95,6 +97,19 @@ def reduce_scene(values: Image, valid: Mask, *, scale: int, psf: Psf, msi: tuple
         fine, _ = fill_holes(coarse, "the degraded HR-MSI")
         counted &= seen
     return Reduced(values, lr, fine, counted, has_data, scale, psf)
+
+
+def sharper(values: Image, valid: Mask, *, psf: Psf) -> Image:
+    """Return a scene (C, H, W) less blurred by the PSF P of its sensor: one step of van Cittert (1931), 2 x - P x.
+
+    The sensor has blurred the scene, but nothing has blurred the ground that a result at full resolution should show.
+    With the scene itself as truth, fine detail would be easier to restore here than at full resolution. With the PSF of
+    MTF 0.3 the step amplifies the highest frequency, and noise there, by 1.4.
+    """
+    # Normalised by the pixels with data, as the degradation is.
+    blurred, _ = downsample_valid(values, valid, 1, psf=psf)
+    seen, _ = fill_holes(blurred, "the blurred scene")
+    return np.where(valid, 2 * values - seen, values)
 
 
 def _needs_all(model: SuperResolver) -> bool:

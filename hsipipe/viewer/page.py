@@ -42,7 +42,7 @@ def assets(more_style: str = "") -> Assets:
     style = _text("base.css") + _text("viewer.css") + more_style
     script = _text("viewer.js")
     policy = (
-        f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
+        f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     return Assets(Markup(style), Markup(script), policy)
@@ -95,5 +95,6 @@ def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def source_hash(text: str) -> str:
+    """Return the source expression of a Content-Security-Policy that admits a script or style with this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

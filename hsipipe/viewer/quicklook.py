@@ -1,7 +1,9 @@
 """One PNG of a cube, or of an LR cube beside its prediction: colours by wavelength, stretched between percentiles."""
 
+import io
 import math
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import xarray as xr
@@ -34,9 +36,7 @@ def quicklook(source: Path, target: Path, *, size: int = 1024, variable: str | N
     """
     _check_target(target)
     cube = open_cube(source, variable=variable)
-    step = max(1, math.ceil(max(cube.shape[1:]) / (2 * size)))
-    thin = cube[:, ::step, ::step]
-    way, bands, planes = _display(thin, source)
+    way, bands, planes = _display(_thinned(cube, size), source)
     _save(to_image(planes, limits(planes)), target, size=size)
     return f"{way.title}: bands {_numbers(bands, _centres(cube))}"
 
@@ -72,6 +72,28 @@ def side_by_side(lr: xr.DataArray, sr: xr.DataArray, target: Path, *, scale: int
     return f"{way.title}: bands {_numbers(bands, _centres(lr))}"
 
 
+def pair_pictures(lr: xr.DataArray, sr: xr.DataArray, *, size: int = 1024) -> tuple[str, list[bytes]]:
+    """Picture a whole LR cube and its prediction; return colours and bands, and the two PNGs.
+
+    Both have the colours and the stretch of the LR cube.
+
+    Args:
+        lr: LR cube (band, y, x).
+        sr: Prediction (band, s y, s x).
+        size: Largest side of a picture in pixels.
+
+    Raises:
+        DataError: No band has a value.
+    """
+    way, bands, planes = _display(_thinned(lr, size), "the LR cube")
+    stretch = limits(planes)
+    images = [to_image(values, stretch) for values in (planes, _read(_thinned(sr, size), bands))]
+    targets = [io.BytesIO() for _ in images]
+    for image, target in zip(images, targets, strict=True):
+        _write(image, target, size=size)
+    return f"{way.title}: bands {_numbers(bands, _centres(lr))}", [target.getvalue() for target in targets]
+
+
 def _check_target(target: Path) -> None:
     if target.suffix.lower() != ".png":
         raise FileFormatError(f"{target}: quicklook writes a PNG, got the suffix {target.suffix!r}; name it .png")
@@ -95,14 +117,24 @@ def _display(cube: xr.DataArray, source: object) -> tuple[Colours, list[int], ND
         bad |= empty
 
 
+def _thinned(cube: xr.DataArray, size: int) -> xr.DataArray:
+    """Skip pixels of a cube that is much larger than its picture."""
+    step = max(1, math.ceil(max(cube.shape[1:]) / (2 * size)))
+    return cube[:, ::step, ::step]
+
+
 def _save(image: NDArray[np.uint8], target: Path, *, size: int) -> None:
+    with atomic_file(target) as temporary:
+        _write(image, temporary, size=size)
+
+
+def _write(image: NDArray[np.uint8], target: Path | IO[bytes], *, size: int) -> None:
     from PIL import Image  # slow to import
 
     picture = Image.fromarray(image)
     if max(picture.size) > size:
         picture.thumbnail((size, size))
-    with atomic_file(target) as temporary:
-        picture.save(temporary, format="PNG")
+    picture.save(target, format="PNG")
 
 
 def _centres(cube: xr.DataArray) -> NDArray[np.float64] | None:

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from mlflow.types import TensorSpec
     from numpy.typing import NDArray
 
+    from tasks.tracking.texts import Card
+
 CHALLENGER = "challenger"
+MODELS = (
+    "One version for each new best method on the validation scenes. The alias challenger names the newest version, the "
+    "alias champion the one in use. Each version has a card."
+)
+"""Description of a registered model."""
 EXAMPLE = 8
 """Edge of the example input in pixels, and its band count where a model accepts any."""
 REQUIREMENTS = ("hsipipe", "torch", "numpy", "safetensors")
@@ -33,6 +40,7 @@ def register_model(
     tracker: StageTracker,
     model: SuperResolver,
     tags: Mapping[str, object],
+    card: "Card | None" = None,
 ) -> int:
     """Register a super-resolver under the experiment's name and point the alias `challenger` at it.
 
@@ -42,6 +50,7 @@ def register_model(
         tracker: Run of the stage register.
         model: The loaded model; its bands and scale determine the signature.
         tags: Tags of the version, such as scores and protocol.
+        card: Description of the version, unless it has one.
 
     Returns:
         The version, new or existing with the same bytes.
@@ -54,8 +63,18 @@ def register_model(
             number = _log(root, folder, tracker=tracker, inputs=inputs, sha256=sha256)
             for key, value in {SHA256: sha256, **tags}.items():
                 client.set_model_version_tag(name, number, key, str(value))
+        if card is not None:
+            _describe(client, name, number, card)
         client.set_registered_model_alias(name, CHALLENGER, number)
     return int(number)
+
+
+def _describe(client: "MlflowClient", name: str, number: str, card: "Card") -> None:
+    """Set the descriptions of the model and of the version that are empty; those of users stay."""
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, MODELS)
+    if not client.get_model_version(name, number).description:
+        client.update_model_version(name, number, card.text(f"models:/{name}/{number}"))
 
 
 def registering_run(tracker: StageTracker, name: str, version: int, sha256: str) -> str | None:

@@ -39,6 +39,7 @@ FLUSH_S = 2.0
 BATCH = 1000
 SAMPLING_S = 2
 TAG_LENGTH = 5000
+_LETTERS = str.maketrans({"@": ":", "(": None, ")": None})
 DIGEST_LENGTH = 36
 """Longest digest that MLflow stores for a dataset; the tags hold the whole sha256."""
 
@@ -77,15 +78,27 @@ class StageTracker:
         """Set a tag of the run."""
         self.attempt(self.client.set_tag, self.run_id, _key(key), value)
 
-    def artifact(self, path: Path, folder: str) -> None:
-        """Store a file or a folder with the run."""
+    def artifact(self, path: Path, folder: str, *, run_id: str | None = None) -> None:
+        """Store a file or a folder with the run, or with another one."""
         send = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        self.attempt(send, self.run_id, str(path), folder)
+        self.attempt(send, run_id or self.run_id, str(path), folder)
 
-    def headline(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics on the parent run, where pipeline runs are compared."""
-        for name, value in metrics.items():
-            self.attempt(self.client.log_metric, self.parent_id, _key(name), value)
+    def headline(self, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Record metrics and tags on the parent run, where pipeline runs are compared; a known value is not repeated.
+
+        MLflow draws two values of a metric as a curve.
+        """
+        self.attempt(self._headline, {_key(name): float(value) for name, value in metrics.items()}, tags)
+
+    def _headline(self, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        known, now = self.client.get_run(self.parent_id).data.metrics, int(time.time() * 1000)
+        new = [Metric(name, value, now, 0) for name, value in metrics.items() if known.get(name) != value]
+        notes = [RunTag(_key(name), value) for name, value in tags.items()]
+        for start in range(0, len(new) or 1, BATCH):
+            batch = new[start : start + BATCH]
+            self.client.log_batch(self.parent_id, metrics=batch, tags=() if start else notes)
 
     def datasets(self, folders: Mapping[Path, str]) -> None:
         """Record the inputs of the run: folder -> sha256 of its manifest."""
@@ -235,7 +248,7 @@ def common_tags(root: Path) -> dict[str, str]:
 
 def _key(name: str) -> str:
     """Name a parameter, tag or metric in the letters that MLflow allows: ``edsr:seed-1`` for the row edsr@seed-1."""
-    return name.replace("@", ":")
+    return name.translate(_LETTERS)
 
 
 def _as_params(tree: Mapping[str, Any]) -> list[Any]:
@@ -266,4 +279,10 @@ def _git_tags(root: Path) -> dict[str, str]:
     commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         return {}
-    return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed(root))).lower()}
+    return {
+        "mlflow.source.name": "hsipipe",  # with it the MLflow UI shows the commit; it hides tags of mlflow
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit,
+        "git.commit": commit,
+        "git.dirty": str(bool(changed(root))).lower(),
+    }

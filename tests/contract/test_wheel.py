@@ -1,9 +1,9 @@
 """The wheel holds the library alone, and its commands need no package of the pipeline."""
 
 import os
-import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import numpy as np
@@ -24,21 +24,6 @@ class Without:
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 MAIN = "from hsipipe.commands.app import main; main()"
-
-
-@pytest.fixture(scope="session")
-def wheel(repository, tmp_path_factory):
-    """The wheel of this checkout, built outside of it."""
-    place = tmp_path_factory.mktemp("wheel")
-    for part in ("hsipipe", "tasks", "flows"):
-        shutil.copytree(repository / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copyfile(repository / name, place / name)
-    code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (built,) = (place / "dist").glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +59,29 @@ def test_the_wheel_holds_one_package_with_all_of_its_files(wheel, repository):
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"hsipipe"}
     files = [path for path in (repository / "hsipipe").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert {path.relative_to(repository).as_posix() for path in files} <= names
+
+
+def test_the_wheel_has_the_files_of_a_workspace_as_they_are(wheel, repository):
+    workspace = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["tool"]["hsipipe"]
+    data = workspace["workspace-data"]
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name.removeprefix(f"{data}/"): archive.read(name) for name in archive.namelist() if f"{data}/" in name}
+    assert {name.partition("/")[0] for name in held} == {name.partition("/")[0] for name in workspace["workspace"]}
+    assert {"dvc.yaml", "tasks/dvc.yaml", "tasks/register.py", "flows/commands/sweeps.yaml", ".dvc/config"} <= set(held)
+    assert not any("__pycache__" in name or name.endswith("dvc.lock") for name in held)
+    for name, content in held.items():
+        assert content == (repository / name).read_bytes()
+
+
+def test_an_installed_library_makes_a_workspace_and_says_how_to_install_the_pipeline(installed, repository, tmp_path):
+    done = installed(f"{NOT_INSTALLED}\n{MAIN}", "init", "work")
+    assert done.returncode == 0, done.stderr
+    install, enter, *_ = done.stdout.splitlines()[1:]
+    assert install.split("  #")[0].strip() == 'pip install "hsipipe[pipeline]"'
+    assert enter.strip() == "cd work"
+    for name in ("params.yaml", "tasks/register.py", "hsipipe/methods/edsr.py", "hsipipe/methods/catalogue.yaml"):
+        assert (tmp_path / "work" / name).read_bytes() == (repository / name).read_bytes()
+    assert not (tmp_path / "work" / "hsipipe" / "workspace_files").exists()
 
 
 def test_the_commands_of_the_library_need_no_package_of_the_pipeline(installed, small_model, tmp_path):

@@ -71,6 +71,7 @@ def test_the_first_run_ends_with_a_table_and_says_where_things_are(first_run):
     assert str(root / "reports/report/index.html") in stdout
     assert str(root / "models/superresolver") in stdout
     assert MODEL in stdout
+    assert "/#/experiments/1?workflowType=machine_learning" in stdout
     metrics = metrics_of(root)
     assert metrics["baseline"] == "bicubic"
     assert metrics["models"]["dmgasr"].keys() >= METRICS
@@ -125,12 +126,32 @@ def test_mlflow_holds_one_parent_and_one_run_a_stage(project, addresses):
     metrics = metrics_of(project)
     assert nested["evaluate@dmgasr"].data.tags["protocol.hash"] == metrics["protocol"]["hash"]
     assert nested["compare"].data.metrics["gain_db.dmgasr"] == metrics["gain_db"]["dmgasr"]
-    figures = [file.path for file in client.list_artifacts(nested["report"].info.run_id, "figures")]
-    assert "figures/index.html" in figures
     version = client.get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
     rows = metrics["models"]
     assert float(version.tags["mpsnr_db"]) == rows[version.tags["model"]]["mpsnr_db"]
     assert client.list_artifacts(training.info.run_id, "figures")
+
+
+def test_the_parent_run_shows_the_results(project):
+    client, metrics = connect(project), metrics_of(project)
+    experiment = client.get_experiment_by_name("hsipipe-synthetic-x4")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    for name, row in metrics["models"].items():
+        for key in METRICS & row.keys() - {"kind"}:
+            assert row[key] is None or parent.data.metrics[f"{name}.{key}"] == row[key]
+    version = client.get_model_version_by_alias("hsipipe-synthetic-x4", "challenger")
+    tags, shipped = parent.data.tags, version.tags["model"]
+    assert (tags["shipped.name"], tags["shipped.version"]) == (shipped, f"hsipipe-synthetic-x4/{version.version}")
+    assert parent.data.metrics["shipped.mpsnr_db"] == metrics["models"][shipped]["mpsnr_db"]
+    assert (tags["dataset"], len(tags["git.commit"])) == ("synthetic", 40)
+    for text in (tags["mlflow.note.content"], version.description):
+        assert metrics["protocol"]["hash"] in text
+        assert f"{shipped}" in text
+    pictures = {file.path for file in client.list_artifacts(parent.info.run_id, "report/figures")}
+    assert "report/figures/methods.png" in pictures
+    assert "report/index.html" in {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
 
 
 def test_an_added_method_runs_alone_and_a_removed_one_leaves_nothing(own_project, run):

@@ -97,7 +97,7 @@ def work_of(sink, model):
 
 def opened(target):
     cube = scene()
-    place = {"wrap": lambda values: refine(cube, values, scale=2), "bands": 4, "scale": 2}
+    place = {"wrap": lambda values: refine(cube, values, scale=2), "bands": 4, "scale": 2, "provenance": {}}
     return open_sink([target], PLAN, made_of={}, **place)
 
 

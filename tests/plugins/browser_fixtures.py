@@ -23,26 +23,54 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser):
-    """Open a file; at the end no error has been logged, and nothing was asked of any server."""
+def open_url(browser):
+    """Open an address; at the end no error has been logged, and nothing was asked of any other place.
+
+    ``refusals`` are the statuses of answers that the test provokes: the browser logs each as an error of the page.
+    """
     problems, contexts = [], []
 
-    def open_page(path, *, width=1400, scripts=True):
-        contexts.append(
-            browser.new_context(viewport={"width": width, "height": 1000}, java_script_enabled=scripts, offline=True)
-        )
+    def open_url(url, *, allowed, refusals=(), width=1400, **options):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 1000}, **options))
         page = contexts[-1].new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda message: problems.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+
+        def note(text, known):
+            if not known:
+                problems.append(text)
+
         page.on(
-            "request",
-            lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url),
+            "console",
+            lambda message: note(
+                f"console: {message.text}", any(f"a status of {status} " in message.text for status in refusals)
+            ),
         )
-        page.goto(path.as_uri())
+        page.on("pageerror", lambda error: note(f"error: {error}", False))
+        page.on("request", lambda request: note(request.url, request.url.startswith(allowed)))
+        page.goto(url)
         return page
 
-    yield open_page
+    yield open_url
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture
+def open_page(open_url):
+    """Open a file without any network."""
+
+    def open_page(path, *, scripts=True, **options):
+        return open_url(path.as_uri(), allowed=("file:", "data:"), offline=True, java_script_enabled=scripts, **options)
+
+    return open_page
+
+
+@pytest.fixture
+def open_site(open_url):
+    """Open a page of a server of this machine, which may ask that server alone."""
+
+    def open_site(address, path="/", **options):
+        return open_url(f"{address}{path}", allowed=(f"{address}/", f"blob:{address}/", "data:"), **options)
+
+    return open_site

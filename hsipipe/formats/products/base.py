@@ -110,6 +110,7 @@ def assemble(
     dtype: Any,
     variable: str | None = None,
     variables: dict[str, tuple[int, ...]] | None = None,
+    packing: tuple[float, float] | None = None,
 ) -> xr.DataArray:
     """Make the cube of a product.
 
@@ -123,6 +124,7 @@ def assemble(
         dtype: Type of the stored numbers.
         variable: Name of the array in the file.
         variables: Shapes of the arrays in the file.
+        packing: Scale and offset that were applied to all bands; None: not the same for all.
 
     Raises:
         FileFormatError: The number of bands and that of their facts differ.
@@ -145,7 +147,7 @@ def assemble(
         cube = with_good_bands(cube.isel(band=step), cube["good_band"].values[order])
         masked = {name: where[step] if where.ndim == 3 else where for name, where in masked.items()}
     cube = cube.assign_attrs({PRODUCT_NAME: product})
-    remember(cube, dtype=dtype, variable=variable, variables=variables)
+    remember(cube, dtype=dtype, variable=variable, variables=variables, packing=packing)
     cube.encoding |= {PRODUCT_NAME: product, APPLIED: [*applied, *skipped], MASKED: masked}
     return cube
 

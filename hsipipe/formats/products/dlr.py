@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from hsipipe.errors import FileFormatError
+from hsipipe.formats.base import PACKING, one_packing
 from hsipipe.formats.products.base import Bands, Fact, Mask, Masks, Product, assemble, scaled, told_scale
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_pages import DRIVER
@@ -113,6 +114,7 @@ class DlrProduct(Product):
             )
         values = image.data if is_scaled else scaled(image.data, described.gain, described.offset)
         scale = "the scale of the TIFF" if is_scaled else told_scale(described.gain, described.offset)
+        packing = image.encoding[PACKING] if is_scaled else one_packing(described.gain, described.offset)
         cube = assemble(
             values,
             self.bands(root, described),
@@ -121,6 +123,7 @@ class DlrProduct(Product):
             layers=[fill_mask(image), *self.masks(scene, image)],
             applied=[f"{scale} ({scene.metadata.name})"],
             dtype=image.encoding["stored_dtype"],
+            packing=packing,
         )
         return with_place(cube, image)
 

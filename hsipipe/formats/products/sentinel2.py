@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from hsipipe.errors import FileFormatError, one_line
+from hsipipe.formats.base import one_packing
 from hsipipe.formats.claims import check_claim
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.jpeg2000 import DRIVER as JPEG2000
@@ -244,6 +245,7 @@ def _cube(
             *([] if classes is not None else ["no scene classification (SCL) that fits: clouds are not masked"]),
         ],
         dtype=stored.dtype,
+        packing=one_packing(gain, offset),
     )
 
 

@@ -110,6 +110,22 @@ def test_the_model_of_the_project_predicts_a_cube_of_its_bands(project, write, s
     assert next_step([write("c.nc", shape=(8, 64, 64), nm=None)]).startswith("hsipipe pipeline")
 
 
+def test_groups_are_no_larger_than_the_cube(project, write):
+    params = settings(next_step([write("a.nc", shape=(5, 64, 64), nm=VISIBLE[::7][:5])]), project)
+    gae = params.gae["standard"]
+    assert (gae["n_subs"], gae["n_ovls"]) == (5, 2)
+    one = settings(next_step([write("b.nc", shape=(2, 64, 64), nm=[500.0, 600.0])]), project).gae["standard"]
+    assert (one["n_subs"], one["n_ovls"], one["latent_channels"]) == (2, 1, 2)
+
+
+def test_without_the_pipeline_it_says_what_is_missing_and_how_to_do_without(project, write, monkeypatch):
+    monkeypatch.setattr("hsipipe.extras.find_spec", lambda name: None if name == "dvc" else True)
+    facts = write("a.nc")
+    told, line = next_step([facts]).splitlines()
+    assert told == 'A training needs dvc, not installed here; run: pip install "hsipipe[pipeline]"'
+    assert shlex.split(line) == ["hsipipe", "sharpen", str(facts.path), "a_sr.nc"]
+
+
 def test_outside_of_a_project_a_scene_teaches_itself(write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     facts = write("a.nc")

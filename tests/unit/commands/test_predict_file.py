@@ -42,6 +42,7 @@ def predict(cube, tmp_path, monkeypatch):
 
     def predict(model, target, *, samples=None, quantiles=(), keep=False, **options):
         monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: model)
+        monkeypatch.setattr(hsipipe.commands.predict_file, "digest_of", lambda model: "0" * 64)
         save_cube(cube * 1000, tmp_path / "lr.nc")
         return predict_file(
             tmp_path / "lr.nc",
@@ -104,6 +105,7 @@ def test_a_doubtful_result_is_warned_of_and_on_demand_interpolated(predict, caps
 @pytest.mark.parametrize("target", [".tif", ".nc", ".zarr"])
 def test_the_result_lies_where_the_input_lay(tmp_path, monkeypatch, cube, source, target):
     monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Bicubic(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "digest_of", lambda model: "0" * 64)
     save_cube(cube, tmp_path / f"lr{source}")
     predict_file(tmp_path / f"lr{source}", tmp_path / f"hr{target}", model="x", tile=8, overlap=2, full_scale=1.0)
     hr = open_cube(tmp_path / f"hr{target}")
@@ -205,12 +207,14 @@ class Untouched(Bicubic):
 def test_a_result_that_does_not_fit_is_refused_before_the_prediction(predict, tmp_path, monkeypatch, suffix):
     predict(Bicubic(2), "warm.nc")
     monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Untouched(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "digest_of", lambda model: "0" * 64)
     options = {"model": "x", "tile": 8, "overlap": 2, "full_scale": 1000.0}
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, 1000))
     with pytest.raises(DataError, match=rf"hr{suffix} needs up to .*, but the disk of .* has 1 kB free"):
         predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)
     monkeypatch.undo()
     monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Untouched(2))
+    monkeypatch.setattr(hsipipe.commands.predict_file, "digest_of", lambda model: "0" * 64)
     monkeypatch.setattr(hsipipe.memory, "available_memory", lambda: (0, 0))
     with pytest.raises(DataError, match=r"A result of 4 x 12 x 10 values needs about .* of memory, but 0 bytes are"):
         predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)

@@ -64,7 +64,7 @@ def test_result_picture_and_record_are_written(scene, tmp_path):
     assert set(tree["gain_db_by_group"]) == {"blue", "green", "NIR", "SWIR"}
     assert (tree["method"], tree["better_than_bicubic"]) == ("back-projection", True)
     assert tree["dropped_bands"] == ["band 3 (650 nm)"]
-    assert tree["skipped"] == {"pca-residual": "not in this test"}
+    assert tree["skipped"] == {"group-residual": "not in this test"}
     assert tree["pixel_size"] == {"source": 30.0, "result": 15.0}
     assert tree["full_scale"] == 10000
     assert tree["source_sha256"] == {"scene": sha256(scene.read_bytes()).hexdigest()}
@@ -164,6 +164,21 @@ def test_a_pair_is_fused_and_has_a_quality_without_truth(pair, tmp_path, monkeyp
     assert open_cube(tmp_path / "fused.nc").shape == pair.shape
 
 
+def test_an_infinite_value_of_the_hr_msi_is_no_data_as_one_of_the_scene(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
+    for name, place, value in (("lr", (2, 30, 31), np.inf), ("msi", (1, 20, 41), -np.inf)):
+        cube = open_cube(tmp_path / f"{name}.nc").load()
+        cube[place] = value
+        save_cube(cube, tmp_path / f"{name}-infinite.nc")
+    words = [tmp_path / "lr-infinite.nc", tmp_path / "fused.nc", "--msi", tmp_path / "msi-infinite.nc", "--minutes", 1]
+    done = sharpen(*words)
+    assert done.exit_code == 0, done.output
+    missing = np.isnan(open_cube(tmp_path / "fused.nc").values)
+    assert missing.all(axis=0).sum() == missing.any(axis=0).sum() == 4 + 1
+    assert missing[:, 60:62, 62:64].all()
+    assert missing[:, 20, 41].all()
+
+
 def test_a_ratio_below_two_is_refused_for_a_pair_as_well(tmp_path):
     with pytest.raises(ParamsError, match="--scale must be at least 2, got 0"):
         module.sharpen_file(
@@ -226,7 +241,7 @@ def test_what_does_not_fit_into_the_memory_is_not_compared(scene, tmp_path, monk
     admit = module._admission(cube, tmp_path / "high.nc", None, scale=2)
     psf = Psf("gaussian", mtf=0.3)
     admit("bicubic", untrained("bicubic", scale=2, psf=psf))
-    admit("pca-residual", None)
+    admit("group-residual", None)
     with pytest.raises(DataError, match="of memory, but"):
         admit("back-projection", untrained("back-projection", scale=2, psf=psf))
     with pytest.raises(DataError, match="of memory, but"):

@@ -9,7 +9,7 @@ from embedded_scenes import layer, map_of, scenes
 
 from hsipipe.artifacts.registration import Registration
 from hsipipe.evaluation.comparison import RowScores, compare_scores
-from hsipipe.evaluation.report import Provenance, write_report
+from hsipipe.evaluation.report import Provenance, _fitting, write_report
 from hsipipe.evaluation.viewers import make_viewer
 
 ENTRY = Registration("hsipipe-synthetic-x4", "pca-residual", 3, "challenger")
@@ -143,3 +143,37 @@ def test_a_page_without_space_has_no_viewer_and_says_so(folders, metrics, pairs,
     summary = write_report(folders, metrics, out, pairs=pairs, most_bytes=400_000)
     assert summary["viewers"] == 2
     assert (out / "index.html").stat().st_size <= 400_000
+
+
+def test_curves_and_calibrations_beyond_the_limit_are_files_alone(
+    all_scores, scored, net, pairs, tmp_path, monkeypatch
+):
+    def save(figure, path):
+        path.write_bytes(bytes(30_000))
+
+    monkeypatch.setattr("hsipipe.evaluation.figures.save", save)
+    rows = {"bicubic": all_scores["bicubic"], "dmgasr": scored(net(varied=True))}
+    metrics = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
+    curves = {f"seed-{number}": tmp_path / f"{number}.csv" for number in range(30)}
+    for path in curves.values():
+        path.write_text("step,val_mpsnr_db\n1,20\n2,21\n", encoding="utf-8")
+    folders = {name: folder for name, (folder, _) in rows.items()}
+    (out := tmp_path / "out").mkdir()
+    summary = write_report(folders, metrics, out, pairs=pairs, curves=curves, most_bytes=1_200_000)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert summary["html_bytes"] == (out / "index.html").stat().st_size <= 1_200_000
+    assert summary["viewers"] == 2
+    assert page.count("Training curves of seed-") == 4
+    assert "The curves of seed-29 do not fit into the page; they are the file <code>figures/curve-seed-29.png" in page
+    assert len(list((out / "figures").glob("curve-*.png"))) == 30
+    (tight := tmp_path / "tight").mkdir()
+    write_report(folders, metrics, tight, pairs=pairs, curves=curves, most_bytes=300_000)
+    page = (tight / "index.html").read_text(encoding="utf-8")
+    assert "they are the files <code>figures/calibration-dmgasr.png</code> and" in page
+
+
+def test_thumbnails_beyond_the_limit_cost_scenes(monkeypatch):
+    names = [f"scene-{number}" for number in range(6)]
+    metrics = {"models": {"a": {"kind": "method", "mpsnr_db": 1.0}}, "scenes": {name: {} for name in names}}
+    kept = _fitting({name: [{"src": "x" * 1000}] for name in names}, metrics, 3500)
+    assert list(kept) == ["scene-0", "scene-2", "scene-5"]

@@ -15,15 +15,24 @@ from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 
 DOCS = (
+    "architecture",
+    "faults",
     "fusion",
+    "index",
     "protocols",
+    "report",
     "results",
+    "retraining",
+    "security",
     "sensors",
+    "serving",
     "settings",
     "sharpen",
     "single-image",
     "tables",
     "tasks",
+    "trust",
+    "uncertainty",
     "use-a-model",
     "view",
 )

@@ -57,6 +57,36 @@ def test_a_turned_image_keeps_its_transform(tmp_path, cube):
     assert transform_of(open_cube(tmp_path / "a.bsq")).almost_equals(TURNED, precision=1e-6)
 
 
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Affine.shear(10, 0) @ Affine.scale(4, -4),
+        Affine.rotation(20) @ Affine.scale(4, -6),
+        Affine.rotation(20) @ Affine.scale(4, 4),
+        Affine.scale(-4, -4),
+    ],
+    ids=["sheared", "turned, not square", "turned, mirrored", "mirrored"],
+)
+def test_a_grid_that_a_header_cannot_hold_is_a_warning_in_a_line(tmp_path, cube, caplog, grid):
+    other = attach(
+        cube.drop_vars(["y", "x", "spatial_ref"]),
+        crs="EPSG:32632",
+        transform=Affine.translation(500000, 4649000) @ grid,
+    )
+    save_cube(other, tmp_path / "a.bsq")
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["the position is not written"]
+    found = open_cube(tmp_path / "a.bsq")
+    assert transform_of(found) is None
+    np.testing.assert_array_equal(found, cube)
+
+
+@pytest.mark.parametrize("grid", [Affine.scale(4, -6), Affine.scale(4, 4), Affine(0, 4, 0, 4, 0, 0)])
+def test_a_grid_along_the_axes_is_kept(tmp_path, cube, grid):
+    moved = Affine.translation(500000, 4649000) @ grid
+    save_cube(attach(cube.drop_vars(["y", "x", "spatial_ref"]), transform=moved), tmp_path / "a.bsq")
+    assert transform_of(open_cube(tmp_path / "a.bsq")).almost_equals(moved, precision=1e-6)
+
+
 def test_the_header_of_another_file_stays(tmp_path, cube):
     (tmp_path / "a.hdr").write_text("mine")
     save_cube(cube, tmp_path / "a.bil")

@@ -17,6 +17,7 @@ import hsipipe.storage.publish
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.base import make_cube
+from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.guard import judge
 from hsipipe.inference.inputs import prepare
@@ -73,6 +74,7 @@ def windows(cube, folder, plan, *, model=LOCAL, statistics=MEAN, count=None, suf
         bands=len(cube),
         scale=SCALE,
         made_of={"model": "x"},
+        provenance=WHENCE,
     ) as sink:
         sink.create()
         yield WindowPrediction(model, source, sink, plan, statistics, count, guarded), targets
@@ -103,6 +105,7 @@ def test_windows_have_the_bits_of_the_whole(size, tiles, shard, side_by_side, ho
 
 
 PLAN = Plan(40, 50, 12, 3, (16, 24))
+WHENCE = {"history": "then hsipipe predict", "hsipipe_date": "then"}
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".nc", ".tif", ".npy", ".bil", ".bsq"])
@@ -118,7 +121,7 @@ def test_statistics_and_the_judgement_are_those_of_the_whole(tmp_path, suffix):
         detail, grid = work.sink.energies()
     assert told
     for target, image in zip(targets, expected, strict=True):
-        assert open_cube(target).identical(whole_saved(whole.wrap(image), target))
+        assert open_cube(target).identical(whole_saved(attach_provenance(whole.wrap(image), WHENCE), target))
     mean, _ = predict_scene_with_spread(Local(), whole.lr, count=4, **options)
     judgement = judge(Local(), whole.lr, mean, **options)
     np.testing.assert_allclose(detail, judgement.detail, rtol=1e-4)
@@ -208,7 +211,7 @@ def test_an_unfinished_result_of_another_model_is_refused_by_what_differs(tmp_pa
 
     def begin(*, dies=False, **made_of):
         with open_sink(
-            targets, PLAN, wrap=lambda v: refine(cube, v, scale=2), bands=3, scale=2, made_of=made_of
+            targets, PLAN, wrap=lambda v: refine(cube, v, scale=2), bands=3, scale=2, made_of=made_of, provenance={}
         ) as sink:
             missing = sink.missing
             sink.create()

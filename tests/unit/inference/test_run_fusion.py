@@ -88,7 +88,13 @@ def test_windows_have_the_bits_of_the_whole(name, size, tiles, shard, side_by_si
     with TemporaryDirectory() as folder:
         target = Path(folder) / "a.npy"
         with open_sink(
-            [target], plan, wrap=lambda v: refine(lr, v, scale=SCALE), bands=BANDS, scale=SCALE, made_of={}
+            [target],
+            plan,
+            wrap=lambda v: refine(lr, v, scale=SCALE),
+            bands=BANDS,
+            scale=SCALE,
+            made_of={},
+            provenance={},
         ) as sink:
             sink.create()
             work = WindowPrediction(model, sources[0], sink, plan, (Statistic("mean"),), None, True, sources[1])

@@ -18,6 +18,7 @@ from hsipipe.inference.holes import fill_holes
 from hsipipe.inference.known import input_warnings, strip_warnings
 from hsipipe.inference.plan import Box
 from hsipipe.inference.source import SceneSource, survey
+from hsipipe.inference.values import scaled
 from hsipipe.methods.domain import Domain
 
 
@@ -67,6 +68,18 @@ def test_what_the_whole_is_refused_for_is_refused(change, message):
     values = np.random.default_rng(0).random((4, 20, 10), dtype=np.float32)
     with pytest.raises(DataError, match=message):
         surveyed(change(values).astype(np.float32))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_value_is_no_data_in_windows_and_in_the_whole(value):
+    values = np.random.default_rng(0).random((4, 20, 10), dtype=np.float32)
+    values[2, 5, 6] = value
+    whole, holes = fill_holes(scaled(lazy(values), "scene", full_scale=1.0, example=""), "scene")
+    source = surveyed(values)
+    np.testing.assert_array_equal(source.holes.mask, holes)
+    assert np.argwhere(holes).tolist() == [[5, 6]]
+    np.testing.assert_array_equal(source.read(Box(0, 20, 0, 10)), whole)
+    assert np.isfinite(whole).all()
 
 
 @pytest.mark.usefixtures("short_strips")

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.xdist_group("servers")
 
 ROUTES = (
     ("GET", "/health"), ("GET", "/model"), ("GET", "/metrics"), ("GET", "/openapi.json"), ("GET", "/nowhere"),
+    ("GET", "/"), ("GET", "/docs"),
     ("HEAD", "/model"), ("OPTIONS", "/predict"), ("POST", "/predict"), ("POST", "/model/refresh"),
 )  # fmt: skip
 LR = np.random.default_rng(0).random((2, 4, 4), dtype=np.float32)

@@ -8,6 +8,8 @@ import pytest
 
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.methods.domain import Domain
+from hsipipe.serving.descriptions import Units
 from hsipipe.serving.limits import Limits
 from hsipipe.serving.service import ModelServer
 
@@ -37,7 +39,21 @@ def test_the_model_in_service_is_described(bicubic):
     assert tree == {
         "name": "tiny", "version": "1", "uri": "models:/tiny/1", "sha256": "1".rjust(64, "0"), "kind": "bicubic",
         "scale": 2, "bands": None, "msi_bands": 0, "is_switching": False, "last_failed_switch": None,
+        "wavelength_nm": None, "value_range": None, "units": Units().model_dump(),
     }  # fmt: skip
+
+
+class Trained(Bicubic):
+    """Bicubic that knows training images."""
+
+    domain = Domain((450.0, 550.0, 650.0), 0.0, 0.9, 0.001, np.eye(3)[:1], 0.1)
+
+
+def test_what_the_model_was_trained_on_is_described(serve):
+    tree = serve(Trained(2)).get("/model")[1]
+    assert (tree["wavelength_nm"], tree["value_range"]) == ([450.0, 550.0, 650.0], [0.0, 0.9])
+    assert tree["units"]["wavelength_nm"] == "nm"
+    assert "full_scale" in tree["units"]["value_range"]
 
 
 def test_a_refresh_switches_to_the_version_that_is_wanted_now(serve):

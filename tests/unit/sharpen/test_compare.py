@@ -32,7 +32,7 @@ def candidate(name, choosing, judging, bands=None):
         Score({"mpsnr_db": value, "sam_deg": 1.0, "ergas": 2.0}, np.full(2, value) if bands is None else bands)
         for value in (choosing, judging)
     ]
-    return Candidate(Named(name), *scores, seconds=1.0)
+    return Candidate(Named(name), *scores, seconds=1.0, note="8 steps" if name == "network" else "")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,9 @@ def candidate(name, choosing, judging, bands=None):
         ([("a", 31.0, 31.0), ("b", 32.0, 30.5)], "b"),  # the region for judging does not rank
         ([("a", 31.0, 31.0), ("b", 32.0, 29.0)], "a"),  # but has a veto
         ([("a", 29.0, 31.0), ("b", 32.0, 30.02)], "bicubic"),
+        ([("a", 31.0, 31.0), ("network", 33.0, 30.9)], "a"),  # a network must not lose to a simpler method
+        ([("a", 31.0, 31.0), ("network", 33.0, 31.0)], "network"),
+        ([("a", 29.0, 33.0), ("network", 33.0, 31.0)], "network"),
         ([], "bicubic"),
     ],
 )
@@ -54,7 +57,7 @@ def tiny(monkeypatch):
 
     def settings(name):
         tree = dict(candidates._tree()[name])
-        tree |= {"width": 8, "blocks": 1, "components": 4}
+        tree |= {"width": 8, "blocks": 1}
         tree["optimizer"] = tree["optimizer"] | {"steps": 6, "batch": 2, "warmup": 1, "ema": 0.0}
         return parse_group(methods()[name].Settings, tree, source="test")
 
@@ -71,17 +74,17 @@ def problem(make_reduced):
 def test_a_network_is_trained_beside_the_others(tiny, problem):
     told = []
     found = compare(*problem, clock=Clock(30), wavelength_nm=None, tell=told.append)
-    assert [entry.name for entry in found.candidates] == ["bicubic", "back-projection", "pca-residual"]
+    assert [entry.name for entry in found.candidates] == ["bicubic", "back-projection", "group-residual"]
     assert found.candidates[2].note.startswith("6 steps, best at step")
     assert found.chosen.name != "bicubic"
     assert found.gain_db > 0.5
-    assert [line.split(":")[0] for line in told] == ["bicubic", "back-projection", "pca-residual"]
+    assert [line.split(":")[0] for line in told] == ["bicubic", "back-projection", "group-residual"]
     assert told[1].endswith("s left")
 
 
 def test_without_time_the_network_is_skipped_with_a_reason(problem):
     found = compare(*problem, clock=Clock(0.01), wavelength_nm=None, tell=lambda line: None)
-    assert "pca-residual" in found.skipped
+    assert "group-residual" in found.skipped
     assert found.candidates[0].name == "bicubic"
 
 
@@ -92,7 +95,7 @@ def test_values_without_data_change_neither_training_nor_scores(tiny, make_scene
     def run(under):
         reduced = make_reduced(np.where(valid, values, np.float32(under)), valid)
         regions = plan_regions(reduced.interpolation_error(), valid & reduced.valid, scale=2)
-        network, _ = fit_network("pca-residual", reduced, regions, seconds=30, wavelength_nm=None)
+        network, _ = fit_network("group-residual", reduced, regions, seconds=30, wavelength_nm=None)
         return regions, network.state_dict()
 
     (regions, weights), (others, again) = run(0.3), run(1.7)
@@ -104,7 +107,7 @@ def test_a_scene_too_small_for_a_network_has_the_others(make_scene, make_reduced
     reduced = make_reduced(make_scene(height=16, width=16))
     regions = plan_regions(reduced.interpolation_error(), reduced.valid, scale=2)
     found = compare(reduced, regions, clock=Clock(30), wavelength_nm=None, tell=lambda line: None)
-    assert found.skipped == {"pca-residual": "too few pixels to train it"}
+    assert found.skipped == {"group-residual": "too few pixels to train it"}
 
 
 def test_of_a_pair_the_fusion_methods_are_compared(make_scene, monkeypatch):
@@ -163,7 +166,7 @@ def test_a_candidate_that_fails_is_skipped_with_its_reason(problem, monkeypatch,
     monkeypatch.setattr("hsipipe.sharpen.compare.fit_network", fails)
     found = compare(*problem, clock=Clock(30), wavelength_nm=None, tell=lambda line: None)
     assert found.chosen.name == "bicubic"
-    assert found.skipped == {"back-projection": str(error), "pca-residual": str(error)}
+    assert found.skipped == {"back-projection": str(error), "group-residual": str(error)}
 
 
 def test_a_candidate_that_is_not_admitted_is_skipped(problem):
@@ -171,7 +174,7 @@ def test_a_candidate_that_is_not_admitted_is_skipped(problem):
         raise DataError(f"{name} needs more memory")
 
     found = compare(*problem, clock=Clock(30), wavelength_nm=None, tell=lambda line: None, admit=admit)
-    assert set(found.skipped) == {"back-projection", "pca-residual"}
+    assert set(found.skipped) == {"back-projection", "group-residual"}
 
 
 def test_a_band_that_is_zero_in_a_region_is_in_no_score_of_it(make_scene, make_reduced):

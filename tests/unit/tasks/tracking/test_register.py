@@ -16,7 +16,7 @@ from hsipipe.model_registry.store import connect, global_store, store_root, trac
 from hsipipe.params import load_params
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
-from tasks.tracking import register_model, registered_uri
+from tasks.tracking import promote, register_model, registered_uri, standing
 from tasks.tracking.runs import stage_run
 
 # MLflow warns of the annotations of its own classes when log_model imports them for the first time.
@@ -63,8 +63,9 @@ def test_what_was_registered_is_loaded(root, registered):
         np.testing.assert_array_equal(load_registered(root, uri).predict(lr), expected)
 
 
-def test_a_registered_model_is_found_from_any_directory(root, registered, tmp_path_factory, monkeypatch):
-    folder, _ = registered
+def test_a_champion_is_found_from_any_directory(root, registered, tmp_path_factory, monkeypatch):
+    folder, version = registered
+    promote(root, NAME, version, expected=standing(root, NAME), reason="better", evidence={})
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("HSIPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -72,8 +73,10 @@ def test_a_registered_model_is_found_from_any_directory(root, registered, tmp_pa
         store_root()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(root))
     lr = np.random.default_rng(0).random((1, BANDS, 4, 4), dtype=np.float32)
-    model = load_registered(store_root(), f"models:/{NAME}@challenger")
-    np.testing.assert_array_equal(model.predict(lr), PcaResidual.load(folder).predict(lr))
+    expected = PcaResidual.load(folder).predict(lr)
+    uri = f"models:/{NAME}@champion"
+    np.testing.assert_array_equal(load_registered(store_root(), uri).predict(lr), expected)
+    np.testing.assert_array_equal(mlflow.pyfunc.load_model(uri).predict(lr), expected)
     assert not any(elsewhere.iterdir())
 
 

@@ -44,7 +44,7 @@ def test_a_stage_run_says_where_its_numbers_come_from(root, monkeypatch):
         subprocess.run(["git", *identity, *command], cwd=root, check=True)
     with run_of(root) as tracker:
         tracker.log(3, {"loss": 0.5})
-        tracker.headline({"gain_db": 1.5})
+        tracker.headline({"gain_db": 1.5}, {})
         tracker.finish(output(root), {"pairs": 2, "protocol.hash": "ffff"})
     run = tracker.client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
@@ -73,7 +73,7 @@ def test_the_row_of_another_seed_is_recorded_in_letters_that_mlflow_allows(root,
     given = {"visible": {"methods": {row: {"seed": 1}}}, "digests": {f"models/{row}": SHA}}
     with stage_run(root, f"evaluate@{row}", params=params, **given) as tracker:
         tracker.log(1, {f"gain_db.{row}": 0.5})
-        tracker.headline({f"{row}.mpsnr_db": 30.0})
+        tracker.headline({f"{row}.mpsnr_db": 30.0}, {})
         tracker.finish(output(root), {})
     run = tracker.client.get_run(tracker.run_id)
     assert run.info.run_name == f"evaluate@{row}"

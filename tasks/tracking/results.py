@@ -1,0 +1,66 @@
+"""Record the results of a pipeline run on its parent run: all rows, what was registered, description, report."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hsipipe.artifacts.registration import Registration
+from hsipipe.credentials import without_credentials
+from hsipipe.model_registry.store import connect, experiment_id, store_address
+from tasks.tracking.runs import StageTracker
+
+NOTE = "mlflow.note.content"
+"""Tag that the MLflow UI shows as the description of a run."""
+REPORT = "report"
+"""Folder of the report in the artifacts of the parent run."""
+_SHIPPED = ("mpsnr_db", "sam_deg")
+
+
+def record_results(
+    tracker: StageTracker, metrics: Mapping[str, Any], *, entry: Registration | None = None, report: Path | None = None
+) -> None:
+    """Record the results on the parent run; a repeated call with the same numbers adds nothing.
+
+    Args:
+        tracker: Run of a stage.
+        metrics: The tree of metrics.json.
+        entry: The registry's entry; None: the stage register has not run.
+        report: Folder of the report; None: not written.
+    """
+    from hsipipe.protocols.metrics import METRICS
+    from tasks.tracking.texts import run_description
+
+    rows, keys = metrics["models"], [metric.key for metric in METRICS]
+    numbers = {f"{name}.{key}": row[key] for name, row in rows.items() for key in keys if row.get(key) is not None}
+    protocol = metrics["protocol"]
+    tags = {"dataset": tracker.dataset, "protocol.name": protocol["name"], "protocol.hash": protocol["hash"]}
+    tags[NOTE] = run_description(metrics, entry)
+    if entry is not None and entry.method is not None:
+        shipped = rows[entry.method]
+        numbers |= {f"shipped.{key}": shipped[key] for key in _SHIPPED if shipped[key] is not None}
+        tags |= {"shipped.name": entry.method, "shipped.version": f"{entry.name}/{entry.version}"}
+    tracker.headline(numbers, tags)
+    _record_test_set(tracker, metrics)
+    if report is not None:
+        tracker.artifact(report, REPORT, run_id=tracker.parent_id)
+
+
+def _record_test_set(tracker: StageTracker, metrics: Mapping[str, Any]) -> None:
+    """Record the test scenes as a data set of the parent run; the hash of the protocol tells test sets apart."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    protocol = metrics["protocol"]
+    source = json.dumps({"protocol": protocol["name"], "test_scenes": len(metrics["scenes"])})
+    test_set = Dataset(tracker.dataset, protocol["hash"], source_type="local", source=source)
+    inputs = [DatasetInput(test_set, [InputTag("mlflow.data.context", "test")])]
+    tracker.attempt(tracker.client.log_inputs, tracker.parent_id, inputs)
+
+
+def how_to_open(root: Path, name: str) -> str:
+    """Return how to open an experiment in the MLflow UI; without the query it opens as one of language models."""
+    page = f"/#/experiments/{experiment_id(connect(root), root, name)}?workflowType=machine_learning"
+    address = without_credentials(store_address(root))
+    if address.startswith("http"):
+        return address.rstrip("/") + page
+    return f"http://127.0.0.1:5000{page} after: mlflow ui --backend-store-uri {address}"
