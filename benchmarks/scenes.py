@@ -2,10 +2,13 @@
 
     python benchmarks/scenes.py --edge 600 1200 2400
     python benchmarks/scenes.py --edge 120 --bands 31 --kills 5 --json none.json
+    python benchmarks/scenes.py --edge 480 --bands 31 --workers 1 2 --part cluster
 
 Each prediction runs in a new process. The peak is its maximum resident set size.
 For the throughput, one process predicts tiles that are ready in memory, then the scene, then the tiles again. Wall time
 depends on what else runs on the machine, CPU time hardly does. The scene is judged (--guard warn).
+With --workers, the smallest scene is predicted on Dask clusters of so many processes with a thread each, and by one
+process without a cluster. The processes have imported what they need before.
 The model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their
 values.
 """
@@ -32,6 +35,7 @@ def main():
     parser.add_argument("--memory", default="2GB", help="the option of hsipipe predict")
     parser.add_argument("--suffix", default=".zarr", help="of the result")
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so many times on the smallest scene")
+    parser.add_argument("--workers", type=int, nargs="+", default=[], help="processes of Dask clusters to compare")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
     parser.add_argument("--part", default="rows", help="name of the rows in the record; those of other parts are kept")
     parser.add_argument("--throughput", type=int, help=argparse.SUPPRESS)
@@ -40,7 +44,7 @@ def main():
         print(json.dumps(throughput(options.folder, options.throughput, options)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        rows = measure(Path(place), options)
+        rows = (on_clusters if options.workers else measure)(Path(place), options)
     show(rows)
     sizes = {key: getattr(options, key) for key in ("bands", "scale", "memory", "suffix")}
     packages = environment("numpy", "xarray", "zarr", "torch", "rasterio")
@@ -74,6 +78,36 @@ def measure(folder, options):
     spread = max(per_pixel.values()) / min(per_pixel.values()) - 1
     if len(per_pixel) > 1:
         rows.append(row("time per pixel over the sizes", 100 * spread, "% apart", target="<= 10", met=spread <= 0.1))
+    return rows
+
+
+def on_clusters(folder, options):
+    """Predict a scene by one process, and on clusters of one-threaded workers; compare times and values."""
+    from distributed import LocalCluster
+
+    edge = min(options.edge)
+    scene, small = folder / f"{edge}.dat", folder / "small.dat"
+    save_model(folder / "model", options.bands, options.scale)
+    write_scene(scene, options.bands, edge)
+    write_scene(small, options.bands, 64)
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, seconds = folder / "whole.zarr", {}
+    alone = predict(folder, scene, whole, options.memory, env=one)[0]
+    rows = [row(f"{edge} x {edge} x {options.bands}: one process", alone, "s")]
+    for count in options.workers:
+        with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as workers:
+            env, result = {**one, "DASK_SCHEDULER_ADDRESS": workers.scheduler_address}, folder / f"{count}.zarr"
+            for number in range(count):
+                predict(folder, small, folder / f"small{number}.zarr", options.memory, env=env)
+            seconds[count] = predict(folder, scene, result, options.memory, env=env)[0]
+        same = equal(whole, result)
+        rows += [
+            row(f"{count} workers", seconds[count], "s"),
+            row(f"{count} workers: identical values", float(same), "", target="1", met=same),
+        ]
+        remove(result)
+    first, last = options.workers[0], options.workers[-1]
+    rows.append(row(f"time of {first} / time of {last} workers", seconds[first] / seconds[last], ""))
     return rows
 
 
@@ -120,10 +154,10 @@ def command(folder, scene, result, memory):
     return [sys.executable, "-m", "flows", "predict", scene, result, "--model", folder / "model", "--memory", memory]
 
 
-def predict(folder, scene, result, memory):
+def predict(folder, scene, result, memory, env=None):
     """Return seconds and the peak of the resident memory in bytes."""
     start = time.perf_counter()
-    with subprocess.Popen(command(folder, scene, result, memory), cwd=ROOT) as process:
+    with subprocess.Popen(command(folder, scene, result, memory), cwd=ROOT, env=env) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

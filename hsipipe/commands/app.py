@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from hsipipe.commands import data, look, models, settings, sharpen, workspace
+from hsipipe.commands import batch, data, look, models, settings, sharpen, workspace
 from hsipipe.commands.pipeline_extra import Absent, NeedsPipeline, own_pipeline
 from hsipipe.commands.version import VersionOption
 from hsipipe.exits import guarded
@@ -33,6 +33,7 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "sharpen": Command(USE, sharpen.sharpen),
     "predict": Command(USE, models.predict),
+    "predict-batch": Command(USE, batch.predict_batch),
     "model-server": Command(USE, models.model_server),
     "info": Command(LOOK, data.info),
     "pair": Command(LOOK, sharpen.pair),

@@ -91,6 +91,9 @@ def predict(
     the same command continues with the missing windows; --status OUT shows how many are done. Methods of a
     whole scene, --estimate-sensors, --guard fallback and --keep-samples hold the whole scene in memory.
 
+    Where DASK_SCHEDULER_ADDRESS is set, the workers of that Dask cluster predict and write the windows. Start one with
+    `dask scheduler` and, on each machine, `dask worker ADDRESS:8786`.
+
     With --samples a posterior such as dmgasr draws K images that are possible. The result stays the prediction. Next to
     high.nc, high_std.nc contains their standard deviation per pixel and band, in the units of the result. --quantiles
     adds the ends of calibrated intervals, --keep-samples the images, for questions of your own.

@@ -13,13 +13,14 @@ from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.pair_quality import for_this_pair, quality_note
 from hsipipe.commands.predict_windows import WindowOptions, packing_notes, predict_in_windows, say
 from hsipipe.commands.sample_file import NO_SAMPLES, Samples, check_room, save_samples
+from hsipipe.commands.worker_model import WorkerModel, sharp_mode
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.packing import Packing, pack_cube, packing_for
 from hsipipe.formats.products.base import Masks
 from hsipipe.formats.provenance import attach_provenance, provenance
-from hsipipe.inference.guard import Guard
+from hsipipe.inference.guard import Guard, Judged
 from hsipipe.inference.inputs import Inputs, check_full_scale, check_msi_wanted, check_tiles, prepare
 from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
@@ -30,6 +31,7 @@ from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 from hsipipe.storage.manifest import digest
+from hsipipe.storage.parallel import on_cluster
 
 
 def predict_file(
@@ -51,6 +53,7 @@ def predict_file(
     masks: Masks = "all",
     guard: Guard = "warn",
     memory: int | None = None,
+    judged: Judged | None = None,
     dtype: str = "float32",
 ) -> list[Path]:
     """Super-resolve a cube and write the result with its wavelengths and its position.
@@ -73,6 +76,7 @@ def predict_file(
         masks: Pixels of a sensor product that have no data; see :func:`hsipipe.formats.open_cube`.
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
         memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
+        judged: Called with the judgement of the result, unless `guard` is off.
         dtype: Numbers of the result and its quantiles; see :func:`hsipipe.formats.packing.packing_for`.
 
     A model whose tiles depend on their own pixels, and on statistics of the scene that one pass over it gives, predicts
@@ -92,6 +96,8 @@ def predict_file(
         HsipipeError: A missing or unsuitable file or model.
     """
     check_tiles(tile, overlap)
+    if on_cluster():  # whose workers run in other folders
+        source, msi = source.absolute(), msi and msi._replace(path=msi.path.absolute())
     if registered and msi is None:
         raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if estimate_sensors and msi is None:
@@ -104,7 +110,7 @@ def predict_file(
     outputs = [file for path in targets for file in files_of(path)]
     check_inputs_stay(outputs, [source] if msi is None else [source, msi.path])
     model = pinned(model)
-    resolver = _sharp(_load(model)) if sharp else _load(model)
+    resolver = sharp_mode(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
     as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
@@ -144,6 +150,7 @@ def predict_file(
             memory,
             msi,
             packing,
+            judged,
         )
         made_of = {
             "model": sha256,
@@ -153,7 +160,8 @@ def predict_file(
             "--masks": masks,
             "--msi-variable": None if msi is None else msi.variable,
         }
-        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, provenance=whence)
+        load = WorkerModel.of(model, sha256=sha256, is_sharp=sharp)
+        predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, provenance=whence, load=load)
         return targets
     given = prepare(
         resolver,
@@ -170,7 +178,7 @@ def predict_file(
     if estimate_sensors and given.msi is not None:
         given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))
     say("warning", given.warnings())
-    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, packing=packing)
+    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, packing=packing)
     return targets
 
 
@@ -192,6 +200,7 @@ def _write(
     guard: Guard,
     tile: int,
     overlap: int,
+    judged: Judged | None,
     packing: Packing | None,
 ) -> None:
     """Predict and write all files."""
@@ -208,6 +217,7 @@ def _write(
         tile=tile,
         overlap=overlap,
         msi=given.msi,
+        judged=judged,
     )
     say("warning", doubts)
     if samples.keep:
@@ -239,12 +249,6 @@ def _for_this_pair(model: SuperResolver, lr: np.ndarray, msi: np.ndarray) -> Sup
     if isinstance(model, Posterior) and isinstance(model.mean, FusionModel):
         return model.with_mean(for_this_pair(model.mean, lr, msi))
     return for_this_pair(model, lr, msi) if isinstance(model, FusionModel) else model
-
-
-def _sharp(model: SuperResolver) -> SuperResolver:
-    if not isinstance(model, Posterior) or model.sampling is None or not model.can_be_sharp:
-        raise ParamsError(f"{model.name} has no sharp mode; take a posterior such as dmgasr, or leave out --sharp.")
-    return model.prepared(model.sampling.model_copy(update={"mode": "sharp"}))
 
 
 def pinned(model: str) -> str:

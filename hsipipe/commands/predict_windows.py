@@ -1,10 +1,12 @@
 """Super-resolve a scene of any size from file to file in windows, and report how far one is."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import typer
@@ -16,6 +18,7 @@ from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest
 from hsipipe.formats.packing import Packing
 from hsipipe.formats.regrid import refine
+from hsipipe.inference.guard import Judged
 from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
 from hsipipe.inference.known import domain_of, strip_warnings
@@ -28,7 +31,11 @@ from hsipipe.inference.sink import ShardSink, open_sink, progress_of
 from hsipipe.inference.source import Image, SceneSource, survey
 from hsipipe.inference.statistics import Statistic, tile_images
 from hsipipe.inference.wording import COMMAND
-from hsipipe.methods.super_resolver import SuperResolver
+from hsipipe.methods.super_resolver import SensorResolver, SuperResolver
+from hsipipe.storage.parallel import cluster
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _COMPARED, _JUDGED = 256, 128
 """Edges in LR pixels of the middle of a scene, in which a pair is compared and a fusion is judged without the truth."""
@@ -49,6 +56,7 @@ class WindowOptions:
         memory: Bytes that may be used; None: a quarter of what is free.
         msi: HR-MSI of the same ground, for a fusion model.
         packing: Integers in which the prediction and its quantiles are stored; None: float32.
+        judged: Called with the judgement of the prediction.
     """
 
     tile: int
@@ -61,6 +69,7 @@ class WindowOptions:
     memory: int | None
     msi: MsiFile | None = None
     packing: Packing | None = None
+    judged: Judged | None = None
 
     def packings(self) -> list[Packing | None]:
         """Return the packing of each result; a standard deviation is smaller than the steps of integers."""
@@ -76,6 +85,7 @@ def predict_in_windows(
     *,
     made_of: Mapping[str, Any],
     provenance: Mapping[str, str],
+    load: Callable[[str], SuperResolver] | None = None,
 ) -> None:
     """Predict a scene and write the results, or go on with an unfinished prediction of them.
 
@@ -87,22 +97,45 @@ def predict_in_windows(
         options: Options.
         made_of: What else the values depend on: the model, and how it is used.
         provenance: Attributes of the results that say where they come from.
+        load: Loads `model` onto a torch device in another process, for the cluster at ``DASK_SCHEDULER_ADDRESS``; None:
+            predict in this process.
 
     Raises:
+        UnreachableError: The cluster does not answer.
         ParamsError: The memory is too small, or the unfinished results are made of something else.
         HsipipeError: As for :func:`hsipipe.commands.predict_file.predict_file`.
     """
+    with nullcontext() if load is None else cluster() as client:
+        _predict(
+            model, cube, source, targets, options, made_of=made_of, provenance=provenance, load=load, client=client
+        )
+
+
+def _predict(
+    model: SuperResolver,
+    cube: xr.DataArray,
+    source: Path,
+    targets: Sequence[Path],
+    options: WindowOptions,
+    *,
+    made_of: Mapping[str, Any],
+    provenance: Mapping[str, str],
+    load: Callable[[str], SuperResolver] | None,
+    client: "Client | None",
+) -> None:
+    plain = model
     model, notes = bind(model, cube, other_wavelengths=options.other_wavelengths)
     bands, height, width = cube.shape
     scale, images = model.scale, tile_images(model, options.count)[1]
     plan = Plan(height, width, options.tile, options.overlap, shard_shape(bands, height, width, scale=scale))
     check_sinks(targets, (bands, height * scale, width * scale))
+    _check_shareable(client, cube, targets)
     msi = None if options.msi is None else open_msi(options.msi, cube, model=model)
     side_by_side = strip_width(
         plan,
         bands,
         scale,
-        memory=options.memory,
+        **_budget(options, client),
         images=images,
         results=len(targets),
         guarded=options.is_guarded,
@@ -131,12 +164,59 @@ def predict_in_windows(
         sink.create()
         statistics = options.statistics
         work = WindowPrediction(model, scene, sink, plan, statistics, options.count, options.is_guarded, msi)
-        work.run(side_by_side=side_by_side)
-        say("warning", work.doubts())
+        if client is None or load is None:
+            work.run(side_by_side=side_by_side)
+        else:
+            wavelengths = None if model is plain else cube["wavelength_nm"].to_numpy().tolist()
+            _run_on(client, work, partial(_load_bound, load, wavelengths), side_by_side=side_by_side)
+        _judge(work, options.judged)
         say("note", packing_notes(options.packing, sink.clipped))
         if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
+
+
+def _judge(work: WindowPrediction, judged: Judged | None) -> None:
+    """Print what speaks against a prediction, and hand the judgement on."""
+    judgement = work.judgement()
+    if judgement is not None:
+        say("warning", judgement.warnings())
+        if judged is not None:
+            judged(judgement)
+
+
+# Dask's cluster is slow to import, and seldom needed.
+def _check_shareable(client: "Client | None", cube: xr.DataArray, targets: Sequence[Path]) -> None:
+    if client is not None:
+        from hsipipe.inference.on_cluster import check_shareable
+
+        check_shareable(cube, targets)
+
+
+def _run_on(client: "Client", work: WindowPrediction, load: Callable[[str], SuperResolver], **more: int) -> None:
+    from hsipipe.inference.on_cluster import run_on_cluster
+
+    run_on_cluster(client, work, load, **more)
+
+
+def _budget(options: WindowOptions, client: "Client | None") -> dict[str, Any]:
+    """Return the memory of windows, and its name: on a cluster half of what a thread of a worker has."""
+    if client is None or options.memory is not None:
+        return {"memory": options.memory}
+    from hsipipe.inference.on_cluster import memory_of_thread
+
+    memory = memory_of_thread(client)
+    if memory is None:
+        say("note", ["no worker of the cluster states its memory; it is taken to be that of this machine."])
+    return {"memory": memory and memory // 2, "name": "half of the memory of a worker's thread"}
+
+
+def _load_bound(
+    load: Callable[[str], SuperResolver], wavelengths: Sequence[float] | None, device: str
+) -> SuperResolver:
+    """Load a model in a worker, for the bands of the cube."""
+    model = load(device)
+    return model if wavelengths is None else cast(SensorResolver, model).for_wavelengths(wavelengths)
 
 
 def show_status(target: Path) -> None:

@@ -11,7 +11,11 @@ from hsipipe.progress import duration
 
 def describe_result(path: Path, seconds: float) -> str:
     """Return shape, pixel size, range and time of a result in a line; its values are read back block by block."""
-    facts = CubeFacts.read(path)
+    return describe(CubeFacts.read(path), seconds)
+
+
+def describe(facts: CubeFacts, seconds: float) -> str:
+    """As :func:`describe_result`, for a result that was read."""
     bands, height, width = facts.cube.shape
     parts = [f"{bands} bands of {height} x {width} pixels{_pixels(facts)}"]
     if facts.highest is not None:
@@ -19,7 +23,7 @@ def describe_result(path: Path, seconds: float) -> str:
         parts.append(f"values {low:.4g} to {facts.highest:.4g}" + (f", {share:.1%} without data" if share else ""))
     else:
         parts.append("no values")
-    return f"wrote {path}: {', '.join(parts)}, in {duration(seconds)}"
+    return f"wrote {facts.path}: {', '.join(parts)}, in {duration(seconds)}"
 
 
 def _pixels(facts: CubeFacts) -> str:

@@ -62,6 +62,15 @@ class Judgement:
     detail: NDArray[np.float64]
     grid: NDArray[np.float64]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers of the judgement, and its warnings."""
+        return {
+            "gain_db": self.gain_db,
+            "doubtful_share": float(self.doubtful.mean()),
+            "largest_detail": float(self.detail.max()),
+            "warnings": self.warnings(),
+        }
+
     @property
     def loses(self) -> bool:
         """Return True if the model loses against interpolation at the coarser resolution."""
@@ -84,6 +93,9 @@ class Judgement:
         return told
 
 
+Judged = Callable[[Judgement], None]
+
+
 def guarded(
     model: SuperResolver,
     lr: Image,
@@ -93,6 +105,7 @@ def guarded(
     msi: Image | None = None,
     tile: int,
     overlap: int,
+    judged: Judged | None = None,
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Judge a prediction; return it with what speaks against it, with `fallback` interpolated where it is doubtful.
 
@@ -104,10 +117,13 @@ def guarded(
         msi: HR-MSI (c, H, W), for a fusion model.
         tile: Edge of a tile in LR pixels, as in the prediction.
         overlap: Context on each side of a tile in LR pixels.
+        judged: Called with the judgement.
     """
     if guard == "off":
         return sr, []
     judgement = judge(model, lr, sr, msi=msi, tile=tile, overlap=overlap)
+    if judged is not None:
+        judged(judgement)
     told = judgement.warnings()
     if not told or guard != "fallback":
         return sr, told

@@ -121,7 +121,7 @@ def window_bytes(
     return max(held, 3 * coarser if guarded else 0, rewritten) + _FIXED_BYTES
 
 
-def strip_width(plan: Plan, bands: int, scale: int, *, memory: int | None, **size: Any) -> int:
+def strip_width(plan: Plan, bands: int, scale: int, *, memory: int | None, name: str = "--memory", **size: Any) -> int:
     """Choose how many columns of shards are held at the same time, as many as fit into the memory.
 
     Args:
@@ -129,6 +129,7 @@ def strip_width(plan: Plan, bands: int, scale: int, *, memory: int | None, **siz
         bands: Bands C.
         scale: Ratio of the pixel sizes s.
         memory: Bytes that may be used; None: a quarter of what is free, or more if the least takes more.
+        name: Name of `memory` in a message.
         size: Further arguments of :func:`window_bytes`.
 
     Raises:
@@ -142,7 +143,7 @@ def strip_width(plan: Plan, bands: int, scale: int, *, memory: int | None, **siz
         return fitting[-1]
     if memory is not None:
         raise ParamsError(
-            f"--memory is {size_text(memory)}, but windows of this scene take at least {size_text(need[0])}; give "
+            f"{name} is {size_text(memory)}, but windows of this scene take at least {size_text(need[0])}; give "
             "that much, or smaller tiles (--tile)."
         )
     check_memory(

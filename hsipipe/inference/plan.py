@@ -162,6 +162,20 @@ class Plan:
                 if active:
                     yield self._step(rows, active)
 
+    def blocks(self, wanted: Collection[Box], *, edge: int) -> list[tuple[Box, ...]]:
+        """Group shards into squares of `edge` x `edge` of them; tiles at the border of two squares belong to both.
+
+        Args:
+            wanted: The shards to group.
+            edge: Edge of a square in shards.
+        """
+        rows, columns = self.shard or (self.height, self.width)
+        groups: dict[tuple[int, int], list[Box]] = {}
+        for box in self.shards:
+            if box in wanted:
+                groups.setdefault((box.y0 // (rows * edge), box.x0 // (columns * edge)), []).append(box)
+        return [tuple(boxes) for boxes in groups.values()]
+
     def _step(self, rows: Span, shards: tuple[Box, ...]) -> Step:
         last = {box: _within(self.tile_rows, (box.y0, box.y1))[-1] for box in shards}
         columns = sorted({span for box in shards for span in _within(self.tile_columns, (box.x0, box.x1))})

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.inference.guard import box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
+from hsipipe.inference.guard import Judgement, box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
 from hsipipe.inference.plan import Box, Plan, Step
 from hsipipe.inference.scene import Blend, Window, context_of
 from hsipipe.inference.sink import Energies, ShardSink
@@ -111,7 +111,20 @@ class WindowPrediction:
             DataError: The disk is full.
         """
         steps = list(self.plan.steps(self.sink.missing, side_by_side=side_by_side))
-        model = self._bound() if steps else self.model
+        if steps:
+            self.take(steps, self.bound())
+
+    def take(self, steps: Sequence[Step], model: SuperResolver) -> None:
+        """Predict and write the shards of steps.
+
+        Args:
+            steps: Rows of tiles.
+            model: The model as :meth:`bound`.
+
+        Raises:
+            ModelInputError: The model refuses the values.
+            DataError: The disk is full.
+        """
         (predict, images), context = tile_images(model, self.count), context_of(model)
 
         def read(step: Step) -> Window:
@@ -137,14 +150,19 @@ class WindowPrediction:
 
     def doubts(self) -> list[str]:
         """Return what speaks against the prediction, one sentence each, after :meth:`run`."""
+        judgement = self.judgement()
+        return [] if judgement is None else judgement.warnings()
+
+    def judgement(self) -> Judgement | None:
+        """Judge the prediction after :meth:`run`; return None if it is not guarded."""
         if not self.is_guarded:
-            return []
+            return None
         gain, scale = None, self.model.scale
         if (box := coarser_box(self.plan.height, self.plan.width, scale=scale)) is not None:
             place: dict[str, Any] = {"tile": self.plan.tile, "overlap": self.plan.overlap}
             msi = None if self.msi is None else self.msi.read(Box(*(scale * edge for edge in box)))
             gain = coarser_gain_db(self.model, self.source.read(box), msi=msi, psf=lr_psf(self.model), **place)
-        return judgement_of(gain, *self.sink.energies()).warnings()
+        return judgement_of(gain, *self.sink.energies())
 
     def write(self, box: Box, blend: Blend) -> None:
         """Write the results of a shard, and judge it."""
@@ -174,7 +192,7 @@ class WindowPrediction:
             values[:, self.msi.holes.mask[box.slices(scale=scale)[1:]]] = np.nan
         return values
 
-    def _bound(self) -> SuperResolver:
+    def bound(self) -> SuperResolver:
         """Bind a model that needs statistics of the scene to it, which reads the scene once."""
         if self.msi is None or not isinstance(self.model, SceneResolver):
             return self.model

@@ -7,19 +7,19 @@ output by renaming; another one is written from a Zarr store in one pass. Under 
 
 import errno
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hsipipe.errors import DataError, IntegrityError, ParamsError
+from hsipipe.errors import AlreadyRunningError, DataError, IntegrityError, ParamsError
 from hsipipe.formats import save_cube, writer
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.packing import Packing
@@ -27,10 +27,19 @@ from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.zarr_store import FORMAT as ZARR
 from hsipipe.inference.plan import BLOCK, Box, Plan
 from hsipipe.json_text import parse_json
-from hsipipe.storage.publish import discard, publish_file, publish_folder, unfinished, unfinished_folder, write_text
+from hsipipe.storage.publish import (
+    discard,
+    publish_file,
+    publish_folder,
+    sync_file,
+    unfinished,
+    unfinished_folder,
+    write_text,
+)
+from hsipipe.storage.shards import shard_file
 from hsipipe.storage.space import check_space, size_text
 
-_MADE_OF, _DONE, _PUBLISHED = "made_of.json", "done", "published.json"
+_MADE_OF, _DONE, _PUBLISHED, _WRITERS = "made_of.json", "done", "published.json", "writers"
 _CHUNK_BYTES = 4 << 20
 Image = NDArray[np.float32]
 Energies = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -66,6 +75,7 @@ class ShardSink:
         scale: Ratio of the pixel sizes s.
         whence: Attributes of the results that say where they come from.
         packings: Integers in which the results are stored; None: float32.
+        key: Key of :meth:`shared`; None: this process holds the lock.
     """
 
     def __init__(
@@ -79,28 +89,48 @@ class ShardSink:
         scale: int,
         whence: Mapping[str, str],
         packings: Sequence[Packing | None],
+        key: str | None = None,
     ) -> None:
         self._folder, self._targets, self._plan, self._wrap = folder, targets, plan, wrap
-        self._bands, self._scale, self._whence, self._packings = bands, scale, whence, packings
+        self._bands, self._scale, self._whence, self._packings, self._key = bands, scale, whence, packings, key
 
     @property
     def missing(self) -> set[Box]:
         """The shards that are not complete."""
         return {box for box in self._plan.shards if not self._record(box).is_file()}
 
+    def shared(self) -> "ShardSink":
+        """Return a sink for other processes and machines, which writes only until the results are opened again."""
+        key = uuid4().hex
+        write_text(self._folder / _WRITERS, key)
+        return ShardSink(
+            self._folder,
+            self._targets,
+            self._plan,
+            wrap=xr.DataArray,
+            bands=self._bands,
+            scale=self._scale,
+            whence={},
+            packings=self._packings,
+            key=key,
+        )
+
     def write(self, box: Box, images: Sequence[Image], energies: Energies | None) -> None:
         """Write a shard of each result, (C, H, W), in the units of the file.
 
         Raises:
             DataError: The disk is full.
+            AlreadyRunningError: The sink was :meth:`shared`, and the results were opened again.
         """
         clipped = 0
         try:
+            self._check_writer()
             for number, (image, packing) in enumerate(zip(images, self._packings, strict=True)):
                 stored, count = (image, 0) if packing is None else packing.pack(image)
                 self._array(number)[box.slices(scale=self._scale)] = stored
                 clipped += count
-            self._sync()
+            self._sync(box)
+            self._check_writer()
             tree: dict[str, Any] = {"clipped": clipped}
             tree |= {} if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
             write_text(self._record(box), json.dumps(tree) + "\n")
@@ -232,13 +262,25 @@ class ShardSink:
     def _chunk(self) -> tuple[int, int, int]:
         return chunk_shape(self._plan, bands=self._bands, scale=self._scale)
 
-    def _sync(self) -> None:
-        """Write mapped values to the disk, so that the record of a shard is never there without its values."""
+    def _sync(self, box: Box) -> None:
+        """Write a shard to the disk, so that its record is never there without its values, even after a power loss."""
         for number in range(len(self._targets)):
             form, part = self._part(number)
-            if not form.is_folder:
-                with part.open("rb") as stream:
-                    os.fsync(stream.fileno())
+            if form.is_folder:
+                array = self._array(number)
+                _, rows, columns = array.shards
+                place = (0, box.y0 * self._scale // rows, box.x0 * self._scale // columns)
+                sync_file(shard_file(array, place), within=part)
+            else:
+                sync_file(part, within=self._folder)
+
+    def _check_writer(self) -> None:
+        path = self._folder / _WRITERS
+        if self._key is not None and not (path.is_file() and path.read_text("utf-8") == self._key):
+            raise AlreadyRunningError(
+                f"{path} is not that of this run: another run of the command writes the result, or this worker has "
+                "another file system; give all workers the same folders under the same paths."
+            )
 
     def _is_published(self, number: int) -> bool:
         found = _identity(self._targets[number])
@@ -299,6 +341,7 @@ def open_sink(
             whence=whence,
             packings=packings or [None] * len(targets),
         )
+        discard(folder / _WRITERS)  # workers of a killed run may still be at work
         (folder / _DONE).mkdir(exist_ok=True)
         if sink.is_lost:
             for entry in folder.iterdir():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.errors import ParamsError
-from hsipipe.inference.guard import Guard, guarded
+from hsipipe.inference.guard import Guard, Judged, guarded
 from hsipipe.inference.scene import (
     Predict,
     predict_scene,
@@ -115,6 +115,7 @@ def guarded_statistics(
     overlap: int,
     msi: Image | None = None,
     before_tile: Callable[[], None] | None = None,
+    judged: Judged | None = None,
 ) -> tuple[list[Image], list[str]]:
     """Predict a scene, judge the prediction, and compute statistics around it.
 
@@ -131,6 +132,7 @@ def guarded_statistics(
         overlap: Context on each side of a tile in LR pixels.
         msi: HR-MSI (c, H, W), for a fusion model.
         before_tile: Called before each tile.
+        judged: Called with the judgement of the prediction, unless `guard` is off.
 
     Returns:
         The statistics, and what speaks against the prediction.
@@ -143,7 +145,7 @@ def guarded_statistics(
     prediction, spread = _spread(model, lr, count, {**place, "before_tile": before_tile})
     if before_tile is not None:
         before_tile()
-    image, told = guarded(model, lr, prediction, guard=guard, **place)
+    image, told = guarded(model, lr, prediction, guard=guard, judged=judged, **place)
     if image is not prediction and spread.std.size:
         spread = replace(spread, std=np.where(image == prediction, spread.std, np.float32(np.nan)))
     return [it.of(image, spread) for it in statistics], told

@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from dask import threaded
 from numpy.typing import NDArray
 
 from hsipipe.errors import DataError
@@ -27,7 +28,10 @@ def scaled(cube: xr.DataArray, name: object, *, full_scale: float, example: str)
 
 def divided(cube: xr.DataArray, full_scale: float) -> NDArray[np.float32]:
     """Read the values (C, h, w) float32 of a cube, divided by the full scale; infinite ones are NaN, no data."""
-    values = np.array(cube.to_numpy() / np.float32(full_scale), dtype=np.float32, order="C")
+    data = cube.variable.data
+    # By threads, also in a task of a cluster, where Dask would ask the cluster; named, it would import the cluster.
+    read = data if isinstance(data, np.ndarray) else data.compute(scheduler=threaded.get)
+    values = np.array(read / np.float32(full_scale), dtype=np.float32, order="C")
     values[np.isinf(values)] = np.nan
     return values
 

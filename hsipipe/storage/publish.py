@@ -45,7 +45,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """As :func:`publish`, but without a manifest, for folders that are a file format (``x.zarr``)."""
     path = _absolute(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _sole_writer(path):
+    with sole_writer(path):
         temporary = _sibling(path, "tmp")
         _restore(path)
         _remove(temporary)
@@ -72,7 +72,7 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
         AlreadyRunningError: Another writer, in this or another process, holds the lock of `path`.
     """
     path = _absolute(path)
-    with _sole_writer(path):
+    with sole_writer(path):
         folder = unfinished(path)
         folder.mkdir(exist_ok=True)
         yield folder
@@ -148,6 +148,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def sync_file(path: Path, *, within: Path) -> None:
+    """Write a file to the disk, with the entries of its folders up to `within`, so that it outlives a power loss."""
+    _sync(path)
+    for folder in path.parents:
+        _sync(folder)
+        if folder == within or not folder.is_relative_to(within):
+            return
+
+
 def _absolute(path: Path) -> Path:
     # Not resolve(): a link at `path` is replaced, not its target.
     return Path(os.path.abspath(path))
@@ -168,7 +177,12 @@ def _short(name: str) -> str:
 
 
 @contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, which ends with the process, while the body runs.
+
+    Raises:
+        AlreadyRunningError: Another writer, in this or another process, holds it.
+    """
     # Retried for a moment: the previous writer may remove the file between opening and locking it here.
     lock = FileLock(_sibling(path, "lock"), timeout=0.2, poll_interval=0.02)
     try:

@@ -1,14 +1,15 @@
-"""Write and read shards row by row: one uncompressed chunk per row, each with a checksum, and an index at the end.
+"""Write and read shards without Zarr, which copies a shard three times: chunks with a checksum, an index at the end.
 
-The layout is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs ``bytes`` and ``crc32c``. Zarr reads it
-too, about ten times slower per row than a memory-mapped file (benchmarks/patch_reading.py).
+:func:`write_shard` writes a shard of any chunks. The other functions are for one uncompressed chunk per row. The layout
+is that of Zarr v3's ``sharding_indexed`` codec with the inner codecs ``bytes`` and ``crc32c``. Zarr reads it too, about
+ten times slower per row than a memory-mapped file (benchmarks/patch_reading.py).
 """
 
 import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,35 @@ def write_rows(array: zarr.Array[Any], shard: int, rows: Iterable[NDArray[Any]])
             count += 1
         if count != expected:
             raise DataError(f"{path} takes {expected} rows, got {count}.")
+        stream.write(index.data)
+        stream.write(_checksum(index.reshape(-1).view(np.uint8)))
+
+
+def write_shard(
+    array: zarr.Array[Any], position: tuple[int, ...], values: NDArray[Any], *, encode: Callable[[NDArray[Any]], bytes]
+) -> None:
+    """Write a shard at once, in the place of an old one.
+
+    Args:
+        array: Array whose inner codecs are ``bytes``, that of `encode`, and ``crc32c``, with the index at the end.
+        position: Place of the shard.
+        values: Its values, clipped to the array.
+        encode: Compresses a chunk.
+    """
+    path, chunk = shard_file(array, position), array.chunks
+    grid = tuple(s // c for s, c in zip(array.shards or chunk, chunk, strict=True))
+    index = np.full((*grid, 2), _EMPTY, dtype="<u8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        for place in np.ndindex(grid):
+            part = values[tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, chunk, strict=True))]
+            if not part.size:  # beyond the end of the array
+                continue
+            padded = np.pad(part, [(0, c - n) for c, n in zip(chunk, part.shape, strict=True)])
+            content = np.frombuffer(encode(np.ascontiguousarray(padded, dtype=array.dtype)), dtype=np.uint8)
+            index[place] = stream.tell(), content.size + _CHECKSUM
+            stream.write(content.data)
+            stream.write(_checksum(content))
         stream.write(index.data)
         stream.write(_checksum(index.reshape(-1).view(np.uint8)))
 

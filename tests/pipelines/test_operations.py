@@ -175,6 +175,7 @@ def test_pools_deployments_and_monitoring(shell, own_project, prefect_on_postgre
     shell("gpu", own_project, env=env)
     moved = httpx.get(f"{prefect_on_postgres}/deployments/name/retrain/nightly", timeout=10).json()
     assert moved["work_pool_name"] == "gpu"
+    shell("products", own_project, env=env)
     here = {"http://127.0.0.1:4200/api": prefect_on_postgres, "http://127.0.0.1:5000": mlflow_server}
     said = shell("monitoring", own_project, env=env, replace=here)
     assert said.startswith("trueOK")

@@ -1,0 +1,85 @@
+"""Predict many scenes: predict-batch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from hsipipe.commands.options import DetectorOverlap, MaskChoice
+
+if TYPE_CHECKING:
+    from hsipipe.formats.overlap import Overlap
+    from hsipipe.formats.products.base import Masks
+
+
+def predict_batch(
+    scenes: Annotated[Path, typer.Argument(metavar="FOLDER|LIST", help="Folder of LR cubes, or a JSON of STAC items.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the products.")],
+    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    suffix: Annotated[str, typer.Option(help="Format of the products: .zarr, .tif, .nc, .npy, .bil, ...")] = ".zarr",
+    asset: Annotated[
+        str | None, typer.Option(help="Asset of each STAC item; default: the only one, or the only one of role data.")
+    ] = None,
+    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
+    overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
+    full_scale: Annotated[float, typer.Option(help="Scale factor: input value that maps to 1.0.")] = 1.0,
+    variable: Annotated[str | None, typer.Option(help="Array to read, if the files contain several.")] = None,
+    other_wavelengths: Annotated[
+        bool,
+        typer.Option("--other-wavelengths", help="Accept bands of other wavelengths than those of the training."),
+    ] = False,
+    detector_overlap: DetectorOverlap = "keep",
+    masks: MaskChoice = "all",
+    guard: Annotated[
+        str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
+    ] = "warn",
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory for windows, e.g. 4GB; default: a quarter of what is free.", metavar="SIZE"),
+    ] = None,
+    quiet: Annotated[
+        float, typer.Option(min=0, help="Wait so long after the last change of a scene.", metavar="SECONDS")
+    ] = 0.0,
+) -> None:
+    """Super-resolve the new scenes of a folder or of a list.
+
+    Each scene becomes a product OUT/NAME.zarr and its record OUT/NAME.json: model, source, options, and numbers of the
+    quality. A scene whose record is there is skipped, until its file changes; two calls at once share the work, and
+    after a kill the same command continues. A scene that fails has a line on stderr, the others follow, and the exit
+    code is 1.
+
+    A scene of a folder is named after its file, one of a STAC list after its item.
+
+    [bold]Examples[/bold]
+
+      hsipipe predict-batch scenes products --model models:/hsipipe-synthetic-x4@champion
+
+      hsipipe predict-batch items.json products --model models/superresolver --suffix .tif --full-scale 10000
+    """
+    from hsipipe.commands.early import check_model
+
+    check_model(model)
+    from hsipipe.commands.predict_batch import Batch, BatchOptions, check_outcomes
+    from hsipipe.inference.guard import GUARDS
+    from hsipipe.memory import parse_size
+
+    if guard not in GUARDS:
+        raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
+    options = BatchOptions(
+        full_scale=full_scale,
+        tile=tile,
+        overlap=overlap,
+        variable=variable,
+        other_wavelengths=other_wavelengths,
+        detector_overlap=cast("Overlap", detector_overlap),
+        masks=cast("Masks", masks),
+        guard=guard,
+        memory=None if memory is None else parse_size(memory),
+        quiet_s=quiet,
+    )
+    batch = Batch(scenes, out, model=model, suffix=suffix, asset=asset, options=options)
+    outcomes = []
+    for scene in batch.scenes:
+        outcomes.append(batch.predict(scene))
+        typer.echo(outcomes[-1].line(), err=outcomes[-1].kind == "failed")
+    typer.echo(check_outcomes(outcomes))
