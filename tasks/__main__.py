@@ -11,7 +11,7 @@ from types import FrameType
 
 from hsipipe.checkout import find_root
 from hsipipe.credentials import without_credentials
-from hsipipe.errors import TrainingPausedError, UnreachableError, one_line
+from hsipipe.errors import HsipipeError, TrainingPausedError, UnreachableError, one_line
 from hsipipe.exits import guarded, hang_up_as_terminate, reason
 from hsipipe.processes import end_with_parent
 from hsipipe.proxies import spare_local_servers
@@ -96,7 +96,6 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     from hsipipe.params import load_params
     from hsipipe.params.overrides import notes_on_repeated
     from tasks.running import dvc
-    from tasks.tracking import how_to_open, registered_uri
 
     signal.signal(signal.SIGTERM, _terminate)
     hang_up_as_terminate()
@@ -108,18 +107,31 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
         return
     console = Console()
     print_table(read_metrics(root), console)
-    name = model_name(load_params(root / PARAMS))
+    is_registered = False
     places = {"report": Report.in_project(root).path / "index.html", "model": "none is registered yet"}
     if (root / Registration.PATH).is_file():
         entry = Registration.read(root)
         places["model"] = "none is registered: no compared method is trained"
-        if entry.method is not None:
+        if is_registered := entry.method is not None:
             places["model"] = f"{RegisteredModel.in_project(root).path} ({entry.method}, which validated best)"
-            missing = f"no {name} in it; run: dvc repro --force --single-item register"
-            places["registry"] = registered_uri(root, name) or missing
-    places["runs"] = how_to_open(root, name)
+    places |= _places_in_mlflow(root, model_name(load_params(root / PARAMS)), is_registered=is_registered)
     for what, place in places.items():
         console.print(f"{what:9} {place}", highlight=False, soft_wrap=True)
+
+
+def _places_in_mlflow(root: Path, name: str, *, is_registered: bool) -> dict[str, str]:
+    """Return where model and runs are in MLflow; if it cannot be used, a line says so, for the results are complete."""
+    from tasks.tracking import how_to_open, registered_uri
+
+    places: dict[str, str] = {}
+    try:
+        if is_registered:
+            missing = f"no {name} in it; run: dvc repro --force --single-item register"
+            places["registry"] = registered_uri(root, name) or missing
+        places["runs"] = how_to_open(root, name)
+    except HsipipeError as error:
+        places["runs"] = one_line(error)
+    return places
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ import dask
 
 from hsipipe.commands.early import REGISTRY
 from hsipipe.errors import ParamsError
+from hsipipe.formats.provenance import date_of_results
 from hsipipe.methods.catalogue import load_model, saved_name
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.model_registry.load import PinnedModel, load_pinned, resolve_registered
@@ -84,10 +85,12 @@ def serve_model(
 
     Raises:
         HsipipeError: The model is missing or does not predict, the address is in use, or a host name is invalid.
+        ParamsError: A variable of the environment is invalid.
     """
     token = os.environ.get(TOKEN)
     if token is not None and not token.strip():
         raise ParamsError(f"{TOKEN} is empty; set it to a secret, or unset it.")
+    date_of_results()  # a wrong SOURCE_DATE_EPOCH would fail every prediction
     # In place of the lines of the command line: those of a server have a time and a level.
     logging.getLogger("hsipipe").handlers.clear()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

@@ -48,7 +48,7 @@ def provenance(
         MissingInputError: An input does not exist.
         ParamsError: ``SOURCE_DATE_EPOCH`` is not a number of seconds.
     """
-    date, number = _date(), package_version()
+    date, number = date_of_results(), package_version()
     said = ", ".join(f"{key} {value}" for key, value in model.items())
     files = {role: path.name for role, path in inputs.items()}
     line = f"{date} hsipipe {number} {command} of {', '.join(files.values())} by {said}"
@@ -64,6 +64,20 @@ def provenance(
     for role, path in inputs.items():
         found |= {f"{OWN}{role}_file": files[role], f"{OWN}{role}_sha256": content_digest(path)}
     return found
+
+
+def date_of_results() -> str:
+    """Return the date of results made now, in UTC, as ISO 8601 to the second.
+
+    Raises:
+        ParamsError: ``SOURCE_DATE_EPOCH`` is not a number of seconds.
+    """
+    given = os.environ.get(_DATE_VARIABLE)
+    try:
+        moment = datetime.now(UTC) if not given else datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ParamsError(f"{_DATE_VARIABLE} is {given!r}, expected seconds since 1970; correct or unset it.") from None
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def attach_provenance(cube: xr.DataArray, found: Mapping[str, str]) -> xr.DataArray:
@@ -102,13 +116,3 @@ def package_version() -> str:
         return version("hsipipe")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "unknown"
-
-
-def _date() -> str:
-    """Return the date in UTC, as ISO 8601 to the second."""
-    given = os.environ.get(_DATE_VARIABLE)
-    try:
-        moment = datetime.now(UTC) if not given else datetime.fromtimestamp(int(given), UTC)
-    except (ValueError, OverflowError, OSError):
-        raise ParamsError(f"{_DATE_VARIABLE} is {given!r}, expected seconds since 1970; correct or unset it.") from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -142,8 +142,9 @@ def answer(
     if lr.kind is NETCDF:
         check_classic(given.lr.nbytes * model.scale**2)
     save = save_classic if lr.kind is NETCDF else writer(target).save
+    facts = _provenance(loaded, uploads, options, given)
     sr, doubts = images.predict(given)
-    result = attach_provenance(given.wrap(sr), _provenance(loaded, uploads, options, given)).transpose(*DIMS)
+    result = attach_provenance(given.wrap(sr), facts).transpose(*DIMS)
     save(result, target)
     preview = preview_of(given.cube, result) if pictured else None
     return Answer(target, lr.kind, (*given.notes, *given.warnings(), *doubts), preview)

@@ -24,7 +24,10 @@
 
   const bytes = (count) => count < 1e6 ? `${(count / 1e3).toFixed(1)} kB` : `${(count / 1e6).toFixed(1)} MB`;
   const shape = (sizes) => `${sizes.at(-3)} bands of ${sizes.at(-2)} x ${sizes.at(-1)} pixels`;
-  const quoted = (text) => /^[\w.\/:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  const quoted = (text) => /^[\w.\/:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  // For curl, a leading dash is an option or a stream, and a form's file name without quotes ends at ; or a comma.
+  const local = (name) => name.replace(/^-/, "./-");
+  const part = (field, name) => quoted(`${field}=@"${local(name).replace(/["\\]/g, "\\$&")}"`);
   const resultName = (file) => file.name.replace(/(\.[^.]*)?$/, (suffix) => `_x${settings.scale}${suffix}`);
 
   function query() {
@@ -35,8 +38,8 @@
 
   function showCommand() {
     const lr = chosen.lr ? chosen.lr.name : "low.tif", msi = chosen.msi ? chosen.msi.name : "msi.tif";
-    const body = settings.fuses ? `-F lr=@${quoted(lr)} -F msi=@${quoted(msi)}` : `--data-binary @${quoted(lr)}`;
-    const target = quoted(resultName({ name: lr }));
+    const body = settings.fuses ? `-F ${part("lr", lr)} -F ${part("msi", msi)}` : `--data-binary ${quoted(`@${local(lr)}`)}`;
+    const target = quoted(local(resultName({ name: lr })));
     at("curl").textContent = `curl --fail-with-body ${body} -o ${target} ${quoted(new URL(`predict${query()}`, location).href)}`;
     at("copied").textContent = "";
   }
@@ -52,6 +55,7 @@
     at("problem").textContent = "";
     at("answer").hidden = true;
     const text = await objection(file);
+    if (chosen[part] !== file) return; // another file was chosen meanwhile
     if (text) chosen[part] = null;
     showCommand();
     if (text) fail(text);
@@ -98,6 +102,8 @@
     for (const part of ["input", "result"]) {
       const image = at(`picture-${part}`), given = form.get(part), sizes = part === "input" ? facts.input_shape : facts.shape;
       if (image.src) URL.revokeObjectURL(image.src);
+      image.removeAttribute("src");
+      image.alt = "";
       if (!given) continue;
       image.alt = `${part === "input" ? "Input" : "Result"} of ${shape(sizes)}, ${facts.colours}`;
       image.src = URL.createObjectURL(given);

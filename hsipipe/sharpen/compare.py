@@ -69,7 +69,8 @@ class Candidate:
         choose: Its scores in the region for choosing.
         judge: Its scores in the region for judging.
         seconds: Wall-clock time of training and prediction at reduced resolution.
-        note: Remark on its training; empty without.
+        note: Remark on it; empty without.
+        is_trained: True for a network, which :func:`choose` asks for more.
     """
 
     model: Method
@@ -77,16 +78,12 @@ class Candidate:
     judge: Score
     seconds: float
     note: str = ""
+    is_trained: bool = False
 
     @property
     def name(self) -> str:
         """Name of the method."""
         return self.model.name
-
-    @property
-    def is_trained(self) -> bool:
-        """True for a network."""
-        return bool(self.note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +175,7 @@ def _trained(
     network, note = fit_network(name, reduced, regions, seconds=clock.left(), wavelength_nm=wavelength_nm)
     if network is None:
         return note
-    made = [_scored(model, reduced, regions, begun=begun, note=note) for model in _variants(network)]
+    made = [_scored(model, reduced, regions, begun=begun, note=note, is_trained=True) for model in _variants(network)]
     return max(made, key=lambda entry: entry.choose.mpsnr_db)
 
 
@@ -201,10 +198,12 @@ def _least_gain_db(candidate: Candidate, baseline: Candidate) -> float:
     return min(candidate.choose.mpsnr_db - baseline.choose.mpsnr_db, candidate.judge.mpsnr_db - baseline.judge.mpsnr_db)
 
 
-def _scored(model: Method, reduced: Reduced, regions: Regions, *, begun: float, note: str = "") -> Candidate:
+def _scored(
+    model: Method, reduced: Reduced, regions: Regions, *, begun: float, note: str = "", is_trained: bool = False
+) -> Candidate:
     sr = reduced.predict(model)
     choosing, judging = (score_box(sr, reduced, box) for box in (regions.choose, regions.judge))
-    return Candidate(model, choosing, judging, time.monotonic() - begun, note)
+    return Candidate(model, choosing, judging, time.monotonic() - begun, note, is_trained)
 
 
 def _variants(network: Method) -> list[Method]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hsipipe.artifacts.registration import Registration
 from hsipipe.credentials import without_credentials
-from hsipipe.model_registry.store import connect, experiment_id, store_address
+from hsipipe.model_registry.store import connect, store_address, usable
 from tasks.tracking.runs import StageTracker
 
 NOTE = "mlflow.note.content"
@@ -58,9 +58,18 @@ def _record_test_set(tracker: StageTracker, metrics: Mapping[str, Any]) -> None:
 
 
 def how_to_open(root: Path, name: str) -> str:
-    """Return how to open an experiment in the MLflow UI; without the query it opens as one of language models."""
-    page = f"/#/experiments/{experiment_id(connect(root), root, name)}?workflowType=machine_learning"
-    address = without_credentials(store_address(root))
+    """Return how to open an experiment in the MLflow UI, or that there is none; the experiment is only read.
+
+    Raises:
+        HsipipeError: MLflow cannot be used.
+    """
+    client, address = connect(root), without_credentials(store_address(root))
+    with usable(root):
+        experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return f"no experiment {name} in {address}"
+    # Without the query the UI opens it as one of language models.
+    page = f"/#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
     if address.startswith("http"):
         return address.rstrip("/") + page
     return f"http://127.0.0.1:5000{page} after: mlflow ui --backend-store-uri {address}"

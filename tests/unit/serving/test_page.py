@@ -25,6 +25,14 @@ DROP = """([target, name, content]) => {
   document.querySelector(target).dispatchEvent(drop);
 }"""
 
+HOLD_FIRST_READ = """() => {
+  const read = Blob.prototype.arrayBuffer;
+  Blob.prototype.arrayBuffer = function () {
+    Blob.prototype.arrayBuffer = read;
+    return new Promise((done) => { window.release = async () => done(await read.call(this)); });
+  };
+}"""
+
 
 @pytest.fixture
 def tiff(tmp_path):
@@ -37,8 +45,9 @@ def tiff(tmp_path):
 
 
 @pytest.fixture
-def site(bicubic):
-    """Address of a bicubic server of scale 2."""
+def site(bicubic, monkeypatch):
+    """Address of a bicubic server of scale 2, whose results have one date: two of the same cube have the same bytes."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     return f"http://127.0.0.1:{bicubic.port}"
 
 
@@ -89,6 +98,27 @@ def test_the_command_is_the_one_that_gives_the_same_file_whatever_its_name(bicub
     assert {path.name for path in tmp_path.iterdir()} == {"low.tif", HOSTILE, f"{HOSTILE.removesuffix('.tif')}_x2.tif"}
     expected = bicubic.ask("POST", "/predict", tiff.read_bytes())[2]
     assert (tmp_path / f"{HOSTILE.removesuffix('.tif')}_x2.tif").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("it's; type=x, low.npy", 'a "quoted" \\ msi.npy'), ("-", "-low.npy"), ("low;1.npy", "$(id).npy")],
+)
+def test_the_command_of_a_fusion_sends_both_files_whatever_their_names(serve, open_site, tmp_path, first, second):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    page = open_site(f"http://127.0.0.1:{serve(Fusion()).port}")
+    rng = np.random.default_rng(0)
+    lr, msi = rng.random((4, 6, 5), dtype=np.float32), rng.random((2, 12, 10), dtype=np.float32)
+    for name, cube in ((first, lr), (second, msi)):
+        drop(page, name, npy(cube))
+        (tmp_path / name).write_bytes(npy(cube))
+    answered(page)
+    command = ["sh", "-c", page.inner_text("#curl")]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+    (made,) = {path.name for path in tmp_path.iterdir()} - {first, second}
+    assert made == page.get_attribute("#download", "download")
+    np.testing.assert_array_equal(np.load(tmp_path / made), Fusion().predict(lr[None], msi=msi[None])[0])
 
 
 @pytest.mark.parametrize(
@@ -153,9 +183,40 @@ def test_a_fusion_model_asks_for_both_images(serve, open_site, tmp_path):
     page.get_by_text("Chosen: low.npy").wait_for()
     drop(page, "msi.npy", npy(msi))
     answered(page)
-    assert "-F lr=@low.npy -F msi=@msi.npy" in page.inner_text("#curl")
+    assert """-F 'lr=@"low.npy"' -F 'msi=@"msi.npy"'""" in page.inner_text("#curl")
     downloaded(page).save_as(tmp_path / "fused.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "fused.npy"), Fusion().predict(lr[None], msi=msi[None])[0])
+
+
+def test_no_pictures_after_pictures(site, open_site, tiff):
+    page = open_site(site)
+    drop(page, tiff.name, tiff.read_bytes())
+    answered(page)
+    assert page.get_by_text("Input", exact=True).is_visible()
+    wide = np.random.default_rng(0).random((3, 2, 2050), dtype=np.float32)
+    wide[:, 0] = np.nan  # a picture of so many columns has every second row
+    drop(page, "wide.npy", npy(wide))
+    page.get_by_text("Done: wide_x2.npy").wait_for()
+    assert page.is_visible("#answer")
+    assert "has no band with values" in page.inner_text("#colours")
+    assert not page.get_by_text("Input", exact=True).is_visible()
+    for part in ("input", "result"):
+        assert page.get_attribute(f"#picture-{part}", "src") is None
+        assert page.get_attribute(f"#picture-{part}", "alt") == ""
+
+
+def test_a_slow_look_at_a_file_does_not_undo_the_next_choice(site, open_site, tiff):
+    page = open_site(site)
+    page.evaluate(HOLD_FIRST_READ)
+    drop(page, "notes.txt", b"no cube")
+    drop(page, tiff.name, tiff.read_bytes())
+    answered(page)
+    page.evaluate("async () => { await release(); await new Promise((done) => setTimeout(done)); }")
+    assert page.inner_text("#problem") == ""
+    assert page.is_visible("#answer")
+    assert "@low.tif" in page.inner_text("#curl")
+    page.click("#predict")
+    answered(page)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,19 +11,33 @@ from affine import Affine
 from samplers import Spreads
 
 import hsipipe.commands.predict_file
+from hsipipe.commands.model_server import serve_model
 from hsipipe.commands.predict_file import predict_file
+from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.cf import of_file
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.netcdf import save_classic
 from hsipipe.inference.pair import MsiFile
 from hsipipe.methods.bicubic import Bicubic
+from hsipipe.serving.limits import Limits
 
 from .conftest import Fusion, npy, wait_until
 
 pytestmark = pytest.mark.xdist_group("servers")
 
 MEDIA = {".npy": "application/x-npy", ".nc": "application/x-netcdf", ".tif": "image/tiff"}
+
+
+@dataclass(frozen=True)
+class Counting(Bicubic):
+    """Bicubic that notes the shapes of its inputs."""
+
+    shapes: list = field(default_factory=list)
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        self.shapes.append(lr.shape)
+        return super().predict(lr)
 
 
 @pytest.fixture
@@ -68,6 +83,21 @@ def without_provenance(cube):
     kept = cube.copy()
     kept.attrs = {key: value for key, value in cube.attrs.items() if key not in of_file(cube.attrs)}
     return kept
+
+
+def test_a_date_that_is_none_is_refused_before_the_prediction(serve, cube, tmp_path, monkeypatch):
+    client = serve(counting := Counting(2))
+    before = len(counting.shapes)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    save_cube(cube, tmp_path / "lr.tif")
+    assert "SOURCE_DATE_EPOCH is 'yesterday'" in client.refused((tmp_path / "lr.tif").read_bytes())[1]
+    assert counting.shapes[before:] == []
+
+
+def test_a_server_with_a_date_that_is_none_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(ParamsError, match="SOURCE_DATE_EPOCH is 'yesterday', expected seconds since 1970"):
+        serve_model(str(tmp_path), host="127.0.0.1", port=0, limits=Limits())
 
 
 def test_one_variable_of_several_is_predicted(bicubic, cube, tmp_path):

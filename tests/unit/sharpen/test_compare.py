@@ -27,12 +27,12 @@ class Named:
     name: str
 
 
-def candidate(name, choosing, judging, bands=None):
+def candidate(name, choosing, judging, bands=None, note=""):
     scores = [
         Score({"mpsnr_db": value, "sam_deg": 1.0, "ergas": 2.0}, np.full(2, value) if bands is None else bands)
         for value in (choosing, judging)
     ]
-    return Candidate(Named(name), *scores, seconds=1.0, note="8 steps" if name == "network" else "")
+    return Candidate(Named(name), *scores, seconds=1.0, note=note, is_trained=name == "network")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,11 @@ def candidate(name, choosing, judging, bands=None):
 )
 def test_the_best_that_beats_interpolation_in_both_regions_is_chosen(others, chosen):
     assert choose([candidate("bicubic", 30.0, 30.0), *(candidate(*other) for other in others)]).name == chosen
+
+
+def test_a_remark_does_not_make_a_candidate_a_network():
+    others = [candidate("a", 31.0, 31.0), candidate("b", 32.0, 30.5, note="of the 4 nearest pixels")]
+    assert choose([candidate("bicubic", 30.0, 30.0), *others]).name == "b"
 
 
 @pytest.fixture
@@ -75,6 +80,7 @@ def test_a_network_is_trained_beside_the_others(tiny, problem):
     told = []
     found = compare(*problem, clock=Clock(30), wavelength_nm=None, tell=told.append)
     assert [entry.name for entry in found.candidates] == ["bicubic", "back-projection", "group-residual"]
+    assert [entry.is_trained for entry in found.candidates] == [False, False, True]
     assert found.candidates[2].note.startswith("6 steps, best at step")
     assert found.chosen.name != "bicubic"
     assert found.gain_db > 0.5

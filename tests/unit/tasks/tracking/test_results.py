@@ -173,8 +173,19 @@ def test_an_experiment_is_one_of_training_and_an_old_one_becomes_one(root):
     assert tags["mlflow.note.content"] == EXPERIMENT_TAGS["mlflow.note.content"]
 
 
-def test_the_page_of_an_experiment_is_named(root, monkeypatch):
+def test_the_page_of_an_experiment_is_named(root):
     number = experiment_id(connect(root), root, NAME)
     page = f"/#/experiments/{number}?workflowType=machine_learning"
     store = f"sqlite:///{root / 'mlflow.db'}"
     assert how_to_open(root, NAME) == f"http://127.0.0.1:5000{page} after: mlflow ui --backend-store-uri {store}"
+
+
+def test_to_name_the_page_of_an_experiment_changes_nothing(root):
+    client = connect(root)
+    assert how_to_open(root, NAME) == f"no experiment {NAME} in sqlite:///{root / 'mlflow.db'}"
+    assert client.get_experiment_by_name(NAME) is None
+    number = client.create_experiment(NAME)
+    client.delete_experiment(number)
+    assert f"/#/experiments/{number}?" in how_to_open(root, NAME)
+    found = client.get_experiment(number)
+    assert (found.lifecycle_stage, found.tags) == ("deleted", {})
