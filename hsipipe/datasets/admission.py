@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hsipipe.artifacts.no_data import NO_DATA, Mask, has_data
 from hsipipe.artifacts.scenes import keep_bands
-from hsipipe.datasets.base import Dataset
+from hsipipe.datasets.base import Dataset, Measured
 from hsipipe.datasets.prepare import check_msi, check_same_bands, check_scene
 from hsipipe.datasets.splits import check_divides
+from hsipipe.degradation.masked import LEAST_WEIGHT
 from hsipipe.errors import DataError
+from hsipipe.formats import open_cube
 from hsipipe.full_scale import FAINT, PLAUSIBLE
+from hsipipe.params import PatchesParams
+from hsipipe.patches.grid import patch_origins, valid_shares
+from hsipipe.storage.stores import rows_per_chunk
 
 LONGEST_NAME = 200
 """Longest name in bytes; later stages add to it, and file systems allow 255."""
@@ -22,17 +28,19 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Fit:
-    """Requirements of the pipeline on the size of a scene.
+    """Requirements of the pipeline on the size of a scene and on its pixels with data.
 
     Attributes:
         scale: Ratio of the pixel sizes, s.
         crop_remainder: If True, crop a scene to a multiple of s instead of refusing it.
-        patch: Edge of a patch in HR pixels.
+        patches: Size and stride of the patches, and the share of a patch that must have data.
+        uses_msi: If True, the pipeline uses the measured MSI of a scene, whose holes then are those of the pair.
     """
 
     scale: int
     crop_remainder: bool
-    patch: int
+    patches: PatchesParams
+    uses_msi: bool
 
 
 def check_fit(
@@ -60,15 +68,19 @@ def check_fit(
     _, height, width = entry["shape"]
     if not fit.crop_remainder:
         check_divides(name, (height, width), fit.scale)
-    if min(height, width) < fit.patch:
+    if min(height, width) < fit.patches.size:
         raise DataError(
-            f"Scene {name!r} has {height} x {width} pixels, expected at least {fit.patch} along each axis "
+            f"Scene {name!r} has {height} x {width} pixels, expected at least {fit.patches.size} along each axis "
             "(patches.size)."
         )
-    _check_range(name, keep_bands(facts.read(path), facts.drop_bands), facts.scale)
-    stored = facts.msi(name, root / path.name) if facts.msi(name, path) is None else None
-    if stored is not None:  # a new version of the scene alone keeps the stored MSI
-        check_msi(stored, name, (height, width))
+    cube = keep_bands(facts.read(path), facts.drop_bands)
+    _check_range(name, cube, facts.scale)
+    msi, msi_has_holes = facts.msi(name, path), NO_DATA in entry.get("msi", {})
+    if msi is None and (msi := facts.msi(name, root / path.name)) is not None:
+        # A new version of the scene alone keeps the stored MSI.
+        msi_has_holes = check_msi(msi, name, (height, width)) > 0
+    if NO_DATA in entry or (fit.uses_msi and msi_has_holes):
+        _check_data(name, cube, msi if fit.uses_msi else None, fit)
     for other, reference in references.items():
         if other != name:
             check_same_bands([reference, entry])
@@ -82,6 +94,33 @@ def _check_range(name: str, cube: xr.DataArray, full_scale: float) -> None:
             f"Scene {name!r} has a maximum of {top:g} after division by dataset.folder.full_scale ({full_scale:g}), "
             f"expected {FAINT:g} to {PLAUSIBLE:g}; store it in the units of the other scenes."
         )
+
+
+def _check_data(name: str, cube: xr.DataArray, msi: Measured | None, fit: Fit) -> None:
+    """Check that a patch has enough pixels with data; without one, the scene would stop the stages after it.
+
+    An LR pixel counts as in the simulation, but for pixels of the same size that average the HR pixels.
+    """
+    size, stride = fit.patches.size, fit.patches.stride
+    height, width = (extent // fit.scale * fit.scale for extent in cube.shape[1:])
+    valid = _valid(cube)
+    if msi is not None:
+        valid = valid & _valid(open_cube(msi.path, variable=msi.variable))
+    cells = valid[:height, :width].reshape(height // fit.scale, fit.scale, width // fit.scale, fit.scale)
+    seen = cells.mean(axis=(1, 3), keepdims=True) >= LEAST_WEIGHT
+    origins = patch_origins(name, (height, width), size=size, stride=stride, scale=fit.scale)
+    best = float(valid_shares((cells & seen).reshape(height, width), origins, size).max())
+    if best < fit.patches.least_valid:
+        raise DataError(
+            f"Scene {name!r} has no patch of {size} x {size} pixels with data in {fit.patches.least_valid:.0%} of them "
+            f"(patches.least_valid), the best has {best:.0%}; deliver a scene with more data."
+        )
+
+
+def _valid(cube: xr.DataArray) -> Mask:
+    """Return the pixels (H, W) with data in every band, read in strips."""
+    step = rows_per_chunk(cube.shape)
+    return np.concatenate([has_data(cube[:, y : y + step].values) for y in range(0, cube.shape[1], step)])
 
 
 def check_names(files: Mapping[str, Path]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hsipipe.errors import ParamsError
 from hsipipe.methods.base import Frame, TrainingData, sample_of
 from hsipipe.methods.fusion.published import PublishedFusion, conv
-from hsipipe.methods.losses import at_valid
+from hsipipe.methods.losses import at_valid, whole_cells
 from hsipipe.params import Positive, TrainingParams
 from hsipipe.patches.sample import PATCHES, mask_of, pixels_of
 
@@ -77,8 +77,8 @@ class CmhfNet(PublishedFusion):
         """Compute the squared errors of output, stages and MSI part, and the power of the unexplained LR-HSI."""
         stages = list(self.net.stages(lr, msi))
         wrong = torch.stack([F.mse_loss(at_valid(stage, hr, valid), hr) for stage in stages]).sum()
-        seen = None if valid is None else F.max_pool2d(valid.to(lr), self.scale)
-        unexplained = (at_valid(self.net.down(stages[-1]), lr, seen) - lr).square().mean()
+        down = at_valid(self.net.down(stages[-1]), lr, whole_cells(valid, self.scale))
+        unexplained = (down - lr).square().mean()
         refined = at_valid(self.net.refine(stages[-1]), hr, valid)
         return F.mse_loss(refined, hr) + _STAGE_WEIGHT * wrong + _RESIDUAL_WEIGHT * unexplained
 

@@ -13,6 +13,7 @@ from torch.nn.functional import l1_loss
 from hsipipe.errors import ParamsError
 from hsipipe.methods.fusion.cube_diffusion import CubeDiffusion
 from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionSettings, Given, Pairing
+from hsipipe.methods.losses import at_valid, whole_cells
 from hsipipe.methods.networks.cdformer import Cdformer
 from hsipipe.params import CdformerParams, Group, HardwareParams, Positive
 from hsipipe.patches.draws import Draws
@@ -159,7 +160,7 @@ class HsrDiff(CubeDiffusion):
 
     def distance(self, made: Estimate) -> Tensor:
         """Compute the L1 errors against the truth and both observations (arXiv 2306.12085, eq. 8)."""
-        return observation_loss(self.cube(made.x0, made.given), made.hr, made.given, self.settings.loss)
+        return observation_loss(self.cube(made.x0, made.given), made.hr, made.given, self.settings.loss, made.valid)
 
     def denoise(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """Apply CDFormer."""
@@ -167,7 +168,9 @@ class HsrDiff(CubeDiffusion):
         return result
 
 
-def observation_loss(sr: Tensor, hr: Tensor, given: Given, weights: ObservationLossParams) -> Tensor:
+def observation_loss(
+    sr: Tensor, hr: Tensor, given: Given, weights: ObservationLossParams, valid: Tensor | None = None
+) -> Tensor:
     """Compute |Z_0 - Z| + |Y - Z D| + |X - R Z| of an estimate Z, weighted means (arXiv 2306.12085, eq. 8).
 
     Args:
@@ -175,11 +178,10 @@ def observation_loss(sr: Tensor, hr: Tensor, given: Given, weights: ObservationL
         hr: The truth (B, C, H, W).
         given: The observations.
         weights: Weights of the three terms.
+        valid: Pixels with data, the only ones in which `sr` differs from `hr`; None: all.
     """
     pair = given.pair
+    cells = whole_cells(valid, hr.shape[-1] // pair.lr.shape[-1])
+    low = at_valid(pair.resampler.down(sr), pair.lr, cells)
     seen = einsum("kc,bchw->bkhw", pair.response, sr)
-    return (
-        weights.truth * l1_loss(sr, hr)
-        + weights.lr * l1_loss(pair.resampler.down(sr), pair.lr)
-        + weights.msi * l1_loss(seen, pair.msi)
-    )
+    return weights.truth * l1_loss(sr, hr) + weights.lr * l1_loss(low, pair.lr) + weights.msi * l1_loss(seen, pair.msi)

@@ -26,6 +26,18 @@ def at_valid(x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
     return torch.where(mask, x, y)
 
 
+def whole_cells(valid: Tensor | None, scale: int) -> Tensor | None:
+    """Return the LR pixels (B, 1, h, w) whose HR pixels all have data, for :func:`at_valid`; None: all.
+
+    The others were observed from a part of their ground, so that a degraded estimate of all of it is another quantity.
+
+    Args:
+        valid: Above 0 for data (B, 1, H, W); None: all.
+        scale: Ratio of the pixel sizes s.
+    """
+    return None if valid is None else 1 - F.max_pool2d((valid <= 0).float(), scale)
+
+
 def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
     """Mean angle between the spectra, divided by pi.
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,9 @@ def cluster() -> "Iterator[Client | None]":
     from distributed import Client
 
     try:
-        asyncio.run(_check_answers(address))  # a client that fails to connect prints tracebacks later
+        # A client that fails to connect prints tracebacks later. In a thread, since a notebook has a loop of its own.
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(asyncio.run, _check_answers(address)).result()
     except (OSError, ValueError) as error:
         raise UnreachableError(
             f"No Dask scheduler answers at {ADDRESS}={without_credentials(address)}: {one_line(error)}. Start one with "

@@ -12,6 +12,7 @@ from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import Arrival, check_apart, scenes_differ, take_in
 from hsipipe.errors import DataError, HsipipeError, ParamsError, TransferFailedError, one_line
 from hsipipe.params import DatasetParams, Params, load_params
+from hsipipe.params.data import MEASURED
 from hsipipe.storage.publish import write_text
 from tasks.running import dvc
 from tasks.running.git import commit, git
@@ -97,7 +98,8 @@ def look_through(root: Path) -> list[Arrival]:
     params = load_params(root / PARAMS)
     if params.inbox.path is None:
         raise ParamsError("inbox.path is null; set it to the folder in which scenes arrive.")
-    fit = Fit(params.degradation.scale, params.degradation.crop_remainder, params.patches.size)
+    own = params.degradation
+    fit = Fit(own.scale, own.crop_remainder, params.patches, uses_msi=own.srf == MEASURED)
     inbox = _absolute(root, params.inbox.path)
     arrivals = take_in(inbox, _placed(root, params), fit=fit, quiet_s=params.inbox.quiet_s)
     write_text(_arrivals(root), json.dumps([asdict(arrival) for arrival in arrivals], indent=1) + "\n")

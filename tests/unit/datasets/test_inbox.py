@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import QUARANTINE, REASON, scenes_differ, take_in
 from hsipipe.datasets.prepare import prepare_scenes
 from hsipipe.errors import DataError, MissingInputError, ParamsError
+from hsipipe.params import PatchesParams
 
-FIT = Fit(scale=4, crop_remainder=False, patch=8)
+PATCHES = PatchesParams(size=8, stride=8, shard=1, least_valid=0.5)
+FIT = Fit(scale=4, crop_remainder=False, patches=PATCHES, uses_msi=True)
 NM = np.linspace(450, 700, 4)
 
 
@@ -100,6 +103,7 @@ def test_a_scene_that_arrives_again_is_known_and_one_with_other_values_changes_i
         ("b.nc", cube(1, factor=1e-5), "full_scale"),
         ("b.nc", cube(1).where(lambda c: c < 0.99, np.inf), "infinite"),
         ("b.nc", cube(1).where(lambda c: c < 0.01), "have data in every band"),
+        ("b.nc", cube(1).where(cube(1).y % 8 == 0), "no patch of 8 x 8 pixels with data in 50% of them"),
         ("b.nc", cube(0), "same bytes as scene 'a'"),
     ],
 )
@@ -129,6 +133,18 @@ def test_a_scene_with_pixels_without_data_is_ingested(inbox, dataset):
     arrive(inbox, "b.nc", image)
     assert outcomes(take_in(inbox, dataset, fit=FIT, quiet_s=60)) == {"b": "new"}
     assert left(inbox) == []
+
+
+@pytest.mark.parametrize(("uses_msi", "outcome"), [(True, "quarantined"), (False, "new")])
+def test_holes_of_the_msi_count_where_the_pipeline_uses_it(inbox, dataset, uses_msi, outcome):
+    msi = cube(1, bands=2, nm=NM[:2])
+    msi[:, :, 4:12] = np.nan
+    msi[:, 4:12] = np.nan
+    arrive(inbox, "a.nc", cube(0))
+    arrive(inbox, "a_msi.nc", msi)
+    (arrival,) = take_in(inbox, dataset, fit=replace(FIT, uses_msi=uses_msi), quiet_s=60)
+    assert arrival.outcome == outcome
+    assert ("the best has 25%" in arrival.reason) == uses_msi
 
 
 def test_a_truncated_file_and_two_of_one_name_stand_aside(inbox, dataset):

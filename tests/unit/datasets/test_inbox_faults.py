@@ -23,8 +23,10 @@ from hsipipe.datasets.folder import FOLDER
 from hsipipe.datasets.inbox import QUARANTINE, REASON, take_in
 from hsipipe.errors import DataError
 from hsipipe.isolation import Limits
+from hsipipe.params import PatchesParams
 
-FIT = Fit(scale=4, crop_remainder=False, patch=8)
+PATCHES = PatchesParams(size=8, stride=8, shard=1, least_valid=0.5)
+FIT = Fit(scale=4, crop_remainder=False, patches=PATCHES, uses_msi=True)
 
 MEMORY = 4 << 30
 
@@ -211,8 +213,10 @@ from hsipipe.datasets.admission import Fit
 from hsipipe.datasets.inbox import take_in
 from hsipipe.params import load_params
 
-dataset = load_params(Path("params.yaml")).dataset.model_copy(update={"name": "folder", "root": "scenes"})
-print([one.outcome for one in take_in(Path("inbox"), dataset, fit=Fit(4, False, 8), quiet_s=0)])
+params = load_params(Path("params.yaml"))
+dataset = params.dataset.model_copy(update={"name": "folder", "root": "scenes"})
+fit = Fit(4, False, params.patches.model_copy(update={"size": 8, "stride": 8}), uses_msi=False)
+print([one.outcome for one in take_in(Path("inbox"), dataset, fit=fit, quiet_s=0)])
 """
 
 

@@ -1,9 +1,13 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from hsipipe.methods.losses import cube_loss, gradient_difference, spectral_angle
+from hsipipe.diffusion.consistency import PairObservation, Resampler
+from hsipipe.methods.fusion.setup import Given
+from hsipipe.methods.hsrdiff import ObservationLossParams, observation_loss
+from hsipipe.methods.losses import cube_loss, gradient_difference, spectral_angle, whole_cells
 from hsipipe.params import GaeLossParams
 
 
@@ -32,3 +36,32 @@ def test_the_terms_add_up():
     weights = GaeLossParams(l1=1.0, sam=0.3, gradient=0.1, perceptual=0.0)
     expected = (x - y).abs().mean() + 0.3 * spectral_angle(x, y) + 0.1 * gradient_difference(x, y)
     torch.testing.assert_close(cube_loss(x, y, weights), expected)
+
+
+def test_an_lr_pixel_with_a_hole_is_compared_with_nothing():
+    """Its value is of a part of the ground that a degraded estimate covers."""
+    rng = torch.Generator().manual_seed(0)
+    hr, sr = torch.rand(2, 1, 4, 16, 16, generator=rng)
+    valid = torch.ones(1, 1, 16, 16, dtype=torch.uint8)
+    valid[..., 4:7, 9] = 0
+    cells = whole_cells(valid, 4)
+    assert cells.shape == (1, 1, 4, 4)
+    assert torch.argwhere(cells[0, 0] == 0).tolist() == [[1, 2]]
+    assert whole_cells(None, 4) is None
+    response = torch.full((2, 4), 0.25)
+    pair = PairObservation(
+        torch.rand(1, 4, 4, 4, generator=rng),
+        torch.rand(1, 2, 16, 16, generator=rng),
+        Resampler(16, 16, scale=4, like=hr),
+        response,
+        torch.zeros(1, 4, 2),
+    )
+    strange = replace(pair, lr=pair.lr + 5 * (cells == 0))
+    weights = ObservationLossParams(truth=1.0, lr=1.0, msi=1.0)
+
+    def loss(pair, valid):
+        return observation_loss(sr, hr, Given(pair, hr, hr, None), weights, valid)
+
+    assert torch.equal(loss(pair, valid), loss(strange, valid))
+    assert loss(pair, None) < loss(strange, None)
+    assert torch.equal(loss(pair, None), loss(pair, torch.ones_like(valid)))
