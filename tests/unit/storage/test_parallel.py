@@ -1,9 +1,11 @@
+import asyncio
 import threading
 from functools import partial
 
 import pytest
 from dask.system import CPU_COUNT
 
+from hsipipe.errors import UnreachableError
 from hsipipe.storage.parallel import run_all, workers_within
 
 
@@ -54,3 +56,14 @@ def test_no_more_threads_than_fit():
 
     run_all([piece] * 8, held_bytes=1 << 40)
     assert most == [1] * 8
+
+
+def test_a_cluster_that_does_not_answer_is_one_line_in_a_notebook(monkeypatch):
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
+    monkeypatch.setattr("hsipipe.storage.parallel._CONNECT_S", 0.1)
+
+    async def cell():
+        run_all([print])
+
+    with pytest.raises(UnreachableError, match="No Dask scheduler answers"):
+        asyncio.run(cell())
