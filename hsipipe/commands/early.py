@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from hsipipe.errors import MissingInputError
-from hsipipe.formats import writer
+from hsipipe.errors import FileFormatError, MissingInputError
+from hsipipe.formats import open_cube, writer
+from hsipipe.formats.packing import check_dtype, packing_for
 from hsipipe.formats.recognise import recognise
 from hsipipe.storage.manifest import MANIFEST
 
@@ -40,3 +42,26 @@ def check_model(model: str) -> None:
         raise MissingInputError(
             f"{model} holds no model: {MANIFEST} is missing. Give the folder of one, or models:/NAME@ALIAS."
         )
+
+
+def check_numbers(source: Path, target: Path, dtype: str, **how: Any) -> None:
+    """Check that the target can hold the numbers that are chosen; of the cube its header is read.
+
+    Args:
+        source: Cube that is predicted.
+        target: File of the result.
+        dtype: See :func:`hsipipe.formats.packing.packing_for`.
+        how: Options of :func:`hsipipe.formats.open_cube`.
+
+    Raises:
+        ParamsError: `dtype`, or one of the options, is unknown.
+        FileFormatError: The target cannot hold the integers of the cube.
+    """
+    check_dtype(dtype)
+    if dtype == "float32":
+        return
+    try:
+        cube = open_cube(source, **how)
+    except FileFormatError:  # the number of bands of the model may tell its axes
+        return
+    packing_for(cube, target, dtype)

@@ -120,11 +120,12 @@ def predict(
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
     """
-    from hsipipe.commands.early import check_files, check_model
+    from hsipipe.commands.early import check_files, check_model, check_numbers
 
     probabilities = _probabilities(quantiles)
     check_files([source] if msi is None else [source, msi], target)
     check_model(model)
+    check_numbers(source, target, dtype, variable=variable, overlap=detector_overlap, masks=masks)
     from hsipipe.commands.predict_file import predict_file
     from hsipipe.commands.sample_file import Samples
     from hsipipe.commands.written import describe_result

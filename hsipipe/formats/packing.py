@@ -65,6 +65,16 @@ class Packing:
         return values
 
 
+def check_dtype(choice: str) -> None:
+    """Check the choice of the numbers of a result.
+
+    Raises:
+        ParamsError: The choice is unknown.
+    """
+    if choice not in ("float32", "like-input"):
+        raise ParamsError(f"--dtype must be float32 or like-input, got {choice}.")
+
+
 def packing_for(cube: xr.DataArray, target: Path, choice: str) -> Packing | None:
     """Return the packing of a result of a cube; None for float32.
 
@@ -77,8 +87,7 @@ def packing_for(cube: xr.DataArray, target: Path, choice: str) -> Packing | None
         ParamsError: The choice is unknown.
         FileFormatError: The input has a scale for each band, or the format of the result holds no scale.
     """
-    if choice not in ("float32", "like-input"):
-        raise ParamsError(f"--dtype must be float32 or like-input, got {choice}.")
+    check_dtype(choice)
     kind = np.dtype(cube.encoding.get("stored_dtype", "float32"))
     if choice == "float32" or kind.kind not in "iub":
         return None
