@@ -60,17 +60,18 @@ class Report:
     def table(self) -> Table:
         """Return the candidates with their metrics in the region for judging, interpolation first."""
         baseline = self.comparison.baseline
-        table = Table(box=None, pad_edge=False)
-        table.add_column("held-out region")
+        # For 80 columns: where that is not enough, a name is folded, and no number is cut.
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("held-out\nregion", overflow="fold")
         groups = list(self.gains(baseline))
-        for title in (*(_title(key) for key in _METRICS), "gain dB", *(f"{name} dB" for name in groups), "s"):
-            table.add_column(title, justify="right")
+        for title in (*(_title(key) for key in _METRICS), "gain\ndB", *(f"{name}\ndB" for name in groups), "s"):
+            table.add_column(title, justify="right", no_wrap=True)
         for entry in self.comparison.candidates:
             name = f"[bold]{entry.name}[/bold]" if entry is self.comparison.chosen else entry.name
             cells = [f"{entry.judge.metrics[key]:.{METRIC[key].digits}f}" for key in _METRICS]
             gain = f"{entry.judge.mpsnr_db - baseline.judge.mpsnr_db:+.2f}"
             table.add_row(
-                name, *cells, gain, *(f"{value:+.2f}" for value in self.gains(entry).values()), f"{entry.seconds:.0f}"
+                name, *cells, gain, *(f"{value:+.1f}" for value in self.gains(entry).values()), f"{entry.seconds:.0f}"
             )
         return table
 
@@ -113,7 +114,7 @@ class Report:
 
 def _title(key: str) -> str:
     unit = METRIC[key].unit
-    return METRIC[key].title + (f" {unit}" if unit else "")
+    return METRIC[key].title + (f"\n{unit}" if unit else "")
 
 
 def _number(value: float) -> float | None:

@@ -1,10 +1,12 @@
 """Candidates within a time: the choice, the training, and the messages."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from numpy.linalg import LinAlgError
+from rich.console import Console
 
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
@@ -154,6 +156,28 @@ def test_the_sentence_says_that_nothing_is_better():
     found = report(Comparison(entries, entries[0], {}))
     assert not found.is_better
     assert found.sentence().startswith("No candidate beats bicubic interpolation on this scene at reduced resolution")
+
+
+@pytest.mark.parametrize("judged", [31.25, 41.25, 18.0])
+def test_the_table_fits_a_terminal_of_80_columns(judged):
+    nm = np.array([450.0, 550.0, 650.0, 850.0, 1600.0])
+    scores = [("bicubic", 30.0), ("fusion-fast-regression", judged)]
+    entries = [candidate(name, value, value, np.full(5, value)) for name, value in scores]
+    console = Console(width=80, file=io.StringIO())
+    console.print(report(Comparison(entries, entries[0], {}), nm).table())
+    names, units, *rows = (line.split() for line in console.file.getvalue().splitlines())
+    assert names == ["held-out", "MPSNR", "SAM", "gain", "blue", "green", "red", "NIR", "SWIR"]
+    assert units == ["region", "dB", "deg", "ERGAS", "dB", "dB", "dB", "dB", "dB", "dB", "s"]
+    gain = judged - 30
+    assert rows[1] == [
+        "fusion-fast-regression",
+        f"{judged:.2f}",
+        "1.00",
+        "2.00",
+        f"{gain:+.2f}",
+        *[f"{gain:+.1f}"] * 5,
+        "1",
+    ]
 
 
 def test_groups_of_bands():
