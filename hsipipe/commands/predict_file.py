@@ -96,70 +96,29 @@ def predict_file(
         HsipipeError: A missing or unsuitable file or model.
     """
     check_tiles(tile, overlap)
+    check_full_scale(full_scale)
     if on_cluster():  # whose workers run in other folders
         source, msi = source.absolute(), msi and msi._replace(path=msi.path.absolute())
-    if registered and msi is None:
-        raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
-    if estimate_sensors and msi is None:
-        raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
-    check_full_scale(full_scale)
-    targets = samples.paths(target)
-    if sharp and samples.count is not None:
-        raise ParamsError("--sharp gives one image and no uncertainty; leave out --samples, or --sharp.")
-    # Refuses an unknown suffix, too, before the model is loaded.
-    outputs = [file for path in targets for file in files_of(path)]
-    check_inputs_stay(outputs, [source] if msi is None else [source, msi.path])
+    _check_options(samples, msi, sharp=sharp, registered=registered, estimate_sensors=estimate_sensors)
+    targets = _targets(source, target, samples, msi)
     model = pinned(model)
     resolver = sharp_mode(_load(model)) if sharp else _load(model)
     check_msi_wanted(resolver, msi)
     cube = open_cube(source, variable=variable, bands=resolver.bands, overlap=detector_overlap, masks=masks)
-    as_whole = registered or estimate_sensors or samples.keep or guard == "fallback"
     packing = packing_for(cube, target, dtype)
     sha256 = digest_of(model)
-    used = {"name": resolver.name, "place": model, "sha256": sha256}
-    whence = _provenance(
-        source,
-        cube,
-        used,
-        msi,
-        tile=tile,
-        overlap=overlap,
-        full_scale=full_scale,
-        variable=variable,
-        samples=samples.count,
-        quantiles=list(samples.quantiles),
-        sharp=sharp,
-        register=registered,
-        estimate_sensors=estimate_sensors,
-        other_wavelengths=other_wavelengths,
-        detector_overlap=detector_overlap,
-        masks=masks,
-        guard=guard,
-        dtype=dtype,
-    )
-    if goes_in_windows(resolver) and not as_whole:
+    used: dict[str, Any] = {"tile": tile, "overlap": overlap, "full_scale": full_scale, "variable": variable}
+    used |= {"samples": samples.count, "quantiles": list(samples.quantiles), "sharp": sharp, "register": registered}
+    used |= {"estimate_sensors": estimate_sensors, "other_wavelengths": other_wavelengths}
+    used |= {"detector_overlap": detector_overlap, "masks": masks, "guard": guard, "dtype": dtype}
+    whence = _provenance(source, cube, {"name": resolver.name, "place": model, "sha256": sha256}, msi, **used)
+    if goes_in_windows(resolver) and not (registered or estimate_sensors or samples.keep or guard == "fallback"):
         _note_no_spread(resolver, samples)
+        statistics, count, is_guarded = samples.statistics(), samples.count, guard != "off"
         options = WindowOptions(
-            tile,
-            overlap,
-            full_scale,
-            samples.statistics(),
-            samples.count,
-            guard != "off",
-            other_wavelengths,
-            memory,
-            msi,
-            packing,
-            judged,
+            tile, overlap, full_scale, statistics, count, is_guarded, other_wavelengths, memory, msi, packing, judged
         )
-        made_of = {
-            "model": sha256,
-            "--sharp": sharp,
-            "--variable": variable,
-            "--detector-overlap": detector_overlap,
-            "--masks": masks,
-            "--msi-variable": None if msi is None else msi.variable,
-        }
+        made_of = _made_of(sha256, msi, sharp=sharp, variable=variable, overlap=detector_overlap, masks=masks)
         load = WorkerModel.of(model, sha256=sha256, is_sharp=sharp)
         predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, provenance=whence, load=load)
         return targets
@@ -173,13 +132,51 @@ def predict_file(
         other_wavelengths=other_wavelengths,
         admit=Admission(targets[: len(samples.statistics())]),
     )
-    given = replace(given, cube=attach_provenance(cube, whence))
+    given = _noted(replace(given, cube=attach_provenance(cube, whence)), estimate_sensors=estimate_sensors)
+    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, packing=packing)
+    return targets
+
+
+def _check_options(
+    samples: Samples, msi: MsiFile | None, *, sharp: bool, registered: bool, estimate_sensors: bool
+) -> None:
+    if registered and msi is None:
+        raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
+    if estimate_sensors and msi is None:
+        raise ParamsError("--estimate-sensors looks at a pair of images; give the HR-MSI with --msi FILE.")
+    if sharp and samples.count is not None:
+        raise ParamsError("--sharp gives one image and no uncertainty; leave out --samples, or --sharp.")
+
+
+def _targets(source: Path, target: Path, samples: Samples, msi: MsiFile | None) -> list[Path]:
+    """Return the files of the results, which can be written and replace no input."""
+    targets = samples.paths(target)
+    outputs = [file for path in targets for file in files_of(path)]
+    check_inputs_stay(outputs, [source] if msi is None else [source, msi.path])
+    return targets
+
+
+def _made_of(
+    sha256: str, msi: MsiFile | None, *, sharp: bool, variable: str | None, overlap: Overlap, masks: Masks
+) -> dict[str, Any]:
+    """Return what else the values of a prediction in windows depend on."""
+    return {
+        "model": sha256,
+        "--sharp": sharp,
+        "--variable": variable,
+        "--detector-overlap": overlap,
+        "--masks": masks,
+        "--msi-variable": None if msi is None else msi.variable,
+    }
+
+
+def _noted(given: Inputs, *, estimate_sensors: bool) -> Inputs:
+    """Print notes and warnings of the inputs; return them with the sensors of the pair, if those are estimated."""
     say("note", given.notes)
     if estimate_sensors and given.msi is not None:
         given = replace(given, model=_for_this_pair(given.model, given.lr, given.msi))
     say("warning", given.warnings())
-    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, packing=packing)
-    return targets
+    return given
 
 
 def _provenance(

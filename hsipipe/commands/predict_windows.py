@@ -126,22 +126,12 @@ def _predict(
     plain = model
     model, notes = bind(model, cube, other_wavelengths=options.other_wavelengths)
     bands, height, width = cube.shape
-    scale, images = model.scale, tile_images(model, options.count)[1]
+    scale = model.scale
     plan = Plan(height, width, options.tile, options.overlap, shard_shape(bands, height, width, scale=scale))
     check_sinks(targets, (bands, height * scale, width * scale))
     _check_shareable(client, cube, targets)
     msi = None if options.msi is None else open_msi(options.msi, cube, model=model)
-    side_by_side = strip_width(
-        plan,
-        bands,
-        scale,
-        **_budget(options, client),
-        images=images,
-        results=len(targets),
-        guarded=options.is_guarded,
-        msi_bands=0 if msi is None else msi.shape[0],
-        context=context_of(model),
-    )
+    side_by_side = _side_by_side(model, plan, bands, options, client, msi=msi, results=len(targets))
 
     def wrap(values: Any) -> xr.DataArray:
         return refine(cube, values, scale=scale)
@@ -153,11 +143,7 @@ def _predict(
     with open_sink(targets, plan, wrap=wrap, bands=bands, scale=scale, **facts) as sink:
         sink.check_space()
         scene = survey(cube, source, full_scale=options.full_scale, example=COMMAND.given("full_scale", 10000))
-        if share := _share_of_holes(scene, msi, scale=scale):
-            notes = (*notes, no_data_note(share))
-        if done := len(plan.shards) - len(sink.missing):
-            notes = (*notes, f"{done} of {len(plan.shards)} windows are done; the others follow.")
-        say("note", notes)
+        say("note", [*notes, *_scene_notes(scene, msi, sink, plan, scale=scale)])
         say("warning", strip_warnings(domain_of(model), bands, scene.strips))
         if msi is not None:
             say("warning", _pair_notes(model, scene, msi))
@@ -174,6 +160,40 @@ def _predict(
         if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
         sink.publish()
+
+
+def _side_by_side(
+    model: SuperResolver,
+    plan: Plan,
+    bands: int,
+    options: WindowOptions,
+    client: "Client | None",
+    *,
+    msi: SceneSource | None,
+    results: int,
+) -> int:
+    """Return how many columns of shards are held at the same time."""
+    return strip_width(
+        plan,
+        bands,
+        model.scale,
+        **_budget(options, client),
+        images=tile_images(model, options.count)[1],
+        results=results,
+        guarded=options.is_guarded,
+        msi_bands=0 if msi is None else msi.shape[0],
+        context=context_of(model),
+    )
+
+
+def _scene_notes(scene: SceneSource, msi: SceneSource | None, sink: ShardSink, plan: Plan, *, scale: int) -> list[str]:
+    """Describe pixels without data, and windows that an earlier run has done."""
+    notes = []
+    if share := _share_of_holes(scene, msi, scale=scale):
+        notes.append(no_data_note(share))
+    if done := len(plan.shards) - len(sink.missing):
+        notes.append(f"{done} of {len(plan.shards)} windows are done; the others follow.")
+    return notes
 
 
 def _judge(work: WindowPrediction, judged: Judged | None) -> None:

@@ -76,25 +76,10 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     Raises:
         DataError: Two rows follow different protocols, or were scored on different scenes.
     """
-    frame = rows[0].first
     _require_one_frame(rows)
-    scenes: dict[str, dict[str, Values]] = {scene: {} for scene in frame["scenes"]}
-    kinds: dict[str, str] = {}
-    spread: dict[str, Values] = {}
-    ceilings: dict[str, dict[str, list[float | None]]] = {}
-    for row in rows:
-        for name, kind in row.first["kinds"].items():
-            key = row.name if kind == "method" else _ceiling_key(row, name, ceilings.setdefault(name, {}))
-            if key in kinds:
-                continue
-            kinds[key] = kind
-            for scene, values in scenes.items():
-                values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
-            if kind == "method" and row.seeded:
-                spread[key] = _deviation([_mean(_of_scenes(run, _key(run, name, kind))) for run in row.runs])
-    ordered = sorted(kinds, key=lambda name: kinds[name] == "ceiling")
+    frame, (kinds, scenes, spread) = rows[0].first, _by_row(rows)
     models: dict[str, dict[str, Any]] = {}
-    for name in ordered:
+    for name in sorted(kinds, key=lambda name: kinds[name] == "ceiling"):
         models[name] = {**_mean([values[name] for values in scenes.values()]), "kind": kinds[name]}
         models[name]["nfe"] = next(iter(scenes.values()))[name]["nfe"]
     tree: dict[str, Any] = {
@@ -117,6 +102,25 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     tree |= {"faults": faults} if faults else {}
     tree["verdicts"] = [verdict.text for verdict in judge(tree)]
     return tree
+
+
+def _by_row(rows: Sequence[RowScores]) -> tuple[dict[str, str], dict[str, dict[str, Values]], dict[str, Values]]:
+    """Return by row its kind, its values in each scene as means over seeds, and their deviations over seeds."""
+    kinds: dict[str, str] = {}
+    scenes: dict[str, dict[str, Values]] = {scene: {} for scene in rows[0].first["scenes"]}
+    spread: dict[str, Values] = {}
+    ceilings: dict[str, dict[str, list[float | None]]] = {}
+    for row in rows:
+        for name, kind in row.first["kinds"].items():
+            key = row.name if kind == "method" else _ceiling_key(row, name, ceilings.setdefault(name, {}))
+            if key in kinds:
+                continue
+            kinds[key] = kind
+            for scene, values in scenes.items():
+                values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
+            if kind == "method" and row.seeded:
+                spread[key] = _deviation([_mean(_of_scenes(run, _key(run, name, kind))) for run in row.runs])
+    return kinds, scenes, spread
 
 
 def _faults(rows: Sequence[RowScores]) -> dict[str, str]:
