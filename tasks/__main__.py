@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "stop_after", None) is not None:
         limit_command(options.stop_after)
     if options.command == "repro":
-        return guarded(lambda: repro(options.targets, options.set_param))
+        names = {"preset": options.preset, "protocol": options.protocol}
+        return guarded(lambda: repro(options.targets, options.set_param, **names))
     return guarded(lambda: run_stage(options.command, getattr(options, "item", "")))
 
 
@@ -85,13 +86,16 @@ CHORES: Mapping[str, tuple[Callable[[], None], str]] = {
 }
 
 
-def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
+def repro(
+    targets: Sequence[str], overrides: Sequence[str], *, preset: str | None = None, protocol: str | None = None
+) -> None:
     """Bring the pipeline up to date, then print the results."""
     from rich.console import Console
 
     from hsipipe.artifacts import RegisteredModel, Report
     from hsipipe.artifacts.registration import Registration
     from hsipipe.checkout import PARAMS
+    from hsipipe.commands.named_overrides import named_overrides
     from hsipipe.evaluation.table import print_table
     from hsipipe.params import load_params
     from hsipipe.params.overrides import notes_on_repeated
@@ -102,7 +106,8 @@ def repro(targets: Sequence[str], overrides: Sequence[str]) -> None:
     root = find_root()
     for note in notes_on_repeated(overrides):
         print(note, file=sys.stderr)
-    dvc.run(root, [as_target(target) for target in targets], overrides=overrides)
+    wanted = named_overrides(preset, protocol, overrides)
+    dvc.run(root, [as_target(target) for target in targets], overrides=wanted)
     if not (root / METRICS).is_file():
         return
     console = Console()
@@ -168,6 +173,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GROUP.KEY=VALUE",
         help="override a parameter in params.yaml; repeatable, the last value of a key wins; undone if the run fails",
     )
+    everything.add_argument("--preset", metavar="NAME", help="named configuration; -S takes precedence")
+    everything.add_argument("--protocol", metavar="NAME", help="named protocol; -S takes precedence")
     everything.add_argument("targets", nargs="*", help="stages to bring up to date (default: all)")
     return parser
 

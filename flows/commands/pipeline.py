@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 
-from hsipipe.commands.options import Override, Preset, Timeout, check_timeout, preset_overrides, show
+from hsipipe.commands.named_overrides import named_overrides
+from hsipipe.commands.options import Override, Preset, Protocol, Timeout, check_timeout, show
 from hsipipe.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 _SWEEPS = Path(__file__).with_name("sweeps.yaml")
 
 
-def pipeline(set_param: Override = None, preset: Preset = None, timeout: Timeout = None) -> None:
+def pipeline(
+    set_param: Override = None, preset: Preset = None, protocol: Protocol = None, timeout: Timeout = None
+) -> None:
     """Run every stale stage as a Prefect flow.
 
     Overrides are written into params.yaml. They stay after a run that succeeded; after any other they are undone.
@@ -30,15 +33,18 @@ def pipeline(set_param: Override = None, preset: Preset = None, timeout: Timeout
       hsipipe pipeline -S degradation.scale=2 -S sampling.steps=2
 
       hsipipe pipeline --preset dmgasr-paper --timeout 600
+
+      hsipipe pipeline --protocol sspsr -S dataset.name=chikusei -S dataset.root=/data/chikusei
     """
     note_repeated(set_param)
-    run_pipeline([*preset_overrides(preset), *(set_param or [])], timeout)
+    run_pipeline(named_overrides(preset, protocol, set_param), timeout)
 
 
 def sweep(
     name: Annotated[str | None, typer.Argument(help="Name of a sweep; without it: list the sweeps.")] = None,
     set_param: Override = None,
     preset: Preset = None,
+    protocol: Protocol = None,
     timeout: Timeout = None,
 ) -> None:
     """Run the pipeline with a named set of overrides, then print the result table.
@@ -62,7 +68,8 @@ def sweep(
     from hsipipe.params.overrides import as_overrides
 
     note_repeated(set_param)
-    run_pipeline([*preset_overrides(preset), *as_overrides(_load_sweep(name)["set"]), *(set_param or [])], timeout)
+    swept = as_overrides(_load_sweep(name)["set"])
+    run_pipeline(named_overrides(preset, protocol, [*swept, *(set_param or [])]), timeout)
     _print_results()
 
 

@@ -15,6 +15,10 @@ Override = Annotated[
     ),
 ]
 Preset = Annotated[str | None, typer.Option(help="Named configuration; -S takes precedence.")]
+Protocol = Annotated[
+    str | None,
+    typer.Option(help="Named protocol, by which results can be compared with a paper's; -S takes precedence."),
+]
 DetectorOverlap = Annotated[
     str,
     typer.Option(
@@ -41,16 +45,6 @@ def check_timeout(minutes: float | None) -> None:
     """Refuse a time limit that is not a positive number."""
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise typer.BadParameter(f"--timeout must be a positive number of minutes, got {minutes}.")
-
-
-def preset_overrides(name: str | None) -> list[str]:
-    """Return the overrides ``group.key=value`` of a named configuration; empty for None."""
-    if name is None:
-        return []
-    from hsipipe.methods.presets import load_preset
-    from hsipipe.params.overrides import as_overrides
-
-    return as_overrides(load_preset(name))
 
 
 def show(renderable: object) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hsipipe.commands.options import preset_overrides, show
-from hsipipe.errors import FileFormatError, MissingInputError, ParamsError, one_line
+from hsipipe.commands.named_overrides import preset_overrides, protocol_overrides
+from hsipipe.commands.options import show
+from hsipipe.errors import FileFormatError, MissingInputError, one_line
 from hsipipe.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def protocol(
     if name is None:
         show(_protocol_table())
         return
-    overrides = _protocol_overrides(name, dataset=dataset, scale=scale)
+    overrides = protocol_overrides(name, dataset=dataset, scale=scale)
     typer.echo(" ".join(f"-S {override}" for override in overrides))
 
 
@@ -153,32 +154,6 @@ def _protocol_table() -> "Table":
         scales = scales or {"any": "any"}
         table.add_row(name, "\n".join(scales), "\n".join(scales.values()), protocol.title)
     return table
-
-
-def _protocol_overrides(name: str, *, dataset: str | None, scale: int | None) -> list[str]:
-    """Return the overrides that a protocol fixes.
-
-    Args:
-        name: Name of the protocol.
-        dataset: Data set; None: the first one of the protocol.
-        scale: Ratio of the pixel sizes; None: the one nearest to 4.
-
-    Raises:
-        UnknownNameError: Unknown protocol.
-        ParamsError: The protocol is not defined on the data set or scale.
-    """
-    from hsipipe.params.overrides import as_overrides
-    from hsipipe.protocols import PROTOCOLS, setup_of
-
-    chosen = dataset or next(iter(PROTOCOLS[name].setups), "")
-    setup = setup_of(name, chosen)
-    ratio = min(setup.scales, key=lambda s: abs(s - 4)) if scale is None else scale
-    if ratio not in setup.scales:
-        raise ParamsError(
-            f"Protocol {name!r} on {chosen!r} has the scales {', '.join(map(str, setup.scales))}, got {ratio}."
-        )
-    fixed = {"protocol": name, "dataset.name": chosen, "degradation.scale": ratio}
-    return as_overrides(fixed | setup.pins_at(ratio))
 
 
 def _comparison_table(first: Path, second: Path, keys: Sequence[str] = _COMPARED) -> "Table":

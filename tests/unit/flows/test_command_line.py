@@ -269,6 +269,25 @@ def test_a_sweep_takes_a_preset_first(invoke, flow_calls):
     assert overrides[0] != "seeds=[1,2]" == overrides[-2]
 
 
+def test_a_protocol_comes_after_the_preset_and_before_the_user(invoke, flow_calls):
+    own = ["dataset.name=cave", "degradation.scale=3"]
+    words = [word for override in own for word in ("-S", override)]
+    invoke("pipeline", "--preset", "dmgasr-paper", "--protocol", "mcnet", *words)
+    ((overrides, _),) = flow_calls
+    fixed = invoke("protocol", "mcnet", "--dataset", "cave", "--scale", "3").output.split()[1::2]
+    assert overrides[-len(fixed) - 2 :] == [*fixed, *own]
+    assert "protocol=mcnet" in fixed
+    assert len(overrides) > len(fixed) + 2
+
+
+def test_an_unknown_protocol_is_an_error_before_prefect_is_started(invoke, flow_calls):
+    with pytest.raises(UnknownNameError, match="mcnett"):
+        invoke("pipeline", "--protocol", "mcnett")
+    with pytest.raises(ParamsError, match=r"degradation\.scale must be a positive whole number, got x"):
+        invoke("pipeline", "--protocol", "mcnet", "-S", "degradation.scale=x")
+    assert not flow_calls
+
+
 def test_a_sweep_is_checked_before_prefect_is_started(invoke, copy_project, tmp_path, monkeypatch):
     monkeypatch.chdir(copy_project(tmp_path / "project"))
     with pytest.raises(UnknownNameError, match="Did you mean 'steps'"):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from flows.__main__ import app
 from flows.tables.paper_tables import paper_table, roots
-from hsipipe.commands.options import preset_overrides
+from hsipipe.commands.named_overrides import preset_overrides
 from tasks.running.check_names import check_names, check_settings
 from tasks.running.dvc import changed_params
 
