@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, MaskChoice
+from hsipipe.commands.options import DetectorOverlap, MaskChoice, OnDoubt, OtherWavelengths, WindowMemory
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -24,19 +24,11 @@ def predict_batch(
     overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
     full_scale: Annotated[float, typer.Option(help="Scale factor: input value that maps to 1.0.")] = 1.0,
     variable: Annotated[str | None, typer.Option(help="Array to read, if the files contain several.")] = None,
-    other_wavelengths: Annotated[
-        bool,
-        typer.Option("--other-wavelengths", help="Accept bands of other wavelengths than those of the training."),
-    ] = False,
+    other_wavelengths: OtherWavelengths = False,
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
-    guard: Annotated[
-        str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
-    ] = "warn",
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Memory for windows, e.g. 4GB; default: a quarter of what is free.", metavar="SIZE"),
-    ] = None,
+    guard: OnDoubt = "warn",
+    memory: WindowMemory = None,
     quiet: Annotated[
         float, typer.Option(min=0, help="Wait so long after the last change of a scene.", metavar="SECONDS")
     ] = 0.0,

@@ -18,7 +18,7 @@ class BatchScene:
 
     Attributes:
         name: Name of its product, without suffix.
-        path: Its cube; None: there is none.
+        path: Its cube; None if it has none.
         trouble: Reason why it cannot be predicted; else empty.
         item: Its STAC item and asset; empty for a file of a folder.
     """
@@ -52,7 +52,7 @@ def batch_scenes(place: Path, *, asset: str | None = None) -> list[BatchScene]:
 
 
 def _in_folder(folder: Path) -> list[BatchScene]:
-    """List the cubes of a folder, and what has the suffix of one but is none; other files are no scenes."""
+    """List the cubes of a folder, and the files with a suffix of cubes that cannot be read; skip other files."""
     entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     cubes = [path for path in entries if is_cube(path)]
     parts = {file.name for path in cubes if path.is_file() for file in companions(path)} | {path.name for path in cubes}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice
+from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice, OnDoubt, OtherWavelengths, WindowMemory
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -64,19 +64,11 @@ def predict(
             "--estimate-sensors", help="Estimate PSF and SRF from the pair instead of using those of the training."
         ),
     ] = False,
-    other_wavelengths: Annotated[
-        bool,
-        typer.Option("--other-wavelengths", help="Accept bands of other wavelengths than those of the training."),
-    ] = False,
+    other_wavelengths: OtherWavelengths = False,
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
-    guard: Annotated[
-        str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
-    ] = "warn",
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Memory for windows, e.g. 4GB; default: a quarter of what is free.", metavar="SIZE"),
-    ] = None,
+    guard: OnDoubt = "warn",
+    memory: WindowMemory = None,
     dtype: Dtype = "float32",
     status: Annotated[
         Path | None,

@@ -31,6 +31,16 @@ MaskChoice = Annotated[
         metavar="all|defects|fill", help="Pixels of a sensor product without data: all includes clouds and shadows."
     ),
 ]
+OtherWavelengths = Annotated[
+    bool, typer.Option("--other-wavelengths", help="Accept bands of other wavelengths than those of the training.")
+]
+OnDoubt = Annotated[
+    str, typer.Option(help="On doubtful results: warn, fallback (interpolate there) or off.", metavar="WHAT")
+]
+WindowMemory = Annotated[
+    str | None,
+    typer.Option(help="Memory for windows, e.g. 4GB; default: a quarter of what is free.", metavar="SIZE"),
+]
 Dtype = Annotated[
     str,
     typer.Option(

@@ -22,7 +22,7 @@ from hsipipe.formats.products.base import Masks
 from hsipipe.formats.provenance import package_version
 from hsipipe.inference.guard import Guard, Judgement
 from hsipipe.inference.inputs import OVERLAP, TILE
-from hsipipe.inference.sink import progress_of
+from hsipipe.inference.made_of import progress_of
 from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import discard, sole_writer, unfinished, write_text
 

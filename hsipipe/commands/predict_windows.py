@@ -22,12 +22,13 @@ from hsipipe.inference.guard import Judged
 from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
 from hsipipe.inference.known import domain_of, strip_warnings
+from hsipipe.inference.made_of import progress_of
 from hsipipe.inference.needs import strip_width
 from hsipipe.inference.pair import MsiFile, centres_of, open_msi, pair_notes, psf_of, response_of
 from hsipipe.inference.plan import Box, Plan, shard_shape
 from hsipipe.inference.run import WindowPrediction
 from hsipipe.inference.scene import context_of
-from hsipipe.inference.sink import ShardSink, open_sink, progress_of
+from hsipipe.inference.sink import ShardSink, open_sink
 from hsipipe.inference.source import Image, SceneSource, survey
 from hsipipe.inference.statistics import Statistic, tile_images
 from hsipipe.inference.wording import COMMAND

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hsipipe.errors import HsipipeError, ParamsError
-from hsipipe.inference.sink import progress_of
+from hsipipe.inference.made_of import progress_of
 from hsipipe.storage.publish import discard, unfinished_folder
 
 OURS = {"command": "sharpen"}

@@ -206,7 +206,7 @@ def energy_score(samples: Samples, hr: Array, frame: SpectralFrame, valid: Mask 
     """Fair energy score of patches of 8 x 8 pixels in a spectral frame, mean over patches.
 
     mean_k |x_k - y| - sum_kl |x_k - x_l| / (2 K (K - 1)), with the Euclidean norm of a patch: it judges pixels and
-    bands together. Of pixels (H, W) without data, only the patches without any count; NaN if there is none.
+    bands together. Skip patches with a pixel that `valid` (H, W) marks as no data; return NaN if no patch is left.
     """
     kept = _whole_blocks(valid)
     truth, cut = frame.patches(hr)[kept], [frame.patches(sample)[kept] for sample in samples]
@@ -254,7 +254,7 @@ def bright_area(cube: Array, level: float) -> NDArray[np.float64]:
 def block_max_crps(samples: Samples, hr: Array, valid: Mask | None = None) -> float:
     """CRPS of the maximum of the brightness in blocks of 8 x 8 pixels; the absolute error for one sample.
 
-    Of pixels (H, W) without data, only the blocks without any count; NaN if there is none.
+    Skip blocks with a pixel that `valid` (H, W) marks as no data; return NaN if no block is left.
     """
     kept = _whole_blocks(valid)
     return functional_crps(lambda cube: block_maximum(cube).ravel()[kept], samples, hr)

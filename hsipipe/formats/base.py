@@ -81,11 +81,11 @@ class CubeFormat(ABC):
             chunk: Shape of a unit that is compressed and checked, in a format that has such units.
             shard: Shape of the regions that are written, a multiple of `chunk`.
         """
-        raise NotImplementedError(f"{self.title} is not written in regions")
+        raise FileFormatError(f"{self.title} is not written in regions; save the cube as .zarr, .npy or ENVI")
 
     def regions(self, path: Path) -> Any:
         """Open the values of a created file, (band, y, x), for writing and reading by slices."""
-        raise NotImplementedError(f"{self.title} is not written in regions")
+        raise FileFormatError(f"{self.title} is not written in regions; save the cube as .zarr, .npy or ENVI")
 
     def sizes(self, nbytes: int) -> list[int]:
         """Return the sizes of all files that are on the disk at once at most while values of `nbytes` are saved."""

@@ -9,7 +9,6 @@ import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,12 +18,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hsipipe.errors import AlreadyRunningError, DataError, IntegrityError, ParamsError
+from hsipipe.errors import AlreadyRunningError, DataError, IntegrityError
 from hsipipe.formats import save_cube, writer
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.packing import Packing
 from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.zarr_store import FORMAT as ZARR
+from hsipipe.inference.made_of import DONE, MADE_OF, begin
 from hsipipe.inference.plan import BLOCK, Box, Plan
 from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import (
@@ -32,35 +32,19 @@ from hsipipe.storage.publish import (
     publish_file,
     publish_folder,
     sync_file,
-    unfinished,
     unfinished_folder,
     write_text,
 )
 from hsipipe.storage.shards import shard_file
 from hsipipe.storage.space import check_space, size_text
 
-_MADE_OF, _DONE, _PUBLISHED, _WRITERS = "made_of.json", "done", "published.json", "writers"
+_PUBLISHED, _WRITERS = "published.json", "writers"
 _CHUNK_BYTES = 4 << 20
 Image = NDArray[np.float32]
 Energies = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Energy of the added detail by block, and its share in a grid; see :func:`hsipipe.inference.guard.box_detail`."""
 Wrap = Callable[[Any], xr.DataArray]
 """Adds wavelengths, position and attributes to the values (C, H, W) of a result."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """State of an unfinished prediction.
-
-    Attributes:
-        done: Number of its complete shards.
-        total: Number of its shards.
-        made_of: What it is made of, as given to :func:`open_sink`.
-    """
-
-    done: int
-    total: int
-    made_of: Mapping[str, Any]
 
 
 class ShardSink:
@@ -151,7 +135,7 @@ class ShardSink:
     @property
     def is_lost(self) -> bool:
         """True if a complete result is neither here nor under its name, since it was removed after a kill."""
-        numbers = range(len(self._targets)) if any((self._folder / _DONE).iterdir()) else ()
+        numbers = range(len(self._targets)) if any((self._folder / DONE).iterdir()) else ()
         return any(not self._part(n)[1].exists() and not self._is_published(n) for n in numbers)
 
     def read(self, box: Box) -> Image:
@@ -295,7 +279,7 @@ class ShardSink:
         return dict(parse_json(path.read_text("utf-8"))) if path.is_file() else {}
 
     def _record(self, box: Box) -> Path:
-        return self._folder / _DONE / f"{box.y0}_{box.x0}.json"
+        return self._folder / DONE / f"{box.y0}_{box.x0}.json"
 
 
 @contextmanager
@@ -330,7 +314,7 @@ def open_sink(
         AlreadyRunningError: Another process writes them.
     """
     with unfinished_folder(targets[0]) as folder:
-        whence = _check_same(folder, dict(made_of), shards=len(plan.shards), provenance=dict(provenance))
+        whence = begin(folder, dict(made_of), shards=len(plan.shards), provenance=dict(provenance))
         sink = ShardSink(
             folder,
             targets,
@@ -342,33 +326,19 @@ def open_sink(
             packings=packings or [None] * len(targets),
         )
         discard(folder / _WRITERS)  # workers of a killed run may still be at work
-        (folder / _DONE).mkdir(exist_ok=True)
+        (folder / DONE).mkdir(exist_ok=True)
         if sink.is_lost:
             for entry in folder.iterdir():
-                if entry.name != _MADE_OF:
+                if entry.name != MADE_OF:
                     discard(entry)
-            (folder / _DONE).mkdir()
+            (folder / DONE).mkdir()
         try:
             yield sink
         except BaseException:
-            if not any((folder / _DONE).iterdir()):
+            if not any((folder / DONE).iterdir()):
                 discard(folder)
             raise
         discard(folder)
-
-
-def progress_of(target: Path) -> Progress | None:
-    """Return the state of the unfinished prediction of a file; None: there is none.
-
-    Raises:
-        IntegrityError: It is damaged.
-    """
-    folder = unfinished(target)
-    if not (folder / _MADE_OF).is_file():
-        return None
-    tree = _read(folder)
-    done = sum(1 for path in (folder / _DONE).glob("*.json"))
-    return Progress(done, int(tree["shards"]), tree["made_of"])
 
 
 def chunk_shape(plan: Plan, *, bands: int, scale: int) -> tuple[int, int, int]:
@@ -396,40 +366,3 @@ def _identity(path: Path) -> list[int] | None:
     except FileNotFoundError:
         return None
     return [found.st_ino, found.st_size, found.st_mtime_ns]
-
-
-def _check_same(folder: Path, made_of: dict[str, Any], *, shards: int, provenance: dict[str, str]) -> dict[str, str]:
-    """Compare what an unfinished prediction is made of with what is wanted; return its provenance.
-
-    In a new folder, both are written down.
-    """
-    wanted = json.loads(json.dumps(made_of))
-    if not (folder / _MADE_OF).is_file():
-        for entry in folder.iterdir():  # of a run that was killed before it began
-            discard(entry)
-        tree = {"shards": shards, "made_of": wanted, "provenance": provenance}
-        write_text(folder / _MADE_OF, json.dumps(tree, indent=1) + "\n")
-        return provenance
-    tree = _read(folder)
-    found = tree["made_of"]
-    if found == wanted:
-        return dict(tree.get("provenance", provenance))
-    keys = [key for key in dict.fromkeys([*found, *wanted]) if found.get(key) != wanted.get(key)]
-    told = "; ".join(f"{key}: {found.get(key)} there, {wanted.get(key)} now" for key in keys)
-    raise ParamsError(
-        f"{folder} holds an unfinished result that is made of something else ({told}). Run the command with the same "
-        "model, input and options to go on with it, or remove that folder to begin again."
-    )
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / _MADE_OF
-    try:
-        tree = parse_json(path.read_text("utf-8"))
-        if not (isinstance(tree["made_of"], dict) and isinstance(tree["shards"], int)):
-            raise TypeError("it has no shards and made_of")
-        if not isinstance(tree.get("provenance", {}), dict):
-            raise TypeError("its provenance is no object")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path} is damaged ({error}); remove {folder} to begin again.") from error
-    return dict(tree)

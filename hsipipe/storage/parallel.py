@@ -71,7 +71,8 @@ def cluster() -> "Iterator[Client | None]":
     from distributed import Client
 
     try:
-        # A client that fails to connect prints tracebacks later. In a thread, since a notebook has a loop of its own.
+        # Try the address first, because a client that fails to connect prints tracebacks later. Use a thread, because
+        # a notebook already runs an event loop in this one.
         with ThreadPoolExecutor(1) as executor:
             executor.submit(asyncio.run, _check_answers(address)).result()
     except (OSError, ValueError) as error:

@@ -108,11 +108,12 @@ class SuperResolverModel(PythonModel):
 
 
 def _filled(batch: np.ndarray, name: str) -> tuple[np.ndarray, dict[int, Mask]]:
-    """Fill the pixels without data of a batch; return it with the holes of the images that have some, by number."""
+    """Fill the pixels of a batch with NaN or Inf, which have no data; return it with the holes of images, by number."""
     is_batch = isinstance(batch, np.ndarray) and batch.ndim == 4 and np.issubdtype(batch.dtype, np.floating)
-    if not is_batch or not np.isnan(batch).any():
+    if not is_batch or np.isfinite(batch).all():
         return batch, {}  # the model checks shape and type
-    found = [fill_holes(image, f"{name}, image {number},") for number, image in enumerate(batch)]
+    finite = np.where(np.isfinite(batch), batch, batch.dtype.type(np.nan))
+    found = [fill_holes(image, f"{name}, image {number},") for number, image in enumerate(finite)]
     return np.stack([image for image, _ in found]), {
         n: holes for n, (_, holes) in enumerate(found) if holes is not None
     }

@@ -58,7 +58,7 @@ def _record_test_set(tracker: StageTracker, metrics: Mapping[str, Any]) -> None:
 
 
 def how_to_open(root: Path, name: str) -> str:
-    """Return how to open an experiment in the MLflow UI, or that there is none; the experiment is only read.
+    """Return how to open an experiment in the MLflow UI, or say that it does not exist. Create nothing.
 
     Raises:
         HsipipeError: MLflow cannot be used.

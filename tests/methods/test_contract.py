@@ -141,13 +141,18 @@ def test_tiles_of_a_scene_agree_with_the_whole(stirred, name):
         assert np.abs(tiled - whole).mean() < bound * added
 
 
+def two_patches(method, data):
+    """A batch of two training patches, and its random numbers."""
+    patches = type(data.train)(method.batches_from(data), method.ARRAYS).read([0, 1])
+    batch = {key: torch.from_numpy(values) for key, values in patches.items()}
+    return batch, Draws(seed=0, step=0, total=2, part=slice(None))
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_steps_on_one_batch_lower_its_loss(untrained, name):
     method, data = untrained(name)
     network = method.network().train()
-    patches = type(data.train)(method.batches_from(data), method.ARRAYS).read([0, 1])
-    batch = {key: torch.from_numpy(values) for key, values in patches.items()}
-    draws = Draws(seed=0, step=0, total=2, part=slice(None))
+    batch, draws = two_patches(method, data)
     cut = method.cut(batch, draws)
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-4)
     losses = []
@@ -164,9 +169,7 @@ def test_steps_on_one_batch_lower_its_loss(untrained, name):
 def test_pixels_without_data_train_nothing_and_a_full_mask_changes_no_bit(untrained, name):
     method, data = untrained(name)
     network = method.network().train()
-    patches = type(data.train)(method.batches_from(data), method.ARRAYS).read([0, 1])
-    batch = {key: torch.from_numpy(values) for key, values in patches.items()}
-    draws = Draws(seed=0, step=0, total=2, part=slice(None))
+    batch, draws = two_patches(method, data)
 
     def learned(mask):
         size = batch["hr"].shape[-2:]

@@ -41,9 +41,8 @@ print(model.predict(np.full((1, 8, 6, 5), 0.4, np.float32)).shape)
 def user(wheel, tmp_path_factory):
     """Run a program of a fresh environment, in which the wheel is installed.
 
-    Installing torch alone takes minutes and a network. The packages that hsipipe needs are therefore those of the
-    environment of the tests: a .pth file adds its folder to the path. Python reads .pth files of its own environment
-    alone, so the editable install of this checkout, which is such a file, is not seen.
+    Installing torch takes minutes and a network. A .pth file therefore adds the packages of the test environment to the
+    path. The editable install of this checkout stays invisible: Python ignores .pth files on an added path.
     """
     place = tmp_path_factory.mktemp("env")
     venv.create(place, with_pip=False, symlinks=True)

@@ -233,12 +233,10 @@ model = mlflow.pyfunc.load_model(sys.argv[2])
 lr = np.load(sys.argv[3])
 np.save(sys.argv[4], model.predict(lr))
 lr[0, 3, 2, 1] = np.nan
-np.save(sys.argv[5], model.predict(lr))
+holed = model.predict(lr)
+np.save(sys.argv[5], holed)
 lr[0, 3, 2, 1] = np.inf
-try:
-    model.predict(lr)
-except Exception as error:
-    print(type(error).__name__, error)
+print("infinite values are no data:", np.array_equal(model.predict(lr), holed, equal_nan=True))
 """
 
 
@@ -259,7 +257,7 @@ def test_the_registered_model_predicts_in_another_process_and_folder(project, ru
     missing = np.isnan(np.load(tmp_path / "holed.npy"))
     assert np.argwhere(missing.any(axis=1)).tolist() == [[0, y, x] for y in range(8, 12) for x in range(4, 8)]
     assert missing[0, :, 8:12, 4:8].all()
-    assert "NaN or Inf" in done.stdout
+    assert "infinite values are no data: True" in done.stdout
 
 
 def test_what_validated_best_is_registered(project):

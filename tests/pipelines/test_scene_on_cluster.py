@@ -11,9 +11,9 @@ from functools import partial
 import dask.array as da
 import numpy as np
 import pytest
-import torch
 from distributed import LocalCluster
 from dying_model import Dying, always_dying, failing, times
+from small_network import small_network
 
 import hsipipe.inference.plan
 from hsipipe.commands.predict_file import predict_file
@@ -27,10 +27,6 @@ from hsipipe.inference.run import WindowPrediction
 from hsipipe.inference.sink import open_sink
 from hsipipe.inference.source import survey
 from hsipipe.inference.statistics import Statistic
-from hsipipe.methods.base import Frame
-from hsipipe.methods.catalogue import method_settings
-from hsipipe.methods.pca_residual import PcaResidual
-from hsipipe.params import load_params
 from hsipipe.storage.parallel import cluster
 from hsipipe.storage.publish import publish, unfinished
 
@@ -52,15 +48,10 @@ def on_two(two_workers, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def model(repository, tmp_path_factory):
-    """Folder of a small network with random weights."""
-    torch.manual_seed(0)
-    settings = method_settings(load_params(repository / "params.yaml"), "pca-residual")
-    made = PcaResidual(Frame(4, 2), settings.model_copy(update={"components": 3, "width": 8, "blocks": 1}))
-    torch.nn.init.orthogonal_(made.basis)
-    torch.nn.init.normal_(made.tail.weight, std=0.01)
+def model(tmp_path_factory):
+    """Folder of a small network."""
     with publish(tmp_path_factory.mktemp("model") / "net") as out:
-        made.save(out)
+        small_network().save(out)
     return out.parent / "net"
 
 

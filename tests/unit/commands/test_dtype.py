@@ -8,6 +8,7 @@ import xarray as xr
 import zarr
 from affine import Affine
 from rasterio.enums import ColorInterp
+from small_network import Killed, kill_after
 from spectral.io import envi
 
 import hsipipe.inference.plan
@@ -18,8 +19,7 @@ from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.colour_bands import colour_bands
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.packing import Packing, packing_for
-from hsipipe.inference.sink import progress_of
-from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.inference.made_of import progress_of
 from hsipipe.storage.publish import publish
 
 PLACE = Affine(30, 0, 500000, 0, -30, 4649000)
@@ -96,21 +96,11 @@ def test_other_readers_get_the_reflectance_back_from_integers(tmp_path, lr, mode
 
 def test_clipped_values_are_counted_also_after_a_kill(tmp_path, lr, model, monkeypatch, capsys):
     monkeypatch.setattr(hsipipe.inference.plan, "_SHARD_BYTES", 4 * 8 * 32**2)
-    plain, left = PcaResidual.predict, [20]
-
-    class Killed(BaseException):
-        pass
-
-    def predict(self, *args, **more):
-        left[0] -= 1
-        if not left[0]:
-            raise Killed
-        return plain(self, *args, **more) + np.float32(9)
-
-    monkeypatch.setattr(PcaResidual, "predict", predict)
+    live = kill_after(monkeypatch, 19, change=lambda sr: sr + np.float32(9))
     with pytest.raises(Killed):
         predict_file(lr, tmp_path / "hr.tif", model=model, **TILES)
     assert progress_of(tmp_path / "hr.tif").done > 0
+    live()
     predict_file(lr, tmp_path / "hr.tif", model=model, **TILES)
     count = np.isfinite(open_cube(tmp_path / "hr.tif").to_numpy()).sum()
     assert f"; {count} values lay outside of its range and were clipped." in capsys.readouterr().err

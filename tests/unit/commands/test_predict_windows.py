@@ -2,13 +2,14 @@
 
 import os
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 import zarr
 from affine import Affine
+from small_network import Killed, kill_after, small_network
 from typer.testing import CliRunner
 
 import hsipipe.inference.plan
@@ -21,11 +22,8 @@ from hsipipe.errors import DataError, MissingInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.inference.scene import predict_scene
-from hsipipe.methods.base import Frame
-from hsipipe.methods.catalogue import load_model, method_settings
+from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.domain import Domain
-from hsipipe.methods.pca_residual import PcaResidual
-from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
 
 CENTRES = [400.0, 500.0, 600.0, 700.0]
@@ -33,13 +31,9 @@ TILES = {"tile": 12, "overlap": 3, "full_scale": 1000.0}
 
 
 @pytest.fixture(scope="module")
-def model(repository, tmp_path_factory):
-    """Folder of a small network with random weights."""
-    torch.manual_seed(0)
-    settings = method_settings(load_params(repository / "params.yaml"), "pca-residual")
-    made = PcaResidual(Frame(4, 2), settings.model_copy(update={"components": 3, "width": 8, "blocks": 1}))
-    torch.nn.init.orthogonal_(made.basis)
-    torch.nn.init.normal_(made.tail.weight, std=0.01)
+def model(tmp_path_factory):
+    """Folder of a small network that knows its bands."""
+    made = small_network()
     made.within(Domain(tuple(CENTRES), 0.0, 1.0, 1.0, np.eye(4), 0.0))
     with publish(tmp_path_factory.mktemp("model") / "net") as out:
         made.save(out)
@@ -99,26 +93,10 @@ def test_a_zarr_has_checked_shards_and_says_its_position_by_all_conventions(tmp_
     assert "spatial:transform" not in open_cube(tmp_path / "hr.zarr").attrs
 
 
-class Killed(BaseException):
-    """A kill."""
-
-
 @pytest.fixture
 def dies(monkeypatch):
     """``dies(5)`` ends the prediction at the sixth tile."""
-
-    def dies(tiles):
-        left, plain = [tiles], PcaResidual.predict
-
-        def predict(self, *args, **more):
-            left[0] -= 1
-            if left[0] < 0:
-                raise Killed
-            return plain(self, *args, **more)
-
-        monkeypatch.setattr(PcaResidual, "predict", predict)
-
-    return dies
+    return partial(kill_after, monkeypatch)
 
 
 def test_a_killed_prediction_goes_on(tmp_path, lr, model, dies, monkeypatch, capsys):

@@ -12,6 +12,7 @@ import rasterio
 import xarray as xr
 import zarr
 from affine import Affine
+from small_network import Killed, kill_after
 from spectral.io import envi
 from typer.testing import CliRunner
 
@@ -25,8 +26,7 @@ from hsipipe.formats.cf import of_file
 from hsipipe.formats.georeference import attach
 from hsipipe.formats.netcdf import save_classic
 from hsipipe.formats.provenance import attach_provenance, content_digest, package_version
-from hsipipe.inference.sink import progress_of
-from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.inference.made_of import progress_of
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish
 
@@ -118,28 +118,16 @@ def test_a_second_result_continues_the_history_and_has_no_other_facts_of_the_fir
 
 def test_a_resumed_prediction_has_the_date_of_its_begin(tmp_path, lr, model, monkeypatch):
     monkeypatch.setattr(hsipipe.inference.plan, "_SHARD_BYTES", 4 * 8 * 32**2)
-    plain, left = PcaResidual.predict, [20]
-
-    class Killed(BaseException):
-        pass
-
-    def dies(self, *args, **more):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return plain(self, *args, **more)
-
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     for suffix in (".tif", ".bsq"):
         predict_file(lr, tmp_path / f"whole{suffix}", model=str(model), **TILES)
-        left[0] = 20
-        monkeypatch.setattr(PcaResidual, "predict", dies)
+        live = kill_after(monkeypatch, 20)
         (tmp_path / "other").mkdir(exist_ok=True)
         target = tmp_path / "other" / f"whole{suffix}"
         with pytest.raises(Killed):
             predict_file(lr, target, model=str(model), **TILES)
         assert 0 < progress_of(target).done < progress_of(target).total
-        monkeypatch.setattr(PcaResidual, "predict", plain)
+        live()
         monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
         predict_file(lr, target, model=str(model), **TILES)
         monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

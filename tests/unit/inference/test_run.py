@@ -21,10 +21,11 @@ from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.guard import judge
 from hsipipe.inference.inputs import prepare
+from hsipipe.inference.made_of import progress_of
 from hsipipe.inference.plan import BLOCK, Plan
 from hsipipe.inference.run import WindowPrediction
 from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
-from hsipipe.inference.sink import open_sink, progress_of
+from hsipipe.inference.sink import open_sink
 from hsipipe.inference.source import survey
 from hsipipe.inference.statistics import Statistic, guarded_statistics
 from hsipipe.storage.publish import discard, unfinished

@@ -1,0 +1,43 @@
+"""A small network that predicts more than an interpolation, and kills of its predictions."""
+
+from pathlib import Path
+
+import torch
+
+from hsipipe.methods.base import Frame
+from hsipipe.methods.catalogue import method_settings
+from hsipipe.methods.pca_residual import PcaResidual
+from hsipipe.params import load_params
+
+_PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+class Killed(BaseException):
+    """A kill."""
+
+
+def small_network():
+    """Make a pca-residual of four bands at scale 2 with random weights."""
+    torch.manual_seed(0)
+    settings = method_settings(load_params(_PARAMS), "pca-residual")
+    made = PcaResidual(Frame(4, 2), settings.model_copy(update={"components": 3, "width": 8, "blocks": 1}))
+    torch.nn.init.orthogonal_(made.basis)
+    torch.nn.init.normal_(made.tail.weight, std=0.01)
+    return made
+
+
+def kill_after(monkeypatch, tiles, *, change=lambda sr: sr):
+    """End predictions of pca-residual by a kill after some tiles; return a function that ends the killing.
+
+    `change` changes each prediction, also after the kill.
+    """
+    left, plain = [tiles], PcaResidual.predict
+
+    def predict(self, *args, **more):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return change(plain(self, *args, **more))
+
+    monkeypatch.setattr(PcaResidual, "predict", predict)
+    return lambda: monkeypatch.setattr(PcaResidual, "predict", lambda *args, **more: change(plain(*args, **more)))
