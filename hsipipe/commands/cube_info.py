@@ -147,8 +147,8 @@ def _hints(facts: CubeFacts) -> list[str]:
     if facts.not_finite:
         empty = int((found.finite < cube.size // len(cube)).sum())
         hints.append(
-            f"NaN or Inf in {empty} of the bands: `hsipipe predict` gives NaN where a pixel has NaN, and training "
-            "ignores such pixels; it refuses Inf, so make that NaN"
+            f"NaN or Inf in {empty} of the bands: `hsipipe predict` gives NaN at such pixels. The pipeline ignores "
+            "pixels with NaN and refuses Inf, so make that NaN"
         )
     if facts.unusable:
         numbers = ", ".join(str(band + 1) for band in facts.unusable)

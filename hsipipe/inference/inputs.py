@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hsipipe.degradation.psf import BICUBIC
-from hsipipe.errors import ParamsError
+from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.holes import Mask, fill_holes, joined, open_holes
 from hsipipe.inference.known import check_wavelengths, domain_of, input_warnings
@@ -151,7 +151,14 @@ def bind(
                 "wavelength."
             )
             return model.for_wavelengths(its.tolist()), (note,)
-    return model, check_wavelengths(domain_of(model), cube, allow_other=other_wavelengths, wording=wording)
+    notes = check_wavelengths(domain_of(model), cube, allow_other=other_wavelengths, wording=wording)
+    count = cube.sizes["band"]
+    if model.bands is not None and count != model.bands:
+        raise ModelInputError(
+            f"The cube has {count} bands, the model was trained on {model.bands}; select these in their order, or take "
+            "a model of this sensor."
+        )
+    return model, notes
 
 
 def no_data_note(share: float) -> str:

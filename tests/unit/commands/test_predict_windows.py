@@ -18,7 +18,7 @@ from flows.__main__ import app
 from hsipipe.commands.predict_file import predict_file
 from hsipipe.commands.predict_windows import show_status
 from hsipipe.commands.sample_file import Samples
-from hsipipe.errors import DataError, MissingInputError, ParamsError
+from hsipipe.errors import DataError, MissingInputError, ModelInputError, ParamsError
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, crs_of, transform_of
 from hsipipe.inference.scene import predict_scene
@@ -174,3 +174,11 @@ def test_a_regression_has_a_spread_of_zero_in_windows(tmp_path, lr, model, capsy
     assert not std.any()
     np.testing.assert_array_equal(mean, low)
     assert "samples have no spread" in capsys.readouterr().err
+
+
+def test_another_number_of_bands_is_told_of_the_cube_and_not_of_a_tile(tmp_path, model):
+    values = np.random.default_rng(0).random((7, 40, 30), dtype=np.float32)
+    save_cube(xr.DataArray(values, dims=("band", "y", "x")), tmp_path / "lr.npy")
+    with pytest.raises(ModelInputError, match=r"^The cube has 7 bands, the model was trained on 4; select"):
+        predict_file(tmp_path / "lr.npy", tmp_path / "hr.npy", model=str(model), tile=12, overlap=3, full_scale=1.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["lr.npy"]
