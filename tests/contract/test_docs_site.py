@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+# One worker builds the site once.
+pytestmark = pytest.mark.xdist_group("docs")
+
 LOADED = re.compile(r"<(?:script|img|iframe|source)[^>]+src=\"([^\"]+)\"|<link[^>]+href=\"([^\"]+)\"")
 
 
