@@ -231,7 +231,7 @@ def run_table(name, table, params, root, options, where):
     others = set()
     while True:
         record = read_record(path)
-        pairs = [(method, seed) for method in wanted for seed in seeds_of(table, method, record)]
+        pairs = [(method, seed) for method in wanted for seed in options.seed or seeds_of(table, method, record)]
         left = [pair for pair in pairs if pair not in others and "{}-{}".format(*pair) not in record.get("rows", {})]
         if not left:
             return
@@ -266,6 +266,7 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument("table", nargs="*", help="names in equal_time.yaml; none: all of the device")
     parser.add_argument("--method", action="append", default=[], help="make this row only; again for further ones")
+    parser.add_argument("--seed", type=int, action="append", default=[], help="these seeds of the rows, not the table's")
     parser.add_argument("--root", action="append", default=[], metavar="NAME=FOLDER", help="where a data set is")
     own = ROOT / ".hsipipe" / "equal_time"
     parser.add_argument("--folder", type=Path, default=own, help="keep data and models here")

@@ -154,9 +154,11 @@ def bind(
     notes = check_wavelengths(domain_of(model), cube, allow_other=other_wavelengths, wording=wording)
     count = cube.sizes["band"]
     if model.bands is not None and count != model.bands:
+        binds = mine is not None and "wavelength_nm" not in cube.coords
+        remedy = "give the cube its wavelengths, which bind the model to it, or " if binds else ""
         raise ModelInputError(
-            f"The cube has {count} bands, the model was trained on {model.bands}; select these in their order, or take "
-            "a model of this sensor."
+            f"The cube has {count} bands, the model was trained on {model.bands}; {remedy}select these in their order, "
+            "or take a model of this sensor."
         )
     return model, notes
 

@@ -89,7 +89,7 @@ def test_the_trained_sensor_is_served_and_only_unknown_bands_are_noted(predict, 
 
 
 def test_another_count_without_wavelengths_is_refused(predict, lr):
-    with pytest.raises(ModelInputError, match=r"Got 6 bands .*expected 12; give the cube its wavelengths"):
+    with pytest.raises(ModelInputError, match=r"has 6 bands, .* trained on 12; give the cube its wavelengths"):
         predict(lr[::2], None, suffix="npy")
 
 
