@@ -266,7 +266,7 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument("table", nargs="*", help="names in equal_time.yaml; none: all of the device")
     parser.add_argument("--method", action="append", default=[], help="make this row only; again for further ones")
-    parser.add_argument("--seed", type=int, action="append", default=[], help="these seeds of the rows, not the table's")
+    parser.add_argument("--seed", type=int, action="append", default=[], help="these seeds of the rows")
     parser.add_argument("--root", action="append", default=[], metavar="NAME=FOLDER", help="where a data set is")
     own = ROOT / ".hsipipe" / "equal_time"
     parser.add_argument("--folder", type=Path, default=own, help="keep data and models here")
