@@ -4,19 +4,23 @@
     python benchmarks/equal_time.py cave-x4 --method edsr --root ...     some rows
     python benchmarks/equal_time.py --write                              the tables and the figure alone
 
-equal_time.yaml lists the tables. The time is CPU time of one thread: other work on the machine then shortens no
-training. The script measures the seconds of a step and trains as many steps as fit, with the learning rate schedule of
-that length. Validations are not counted. A stopped run resumes. Several runs can share the work.
+equal_time.yaml lists the tables. The time is CPU time of one thread. The script measures the seconds of a step while
+the other cores work, too, and trains as many steps as fit, with the learning rate schedule of that length. All seeds
+of a method take the same steps. Validations are not counted. Measure the steps of all methods on an idle machine
+(--plan); the trainings can then share it with other work. A stopped run resumes. Several runs can share the work.
 """
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import json
 import math
+import multiprocessing
+import statistics
 import tempfile
 import time
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -26,16 +30,41 @@ from record import ROOT, arguments, environment, read_record, write_record
 
 TABLES = ROOT / "benchmarks" / "equal_time.yaml"
 RESULTS = ROOT / "benchmarks" / "results" / "equal_time"
-SHORT, LONG = 5, 15
-"""Steps of the two trainings whose difference is the time of a step; they validate equally often."""
-SURE = 0.3
-"""Share of the shorter training by which the longer one must take longer; less may be noise of a busy machine."""
-SLOW_S = 5.0
-"""A first step with its validations that takes longer than this is followed by fewer."""
+TIMED, WARM, TIMED_S = 40, 5, 20.0
+"""Steps whose median time is that of a step, those before them, and the seconds after which no more are taken."""
 AUTOENCODER = 0.25
 """Share of the time for the autoencoder of a latent method."""
 METRICS = ("mpsnr_db", "cube_psnr_db", "mssim", "sam_deg", "ergas")
 VALIDATIONS = 10
+
+
+class TimingDone(Exception):
+    """Ends the short training that is timed."""
+
+
+@contextmanager
+def busy_cores(device):
+    """Keep all cores but one busy: a core alone is faster than one of several that share the memory."""
+    others = len(os.sched_getaffinity(0)) - 1 if device == "cpu" else 0
+    busy = [multiprocessing.get_context("spawn").Process(target=convolve, daemon=True) for _ in range(others)]
+    for process in busy:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.join()
+
+
+def convolve():
+    """Compute convolutions for ever, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    images, kernel = torch.rand(4, 64, 64, 64), torch.rand(64, 64, 3, 3)
+    while True:
+        torch.nn.functional.conv2d(images, kernel)
 
 
 class Row:
@@ -48,16 +77,17 @@ class Row:
         name: The method.
         seed: Seed of its training.
         device: cpu or cuda.
+        plan: Steps of its trainings; None: measured.
     """
 
-    def __init__(self, table, params, root, name, *, seed, device):
+    def __init__(self, table, params, root, name, *, seed, device, plan=None):
         from hsipipe.methods.catalogue import entry, methods
 
         self.table, self.params, self.root, self.name, self.seed, self.device = table, params, root, name, seed, device
         self.folder = root / "rows" / f"{name}-{seed}"
         self.autoencoder = entry(name).autoencoder
         self.fuses = methods()[name].FUSES
-        self.curve = []
+        self.plan, self.curve = plan, []
 
     def made(self):
         """The trained method, and the numbers of its training."""
@@ -68,7 +98,7 @@ class Row:
 
         params, plan = self.params, {}
         if is_trained(params, self.name):
-            plan = {**self._planned(), "flop": self._flop()}
+            plan = self.plan or self.planned()
             for group, name in self._trainings():
                 params = with_steps(params, group, name, plan[group]["steps"], seed=self.seed)
         begun = self._clock()
@@ -104,20 +134,15 @@ class Row:
             "protocol": {"name": protocol.name, "hash": protocol.hash},
         }
 
-    def _planned(self):
-        """Steps and seconds of a step by group of params.yaml; measured once."""
-        path = self.folder / "plan.json"
-        if path.is_file():
-            return json.loads(path.read_text())
+    def planned(self):
+        """Steps and seconds of a step by group of params.yaml, and the operations of a step of the method."""
         plan, budget = {}, self.table.get("seconds")
         for group, name in self._trainings():
             share = 1.0 if self.autoencoder is None else AUTOENCODER if group == "gae" else 1 - AUTOENCODER
-            took = self._step_seconds(group, name, plan)
+            took = self._step_seconds(group, name)
             steps = max(1, int(share * budget / took)) if budget else self._own(group, name).optimizer.steps
             plan[group] = {"steps": steps, "seconds_per_step": float(f"{took:.3g}")}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plan))
-        return plan
+        return {**plan, "flop": self._flop()}
 
     def _trainings(self):
         """Group and name in params.yaml of what is trained, in their order."""
@@ -128,28 +153,28 @@ class Row:
 
         return (gae_settings if group == "gae" else method_settings)(self.params, name)
 
-    def _step_seconds(self, group, name, plan):
-        """Seconds of a step: the difference of two short trainings, which validate equally often."""
+    def _step_seconds(self, group, name):
+        """Seconds of a step, the median of a short training; on the CPU while every other core works, too."""
         from prepared import autoencoder, trained
+        from torch.optim.optimizer import register_optimizer_step_post_hook
 
-        def took(steps):
-            params = with_steps(self.params, group, name, steps, seed=self.seed, validations=1)
-            with tempfile.TemporaryDirectory() as folder:
-                if group == "methods" and self.autoencoder:
-                    params = with_steps(params, "gae", self.autoencoder, 1, seed=self.seed)
-                    autoencoder(self.name, params, self.root, Path(folder))
-                begun = self._clock()
-                train = autoencoder if group == "gae" else trained
-                train(self.name, params, self.root, Path(folder))
-                return self._clock() - begun
+        marks, params = [], with_steps(self.params, group, name, WARM + TIMED, seed=self.seed, validations=1)
 
-        begun = self._clock()
-        took(1)
-        short, long = (SHORT, LONG) if self._clock() - begun < SLOW_S else (1, 4)
-        base = took(short)
-        while (apart := took(long) - base) < SURE * base:
-            long *= 2
-        return apart / (long - short)
+        def mark(*of_step):
+            marks.append(self._clock())
+            if len(marks) > WARM + 2 and marks[-1] - marks[WARM] > TIMED_S:
+                raise TimingDone
+
+        with tempfile.TemporaryDirectory() as folder, busy_cores(self.device), suppress(TimingDone):
+            if group == "methods" and self.autoencoder:
+                shortest = with_steps(params, "gae", self.autoencoder, 1, seed=self.seed)
+                autoencoder(self.name, shortest, self.root, Path(folder))
+            handle = register_optimizer_step_post_hook(mark)
+            try:
+                (autoencoder if group == "gae" else trained)(self.name, params, self.root, Path(folder))
+            finally:
+                handle.remove()
+        return statistics.median(after - before for before, after in pairwise(marks[WARM:]))
 
     def _flop(self):
         """Operations of a step; None where they cannot be counted."""
@@ -245,21 +270,35 @@ def run_table(name, table, params, root, options, where):
         with lock:
             if f"{method}-{seed}" in read_record(path).get("rows", {}):
                 continue
-            row = Row(table, params, root, method, seed=seed, device=options.device)
+            plan = planned(path, table, params, root, method, options.device)
+            row = Row(table, params, root, method, seed=seed, device=options.device, plan=plan)
             print(f"{name}: {method}, seed {seed}", flush=True)
             trained, training = row.made()
             found = {"method": method, "seed": seed, "training": training, **row.scores(trained)}
-            keep(path, f"{method}-{seed}", {**found, "environment": where}, table)
+            keep(path, "rows", f"{method}-{seed}", {**found, "environment": where}, table)
             print(f"{name}: {method}, seed {seed}: {mean_psnr(found):.2f} dB, {training}", flush=True)
 
 
-def keep(path, key, row, table):
-    """Add a row to the record of a table; others may do so at the same time."""
+def planned(path, table, params, root, method, device):
+    """The plan of a method: that of the record, which all seeds share, else measured and kept there."""
+    from hsipipe.methods.catalogue import is_trained
+
+    kept = read_record(path).get("plans", {})
+    if method not in kept and is_trained(params, method):
+        row = Row(table, params, root, method, seed=0, device=device)
+        kept = {method: row.planned()}
+        keep(path, "plans", method, kept[method], table)
+        print(f"{method}: {kept[method]}", flush=True)
+    return kept.get(method)
+
+
+def keep(path, part, key, value, table):
+    """Add a plan or a row to the record of a table; others may do so at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         record = read_record(path)
-        rows = {**record.get("rows", {}), key: row}
-        write_record(path, {"title": table["title"], "seconds": table.get("seconds"), "rows": rows})
+        about = {"title": table["title"], "seconds": table.get("seconds")}
+        write_record(path, {**about, "plans": {}, "rows": {}, **record, part: {**record.get(part, {}), key: value}})
 
 
 def main():
@@ -267,6 +306,7 @@ def main():
     parser.add_argument("table", nargs="*", help="names in equal_time.yaml; none: all of the device")
     parser.add_argument("--method", action="append", default=[], help="make this row only; again for further ones")
     parser.add_argument("--seed", type=int, action="append", default=[], help="these seeds of the rows")
+    parser.add_argument("--plan", action="store_true", help="measure the steps of the methods and train nothing")
     parser.add_argument("--root", action="append", default=[], metavar="NAME=FOLDER", help="where a data set is")
     own = ROOT / ".hsipipe" / "equal_time"
     parser.add_argument("--folder", type=Path, default=own, help="keep data and models here")
@@ -300,6 +340,10 @@ def main():
         table = {**table, "seconds": options.seconds} if options.seconds else table
         source = Path(roots[table["root"]]).absolute()
         params, root = prepared_table(name, table, source, options.folder.absolute(), device=options.device)
+        if options.plan:
+            for method in options.method or table["methods"]:
+                planned(options.results / f"{name}.json", table, params, root, method, options.device)
+            continue
         try:
             run_table(name, table, params, root, options, where)
         except TrainingPausedError as error:
