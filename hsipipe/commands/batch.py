@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, MaskChoice, OnDoubt, OtherWavelengths, WindowMemory
+from hsipipe.commands.options import (
+    DetectorOverlap,
+    Dtype,
+    FullScale,
+    MaskChoice,
+    ModelPlace,
+    OnDoubt,
+    OtherWavelengths,
+    Tile,
+    TileOverlap,
+    Variable,
+    WindowMemory,
+    check_guard,
+)
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -15,20 +28,21 @@ if TYPE_CHECKING:
 def predict_batch(
     scenes: Annotated[Path, typer.Argument(metavar="FOLDER|LIST", help="Folder of LR cubes, or a JSON of STAC items.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the products.")],
-    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    model: ModelPlace,
     suffix: Annotated[str, typer.Option(help="Format of the products: .zarr, .tif, .nc, .npy, .bil, ...")] = ".zarr",
     asset: Annotated[
         str | None, typer.Option(help="Asset of each STAC item; default: the only one, or the only one of role data.")
     ] = None,
-    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
-    overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
-    full_scale: Annotated[float, typer.Option(help="Scale factor: input value that maps to 1.0.")] = 1.0,
-    variable: Annotated[str | None, typer.Option(help="Array to read, if the files contain several.")] = None,
+    tile: Tile = 64,
+    overlap: TileOverlap = 8,
+    full_scale: FullScale = 1.0,
+    variable: Variable = None,
     other_wavelengths: OtherWavelengths = False,
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
     guard: OnDoubt = "warn",
     memory: WindowMemory = None,
+    dtype: Dtype = "float32",
     quiet: Annotated[
         float, typer.Option(min=0, help="Wait so long after the last change of a scene.", metavar="SECONDS")
     ] = 0.0,
@@ -49,14 +63,13 @@ def predict_batch(
       hsipipe predict-batch items.json products --model models/superresolver --suffix .tif --full-scale 10000
     """
     from hsipipe.commands.early import check_model
+    from hsipipe.formats.packing import check_dtype
 
     check_model(model)
+    check_dtype(dtype)
     from hsipipe.commands.predict_batch import Batch, BatchOptions, check_outcomes
-    from hsipipe.inference.guard import GUARDS
     from hsipipe.memory import parse_size
 
-    if guard not in GUARDS:
-        raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
     options = BatchOptions(
         full_scale=full_scale,
         tile=tile,
@@ -65,8 +78,9 @@ def predict_batch(
         other_wavelengths=other_wavelengths,
         detector_overlap=cast("Overlap", detector_overlap),
         masks=cast("Masks", masks),
-        guard=guard,
+        guard=check_guard(guard),
         memory=None if memory is None else parse_size(memory),
+        dtype=dtype,
         quiet_s=quiet,
     )
     batch = Batch(scenes, out, model=model, suffix=suffix, asset=asset, options=options)

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice, OnDoubt, OtherWavelengths, WindowMemory
+from hsipipe.commands.options import (
+    DetectorOverlap,
+    Dtype,
+    FullScale,
+    MaskChoice,
+    ModelPlace,
+    OnDoubt,
+    OtherWavelengths,
+    Tile,
+    TileOverlap,
+    Variable,
+    WindowMemory,
+    check_guard,
+)
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -26,13 +39,11 @@ def _show_status(target: Path | None) -> None:
 def predict(
     source: Annotated[Path, typer.Argument(metavar="IN", help="LR cube.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .zarr, .tif, .nc, .npy, .bil, .bip or .bsq.")],
-    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
-    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")] = 64,
-    overlap: Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")] = 8,
-    full_scale: Annotated[
-        float, typer.Option(help="Scale factor: input value that maps to 1.0, e.g. 65535; applies to the result, too.")
-    ] = 1.0,
-    variable: Annotated[str | None, typer.Option(help="Array to read, if the file contains several.")] = None,
+    model: ModelPlace,
+    tile: Tile = 64,
+    overlap: TileOverlap = 8,
+    full_scale: FullScale = 1.0,
+    variable: Variable = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -121,12 +132,8 @@ def predict(
     from hsipipe.commands.predict_file import predict_file
     from hsipipe.commands.sample_file import Samples
     from hsipipe.commands.written import describe_result
-    from hsipipe.inference.guard import GUARDS
     from hsipipe.inference.pair import MsiFile
     from hsipipe.memory import parse_size
-
-    if guard not in GUARDS:
-        raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
 
     start = time.monotonic()
     result, *others = predict_file(
@@ -145,7 +152,7 @@ def predict(
         other_wavelengths=other_wavelengths,
         detector_overlap=cast("Overlap", detector_overlap),
         masks=cast("Masks", masks),
-        guard=guard,
+        guard=check_guard(guard),
         memory=None if memory is None else parse_size(memory),
         dtype=dtype,
     )
@@ -162,7 +169,7 @@ def _probabilities(text: str | None) -> list[float]:
 
 
 def model_server(
-    model: Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")],
+    model: ModelPlace,
     host: Annotated[str, typer.Option(help="Address to bind to; there is no TLS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port, which is printed.")] = 8000,
     allowed_host: Annotated[

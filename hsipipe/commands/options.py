@@ -1,9 +1,12 @@
 """Options and output shared by several commands."""
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hsipipe.inference.guard import Guard
 
 Override = Annotated[
     list[str] | None,
@@ -19,6 +22,13 @@ Protocol = Annotated[
     str | None,
     typer.Option(help="Named protocol, by which results can be compared with a paper's; -S takes precedence."),
 ]
+ModelPlace = Annotated[str, typer.Option(help="models:/<name>@<alias>, models:/<name>/<version> or a folder.")]
+Tile = Annotated[int, typer.Option(min=1, help="Edge of a tile in input pixels.")]
+TileOverlap = Annotated[int, typer.Option(min=0, help="Input pixels of context around a tile.")]
+FullScale = Annotated[
+    float, typer.Option(help="Scale factor: input value that maps to 1.0, e.g. 65535; applies to the result, too.")
+]
+Variable = Annotated[str | None, typer.Option(help="Array to read, if the file contains several.")]
 DetectorOverlap = Annotated[
     str,
     typer.Option(
@@ -49,6 +59,16 @@ Dtype = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, typer.Option(help="Time limit of a run in minutes.")]
+
+
+def check_guard(guard: str) -> "Guard":
+    """Return the choice of `--guard`; refuse an unknown one."""
+    from hsipipe.inference.guard import GUARDS
+
+    for known in GUARDS:
+        if guard == known:
+            return known
+    raise typer.BadParameter(f"--guard must be one of {', '.join(GUARDS)}, got {guard}.")
 
 
 def check_timeout(minutes: float | None) -> None:

@@ -46,6 +46,7 @@ class BatchOptions:
     masks: Masks = "all"
     guard: Guard = "warn"
     memory: int | None = None
+    dtype: str = "float32"
     quiet_s: float = 0.0
 
     def of_values(self) -> dict[str, Any]:

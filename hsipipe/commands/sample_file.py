@@ -9,6 +9,7 @@ import numpy as np
 from hsipipe.errors import ParamsError
 from hsipipe.formats.labelled import to_dataset
 from hsipipe.formats.netcdf4_file import write_netcdf4
+from hsipipe.formats.zarr_store import write_zarr
 from hsipipe.inference.inputs import Inputs
 from hsipipe.inference.scene import draw_scene
 from hsipipe.inference.statistics import Statistic
@@ -96,7 +97,7 @@ def save_samples(given: Inputs, samples: Samples, path: Path, *, tile: int, over
     dataset = dataset.assign_coords({SAMPLE: np.arange(count)})
     if path.suffix == ".zarr":
         with atomic_folder(path) as temporary:
-            dataset.to_zarr(temporary, zarr_format=3, consolidated=False, mode="w")
+            write_zarr(dataset, temporary)
     else:
         with atomic_file(path) as temporary:
             write_netcdf4(dataset, temporary)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice, show
+from hsipipe.commands.options import DetectorOverlap, Dtype, MaskChoice, Variable, show
 
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
@@ -29,7 +29,7 @@ def sharpen(
     full_scale: Annotated[
         float | None, typer.Option(help="Scale factor: input value that maps to 1.0; default: by the file.")
     ] = None,
-    variable: Annotated[str | None, typer.Option(help="Array to read, if the file contains several.")] = None,
+    variable: Variable = None,
     msi_full_scale: Annotated[float, typer.Option(help="Scale factor of the HR-MSI.", metavar="N")] = 1.0,
     msi_variable: Annotated[str | None, typer.Option(help="Array of the HR-MSI, if its file contains several.")] = None,
     register: Annotated[

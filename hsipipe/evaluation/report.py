@@ -28,7 +28,7 @@ from hsipipe.evaluation.report_pictures import (
 from hsipipe.evaluation.table import best_rows
 from hsipipe.evaluation.verdicts import baseline_of, judge, marked
 from hsipipe.evaluation.viewers import Viewer, make_viewer
-from hsipipe.progress import progress
+from hsipipe.progress import duration, progress
 from hsipipe.protocols.metrics import METRICS, Metric
 from hsipipe.restoration import SUPER_RESOLUTION, TASKS
 from hsipipe.viewer.page import PAGE_BYTES, assets, page_environment
@@ -64,12 +64,25 @@ class Provenance:
         changed: The source had changes that were not committed.
         registration: The registry's entry for the model; None: not known.
         run_id: Run of MLflow that registered it; None: not known.
+        run_url: Page of the pipeline's run in the MLflow UI; empty: not known.
+        run_command: Command that starts the UI at this address; empty: a server runs.
+        date: When the report was written, in UTC as ISO 8601; empty: not known.
+        seconds: Time from the start of the pipeline's run to the report; None: not known.
     """
 
     commit: str | None = None
     changed: bool = False
     registration: Registration | None = None
     run_id: str | None = None
+    run_url: str = ""
+    run_command: str = ""
+    date: str = ""
+    seconds: float | None = None
+
+    @property
+    def took(self) -> str:
+        """The duration for people; empty: not known."""
+        return "" if self.seconds is None else duration(self.seconds)
 
 
 UNKNOWN = Provenance()

@@ -34,6 +34,20 @@ from hsipipe.storage.stores import EVERY_CHUNK, get_array, open_store, rows_per_
 _READ = "iufcbSU"
 
 
+def write_zarr(dataset: xr.Dataset, path: Path, **options: Any) -> None:
+    """Write a data set with consolidated metadata, without which xarray warns when it opens the store.
+
+    Args:
+        dataset: Data set.
+        path: New store.
+        options: Options of :meth:`xarray.Dataset.to_zarr`.
+    """
+    # Zarr warns that consolidated metadata are not in the specification of version 3; readers may ignore them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        dataset.to_zarr(path, zarr_format=3, consolidated=True, mode="w", **options)
+
+
 @dataclass(frozen=True)
 class _ZarrSource(Source):
     name: str
@@ -174,7 +188,7 @@ class Zarr(CubeFormat):
             cube = cube.chunk({"band": -1, "y": rows, "x": -1})
         dataset, name, encoding = _dataset(cube)
         encoding[name]["chunks"] = (cube.sizes["band"], min(rows, cube.sizes["y"]), cube.sizes["x"])
-        dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, mode="w")
+        write_zarr(dataset, path, encoding=encoding)
 
     def create(self, cube: xr.DataArray, path: Path, *, chunk: Shape, shard: Shape) -> None:
         """Create a store with a file for each shard; it is damaged until each is written."""
@@ -182,10 +196,7 @@ class Zarr(CubeFormat):
         cube = cube.copy(data=da.zeros(cube.shape, chunks=shard, dtype=cube.dtype))
         dataset, name, encoding = _dataset(cube)
         encoding[name] |= {"chunks": chunk, "shards": shard}
-        # Zarr warns that consolidated metadata are not in the specification of version 3; readers may ignore them.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            dataset.to_zarr(path, zarr_format=3, consolidated=True, encoding=encoding, mode="w", compute=False)
+        write_zarr(dataset, path, encoding=encoding, compute=False)
 
     def regions(self, path: Path) -> Any:
         """Open the array of the values, the only one in shards."""

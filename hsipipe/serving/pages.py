@@ -68,7 +68,9 @@ def _facts(model: ModelDescription) -> list[str]:
     """Return facts on the model, a few words each."""
     bands = "any number of bands" if model.bands is None else f"{model.bands} bands"
     bands = bands if not model.wavelength_nm else span(model.wavelength_nm)
-    facts = [f"{model.kind}, {model.name} version {model.version}", f"scale {model.scale}", bands]
+    # A model in a folder has the name of its method.
+    name = model.name if model.name == model.kind else f"{model.kind}, {model.name}"
+    facts = [f"{name} version {model.version}", f"scale {model.scale}", bands]
     if model.value_range is not None:
         low, high = model.value_range
         facts.append(f"trained on values {low:.3g} to {high:.3g} of the full scale")

@@ -8,7 +8,7 @@ from tasks.tracking.champion import Standing, promote, registered_names, rollbac
 from tasks.tracking.moves import Move
 from tasks.tracking.reconcile import Reconciled, close_dead_runs
 from tasks.tracking.register import CHALLENGER, register_model, registered_uri, registering_run
-from tasks.tracking.results import how_to_open, record_results
+from tasks.tracking.results import how_to_open, pipeline_run, record_results
 from tasks.tracking.runs import StageTracker, stage_run
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Standing",
     "close_dead_runs",
     "how_to_open",
+    "pipeline_run",
     "promote",
     "record_results",
     "register_model",

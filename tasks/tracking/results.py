@@ -1,9 +1,11 @@
 """Record the results of a pipeline run on its parent run: all rows, what was registered, description, report."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from hsipipe.artifacts.registration import Registration
 from hsipipe.credentials import without_credentials
@@ -57,6 +59,33 @@ def _record_test_set(tracker: StageTracker, metrics: Mapping[str, Any]) -> None:
     tracker.attempt(tracker.client.log_inputs, tracker.parent_id, inputs)
 
 
+class PipelineRun(NamedTuple):
+    """The parent run of a stage.
+
+    Attributes:
+        url: Its page in the MLflow UI.
+        command: Command that starts the UI at this address, in the project's folder; empty: a server runs.
+        seconds: Time since it started.
+    """
+
+    url: str
+    command: str
+    seconds: float
+
+
+def pipeline_run(tracker: StageTracker, root: Path) -> PipelineRun | None:
+    """Return the run of the pipeline that a stage belongs to; None: MLflow does not answer."""
+    found: list[Any] = []
+    tracker.attempt(lambda: found.append(tracker.client.get_run(tracker.parent_id).info))
+    if not found:
+        return None
+    info = found[0]
+    # A report is mailed: the path of the project stays out of it.
+    address = without_credentials(store_address(root)).replace(f"sqlite:///{root}/", "sqlite:///")
+    url, command = _page(address, f"/#/experiments/{info.experiment_id}/runs/{info.run_id}")
+    return PipelineRun(url, command, time.time() - info.start_time / 1000)
+
+
 def how_to_open(root: Path, name: str) -> str:
     """Return how to open an experiment in the MLflow UI, or say that it does not exist. Create nothing.
 
@@ -70,6 +99,13 @@ def how_to_open(root: Path, name: str) -> str:
         return f"no experiment {name} in {address}"
     # Without the query the UI opens it as one of language models.
     page = f"/#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
+    url, command = _page(address, page)
+    return f"{url} after: {command}" if command else url
+
+
+def _page(address: str, page: str) -> tuple[str, str]:
+    """Return the URL of a page of the MLflow UI, and the command that starts the UI; empty: a server runs."""
     if address.startswith("http"):
-        return address.rstrip("/") + page
-    return f"http://127.0.0.1:5000{page} after: mlflow ui --backend-store-uri {address}"
+        parts = urlsplit(address)  # whose name and password are stars, which a browser would send
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + page, ""
+    return f"http://127.0.0.1:5000{page}", f"mlflow ui --backend-store-uri {address}"

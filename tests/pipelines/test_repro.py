@@ -299,6 +299,10 @@ def test_the_report_names_what_was_registered_and_the_source(project):
     for text in (version.run_id, commit.stdout.strip(), MODEL, f"version {version.version}, alias challenger"):
         assert text in page
     assert "not committed" not in page
+    assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, .+ after the pipeline started", page)
+    url = re.search(r'href="http://127.0.0.1:5000/#/experiments/\w+/runs/(\w+)"', page)
+    assert "mlflow.parentRunId" not in connect(project).get_run(url[1]).data.tags
+    assert str(project) not in page
 
 
 def test_predict_on_the_command_line_takes_the_model_out_of_the_registry(project, run, tmp_path, lr):

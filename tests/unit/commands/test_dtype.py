@@ -70,7 +70,7 @@ def read_netcdf(path):
 
 def read_zarr(path):
     assert zarr.open_group(path, mode="r")["reflectance"].dtype == np.int16
-    with xr.open_zarr(path, consolidated=False) as data:
+    with xr.open_zarr(path) as data:
         return data["reflectance"].to_numpy()
 
 

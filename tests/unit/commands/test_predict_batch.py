@@ -80,6 +80,16 @@ def test_a_scene_is_predicted_once_until_it_changes(scenes, run, tmp_path):
     assert run(scenes) == {"a": "made", "b": "known"}
 
 
+def test_products_can_have_the_integers_of_their_scenes(run, tmp_path):
+    (tmp_path / "counts").mkdir()
+    values = np.random.default_rng(0).integers(0, 1000, (4, 20, 16), dtype=np.uint16)
+    np.save(tmp_path / "counts" / "a.npy", values)
+    assert run(tmp_path / "counts", suffix=".tif", dtype="like-input") == {"a": "made"}
+    assert open_cube(tmp_path / "out" / "a.tif").encoding["stored_dtype"] == "uint16"
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["options"]["dtype"] == "like-input"
+
+
 def test_what_another_process_predicts_is_left_to_it(scenes, run, tmp_path):
     (tmp_path / "out").mkdir()
     with sole_writer(tmp_path / "out" / "a.json"):

@@ -3,11 +3,9 @@
 import shutil
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from affine import Affine
 from samplers import Spreads
 
@@ -145,13 +143,20 @@ def test_quantiles_lie_around_the_prediction_as_far_as_few_samples_demand(predic
 def test_kept_samples_have_an_axis_and_the_units_of_the_result(predict, tmp_path, target, kept):
     written = predict(Sampler(2), target, samples=3, keep=True)
     assert written[-1] == tmp_path / kept
-    opened = zarr.open_group(tmp_path / kept, mode="r") if target == "hr.zarr" else h5py.File(tmp_path / kept, "r")
-    arrays = {name: np.asarray(opened[name]) for name in opened}
-    (samples,) = (array for array in arrays.values() if array.ndim == 4)
     mean = open_cube(tmp_path / target).to_numpy()
-    np.testing.assert_allclose(samples, np.stack([mean, mean + 10, mean + 20]), atol=1e-2)
-    np.testing.assert_array_equal(arrays["wavelength_nm"], [400.0, 500.0, 600.0, 700.0])
-    np.testing.assert_array_equal(arrays["sample"], [0, 1, 2])
+    with xr.open_dataset(tmp_path / kept) as opened:  # as a user does, and a warning is an error
+        samples = opened["reflectance"]
+        assert samples.dims == ("sample", "band", "y", "x")
+        np.testing.assert_allclose(samples, np.stack([mean, mean + 10, mean + 20]), atol=1e-2)
+        np.testing.assert_array_equal(samples["wavelength_nm"], [400.0, 500.0, 600.0, 700.0])
+        np.testing.assert_array_equal(samples["sample"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_result_opens_with_xarray_alone(predict, suffix):
+    (path,) = predict(Bicubic(2), f"hr{suffix}")
+    with xr.open_dataset(path) as opened:
+        np.testing.assert_array_equal(opened["reflectance"], open_cube(path))
 
 
 @pytest.mark.parametrize(

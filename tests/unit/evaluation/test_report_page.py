@@ -1,6 +1,7 @@
 """The report in a real browser: it answers first, its viewers run, it fits narrow screens and works without scripts."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.report import Provenance, _fitting, write_report
 from hsipipe.evaluation.viewers import make_viewer
 
+RUN = "http://127.0.0.1:5000/#/experiments/1/runs/89ab"
 ENTRY = Registration("hsipipe-synthetic-x4", "pca-residual", 3, "challenger")
 
 
@@ -23,9 +25,9 @@ def report(all_scores, scored, net, pairs, tmp_path_factory):
     metrics = compare_scores([RowScores(name, [tree]) for name, (_, tree) in rows.items()])
     out = tmp_path_factory.mktemp("report")
     folders = {name: folder for name, (folder, _) in rows.items()}
-    write_report(
-        folders, metrics, out, pairs=pairs, provenance=Provenance("c0ffee", registration=ENTRY, run_id="0123abcd")
-    )
+    where = {"run_url": RUN, "run_command": "mlflow ui --backend-store-uri sqlite:///mlflow.db"}
+    source = Provenance("c0ffee", registration=ENTRY, run_id="0123abcd", date="2026-11-30T22:10:05Z", **where)
+    write_report(folders, metrics, out, pairs=pairs, provenance=replace(source, seconds=318.4))
     return out / "index.html", metrics
 
 
@@ -46,6 +48,9 @@ def test_the_answer_comes_first(page, report):
     assert "models:/hsipipe-synthetic-x4@champion" in answer
     for text in ("c0ffee", "0123abcd", metrics["protocol"]["hash"], "--model models/superresolver"):
         assert text in answer
+    assert "2026-11-30T22:10:05Z, 5 min 18 s after the pipeline started" in answer
+    assert "run of the pipeline, after mlflow ui --backend-store-uri sqlite:///mlflow.db" in answer
+    assert page.get_by_role("link", name="run of the pipeline").get_attribute("href") == RUN
     order = page.locator("h2").all_inner_texts()
     assert order[:5] == ["Use the model", "Test scenes at a glance", "Results", "Verdicts", "Explore the scenes"]
 

@@ -61,7 +61,7 @@ def test_a_tiff_shows_them_to_gdal(tmp_path, cube):
 
 def test_zarr_shows_them_to_xarray(tmp_path, cube):
     save_cube(cube, tmp_path / "a.zarr")
-    with xr.open_zarr(tmp_path / "a.zarr", consolidated=False) as dataset:
+    with xr.open_zarr(tmp_path / "a.zarr") as dataset:
         assert dataset["band_name"].values.tolist() == NAMES
         np.testing.assert_allclose(dataset["fwhm_nm"], FWHM)
 

@@ -207,7 +207,7 @@ def test_a_packed_cube_is_written_as_other_programs_read_it(tmp_path, suffix):
     expected = np.where(values == 30000, np.nan, np.float32(0.3))
     np.testing.assert_allclose(open_cube(tmp_path / f"out{suffix}"), expected, rtol=1e-6)
     if suffix == ".zarr":
-        with xr.open_zarr(tmp_path / "out.zarr", consolidated=False) as dataset:
+        with xr.open_zarr(tmp_path / "out.zarr") as dataset:
             np.testing.assert_allclose(dataset["reflectance"], expected, rtol=1e-6)
         return
     with warnings.catch_warnings():

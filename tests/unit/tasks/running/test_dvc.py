@@ -313,7 +313,7 @@ def test_every_file_has_the_same_bytes_in_a_clone_of_any_system(repository, tmp_
     assert [n for n in tracked if (tmp_path / "true" / n).read_bytes() != (tmp_path / "false" / n).read_bytes()] == []
 
 
-def test_dvc_gives_no_hints_on_git(tmp_path, repository):
+def test_dvc_gives_no_hints_on_git_and_push(tmp_path, repository):
     root = tmp_path / "project"
     root.mkdir()
     for words in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
@@ -324,6 +324,7 @@ def test_dvc_gives_no_hints_on_git(tmp_path, repository):
     done = subprocess.run(words, cwd=root, env=env, check=True, capture_output=True, text=True)
     assert "Running stage 'one'" in done.stdout
     assert "git add" not in done.stdout + done.stderr
+    assert "dvc push" not in done.stdout + done.stderr
     assert "autostage" not in done.stdout + done.stderr
     staged = subprocess.run(["git", "diff", "--cached", "--name-only"], cwd=root, capture_output=True, text=True)
     assert "dvc.lock" not in staged.stdout

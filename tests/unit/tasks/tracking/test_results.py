@@ -8,7 +8,7 @@ from hsipipe.artifacts.registration import Registration
 from hsipipe.model_registry.store import EXPERIMENT_TAGS, connect, experiment_id
 from hsipipe.params import load_params
 from hsipipe.storage.publish import publish
-from tasks.tracking import how_to_open, record_results, register_model
+from tasks.tracking import how_to_open, pipeline_run, record_results, register_model
 from tasks.tracking.results import NOTE
 from tasks.tracking.runs import stage_run
 from tasks.tracking.texts import LONGEST, Card, run_description
@@ -119,6 +119,22 @@ def test_the_report_lies_with_the_parent_run(root, metrics, tmp_path):
         "report/figures",
         "report/index.html",
     ]
+
+
+def test_the_run_of_the_pipeline_has_a_page_and_a_duration(root, monkeypatch):
+    given = {"params": load_params(root / "params.yaml"), "visible": {}, "digests": {}}
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with stage_run(root, "report", **given) as tracker:
+        info = tracker.client.get_run(tracker.parent_id).info
+        found = pipeline_run(tracker, root)
+        assert found.url == f"http://127.0.0.1:5000/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+        assert found.command == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+        assert 0 <= found.seconds < 3600
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://name:secret@mlflow.example.org/")
+        assert pipeline_run(tracker, root)[:2] == (
+            f"https://mlflow.example.org/#/experiments/{info.experiment_id}/runs/{info.run_id}",
+            "",
+        )
 
 
 def register(root, tmp_path, model, metrics):
