@@ -8,9 +8,10 @@ import numpy as np
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.views import Cube, Masked
 from hsipipe.bands import band_label
 from hsipipe.errors import DataError
-from hsipipe.evaluation.windows import Cube, Known, Lazy, windows
+from hsipipe.evaluation.windows import Lazy, windows
 from hsipipe.full_scale import FAINT, PLAUSIBLE, likely_full_scale
 from hsipipe.storage.stored_cube import StoredCube
 
@@ -63,7 +64,7 @@ def _by_parts(cube: Any) -> Cube:
     data = getattr(cube, "data", cube) if hasattr(cube, "dims") else cube
     if is_dask_collection(data):
         return Lazy(data)
-    return data if isinstance(data, Known | StoredCube) else np.asarray(data)
+    return data if isinstance(data, StoredCube | Masked) else np.asarray(data)
 
 
 def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:

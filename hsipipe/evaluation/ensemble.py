@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.artifacts.views import Cube
 from hsipipe.degradation.masked import downsampled
 from hsipipe.degradation.psf import Psf
 from hsipipe.evaluation.cubes import Array
 from hsipipe.evaluation.metrics import psnr_db
 from hsipipe.evaluation.power_spectra import log_ratio
-from hsipipe.evaluation.windows import Cube, windows
+from hsipipe.evaluation.windows import windows
 from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
 
 Samples = Sequence[Cube]

@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.artifacts.views import Cube
 from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.masked import downsampled
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.cubes import Array, as_cube, check_lr
-from hsipipe.evaluation.windows import Cube
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -21,13 +21,14 @@ from scipy.ndimage import minimum_filter
 from skimage.metrics import structural_similarity
 
 from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.artifacts.views import Cube, window_rows
 from hsipipe.bands import band_label
 from hsipipe.degradation.masked import downsampled, downsampled_rows
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.correlation import Correlation
 from hsipipe.evaluation.cubes import SSIM_WINDOW, Array
-from hsipipe.evaluation.windows import Cube, window_rows, windows
+from hsipipe.evaluation.windows import windows
 
 ROUNDING = 1e-6
 """Ratio of mean and root mean square below which a mean is zero but for rounding; float32 has 7 digits."""

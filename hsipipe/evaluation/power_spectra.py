@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.no_data import Mask
-from hsipipe.evaluation.windows import Cube, bands
+from hsipipe.artifacts.views import Cube
+from hsipipe.evaluation.windows import bands
 
 
 def radial_power(

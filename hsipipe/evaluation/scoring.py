@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.artifacts.views import Cube, Masked, ScoredPixels
 from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.alignment import aligned
 from hsipipe.evaluation.cubes import as_cube, band_wavelengths, check_lr, check_pair, check_range
 from hsipipe.evaluation.metrics import band_mse
-from hsipipe.evaluation.windows import Cube, Known, ScoredPixels
 from hsipipe.protocols.metrics import METRICS
 from hsipipe.registry import resolve
 
@@ -68,7 +68,7 @@ def score(
     check_pair(prediction, truth, scale)
     mask = mask_inputs(valid, truth, scale)
     if mask:
-        prediction, truth = (Known(cube, mask["valid"]) for cube in (prediction, truth))
+        prediction, truth = (Masked(cube, mask["valid"]) for cube in (prediction, truth))
     inputs: dict[str, Any] = {"sr": prediction, "hr": truth, "scale": scale, "psf": psf, **mask}
     mse = band_mse(*(_pixels(cube, mask.get("valid")) for cube in (prediction, truth)))
     inputs |= {"mse": mse, "ratio": ergas_ratio or scale, "wavelength_nm": band_wavelengths(hr)}
@@ -76,11 +76,11 @@ def score(
         inputs["lr"] = as_cube(aligned(lr, hr, "lr", scale=scale), "lr")
         check_lr(inputs["lr"], truth, scale)
         if mask:
-            inputs["lr"] = Known(inputs["lr"], mask["lr_valid"])
+            inputs["lr"] = Masked(inputs["lr"], mask["lr_valid"])
     if msi is not None:
         inputs["msi"] = as_cube(aligned(msi, hr, "msi", bands=False), "msi")
         if mask:
-            inputs["msi"] = Known(inputs["msi"], mask["valid"])
+            inputs["msi"] = Masked(inputs["msi"], mask["valid"])
     if response is not None:
         inputs["response"] = response
     check_range(truth, {role: inputs[role] for role in ("sr", "lr", "msi") if role in inputs})
@@ -95,7 +95,7 @@ def measure(inputs: Mapping[str, Any]) -> dict[str, float]:
             :data:`hsipipe.protocols.metrics.METRICS` gets that metric's value.
 
     With a mask of the pixels with data, ``valid``, a function without this parameter gets these pixels alone, as rows
-    of pixels, see :class:`hsipipe.evaluation.windows.ScoredPixels`.
+    of pixels, see :class:`hsipipe.artifacts.views.ScoredPixels`.
 
     Returns:
         Key to value, in the order of the metrics.

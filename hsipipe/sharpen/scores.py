@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.no_data import Mask
+from hsipipe.artifacts.views import ScoredPixels
 from hsipipe.errors import DataError
 from hsipipe.evaluation.metrics import ROUNDING, band_mse, band_psnr_db, ergas, mpsnr_db, sam_deg
-from hsipipe.evaluation.windows import ScoredPixels
 from hsipipe.inference.plan import Box
 from hsipipe.sharpen.reduced import Image, Reduced
 

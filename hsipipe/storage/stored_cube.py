@@ -1,15 +1,52 @@
-"""A cube in a file of raw numbers, read and written by slices."""
+"""Cubes in files that are read by slices: an array of a store, and a file of raw numbers that is written, too."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from hsipipe.storage.space import check_space, create_file
+from hsipipe.storage.stores import read
+
+if TYPE_CHECKING:
+    import zarr
+
+
+@dataclass(frozen=True, eq=False)
+class StoreCube:
+    """An array (C, H, W) of a store.
+
+    Attributes:
+        array: The array.
+    """
+
+    array: "zarr.Array[Any]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Bands, rows and columns."""
+        return self.array.shape
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        """Read a part by slices, one for each axis from the first, or after an ellipsis.
+
+        Raises:
+            IntegrityError: A file of the store is missing or damaged.
+        """
+        return read(self.array, index)
+
+    def __len__(self) -> int:
+        """Return the number of bands."""
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        """Return all values."""
+        del copy
+        return np.asarray(self[...], dtype=dtype)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hsipipe.artifacts import views
 from hsipipe.degradation import masked
 from hsipipe.degradation.psf import Psf
-from hsipipe.evaluation import windows
 from hsipipe.evaluation.correlation import Correlation
 from hsipipe.evaluation.ensemble import SpectralFrame
 from hsipipe.evaluation.scoring import mask_inputs, measure, score
@@ -25,7 +25,7 @@ PSFS = (Psf(), Psf("gaussian", mtf=0.3), Psf("average"), Psf("gaussian", sigma=9
 def windows_of(nbytes):
     """Windows of about so many bytes; 1: the fewest rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(windows, "WINDOW_BYTES", nbytes)
+        patch.setattr(views, "WINDOW_BYTES", nbytes)
         patch.setattr(masked, "_WINDOW_BYTES", nbytes)
         yield
 
