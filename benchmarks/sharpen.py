@@ -28,10 +28,10 @@ import hsipipe
 from hsipipe.commands.sharpen_file import SharpenOptions, sharpen_file
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.psf import Psf
-from hsipipe.evaluation.masked import score_valid
 from hsipipe.full_scale import likely_full_scale
 from hsipipe.inference.scene import predict_scene
 from hsipipe.sharpen.reduced import OVERLAP, TILE
+from hsipipe.sharpen.scores import score_valid
 
 SCENES = {
     "Jasper Ridge": ("jasper_ridge_r198.mat", None),
@@ -104,9 +104,9 @@ def against_truth(cube, scale, minutes, *, blurred):
     values = low.to_numpy()
 
     def gain(image):
-        return score_valid(image, truth, everywhere, scale=scale)["mpsnr_db"] - bicubic["mpsnr_db"]
+        return score_valid(image, truth, everywhere, scale=scale).mpsnr_db - bicubic["mpsnr_db"]
 
-    bicubic = score_valid(upsample(values, scale), truth, everywhere, scale=scale)
+    bicubic = score_valid(upsample(values, scale), truth, everywhere, scale=scale).metrics
     candidates = {
         entry.name: {
             "stated_gain_db": rounded(entry.judge.mpsnr_db - report.comparison.baseline.judge.mpsnr_db),
@@ -115,7 +115,7 @@ def against_truth(cube, scale, minutes, *, blurred):
         }
         for entry in report.comparison.candidates[1:]
     }
-    ours = score_valid(sr, truth, everywhere, scale=scale)
+    ours = score_valid(sr, truth, everywhere, scale=scale).metrics
     return {
         "pixels": list(values.shape[1:]),
         "method": report.comparison.chosen.name,

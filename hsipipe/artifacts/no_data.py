@@ -45,12 +45,12 @@ def filled(image: NDArray[T], valid: Mask, *, scale: int = 1) -> NDArray[T]:
         return image
     coarse = coarse_valid(valid, scale)
     rows, columns = nearest_data(~coarse)
-    means = image if scale == 1 else _cell_means(image, valid, scale)
+    means = image if scale == 1 else cell_means(image, valid, scale)
     spread = means[:, rows, columns].repeat(scale, axis=1).repeat(scale, axis=2)
     return np.ascontiguousarray(np.where(valid, image, spread))
 
 
-def _cell_means(image: NDArray[T], valid: Mask, scale: int) -> NDArray[T]:
+def cell_means(image: NDArray[T], valid: Mask, scale: int) -> NDArray[T]:
     """Return the means (C, h, w) over the valid pixels of each LR pixel; 0 without any."""
     bands, height, width = image.shape
     cells = (height // scale, scale, width // scale, scale)

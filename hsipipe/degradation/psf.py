@@ -152,6 +152,18 @@ class Psf:
         height, width = x.shape[-2:]
         return apply_both(x, self.operator(height, scale), self.operator(width, scale), threads=threads)
 
+    def downsample_rows(self, x: NDArray[Any], scale: int, *, height: int, outputs: slice) -> NDArray[Any]:
+        """Downsample some rows of a scene.
+
+        Args:
+            x: The rows (..., rows, W) that the outputs depend on, ``operator(height, scale).window(outputs)``.
+            scale: Ratio of the pixel sizes s.
+            height: Rows of the scene.
+            outputs: LR rows; they begin at a multiple of :data:`hsipipe.degradation.banded.BLOCK_ROWS`.
+        """
+        rows, columns = self.operator(height, scale), self.operator(x.shape[-1], scale)
+        return apply_both(x, rows, columns, outputs=outputs)
+
     def strips(self, height: int, scale: int, *, rows: int) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
         """Split the downsampling of the rows into strips, for scenes that do not fit in memory.
 

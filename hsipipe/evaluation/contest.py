@@ -5,12 +5,15 @@ import json
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from hsipipe.artifacts import DegradedPairs, Pair
 from hsipipe.evaluation.gate import Scores
+from hsipipe.evaluation.prediction import predict_pair
 from hsipipe.evaluation.score_method import pair_digest
 from hsipipe.evaluation.scoring import score
 from hsipipe.inference.scene import predict_scene
@@ -66,23 +69,24 @@ def compare(
     digests, latency = {}, tuple(0.0 for _ in models)
     with progress("gate", len(names) * len(models)) as advance:
         for name in names:
-            pair = pairs.read("test", name)
-            digests[name] = pair_digest(pair)
-            for model, of_model in zip(models, scores, strict=True):
-                of_model[name] = _score(model, pair, protocol=protocol, sampling=sampling, response=response)
-                advance(note=f"{name}: {model.name}")
-            if name == names[0]:
-                latency = _latencies(models, pair, sampling)
+            with TemporaryDirectory(prefix="hsipipe-") as folder:
+                pair, own = pairs.read("test", name, folder=Path(folder)), {"folder": Path(folder)}
+                digests[name] = pair_digest(pair)
+                for model, of_model in zip(models, scores, strict=True):
+                    of_model[name] = _score(model, pair, protocol=protocol, sampling=sampling, response=response, **own)
+                    advance(note=f"{name}: {model.name}")
+                if name == names[0]:
+                    latency = _latencies(models, pair, sampling)
     return Contest(scores, latency, _hash(protocol, sampling, digests))
 
 
 def _score(
-    model: SuperResolver, pair: Pair, *, protocol: Protocol, sampling: SamplingParams, response: Any
+    model: SuperResolver, pair: Pair, *, protocol: Protocol, sampling: SamplingParams, response: Any, folder: Path
 ) -> dict[str, float]:
     msi = pair.msi if model.msi_bands != 0 else None
-    sr = predict_scene(model, pair.lr, tile=sampling.tile, overlap=sampling.overlap, msi=msi)
+    limits = protocol.conventions.prediction_range
     return score(
-        sr.clip(*protocol.conventions.prediction_range),
+        predict_pair(model, pair, msi=msi, sampling=sampling, limits=limits, folder=folder),
         pair.hr,
         protocol.scale,
         lr=pair.lr,

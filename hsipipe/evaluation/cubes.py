@@ -1,14 +1,19 @@
 """Check the cubes that are compared; each error says what was got, what was expected, and how to fix it."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.views import Cube, Masked
 from hsipipe.bands import band_label
 from hsipipe.errors import DataError
+from hsipipe.evaluation.windows import Lazy, windows
 from hsipipe.full_scale import FAINT, PLAUSIBLE, likely_full_scale
+from hsipipe.storage.stored_cube import StoredCube
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,11 +28,11 @@ SSIM_WINDOW = 7
 """Edge in pixels of the window of skimage's structural_similarity with its defaults."""
 
 
-def as_cube(cube: "NDArray[Any] | xr.DataArray", role: str) -> Array:
-    """Return the values of a cube as (band, y, x), checked.
+def as_cube(cube: "Cube | xr.DataArray", role: str) -> Cube:
+    """Return the values of a cube as (band, y, x), checked; they stay in their file if the cube is lazy.
 
     Args:
-        cube: ndarray (band, y, x), or a DataArray with the dimensions band, y and x in any order.
+        cube: Array (band, y, x), or a DataArray with the dimensions band, y and x in any order.
         role: Name of the cube in messages: "sr", "hr", "lr".
 
     Raises:
@@ -39,18 +44,27 @@ def as_cube(cube: "NDArray[Any] | xr.DataArray", role: str) -> Array:
         labelled = labelled.transpose("band", "y", "x")
     elif dims:
         raise DataError(f"{role} has dimensions {dims}, expected (band, y, x); rename or transpose them.")
-    values = np.asarray(labelled)
-    if values.ndim != 3:
+    values: Cube = _by_parts(labelled)
+    if len(values.shape) != 3:
         raise DataError(
             f"{role} has shape {values.shape}, expected three dimensions (band, y, x); score one scene at a time."
         )
-    if not np.issubdtype(values.dtype, np.floating):
+    kind = values[:, :1, :1].dtype
+    if not np.issubdtype(kind, np.floating):
         raise DataError(
-            f"{role} holds {values.dtype} values, expected floating point with 1.0 as the full range; "
+            f"{role} holds {kind} values, expected floating point with 1.0 as the full range; "
             "divide it by the data set's scale."
         )
     _check_finite(values, role, band_wavelengths(cube))
     return values
+
+
+def _by_parts(cube: Any) -> Cube:
+    """Return an array of NumPy, or one that is read by parts."""
+    data = getattr(cube, "data", cube) if hasattr(cube, "dims") else cube
+    if is_dask_collection(data):
+        return Lazy(data)
+    return data if isinstance(data, StoredCube | Masked) else np.asarray(data)
 
 
 def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:
@@ -59,7 +73,7 @@ def band_wavelengths(cube: Any) -> NDArray[np.float64] | None:
     return np.asarray(coords["wavelength_nm"], dtype=np.float64) if "wavelength_nm" in coords else None
 
 
-def check_range(hr: Array, others: Mapping[str, Array]) -> None:
+def check_range(hr: Cube, others: Mapping[str, Cube]) -> None:
     """Raise DataError unless all cubes have 1.0 as the full range, the peak of PSNR and SSIM.
 
     Args:
@@ -82,7 +96,7 @@ def check_range(hr: Array, others: Mapping[str, Array]) -> None:
             )
 
 
-def check_pair(sr: Array, hr: Array, scale: int) -> None:
+def check_pair(sr: Cube, hr: Cube, scale: int) -> None:
     """Raise DataError unless `sr` can be scored against `hr` at this scale."""
     if sr.shape != hr.shape:
         raise DataError(
@@ -104,7 +118,7 @@ def check_pair(sr: Array, hr: Array, scale: int) -> None:
         raise DataError("sr and hr have no band, expected at least one.")
 
 
-def check_lr(lr: Array, hr: Array, scale: int) -> None:
+def check_lr(lr: Cube, hr: Cube, scale: int) -> None:
     """Raise DataError unless `lr` has the grid of `hr` at this scale."""
     expected = (hr.shape[0], hr.shape[1] // scale, hr.shape[2] // scale)
     if lr.shape != expected:
@@ -114,20 +128,23 @@ def check_lr(lr: Array, hr: Array, scale: int) -> None:
         )
 
 
-def _high(values: Array) -> float:
+def _high(values: Cube) -> float:
     """Return the largest absolute value but for the outermost hundredth of the pixels, such as glints."""
-    largest = max(float(np.max(values)), -float(np.min(values)))
+    largest = max((max(float(np.max(part)), -float(np.min(part))) for (part,) in windows(values)), default=0.0)
     if largest <= PLAUSIBLE:
         return largest
-    step = max(1, int((values.size / _MOST_SAMPLED) ** 0.5))
-    return float(np.quantile(np.abs(values[:, ::step, ::step]), 0.99))
+    step = max(1, int((prod(values.shape) / _MOST_SAMPLED) ** 0.5))
+    rows = range(0, values.shape[1], step)
+    return float(np.quantile(np.abs([values[:, row : row + 1, ::step] for row in rows]), 0.99))
 
 
-def _check_finite(values: Array, role: str, wavelength_nm: NDArray[np.float64] | None) -> None:
-    for band, plane in enumerate(values):
-        bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
-        if bad:
-            raise DataError(
-                f"{role} has {bad} NaN or Inf of {plane.size} values in {band_label(band, wavelength_nm)}, "
-                "expected finite values; mask or crop them away before scoring."
-            )
+def _check_finite(values: Cube, role: str, wavelength_nm: NDArray[np.float64] | None) -> None:
+    bad = np.zeros(len(values), dtype=int)
+    for (part,) in windows(values):
+        bad += [plane.size - int(np.count_nonzero(np.isfinite(plane))) for plane in part]
+    if bad.any():
+        band = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{role} has {bad[band]} NaN or Inf of {prod(values.shape[1:])} values in "
+            f"{band_label(band, wavelength_nm)}, expected finite values; mask or crop them away before scoring."
+        )

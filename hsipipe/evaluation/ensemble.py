@@ -1,7 +1,7 @@
 """Metrics of samples: whether they are spread as the truth is, alone and together with their neighbours.
 
 Samples are K arrays (C, H, W); a prediction without samples is one array, whose CRPS is its mean absolute error. Sums
-run in float64, band by band.
+run in float64, over windows of rows. The power spectra take a band at a time.
 
 Sources: fair scores: Ferro 2014, https://doi.org/10.1002/qj.2270; energy score: Gneiting and Raftery 2007,
 https://doi.org/10.1198/016214506000001437, eq. 22; spread and skill: Fortin et al. 2014,
@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from hsipipe.artifacts.no_data import Mask, coarse_valid
-from hsipipe.degradation.masked import downsample_valid
+from hsipipe.artifacts.views import Cube
+from hsipipe.degradation.masked import downsampled
 from hsipipe.degradation.psf import Psf
 from hsipipe.evaluation.cubes import Array
 from hsipipe.evaluation.metrics import psnr_db
 from hsipipe.evaluation.power_spectra import log_ratio
+from hsipipe.evaluation.windows import windows
 from hsipipe.methods.samples import INTERVAL, fair_crps, interval_factor, moments
 
-Samples = Sequence[NDArray[np.floating[Any]]]
+Samples = Sequence[Cube]
 T = TypeVar("T", bound=np.generic)
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -107,7 +109,7 @@ class Ensemble:
         return self.deviation * np.float32(self.interval_scale * factor)
 
 
-def crps(samples: Samples, hr: Array) -> float:
+def crps(samples: Samples, hr: Cube) -> float:
     """Fair continuous ranked probability score, mean over all values.
 
     mean_k |x_k - y| - sum_kl |x_k - x_l| / (2 K (K - 1)); the mean absolute error for one sample.
@@ -116,11 +118,15 @@ def crps(samples: Samples, hr: Array) -> float:
         samples: K arrays (C, H, W).
         hr: Truth (C, H, W).
     """
-    bands = [fair_crps(np.stack([sample[band] for sample in samples]), truth).mean() for band, truth in enumerate(hr)]
-    return float(np.mean(bands))
+    total, count = 0.0, 0
+    for truth, *parts in windows(hr, *samples):
+        for band, plane in enumerate(truth):
+            total += float(fair_crps(np.stack([part[band] for part in parts]), plane).sum(dtype=np.float64))
+        count += truth.size
+    return total / count
 
 
-def spread_skill(ensemble: Samples, hr: Array) -> float:
+def spread_skill(ensemble: Samples, hr: Cube) -> float:
     """sqrt((1 + 1/K) mean var_k) / RMSE of the mean; 1 is calibrated, below 1 too sure.
 
     Args:
@@ -128,14 +134,15 @@ def spread_skill(ensemble: Samples, hr: Array) -> float:
         hr: Truth (C, H, W).
     """
     variance, error = 0.0, 0.0
-    for band, truth in enumerate(hr):
-        stack = _stack(ensemble, band)
-        variance += float(stack.var(axis=0, ddof=1).mean())
-        error += float(np.square(stack.mean(axis=0) - truth).mean())
+    for truth, *parts in windows(hr, *ensemble):
+        for band, plane in enumerate(truth):
+            stack = _stack(parts, band)
+            variance += float(stack.var(axis=0, ddof=1).sum())
+            error += float(np.square(stack.mean(axis=0) - plane).sum())
     return math.sqrt((1 + 1 / len(ensemble)) * variance / error) if error > 0 else math.nan
 
 
-def coverage_90(centre: Array, half_width: Array, hr: Array) -> float:
+def coverage_90(centre: Cube, half_width: Cube, hr: Cube) -> float:
     """Share of the values in % inside of the central 90 % interval.
 
     Args:
@@ -143,7 +150,10 @@ def coverage_90(centre: Array, half_width: Array, hr: Array) -> float:
         half_width: Half the width of the interval (C, H, W).
         hr: Truth (C, H, W).
     """
-    return 100 * float(np.mean(_inside(centre, half_width, hr)))
+    inside, count = 0, 0
+    for parts in windows(centre, half_width, hr):
+        inside, count = inside + int(np.count_nonzero(_inside(*parts))), count + parts[0].size
+    return 100 * inside / count
 
 
 def coverage_by_texture(centre: Array, half_width: Array, hr: Array, valid: Mask | None = None) -> NDArray[np.float64]:
@@ -202,18 +212,20 @@ class SpectralFrame:
         return cut
 
 
-def energy_score(samples: Samples, hr: Array, frame: SpectralFrame, valid: Mask | None = None) -> float:
+def energy_score(samples: Samples, hr: Cube, frame: SpectralFrame, valid: Mask | None = None) -> float:
     """Fair energy score of patches of 8 x 8 pixels in a spectral frame, mean over patches.
 
     mean_k |x_k - y| - sum_kl |x_k - x_l| / (2 K (K - 1)), with the Euclidean norm of a patch: it judges pixels and
     bands together. Skip patches with a pixel that `valid` (H, W) marks as no data; return NaN if no patch is left.
     """
-    kept = _whole_blocks(valid)
-    truth, cut = frame.patches(hr)[kept], [frame.patches(sample)[kept] for sample in samples]
-    return _mean(_fair_score(cut, truth, lambda a, b: np.linalg.norm(a - b, axis=1)))
+    scores = []
+    for truth, *parts in windows(hr, *samples, multiple=BLOCK):
+        cut = [frame.patches(part) for part in parts]
+        scores.append(_fair_score(cut, frame.patches(truth), lambda a, b: np.linalg.norm(a - b, axis=1)))
+    return _mean(np.concatenate(scores)[_whole_blocks(valid)])
 
 
-def psd_error(samples: Samples, hr: Array, scale: int, valid: Mask | None = None) -> float:
+def psd_error(samples: Samples, hr: Cube, scale: int, valid: Mask | None = None) -> float:
     """Mean absolute log10 ratio of the power of one sample to that of the truth, over bands and frequencies.
 
     Frequencies from 1/(2s) to 1/2 cycles per pixel, which interpolation cannot restore; power averaged over directions.
@@ -221,37 +233,39 @@ def psd_error(samples: Samples, hr: Array, scale: int, valid: Mask | None = None
     return log_ratio(samples[0], hr, 1 / (2 * scale), 0.5, valid)
 
 
-def edge_sharpness(samples: Samples, hr: Array, valid: Mask | None = None) -> float:
+def edge_sharpness(samples: Samples, hr: Cube, valid: Mask | None = None) -> float:
     """:func:`psd_error` at the highest octave alone, 1/4 to 1/2 cycles per pixel."""
     return log_ratio(samples[0], hr, 0.25, 0.5, valid)
 
 
-def sample_consistency_db(ensemble: Samples, lr: Array, psf: Psf, scale: int, valid: Mask | None = None) -> float:
+def sample_consistency_db(ensemble: Samples, lr: Cube, psf: Psf, scale: int, valid: Mask | None = None) -> float:
     """PSNR in dB of the degraded samples against the LR input, the lowest of the samples.
 
     The PSF is normalised over the valid pixels (H, W).
     """
-    if valid is None:
-        errors = [float(np.square(psf.downsample(sample, scale) - lr).mean(dtype=np.float64)) for sample in ensemble]
-        return psnr_db(max(errors))
-    coarse = coarse_valid(valid, scale)
-    degraded = (downsample_valid(sample, valid, scale, psf=psf) for sample in ensemble)
-    return psnr_db(max(_mean(np.square(low[:, seen & coarse] - lr[:, seen & coarse])) for low, seen in degraded))
+    coarse = None if valid is None else coarse_valid(valid, scale)
+    errors = []
+    for sample in ensemble:
+        total, count = 0.0, 0
+        for rows, low, seen in downsampled(sample, scale, psf=psf, valid=valid):
+            misses = np.square(low - lr[:, rows])
+            misses = misses if coarse is None else misses[:, seen & coarse[rows]]
+            total, count = total + float(misses.sum(dtype=np.float64)), count + misses.size
+        errors.append(total / count if count else math.nan)
+    return psnr_db(max(errors))
 
 
-def block_maximum(cube: Array) -> NDArray[np.float64]:
+def block_maximum(cube: Cube) -> NDArray[np.float64]:
     """Maximum of the brightness in each block of 8 x 8 pixels, (rows, columns)."""
-    highest: NDArray[np.float64] = _blocks(_brightness(cube)).max(axis=(1, 3))
-    return highest
+    return _by_blocks(cube, lambda blocks: blocks.max(axis=(1, 3)))
 
 
-def bright_area(cube: Array, level: float) -> NDArray[np.float64]:
+def bright_area(cube: Cube, level: float) -> NDArray[np.float64]:
     """Share of each block of 8 x 8 pixels that is brighter than `level`, (rows, columns)."""
-    share: NDArray[np.float64] = (_blocks(_brightness(cube)) > level).mean(axis=(1, 3))
-    return share
+    return _by_blocks(cube, lambda blocks: (blocks > level).mean(axis=(1, 3)))
 
 
-def block_max_crps(samples: Samples, hr: Array, valid: Mask | None = None) -> float:
+def block_max_crps(samples: Samples, hr: Cube, valid: Mask | None = None) -> float:
     """CRPS of the maximum of the brightness in blocks of 8 x 8 pixels; the absolute error for one sample.
 
     Skip blocks with a pixel that `valid` (H, W) marks as no data; return NaN if no block is left.
@@ -261,19 +275,19 @@ def block_max_crps(samples: Samples, hr: Array, valid: Mask | None = None) -> fl
 
 
 def bright_area_crps(
-    samples: Samples, hr: Array, lr: Array, valid: Mask | None = None, lr_valid: Mask | None = None
+    samples: Samples, hr: Cube, lr: Cube, valid: Mask | None = None, lr_valid: Mask | None = None
 ) -> float:
     """CRPS of the share of a block of 8 x 8 pixels that is brighter than 90 % of the input's pixels.
 
     Pixels without data as in :func:`block_max_crps`.
     """
-    brightness = _brightness(lr)
+    brightness = np.concatenate([_brightness(part) for (part,) in windows(lr)])
     level = float(np.quantile(brightness if lr_valid is None else brightness[lr_valid], _BRIGHT))
     kept = _whole_blocks(valid)
     return functional_crps(lambda cube: bright_area(cube, level).ravel()[kept], samples, hr)
 
 
-def functional_crps(function: Callable[[Array], NDArray[np.float64]], samples: Samples, hr: Array) -> float:
+def functional_crps(function: Callable[[Cube], NDArray[np.float64]], samples: Samples, hr: Cube) -> float:
     """Fair CRPS of a function of the cube, mean over its values."""
     values = np.stack([function(sample) for sample in samples])
     return _mean(fair_crps(values, function(hr)))
@@ -288,7 +302,7 @@ def _mean(values: NDArray[Any]) -> float:
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
 
 
-def _fair_score(samples: Samples, truth: Array, distance: Callable[[Any, Any], Any]) -> NDArray[np.float64]:
+def _fair_score(samples: Sequence[Array], truth: Array, distance: Callable[[Any, Any], Any]) -> NDArray[np.float64]:
     count = len(samples)
     score = np.mean([distance(sample, truth) for sample in samples], axis=0)
     if count > 1:
@@ -303,6 +317,12 @@ def _inside(centre: Array, half_width: Array, hr: Array) -> NDArray[np.bool_]:
 
 def _brightness(cube: Array) -> NDArray[np.float64]:
     return np.asarray(np.mean(cube, axis=0, dtype=np.float64), np.float64)
+
+
+def _by_blocks(cube: Cube, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Apply a function to the brightness in blocks of 8 x 8 pixels (rows, 8, columns, 8)."""
+    parts = [function(_blocks(_brightness(part))) for (part,) in windows(cube, multiple=BLOCK)]
+    return np.concatenate(parts)
 
 
 def _blocks(plane: NDArray[T]) -> NDArray[T]:

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import Pair
+from hsipipe.artifacts.views import Cube
 from hsipipe.errors import FileFormatError, MissingInputError
-from hsipipe.evaluation.calibration import calibration_sums
+from hsipipe.evaluation.calibration import SUMS_SHAPE, calibration_sums
 from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.metrics import band_mse, band_psnr_db
 from hsipipe.evaluation.power_spectra import mean_power
+from hsipipe.evaluation.windows import windows
 
 DISPLAY_NM = (650.0, 550.0, 450.0)
 _REACH_NM = 40.0
@@ -25,15 +27,18 @@ NO_DATA_GREY = 128
 """Grey of pixels without data in the pictures."""
 PICTURED = 3
 """Samples that the report shows."""
+MOST_EDGE = 2048
+"""Largest edge of a picture; of a larger scene every second, third ... pixel is shown."""
 PIXEL_KINDS = ("bright", "median", "dark", "textured")
 """Kinds of the pixels whose spectra are shown, in this order."""
 
 
 @dataclass(frozen=True, eq=False)
 class SceneEvidence:
-    """One test scene; R rows, C bands, P chosen pixels.
+    """One test scene; R rows, C bands, P chosen pixels; H and W are those of the pictures.
 
     Attributes:
+        step: HR pixels of the scene per pixel of the pictures, int32.
         hr_rgb: False colour of the truth (H, W, 3) uint8.
         lr_rgb: False colour of the input (h, w, 3) uint8, same stretch.
         rgb: False colour of each row's prediction (R, H, W, 3) uint8, same stretch.
@@ -47,14 +52,15 @@ class SceneEvidence:
         power: That of each row's prediction (R, F) float64.
         sample_power: That of one sample of the rows with samples (U, F) float64.
         band_psnr_db: PSNR of each row and band (R, C) float32.
-        pixels: Chosen pixels as (y, x), (P, 2) int32: bright, median, dark, textured.
+        pixels: Chosen pixels of the scene as (y, x), (P, 2) int32: bright, median, dark, textured.
         hr_spectra: True spectra of these pixels (P, C) float32.
         spectra: Predicted spectra of these pixels (R, P, C) float32.
         wavelength_nm: Band centres (C,), NaN where unknown.
         display_bands: Bands shown as red, green, blue (3,) int32.
-        detail: The part shown enlarged, as (y, x, height, width), (4,) int32.
+        detail: The part of the scene shown enlarged, as (y, x, height, width), (4,) int32.
     """
 
+    step: NDArray[np.int32]
     hr_rgb: NDArray[np.uint8]
     lr_rgb: NDArray[np.uint8]
     rgb: NDArray[np.uint8]
@@ -76,7 +82,7 @@ class SceneEvidence:
     detail: NDArray[np.int32]
 
     @classmethod
-    def of(cls, pair: Pair, prediction: NDArray[np.floating[Any]], ensemble: Ensemble) -> "SceneEvidence":
+    def of(cls, pair: Pair, prediction: Cube, ensemble: Ensemble) -> "SceneEvidence":
         """Reduce a scene to the data that the report shows of one row.
 
         Args:
@@ -85,28 +91,34 @@ class SceneEvidence:
             ensemble: Its samples, or the prediction alone.
         """
         hr, bands = pair.opened(pair.hr), display_bands(len(pair.hr), pair.wavelength_nm)
+        scored = pair.scored(prediction)
         prediction, lr = pair.opened(prediction), pair.opened_lr()
-        low, high = stretch(hr[bands])
+        step = picture_step(hr.shape)
+        truth, low_step = thinned(hr, bands, step), picture_step(lr.shape)
+        low, high = stretch(truth)
         pixels, detail = choose_pixels(hr), choose_detail(hr)
         y, x = pixels.T
         known = pair.wavelength_nm is not None
         frequency, hr_power = mean_power(hr, pair.valid)
         return cls(
-            hr_rgb=to_rgb(hr[bands], low, high),
-            lr_rgb=to_rgb(lr[bands], low, high),
-            rgb=to_rgb(prediction[bands], low, high)[None],
-            error=mean_absolute_error(prediction, hr)[None],
+            step=np.array(step, np.int32),
+            hr_rgb=to_rgb(truth, low, high),
+            lr_rgb=to_rgb(thinned(lr, bands, low_step), low, high),
+            rgb=to_rgb(thinned(prediction, bands, step), low, high)[None],
+            error=mean_absolute_error(prediction, hr)[None, ::step, ::step],
             frequency=frequency.astype(np.float32),
             hr_power=hr_power,
             power=mean_power(prediction, pair.valid)[1][None],
-            band_psnr_db=band_psnr_db(band_mse(pair.scored(prediction), pair.scored(hr)))[None].astype(np.float32),
+            band_psnr_db=band_psnr_db(band_mse(scored, pair.scored(pair.hr)))[None].astype(np.float32),
             pixels=pixels,
             hr_spectra=hr[:, y, x].T.astype(np.float32),
             spectra=prediction[:, y, x].T[None].astype(np.float32),
             wavelength_nm=np.asarray(pair.wavelength_nm if known else np.full(len(hr), np.nan), np.float64),
             display_bands=np.asarray(bands, np.int32),
             detail=np.asarray(detail, np.int32),
-            **_of_samples(pair, ensemble, lambda cube: to_rgb(_cut(pair.opened(cube[bands]), detail), low, high)),
+            **_of_samples(
+                pair, ensemble, step, lambda cube: to_rgb(_cut(pair.opened(cube[bands]), detail, step), low, high)
+            ),
         )
 
     @classmethod
@@ -144,25 +156,44 @@ class SceneEvidence:
 
 
 def _of_samples(
-    pair: Pair,
-    ensemble: Ensemble,
-    picture: Callable[[NDArray[np.floating[Any]]], NDArray[np.uint8]],
+    pair: Pair, ensemble: Ensemble, step: int, picture: Callable[[Any], NDArray[np.uint8]]
 ) -> dict[str, Any]:
     """The fields of rows with samples, empty without."""
+    height, width = (-(-size // step) for size in pair.hr.shape[1:])
+    rings = min(pair.hr.shape[1:]) // 2
+    if not ensemble.varies:
+        part = picture(ensemble.samples[0]).shape
+        return {
+            "spread_rows": np.zeros(0, np.int32),
+            "width": np.zeros((0, height, width), np.float16),
+            "samples": np.zeros((0, PICTURED, *part), np.uint8),
+            "calibration": np.zeros((0, *SUMS_SHAPE)),
+            "sample_power": np.zeros((0, rings)),
+        }
     count, pixels = len(ensemble.samples), ensemble.at(pair.valid)
-    made = {
+    wide = (2 * ensemble.half_width().mean(axis=0, dtype=np.float64)).astype(np.float16)[None]
+    return {
         "spread_rows": np.zeros(1, np.int32),
-        "width": pair.opened((2 * ensemble.half_width().mean(axis=0, dtype=np.float64)).astype(np.float16)[None]),
+        "width": pair.opened(wide)[:, ::step, ::step],
         "samples": np.stack([picture(ensemble.samples[number % count]) for number in range(PICTURED)])[None],
-        "calibration": calibration_sums(pixels.expected_error, pixels.centre, pair.scored(pair.hr))[None],
+        "calibration": calibration_sums(pixels.expected_error, pixels.centre, np.asarray(pair.scored(pair.hr)))[None],
         "sample_power": mean_power(ensemble.samples[0], pair.valid)[1][None],
     }
-    return made if ensemble.varies else {name: values[:0] for name, values in made.items()}
 
 
-def _cut(cube: NDArray[np.floating[Any]], part: tuple[int, int, int, int]) -> NDArray[np.floating[Any]]:
+def picture_step(shape: tuple[int, ...]) -> int:
+    """Return how many pixels of an image (C, H, W) one pixel of its picture stands for."""
+    return -(-max(shape[1:]) // MOST_EDGE)
+
+
+def thinned(cube: Cube, chosen: Sequence[int], step: int) -> NDArray[np.floating[Any]]:
+    """Read some bands of an image (C, H, W) at every `step`-th row and column."""
+    return np.stack([cube[band, ::step, ::step] for band in chosen])
+
+
+def _cut(cube: Cube, part: tuple[int, int, int, int], step: int) -> NDArray[np.floating[Any]]:
     y, x, height, width = part
-    return cube[:, y : y + height, x : x + width]
+    return cube[:, y : y + height : step, x : x + width : step]
 
 
 def display_bands(bands: int, wavelength_nm: NDArray[np.float64] | None) -> list[int]:
@@ -196,14 +227,14 @@ def to_rgb(planes: NDArray[np.floating[Any]], low: float, high: float) -> NDArra
     return image
 
 
-def choose_pixels(hr: NDArray[np.float32]) -> NDArray[np.int32]:
+def choose_pixels(hr: Cube) -> NDArray[np.int32]:
     """Choose the pixels whose spectra are shown, from the truth alone: bright, median, dark and textured.
 
     They have the mean brightness nearest the 98th, 50th and 10th percentile, and the largest local contrast. The
     brightest and the darkest pixel would often be a specular spot or a dead corner. Pixels without data (NaN), and the
     contrast next to them, do not count.
     """
-    brightness = hr.mean(axis=0, dtype=np.float64)
+    brightness = _brightness(hr)
     targets = np.nanpercentile(brightness, (98, 50, 10))
     flat = [int(np.nanargmin(np.abs(brightness - target))) for target in targets]
     contrast = np.nan_to_num(_contrast(brightness), nan=0.0)
@@ -217,9 +248,9 @@ def choose_pixels(hr: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.stack(np.unravel_index(flat, brightness.shape), axis=1).astype(np.int32)
 
 
-def choose_detail(hr: NDArray[np.float32]) -> tuple[int, int, int, int]:
+def choose_detail(hr: Cube) -> tuple[int, int, int, int]:
     """The quarter of the truth with the densest texture, as (y, x, height, width); NaN is no data and no texture."""
-    brightness = np.pad(hr.mean(axis=0, dtype=np.float64), 1, mode="edge")
+    brightness = np.pad(_brightness(hr), 1, mode="edge")
     neighbours = brightness[:-2, 1:-1] + brightness[2:, 1:-1] + brightness[1:-1, :-2] + brightness[1:-1, 2:]
     # The Laplacian responds to fine detail, which super-resolution should restore, and not to broad shading.
     contrast = np.abs(4 * brightness[1:-1, 1:-1] - neighbours)
@@ -232,12 +263,19 @@ def choose_detail(hr: NDArray[np.float32]) -> tuple[int, int, int, int]:
     return int(y), int(x), height, width
 
 
-def mean_absolute_error(sr: NDArray[np.floating[Any]], hr: NDArray[np.float32]) -> NDArray[np.float16]:
+def mean_absolute_error(sr: Cube, hr: Cube) -> NDArray[np.float16]:
     """Mean over bands of the absolute error, (H, W)."""
-    total = np.zeros(hr.shape[1:], dtype=np.float64)
-    for a, b in zip(sr, hr, strict=True):
-        total += np.abs(a.astype(np.float64) - b)
-    return (total / len(hr)).astype(np.float16)
+    rows = []
+    for part, truth in windows(sr, hr):
+        total = np.zeros(truth.shape[1:], dtype=np.float64)
+        for a, b in zip(part, truth, strict=True):
+            total += np.abs(a.astype(np.float64) - b)
+        rows.append((total / len(hr)).astype(np.float16))
+    return np.concatenate(rows)
+
+
+def _brightness(cube: Cube) -> NDArray[np.float64]:
+    return np.concatenate([part.mean(axis=0, dtype=np.float64) for (part,) in windows(cube)])
 
 
 def _contrast(brightness: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ def image_strip(scene: "SceneEvidence", rows: Mapping[str, int], captions: Mappi
     images = [("LR input" if scene.lr_rgb.shape != scene.hr_rgb.shape else "input", scene.lr_rgb)]
     images += [(f"{name}\n{captions.get(name, '')}".strip(), scene.rgb[index]) for name, index in rows.items()]
     images.append(("HR truth", scene.hr_rgb))
-    height, width = scene.hr_rgb.shape[:2]
+    height, width = (int(scene.step) * size for size in scene.hr_rgb.shape[:2])
     top, left, tall, wide = (int(value) for value in scene.detail)
     panel = WIDTH / len(images)
     rise = panel * height / width
@@ -94,7 +94,8 @@ def spectra(scene: "SceneEvidence", rows: Mapping[str, int], kinds: Sequence[str
     figure = new_figure(WIDTH, 5.2)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75), squeeze=False)[0]
     picture = left.subplots()
-    picture.imshow(scene.hr_rgb, interpolation="nearest")
+    height, width = (int(scene.step) * size for size in scene.hr_rgb.shape[:2])
+    picture.imshow(scene.hr_rgb, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
     picture.set_axis_off()
     picture.set_title("HR truth", fontsize=10)
     axes = right.subplots(2, 2, sharex=True).ravel()

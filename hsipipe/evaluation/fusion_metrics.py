@@ -20,15 +20,16 @@ D_lambda alone does not measure quality: the LR-HSI with every pixel repeated ha
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.artifacts.views import Cube
 from hsipipe.degradation.api import check_scale
-from hsipipe.degradation.masked import downsample_valid
+from hsipipe.degradation.masked import downsampled
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.cubes import Array, as_cube, check_lr
@@ -123,12 +124,11 @@ def d_s(
             f"msi has shape {fine.shape}, expected {fused.shape[1]} x {fused.shape[2]} pixels as sr; "
             "crop both to the same region."
         )
-    if valid is None:
-        coarse = None
-        reduced = np.stack([psf.downsample(band.astype(np.float64), scale) for band in fine])
-    else:
-        reduced, seen = downsample_valid(fine.astype(np.float64), valid, scale, psf=psf)
-        coarse = seen & coarse_valid(valid, scale)
+    parts = [(part, seen) for _, part, seen in downsampled(fine, scale, psf=psf, valid=valid)]
+    reduced = np.concatenate([part for part, _ in parts], axis=1)
+    coarse = None
+    if valid is not None:
+        coarse = np.concatenate([seen for _, seen in parts]) & coarse_valid(valid, scale)
     kept = _kept_blocks(low, block, coarse)
     q_low = _q_index(low, reduced, _blocks(low, block, scale=1), coarse, kept)
     q_high = _q_index(fused, fine, _blocks(low, block, scale=scale), valid, kept)
@@ -160,7 +160,7 @@ def qnr(d_lambda: float, d_s: float) -> float:
     return (1 - d_lambda) * (1 - d_s)
 
 
-def _ratio(fused: Array, low: Array) -> int:
+def _ratio(fused: Cube, low: Cube) -> int:
     """The scale that follows from the shapes."""
     ratios = [high / size if size else 0.0 for high, size in zip(fused.shape[1:], low.shape[1:], strict=True)]
     if len(fused) != len(low) or ratios[0] != ratios[1] or ratios[0] < 1 or ratios[0] % 1:
@@ -171,7 +171,7 @@ def _ratio(fused: Array, low: Array) -> int:
     return int(ratios[0])
 
 
-def _blocks(low: Array, block: int, *, scale: int) -> list[_Box]:
+def _blocks(low: Cube, block: int, *, scale: int) -> list[_Box]:
     """Blocks of at least `block` LR pixels that cover `low`, as slices of a grid that is `scale` times finer."""
     if block < 2:
         raise DataError(f"A block of the Q index has an edge of 2 LR pixels or more, got {block}.")
@@ -186,13 +186,13 @@ def _cuts(size: int, block: int, scale: int) -> Iterator[slice]:
     return (slice(start, stop) for start, stop in pairwise(edges))
 
 
-def _kept_blocks(low: Array, block: int, coarse: Mask | None) -> list[bool]:
+def _kept_blocks(low: Cube, block: int, coarse: Mask | None) -> list[bool]:
     """Tell for each block whether half of its LR pixels have data."""
     boxes = _blocks(low, block, scale=1)
     return [coarse is None or bool(coarse[box].mean() >= _LEAST_VALID) for box in boxes]
 
 
-def _q_index(a: Array, b: Array, boxes: list[_Box], valid: Mask | None, kept: list[bool]) -> NDArray[np.float64]:
+def _q_index(a: Cube, b: Cube, boxes: list[_Box], valid: Mask | None, kept: list[bool]) -> NDArray[np.float64]:
     """Q of each band of `a` (A, y, x) with each of `b` (B, y, x), mean over blocks, at least zero: (A, B).
 
     Only valid pixels (y, x) of the kept blocks count; NaN without a kept block.
@@ -200,20 +200,28 @@ def _q_index(a: Array, b: Array, boxes: list[_Box], valid: Mask | None, kept: li
     if not any(kept):
         return np.full((len(a), len(b)), np.nan)
     total = np.zeros((len(a), len(b)))
-    for box, is_kept in zip(boxes, kept, strict=True):
-        if not is_kept:
-            continue
-        inside = np.s_[:] if valid is None else valid[box]
-        centred_a, mean_a, var_a = _moments(a[:, *box][:, inside])
-        centred_b, mean_b, var_b = (centred_a, mean_a, var_a) if b is a else _moments(b[:, *box][:, inside])
-        covariance = centred_a @ centred_b.T / centred_a.shape[1]
-        spread = var_a[:, None] + var_b
-        level = np.square(mean_a)[:, None] + np.square(mean_b)
-        # A factor that would be 0 / 0 is 1.
-        contrast = np.divide(2 * covariance, spread, out=np.ones_like(spread), where=spread > 0)
-        luminance = np.divide(2 * np.outer(mean_a, mean_b), level, out=np.ones_like(level), where=level > 0)
-        total += np.where((spread > 0) & (level == 0), 1.0, contrast * luminance)
+    for rows, row in groupby(zip(boxes, kept, strict=True), key=lambda entry: entry[0][0]):
+        strip_a = a[:, rows]
+        strip_b = strip_a if b is a else b[:, rows]
+        for (_, columns), is_kept in row:
+            if is_kept:
+                inside = np.s_[:] if valid is None else valid[rows, columns]
+                cut_a = strip_a[:, :, columns][:, inside]
+                total += _q_of_block(cut_a, cut_a if b is a else strip_b[:, :, columns][:, inside])
     return np.maximum(total / sum(kept), 0.0)
+
+
+def _q_of_block(a: Array, b: Array) -> NDArray[np.float64]:
+    """Q of each band of a block (A, ...) with each of another one (B, ...): (A, B)."""
+    centred_a, mean_a, var_a = _moments(a)
+    centred_b, mean_b, var_b = (centred_a, mean_a, var_a) if b is a else _moments(b)
+    covariance = centred_a @ centred_b.T / centred_a.shape[1]
+    spread = var_a[:, None] + var_b
+    level = np.square(mean_a)[:, None] + np.square(mean_b)
+    # A factor that would be 0 / 0 is 1.
+    contrast = np.divide(2 * covariance, spread, out=np.ones_like(spread), where=spread > 0)
+    luminance = np.divide(2 * np.outer(mean_a, mean_b), level, out=np.ones_like(level), where=level > 0)
+    return np.where((spread > 0) & (level == 0), 1.0, contrast * luminance)
 
 
 def _moments(block: Array) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Power spectra of images, averaged over directions."""
+"""Power spectra of images, averaged over directions; a spectrum needs a whole band in memory."""
 
 import math
 from typing import Any
@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts.no_data import Mask
-from hsipipe.evaluation.cubes import Array
+from hsipipe.artifacts.views import Cube
+from hsipipe.evaluation.windows import bands
 
 
 def radial_power(
@@ -36,13 +37,13 @@ def radial_power(
     return (np.arange(rings) + 0.5) / (2 * rings), total / np.maximum(count, 1)
 
 
-def mean_power(cube: Array, valid: Mask | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_power(cube: Cube, valid: Mask | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Average :func:`radial_power` over the bands of a cube (C, H, W)."""
-    spectra = [radial_power(plane, valid) for plane in cube]
+    spectra = [radial_power(plane, valid) for plane in bands(cube)]
     return spectra[0][0], np.mean([power for _, power in spectra], axis=0)
 
 
-def log_ratio(image: Array, hr: Array, low: float, high: float, valid: Mask | None = None) -> float:
+def log_ratio(image: Cube, hr: Cube, low: float, high: float, valid: Mask | None = None) -> float:
     """Mean absolute log10 ratio of the power of an image to that of the truth, over bands and frequencies.
 
     Args:
@@ -53,7 +54,7 @@ def log_ratio(image: Array, hr: Array, low: float, high: float, valid: Mask | No
         valid: Pixels with data (H, W); None: all.
     """
     errors = []
-    for plane, truth in zip(image, hr, strict=True):
+    for plane, truth in zip(bands(image), bands(hr), strict=True):
         frequency, power = radial_power(truth, valid)
         kept = (frequency > low) & (frequency < high) & (power > 0)
         ratio = radial_power(plane, valid)[1][kept] / power[kept]

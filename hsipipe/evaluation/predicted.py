@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import Pair
+from hsipipe.artifacts.views import Cube
 from hsipipe.errors import FileFormatError, MissingInputError
 from hsipipe.evaluation.evidence import choose_detail
 from hsipipe.json_text import parse_json
@@ -45,10 +46,10 @@ class Window:
     height: int
     width: int
 
-    def cut(self, cube: NDArray[Any], ratio: int = 1) -> NDArray[Any]:
+    def cut(self, cube: Any, ratio: int = 1) -> NDArray[Any]:
         """Return the part of an array (..., H, W); of one whose pixels are `ratio` times as large, the same ground."""
         rows = slice(self.y // ratio, (self.y + self.height) // ratio)
-        return cube[..., rows, self.x // ratio : (self.x + self.width) // ratio]
+        return np.asarray(cube[..., rows, self.x // ratio : (self.x + self.width) // ratio])
 
     def overlap(self, other: "Window") -> "Window":
         """Return the part that lies in both."""
@@ -61,7 +62,7 @@ class Window:
         return replace(self, y=self.y - outer.y, x=self.x - outer.x)
 
 
-def choose_window(hr: NDArray[np.float32], pixels: int, scale: int) -> Window:
+def choose_window(hr: Cube, pixels: int, scale: int) -> Window:
     """Choose the part that is kept: the whole scene, or `pixels` pixels in the middle of its densest texture.
 
     Args:
@@ -100,12 +101,12 @@ class PredictedCube:
     angle_deg: NDArray[np.float32]
 
     @classmethod
-    def of(cls, pair: Pair, prediction: NDArray[np.floating[Any]], scale: int) -> "PredictedCube":
+    def of(cls, pair: Pair, prediction: Cube, scale: int) -> "PredictedCube":
         """Keep a part of a prediction (C, H, W), with the holes of the pair; it takes at most :data:`MOST_BYTES`."""
-        pixels, hr, prediction = MOST_PIXELS, pair.opened(pair.hr), pair.opened(prediction)
+        pixels, hr, image = MOST_PIXELS, pair.opened(pair.hr), pair.opened(prediction)
         while True:
             window = choose_window(hr, pixels, scale)
-            cube, truth = window.cut(prediction).astype(np.float32), window.cut(hr)
+            cube, truth = window.cut(image).astype(np.float32), window.cut(hr)
             angle = angle_map(cube, truth)
             for parts in FINENESS:
                 # The step is that of the truth, so that all rows of a scene have the same error.

@@ -149,7 +149,7 @@ def write_report(
         page = _render(metrics, parts, provenance, shown=names)
         share = (most_bytes - _SPARE_BYTES - len(page.encode())) // max(1, len(names))
         for name in names:
-            viewer = make_viewer(pairs.read("test", name), scores, metrics, most_bytes=share)
+            viewer = make_viewer(pairs.look("test", name), scores, metrics, most_bytes=share)
             parts.viewers |= {} if viewer is None else {name: viewer}
             advance(note=f"viewer of {name}")
     page = _render(metrics, parts, provenance, shown=names)

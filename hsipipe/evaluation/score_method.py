@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +21,11 @@ from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
 from hsipipe.evaluation.predicted import SUFFIX, PredictedCube
+from hsipipe.evaluation.prediction import check_whole, predict_pair
 from hsipipe.evaluation.score_samples import CALIBRATION_LISTS, calibration_of, sample_metrics, training_frame
 from hsipipe.evaluation.scoring import score
-from hsipipe.inference.scene import draw_scene, predict_scene
+from hsipipe.evaluation.windows import bands
+from hsipipe.inference.scene import draw_scene
 from hsipipe.methods.base import Ceiling, Method, Trainable
 from hsipipe.methods.pca_ceiling import PcaCeiling
 from hsipipe.methods.super_resolver import SampleResolver
@@ -30,8 +33,8 @@ from hsipipe.params import SamplingParams
 from hsipipe.progress import progress
 from hsipipe.protocols import Protocol
 
-Prediction = NDArray[np.floating[Any]]
-
+_CEILING_COPIES = 3
+"""Images of the size of the truth while a ceiling is measured, which takes it whole."""
 _WARM_UP = 8
 """Edge in LR pixels of the corner that is predicted for warm-up; its time is not counted."""
 
@@ -74,28 +77,39 @@ class _Row:
         is_sampler = self.ceiling is None and isinstance(method, SampleResolver) and method.varies
         return cast(SampleResolver, method) if is_sampler else None
 
-    def predict(self, pair: Pair) -> Prediction:
-        """Predict (C, H, W). A method gets the observations only; only a ceiling gets the truth."""
+    def predict(self, pair: Pair, limits: tuple[float, float], folder: Path) -> Any:
+        """Predict (C, H, W), clipped. A method gets the observations only; only a ceiling gets the truth.
+
+        Args:
+            pair: The region.
+            limits: Range of the values.
+            folder: Gets the file of the prediction of a large region.
+        """
         method, msi = self.method, pair.msi if self.method.FUSES else None
         if self.ceiling is not None:
-            return self.ceiling(pair.lr, msi, pair.hr)
+            check_whole(pair, _CEILING_COPIES, what=f"{self.name} of {pair.name}")
+            fine = None if msi is None else np.asarray(msi)
+            return np.clip(self.ceiling(np.asarray(pair.lr), fine, np.asarray(pair.hr)), *limits)
         try:
-            return predict_scene(method, pair.lr, msi=msi, tile=self.sampling.tile, overlap=self.sampling.overlap)
+            return predict_pair(method, pair, msi=msi, sampling=self.sampling, limits=limits, folder=folder)
         except DataError as error:
             raise DataError(f"{self.name} on {pair.name}: {error}") from error
 
-    def draw(self, pair: Pair, prediction: Prediction, limits: tuple[float, float]) -> Ensemble:
+    def draw(self, pair: Pair, prediction: Any, limits: tuple[float, float]) -> Ensemble:
         """Draw samples from the observations; without a sampler return the clipped prediction."""
         if (sampler := self.sampler) is None:
             return Ensemble.point(prediction)
         msi = pair.msi if self.method.FUSES else None
         sampling = self.sampling
+        check_whole(pair, 2 * sampling.ensemble, what=f"{sampling.ensemble} samples of {pair.name}")
+        pair = replace(pair, lr=np.asarray(pair.lr))
+        msi = None if msi is None else np.asarray(msi)
         samples = draw_scene(
             sampler, pair.lr, count=sampling.ensemble, msi=msi, tile=sampling.tile, overlap=sampling.overlap
         )
         return Ensemble.of(
             samples,
-            prediction,
+            np.asarray(prediction),
             around_mean=sampler.averages,
             interval_scale=sampler.interval_scale,
             limits=limits,
@@ -145,21 +159,22 @@ def score_method(
     test_set, calibrations = [], []
     with progress(f"evaluate {row}", len(names) * len(rows)) as advance:
         for name in names:
-            pair = pairs.read("test", name)
-            _require_msi(method, pair)
-            if not scenes:
-                _warm_up(rows, pair, scale=protocol.scale)
-            scenes[name] = {}
-            for each in rows:
-                prediction, scenes[name][each.name] = _score_scene(each, pair, protocol, response)
-                if each.ceiling is None:
-                    ensemble = each.draw(pair, prediction, limits)
-                    scenes[name][each.name] |= sample_metrics(ensemble, pair, frame, protocol)
-                    SceneEvidence.of(pair, prediction, ensemble).save(out / f"{name}.npz")
-                    PredictedCube.of(pair, prediction, protocol.scale).save(out / f"{name}{SUFFIX}")
-                    calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
-                advance(note=f"{name}: {each.name}")
-            test_set.append(_identity(pair))
+            with TemporaryDirectory(prefix=".", dir=out) as folder:
+                pair = pairs.read("test", name, folder=Path(folder))
+                _require_msi(method, pair)
+                if not scenes:
+                    _warm_up(rows, pair, Path(folder), scale=protocol.scale)
+                scenes[name] = {}
+                for each in rows:
+                    prediction, scenes[name][each.name] = _score_scene(each, pair, protocol, response, Path(folder))
+                    if each.ceiling is None:
+                        ensemble = each.draw(pair, prediction, limits)
+                        scenes[name][each.name] |= sample_metrics(ensemble, pair, frame, protocol)
+                        SceneEvidence.of(pair, prediction, ensemble).save(out / f"{name}.npz")
+                        PredictedCube.of(pair, prediction, protocol.scale).save(out / f"{name}{SUFFIX}")
+                        calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
+                    advance(note=f"{name}: {each.name}")
+                test_set.append(_identity(pair))
     tree = {
         "name": row,
         "sha256": sha256,
@@ -168,7 +183,7 @@ def score_method(
         "scenes": scenes,
         "test_set": test_set,
         "protocol": protocol.as_json(),
-        **_validation(method, pairs, sampling),
+        **_validation(method, pairs, sampling, out),
         **_uncertainty(rows[0], calibrations),
         "faults": faults.of_rows(row, ceilings),
     }
@@ -195,7 +210,7 @@ def _ceilings(method: Method, pairs: DegradedPairs) -> dict[str, Ceiling]:
     return {f"pca-{pca.k}-ceiling": lambda lr, msi, hr: pca.reconstruct(hr), **bounds}
 
 
-def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams) -> dict[str, float]:
+def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams, out: Path) -> dict[str, float]:
     """MPSNR in dB of a trained method: mean over the validation scenes, each predicted whole as in production.
 
     The training's own validation on patches cannot replace it: methods differ near borders, and a small patch has a
@@ -208,9 +223,10 @@ def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams) 
         raise DataError("There is no validation scene, expected at least one; check the group split in params.yaml.")
     values = []
     for name in names:
-        pair = pairs.read("val", name)
-        sr = _Row(name, method, sampling).predict(pair)
-        values.append(mpsnr_db(band_mse(pair.scored(sr.clip(0, 1)), pair.scored(pair.hr))))
+        with TemporaryDirectory(prefix=".", dir=out) as folder:
+            pair = pairs.read("val", name, folder=Path(folder))
+            sr = _Row(name, method, sampling).predict(pair, (0, 1), Path(folder))
+            values.append(mpsnr_db(band_mse(pair.scored(sr), pair.scored(pair.hr))))
     return {"val_mpsnr_db": float(np.mean(values))}
 
 
@@ -231,7 +247,7 @@ def _require_msi(method: Method, pair: Pair) -> None:
         )
 
 
-def _warm_up(rows: list[_Row], pair: Pair, *, scale: int) -> None:
+def _warm_up(rows: list[_Row], pair: Pair, folder: Path, *, scale: int) -> None:
     """Predict a corner once, untimed: the first call allocates memory and selects kernels."""
     if min(pair.lr.shape[1:]) < _WARM_UP:
         return
@@ -239,18 +255,16 @@ def _warm_up(rows: list[_Row], pair: Pair, *, scale: int) -> None:
     msi = None if pair.msi is None else pair.msi[high]
     corner = replace(pair, hr=pair.hr[high], lr=pair.lr[low], msi=msi)
     for row in rows:
-        row.predict(corner)
+        row.predict(corner, (0, 1), folder)
 
 
 def _score_scene(
-    row: _Row, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None
-) -> tuple[Prediction, dict[str, float]]:
+    row: _Row, pair: Pair, protocol: Protocol, response: NDArray[np.float64] | None, folder: Path
+) -> tuple[Any, dict[str, float]]:
     """Return the row's prediction of a scene and its metrics."""
     started = time.perf_counter()
-    prediction = row.predict(pair)
+    prediction = row.predict(pair, protocol.conventions.prediction_range, folder)
     seconds = time.perf_counter() - started
-    low, high = protocol.conventions.prediction_range
-    prediction = np.clip(prediction, low, high)
     try:
         values = score(
             prediction,
@@ -291,5 +305,6 @@ def pair_digest(pair: Pair) -> str:
     digest = hashlib.sha256()
     for array in (pair.hr, pair.lr, *(() if pair.valid is None else (pair.valid,))):
         digest.update(f"{array.shape}{array.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for band in bands(array):
+            digest.update(np.ascontiguousarray(band).data)
     return digest.hexdigest()

@@ -57,14 +57,16 @@ def sample_metrics(ensemble: Ensemble, pair: Pair, frame: SpectralFrame, protoco
 def calibration_of(ensemble: Ensemble, pair: Pair) -> dict[str, Any]:
     """Return :data:`CALIBRATION_LISTS` of a scene, and ``sums``, see :func:`calibration_sums`."""
     pixels = ensemble.at(pair.valid)
-    hr = pair.scored(pair.hr)
+    hr = np.asarray(pair.scored(pair.hr))
     centre, half_width = pixels.centre, pixels.half_width()
     by_band = coverage_by_band(centre, half_width, hr)
     return {
         "sums": calibration_sums(pixels.expected_error, centre, hr),
         "ranks": rank_histogram(pixels.samples, hr),
         "coverage_by_level": [coverage_90(centre, pixels.half_width(level), hr) for level in LEVELS],
-        "coverage_by_texture": coverage_by_texture(ensemble.centre, ensemble.half_width(), pair.hr, pair.valid),
+        "coverage_by_texture": coverage_by_texture(
+            ensemble.centre, ensemble.half_width(), np.asarray(pair.hr), pair.valid
+        ),
         "coverage_by_wavelength": _in_groups(by_band, pair.wavelength_nm),
     }
 

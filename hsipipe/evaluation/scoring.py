@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts.no_data import Mask, coarse_valid, filled
+from hsipipe.artifacts.no_data import Mask, coarse_valid
+from hsipipe.artifacts.views import Cube, Masked, ScoredPixels
 from hsipipe.degradation.api import check_scale
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.errors import DataError
 from hsipipe.evaluation.alignment import aligned
-from hsipipe.evaluation.cubes import Array, as_cube, band_wavelengths, check_lr, check_pair, check_range
+from hsipipe.evaluation.cubes import as_cube, band_wavelengths, check_lr, check_pair, check_range
 from hsipipe.evaluation.metrics import band_mse
 from hsipipe.protocols.metrics import METRICS
 from hsipipe.registry import resolve
@@ -38,6 +39,7 @@ def score(
 ) -> dict[str, float]:
     """Compute every metric of a prediction whose inputs are given.
 
+    The cubes are read in windows of rows; a lazy one, as :func:`hsipipe.open_cube` gives it, is never held as a whole.
     Labelled cubes are compared by their coordinates: rows, columns and bands in another order are put into the order of
     `hr`, and cubes of other places or wavelengths are refused. Cubes without coordinates are compared by position.
 
@@ -66,7 +68,7 @@ def score(
     check_pair(prediction, truth, scale)
     mask = mask_inputs(valid, truth, scale)
     if mask:
-        prediction, truth = (filled(cube, mask["valid"]) for cube in (prediction, truth))
+        prediction, truth = (Masked(cube, mask["valid"]) for cube in (prediction, truth))
     inputs: dict[str, Any] = {"sr": prediction, "hr": truth, "scale": scale, "psf": psf, **mask}
     mse = band_mse(*(_pixels(cube, mask.get("valid")) for cube in (prediction, truth)))
     inputs |= {"mse": mse, "ratio": ergas_ratio or scale, "wavelength_nm": band_wavelengths(hr)}
@@ -74,11 +76,11 @@ def score(
         inputs["lr"] = as_cube(aligned(lr, hr, "lr", scale=scale), "lr")
         check_lr(inputs["lr"], truth, scale)
         if mask:
-            inputs["lr"] = filled(inputs["lr"], mask["lr_valid"])
+            inputs["lr"] = Masked(inputs["lr"], mask["lr_valid"])
     if msi is not None:
         inputs["msi"] = as_cube(aligned(msi, hr, "msi", bands=False), "msi")
         if mask:
-            inputs["msi"] = filled(inputs["msi"], mask["valid"])
+            inputs["msi"] = Masked(inputs["msi"], mask["valid"])
     if response is not None:
         inputs["response"] = response
     check_range(truth, {role: inputs[role] for role in ("sr", "lr", "msi") if role in inputs})
@@ -92,8 +94,8 @@ def measure(inputs: Mapping[str, Any]) -> dict[str, float]:
         inputs: By the parameter names of the metrics' functions. A parameter that has the name of an earlier metric of
             :data:`hsipipe.protocols.metrics.METRICS` gets that metric's value.
 
-    With a mask of the pixels with data, ``valid``, a function without this parameter gets these pixels alone, as one
-    row.
+    With a mask of the pixels with data, ``valid``, a function without this parameter gets these pixels alone, as rows
+    of pixels, see :class:`hsipipe.artifacts.views.ScoredPixels`.
 
     Returns:
         Key to value, in the order of the metrics.
@@ -113,7 +115,7 @@ def measure(inputs: Mapping[str, Any]) -> dict[str, float]:
     return values
 
 
-def mask_inputs(valid: Mask | None, hr: Array, scale: int) -> dict[str, Mask]:
+def mask_inputs(valid: Mask | None, hr: Cube, scale: int) -> dict[str, Mask]:
     """Return the inputs of :func:`measure` that say which pixels have data: ``valid`` and ``lr_valid``; none for all.
 
     Raises:
@@ -130,7 +132,7 @@ def mask_inputs(valid: Mask | None, hr: Array, scale: int) -> dict[str, Mask]:
 
 
 def _pixels(cubes: Any, valid: Mask | None) -> Any:
-    """Return the valid pixels of a cube (C, H, W), or of each of several, as one row (C, 1, N)."""
+    """Return a cube (C, H, W), or each of several, of which only the valid pixels are read; for None as it is."""
     if isinstance(cubes, list):
         return [_pixels(cube, valid) for cube in cubes]
-    return cubes if valid is None else cubes[:, None, valid]
+    return cubes if valid is None else ScoredPixels(cubes, valid)

@@ -48,7 +48,7 @@ def sample_strip(scene: SceneEvidence, number: int) -> Figure:
         scene: The scene.
         number: Index of the row in `scene.spread_rows`.
     """
-    y, x, height, width = (int(value) for value in scene.detail)
+    y, x, height, width = (int(value // scene.step) for value in scene.detail)
     part = np.s_[y : y + height, x : x + width]
     samples = scene.samples[number]
     images = [scene.rgb[scene.spread_rows[number]][part], *samples, scene.hr_rgb[part]]

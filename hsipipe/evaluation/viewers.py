@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hsipipe.artifacts import Pair
+from hsipipe.artifacts.no_data import filled
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figure_rows import choose_rows, colours
 from hsipipe.evaluation.headline import headline
 from hsipipe.evaluation.predicted import FINENESS, SUFFIX, PredictedCube, Window, choose_window
+from hsipipe.inference.plan import Box
+from hsipipe.methods.bicubic import Bicubic
 from hsipipe.viewer.components import Components, compress, fine_step
 from hsipipe.viewer.maps import angle_map, error_map
 from hsipipe.viewer.scene import MAP_STEPS, TINTS, Layer, Map, Scene
@@ -111,9 +115,7 @@ def _scene(
     baseline = INTERPOLATION
     if INTERPOLATION not in cubes:
         baseline = f"{INTERPOLATION} of the input" if scale > 1 else "input itself"
-        # Of the whole scene: at the border of a part it would be another interpolation.
-        whole = np.clip(upsample(pair.lr, scale), 0, 1).astype(np.float32) if scale > 1 else pair.lr
-        up = window.cut(pair.opened(whole))
+        up = _interpolated(pair, window, scale)
         layers.append(Layer(baseline, compress(up, step), nm, tint=_INTERPOLATION_TINT))
         maps += [Map("sam", baseline, angle_map(up, truth)), Map("error", baseline, error_map(up, truth))]
     kept = {*choose_rows(metrics, level.rows), INTERPOLATION}
@@ -123,8 +125,8 @@ def _scene(
         inner = window.within(cube.window)
         layers.append(Layer(name, _cut(cube, inner, step), nm, tint=tints[name]))
         maps += [Map("sam", name, inner.cut(cube.angle_deg))]
-        maps += [Map("error", name, window.cut(seen.error[0]).astype(np.float32))]
-        maps += [Map("width", name, window.cut(width).astype(np.float32)) for width in seen.width]
+        maps += [Map("error", name, _cut_map(seen.error[0], window, int(seen.step)))]
+        maps += [Map("width", name, _cut_map(width, window, int(seen.step))) for width in seen.width]
     layers.append(Layer(TRUTH, compress(truth, step), nm))
     reduced = _reduced(pair, window, _skipped(metrics, shown), level)
     best = headline(metrics).best
@@ -151,6 +153,28 @@ def _window(pair: Pair, cubes: Sequence[PredictedCube], level: _Level, scale: in
     if not level.halvings:
         return window
     return window.overlap(choose_window(pair.opened(pair.hr), (window.height * window.width) >> level.halvings, scale))
+
+
+def _interpolated(pair: Pair, window: Window, scale: int) -> NDArray[np.float32]:
+    """Interpolate a part of the input as in the whole scene: with its surroundings."""
+    limits = Box(0, pair.lr.shape[1], 0, pair.lr.shape[2])
+    y, x = window.y // scale, window.x // scale
+    around = Box(y, y + window.height // scale, x, x + window.width // scale).grown(Bicubic.context, limits)
+    low = pair.lr[around.slices()]
+    if pair.lr_valid is not None:
+        low = filled(low, pair.lr_valid[around.slices()[1:]])
+    up = np.clip(upsample(low, scale), 0, 1).astype(np.float32) if scale > 1 else low
+    inside = window.within(Window(around.y0 * scale, around.x0 * scale, *up.shape[1:])).cut(up)
+    return inside if pair.valid is None else np.where(window.cut(pair.valid), inside, np.float32(np.nan))
+
+
+def _cut_map(plane: NDArray[np.float16], window: Window, step: int) -> NDArray[np.float32]:
+    """Cut a part of the scene out of a map that has every `step`-th pixel."""
+    rows, columns = (
+        np.minimum(np.arange(start, start + length) // step, size - 1)
+        for start, length, size in zip((window.y, window.x), (window.height, window.width), plane.shape, strict=True)
+    )
+    return plane[np.ix_(rows, columns)].astype(np.float32)
 
 
 def _cut(cube: PredictedCube, inner: Window, step: float) -> Components:

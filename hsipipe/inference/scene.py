@@ -7,9 +7,19 @@ from typing import Any, cast
 import numpy as np
 
 from hsipipe.errors import DataError, ModelInputError
-from hsipipe.inference.plan import Box, Plan
-from hsipipe.methods.super_resolver import SampleResolver, SceneResolver, SuperResolver, check_input, check_msi
+from hsipipe.inference.plan import Box, Plan, shard_shape
+from hsipipe.methods.super_resolver import (
+    SampleResolver,
+    SceneImage,
+    SceneResolver,
+    SuperResolver,
+    check_input,
+    check_msi,
+)
 from hsipipe.progress import progress
+
+_OPEN_BYTES = 256 << 20
+"""Size of the shards that are predicted side by side; two columns of them predict the tiles between them twice."""
 
 
 def predict_scene(
@@ -46,6 +56,54 @@ def predict_scene(
     place: dict[str, Any] = {"tile": tile, "overlap": overlap, "before_tile": before_tile}
     (scene,) = _blend(bound, predict_tile(bound), lr, msi, count=1, **place)
     return scene
+
+
+def predict_scene_into(
+    out: Any,
+    model: SuperResolver,
+    lr: SceneImage,
+    *,
+    tile: int,
+    overlap: int,
+    msi: SceneImage | None = None,
+    limits: tuple[float, float],
+) -> None:
+    """Super-resolve a scene that is read and written by slices; the values are those of :func:`predict_scene`.
+
+    Args:
+        out: Gets the prediction (C, H, W), clipped, shard by shard.
+        model: Super-resolver that predicts in tiles.
+        lr: LR-HSI (C, h, w).
+        tile: Edge of a tile in LR pixels.
+        overlap: Context on each side of the core of a tile in LR pixels.
+        msi: HR-MSI (c, H, W), for a fusion model.
+        limits: Range to which the values are clipped.
+
+    Raises:
+        ModelInputError: The model refuses the scene.
+    """
+    (bands, height, width), scale = lr.shape, model.scale
+    bound = model.for_scene(lr, msi) if isinstance(model, SceneResolver) and msi is not None else model
+    plan = Plan(height, width, tile, overlap, shard_shape(bands, height, width, scale=scale))
+    predict, context = predict_tile(bound), context_of(bound)
+    row_bytes = 4 * bands * scale**2 * plan.rows_open() * (plan.shard or (0, width))[1]
+    steps = list(plan.steps(plan.shards, side_by_side=max(1, _OPEN_BYTES // row_bytes)))
+    blends: dict[Box, Blend] = {}
+    with progress("predict", sum(len(step.tiles) for step in steps)) as advance:
+        for step in steps:
+            box = step.window.grown(context, plan.scene)
+            fine = None if msi is None else msi[box.slices(scale=scale)]
+            window = Window(box, lr[box.slices()], fine, scale)
+            for place in step.tiles:
+                images = predict(window.piece(place, context=context))
+                for shard in step.shards:
+                    if shard not in blends:
+                        blends[shard] = Blend(shard, plan, bands=bands, count=1, scale=scale)
+                    blends[shard].add(place, images)
+                advance()
+            for shard in step.done:
+                (image,) = blends.pop(shard).result()
+                out[shard.slices(scale=scale)] = image.clip(*limits, out=image)
 
 
 def predict_scene_with_spread(

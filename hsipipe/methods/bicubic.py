@@ -21,6 +21,8 @@ class Bicubic(Method):
     KIND: ClassVar[str] = "bicubic"
     DESCRIPTION: ClassVar[str] = "Cubic interpolation of the LR-HSI; at scale 1 the input itself. Needs no training."
     WHOLE_SCENE: ClassVar[bool] = True
+    context: ClassVar[int] = 4
+    """LR pixels around a tile with which its values are those of the whole scene."""
     scale: int
 
     @classmethod

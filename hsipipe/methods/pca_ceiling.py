@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.artifacts import DegradedPairs
+from hsipipe.artifacts.views import Cube
 from hsipipe.errors import DataError
 
 _ROWS = 64
@@ -32,11 +33,11 @@ class PcaCeiling:
     std: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, cubes: Iterable[NDArray[np.float32]], k: int) -> Self:
+    def fit(cls, cubes: Iterable[Cube], k: int) -> Self:
         """Fit on all pixels of the cubes; the covariance is summed exactly, without random sampling.
 
         Args:
-            cubes: HR training cubes (C, H, W), read one at a time.
+            cubes: HR training cubes (C, H, W), each read by rows.
             k: Number of components; limited by C.
 
         Raises:
@@ -60,7 +61,7 @@ class PcaCeiling:
     @classmethod
     def fit_training(cls, pairs: DegradedPairs, k: int) -> Self:
         """Fit on the HR cubes of the training split only, on their pixels with data."""
-        read = (pairs.read("train", name) for name in pairs.names("train"))
+        read = (pairs.look("train", name) for name in pairs.names("train"))
         return cls.fit((pair.scored(pair.hr) for pair in read), k)
 
     @property
@@ -89,7 +90,7 @@ class _Moments:
         self.total = np.zeros(bands)
         self.products = np.zeros((bands, bands))
 
-    def add(self, cube: NDArray[np.float32]) -> None:
+    def add(self, cube: Cube) -> None:
         if len(cube) != len(self.total):
             raise DataError(f"PCA got scenes of {len(self.total)} and {len(cube)} bands, expected one sensor.")
         for row in range(0, cube.shape[1], _ROWS):

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from hsipipe.artifacts.patch_arrays import PatchArrays
 from hsipipe.errors import TrainingError
-from hsipipe.evaluation.masked import score_valid
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
 from hsipipe.methods.device import device_for
@@ -24,6 +23,7 @@ from hsipipe.sharpen.candidates import network_settings
 from hsipipe.sharpen.patches import cut_patches
 from hsipipe.sharpen.reduced import Reduced
 from hsipipe.sharpen.regions import Regions
+from hsipipe.sharpen.scores import score_valid
 from hsipipe.training.deadline import Deadline
 from hsipipe.training.loop import fit
 
@@ -59,8 +59,8 @@ class _SceneTask:
         box = self._regions.choose
         sr = self._reduced.predict(self._method.with_network(module), box)
         inside = self._reduced.valid[box.slices()[1:]]
-        scores = score_valid(sr, self._reduced.hr[box.slices()], inside, scale=self._reduced.scale)
-        return {"val_mpsnr_db": scores["mpsnr_db"]}
+        score = score_valid(sr, self._reduced.hr[box.slices()], inside, scale=self._reduced.scale)
+        return {"val_mpsnr_db": score.mpsnr_db}
 
 
 def fit_network(

@@ -104,7 +104,7 @@ def test_a_method_that_fuses_is_compared_with_the_msi(scored, net, pairs, pair):
 
 def test_a_method_that_fuses_needs_an_msi(scored, net, monkeypatch):
     read = DegradedPairs.read
-    monkeypatch.setattr(DegradedPairs, "read", lambda *given: replace(read(*given), msi=None))
+    monkeypatch.setattr(DegradedPairs, "read", lambda *given, **more: replace(read(*given, **more), msi=None))
     with pytest.raises(DataError, match=r"the pairs have none; set degradation\.srf"):
         scored(net(fuses=True), "fused")
 
