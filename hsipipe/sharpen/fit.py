@@ -17,10 +17,11 @@ from hsipipe.evaluation.masked import score_valid
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
 from hsipipe.methods.device import device_for
+from hsipipe.methods.group_residual import GroupResidual
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sampler import batch_samples
-from hsipipe.sharpen.candidates import network_settings
+from hsipipe.sharpen.candidates import network_settings, started
 from hsipipe.sharpen.patches import cut_patches
 from hsipipe.sharpen.reduced import Reduced
 from hsipipe.sharpen.regions import Regions
@@ -64,7 +65,13 @@ class _SceneTask:
 
 
 def fit_network(
-    name: str, reduced: Reduced, regions: Regions, *, seconds: float, wavelength_nm: NDArray[Any] | None
+    name: str,
+    reduced: Reduced,
+    regions: Regions,
+    *,
+    seconds: float,
+    wavelength_nm: NDArray[Any] | None,
+    start: GroupResidual | None = None,
 ) -> tuple[Trainable | None, str]:
     """Train a network on the region for fitting, and keep the step that is best on the region for choosing.
 
@@ -74,6 +81,7 @@ def fit_network(
         regions: The regions.
         seconds: Wall-clock time.
         wavelength_nm: Band centres (C,) in nm; None: unknown.
+        start: Network of this method whose weights the training starts from; None: random weights.
 
     Returns:
         The trained network, or None, and what became of it, a clause.
@@ -82,15 +90,20 @@ def fit_network(
     patches = None if regions.fit is None else cut_patches(reduced, regions.fit, wavelength_nm=wavelength_nm)
     if patches is None:
         return None, "too few pixels to train it"
-    settings = network_settings(name)
+    settings, data = network_settings(name), TrainingData(patches, patches)
     kind: Any = methods()[name]
-    method: Trainable = kind.untrained(settings, TrainingData(patches, patches)).named(name)
+    if start is not None:
+        settings = started(settings)
+    method: Trainable = (kind.untrained(settings, data) if start is None else start.carried_to(data, settings)).named(
+        name
+    )
     task = _SceneTask(method, patches, reduced, regions, batch=settings.optimizer.batch)
     per_step, per_validation = _timed(method, task, settings.optimizer.batch)
     left = seconds - (time.monotonic() - begun)
-    optimizer = _schedule(settings.optimizer, left - (_VALIDATIONS + 1) * per_validation, per_step)
+    least = _LEAST_STEPS if start is None else 1
+    optimizer = _schedule(settings.optimizer, left - (_VALIDATIONS + 1) * per_validation, per_step, least=least)
     if optimizer is None:
-        return None, f"the time suffices for less than {_LEAST_STEPS} steps"
+        return None, f"the time suffices for less than {least} steps"
     network = method.network()
     try:
         with TemporaryDirectory(prefix="hsipipe-") as work:
@@ -109,7 +122,8 @@ def fit_network(
         return None, "its training failed"
     network.load_state_dict(result.weights)
     network.cpu().eval()
-    return method, f"{result.steps} steps, best at step {result.best_step}"
+    further = "" if start is None else "further "
+    return method, f"{result.steps} {further}steps, best at step {result.best_step}"
 
 
 def _timed(method: Trainable, task: _SceneTask, batch: int) -> tuple[float, float]:
@@ -127,11 +141,11 @@ def _timed(method: Trainable, task: _SceneTask, batch: int) -> tuple[float, floa
     return min(seconds[1:]), time.perf_counter() - begun
 
 
-def _schedule(optimizer: OptimizerParams, seconds: float, per_step: float) -> OptimizerParams | None:
-    """Fit the number of steps to the time; None: there is too little."""
+def _schedule(optimizer: OptimizerParams, seconds: float, per_step: float, *, least: int) -> OptimizerParams | None:
+    """Fit the number of steps to the time; None: it suffices for fewer than `least`."""
     # AdamW and the average of the weights are not in the time of a step.
     steps = min(optimizer.steps, int(seconds / (1.3 * per_step)))
-    if steps < _LEAST_STEPS:
+    if steps < least:
         return None
     every = max(1, steps // _VALIDATIONS)
     changes = {"steps": steps, "validate_every": every, "save_every": steps + 1}
