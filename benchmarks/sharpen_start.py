@@ -22,10 +22,13 @@ from sharpen import MTF, SCENES, read, rounded
 
 from hsipipe.commands.start_model import read_start
 from hsipipe.degradation.psf import Psf
+from hsipipe.methods.base import TrainingData
 from hsipipe.sharpen import candidates
 from hsipipe.sharpen.compare import Clock, compare
+from hsipipe.sharpen.patches import cut_patches
 from hsipipe.sharpen.reduced import reduce_scene
 from hsipipe.sharpen.regions import plan_regions
+from hsipipe.sharpen.scores import score_box
 
 TARGETS = ("Jasper Ridge", "MUUFL", "Pavia bridge")
 NETWORK = candidates.NETWORKS[False]
@@ -35,14 +38,24 @@ def main():
     parser = arguments(__doc__, result="sharpen_start")
     parser.add_argument("folder", type=Path, help="folder of the scenes")
     parser.add_argument("--start", type=Path, nargs="+", required=True, help="trained networks, each of its scale")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 3.0], help="CPU time of a comparison")
+    parser.add_argument(
+        "--minutes", type=float, nargs="*", default=[1.0, 3.0], metavar="N", help="CPU time of a comparison"
+    )
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(TARGETS))
+    parser.add_argument("--unchanged", action="store_true", help="score the networks without further training, too")
     parser.add_argument("--lr", type=float, nargs="+", help="learning rates of the start, in the place of a cold start")
     options = parser.parse_args()
     torch.set_num_threads(1)
     where = environment("torch", "numpy")
     starts = [read_start(str(path)) for path in options.start]
     ways = ["cold", "started"] if options.lr is None else [f"started, lr {lr:g}" for lr in options.lr]
+    for start, name in product(starts, options.scenes) if options.unchanged else ():
+        record = read_record(options.json)
+        found = {
+            **record.get("unchanged", {}),
+            f"{name} x{start.model.scale}": unchanged(options.folder, name, start.model),
+        }
+        write_record(options.json, {**record, "unchanged": found})
     for minutes, start, name, way in product(options.minutes, starts, options.scenes, ways):
         key = f"{name} x{start.model.scale}, {minutes:g} min, {way}"
         record = read_record(options.json)
@@ -53,20 +66,48 @@ def main():
         runs = {**record.get("runs", {}), key: found}
         about = {f"x{start.model.scale}": {"sha256": start.sha256, "psf": start.model.psf.describe(start.model.scale)}}
         about = {"environment": where, "mtf": MTF, "starts": {**record.get("starts", {}), **about}}
-        write_record(options.json, {**about, "rows": summary(runs), "runs": runs})
-    show(summary(read_record(options.json)["runs"]))
+        write_record(options.json, {**record, **about, "rows": summary(runs), "runs": runs})
+    show(read_record(options.json).get("rows", []))
+
+
+def problem(folder, name, scale):
+    """A scene with its degradation, and its regions."""
+    cube = read(folder / SCENES[name][0], SCENES[name][1], scale)
+    values = np.ascontiguousarray(cube.to_numpy(), dtype=np.float32)
+    everywhere = np.ones(values.shape[1:], bool)
+    reduced = reduce_scene(values, everywhere, scale=scale, psf=Psf("gaussian", mtf=MTF))
+    return reduced, plan_regions(reduced.interpolation_error(), everywhere, scale=scale)
+
+
+def unchanged(folder, name, model):
+    """Held-out gains of a network without further training, by what its detail is scaled with."""
+    reduced, regions = problem(folder, name, model.scale)
+    patches = cut_patches(reduced, regions.fit)
+    data, settings = TrainingData(patches, patches), candidates.network_settings(NETWORK)
+    carried, cold = model.carried_to(data, settings).eval(), type(model).untrained(settings, data)
+    bicubic = candidates.untrained("bicubic", scale=model.scale, psf=reduced.psf)
+
+    def psnr_db(method):
+        return score_box(reduced.predict(method), reduced, regions.judge).mpsnr_db
+
+    sizes = {
+        "gain fitted": carried.residual_rms.clone(),
+        "as in its training": carried.std * model.residual_rms / model.std,
+        "measured on the scene": cold.residual_rms,
+    }
+    found = {"gain": rounded(sizes["gain fitted"] / sizes["as in its training"])}
+    for way, size in sizes.items():
+        carried.residual_rms.copy_(size)
+        found[way] = rounded(psnr_db(carried) - psnr_db(bicubic))
+    return found
 
 
 def run(folder, name, model, minutes, way):
     """Gains of the candidates over interpolation in both regions."""
-    cube = read(folder / SCENES[name][0], SCENES[name][1], model.scale)
-    values = np.ascontiguousarray(cube.to_numpy(), dtype=np.float32)
-    psf, everywhere = Psf("gaussian", mtf=MTF), np.ones(values.shape[1:], bool)
     clock = Clock(60 * minutes)
     if "lr" in way:
         candidates._tree()["start"]["lr"] = float(way.split()[-1])
-    reduced = reduce_scene(values, everywhere, scale=model.scale, psf=psf)
-    regions = plan_regions(reduced.interpolation_error(), everywhere, scale=model.scale)
+    reduced, regions = problem(folder, name, model.scale)
     start = None if way == "cold" else model
     found = compare(reduced, regions, clock=clock, wavelength_nm=None, tell=lambda line: None, start=start)
     bicubic, *others = found.candidates
