@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -81,7 +81,8 @@ def fit_network(
         regions: The regions.
         seconds: Wall-clock time.
         wavelength_nm: Band centres (C,) in nm; None: unknown.
-        start: Network of this method whose weights the training starts from; None: random weights.
+        start: Network of this method whose weights the training starts from; None: random weights. It is returned
+            unchanged if there is no time for a training.
 
     Returns:
         The trained network, or None, and what became of it, a clause.
@@ -90,20 +91,31 @@ def fit_network(
     patches = None if regions.fit is None else cut_patches(reduced, regions.fit, wavelength_nm=wavelength_nm)
     if patches is None:
         return None, "too few pixels to train it"
-    settings, data = network_settings(name), TrainingData(patches, patches)
-    kind: Any = methods()[name]
-    if start is not None:
-        settings = started(settings)
-    method: Trainable = (kind.untrained(settings, data) if start is None else start.carried_to(data, settings)).named(
-        name
-    )
-    task = _SceneTask(method, patches, reduced, regions, batch=settings.optimizer.batch)
-    per_step, per_validation = _timed(method, task, settings.optimizer.batch)
+    method, params = _initial(name, TrainingData(patches, patches), start)
+    task = _SceneTask(method, patches, reduced, regions, batch=params.batch)
+    per_step, per_validation = _timed(method, task, params.batch)
     left = seconds - (time.monotonic() - begun)
-    least = _LEAST_STEPS if start is None else 1
-    optimizer = _schedule(settings.optimizer, left - (_VALIDATIONS + 1) * per_validation, per_step, least=least)
-    if optimizer is None:
-        return None, f"the time suffices for less than {least} steps"
+    optimizer = _schedule(params, left - (_VALIDATIONS + 1) * per_validation, per_step)
+    if optimizer is not None:
+        return _trained(method, task, optimizer, left)
+    if start is None:
+        return None, f"the time suffices for less than {_LEAST_STEPS} steps"
+    method.network().cpu().eval()
+    return method, "no time for further steps"
+
+
+def _initial(name: str, data: TrainingData, start: GroupResidual | None) -> tuple[Trainable, OptimizerParams]:
+    """Return a method before its first step, and how it is trained."""
+    settings, kind = network_settings(name), cast(type[Trainable], methods()[name])
+    if start is None:
+        return kind.untrained(settings, data).named(name), settings.optimizer
+    settings = started(settings)
+    return start.carried_to(data, settings).named(name), settings.optimizer
+
+
+def _trained(
+    method: Trainable, task: _SceneTask, optimizer: OptimizerParams, seconds: float
+) -> tuple[Trainable | None, str]:
     network = method.network()
     try:
         with TemporaryDirectory(prefix="hsipipe-") as work:
@@ -114,16 +126,15 @@ def fit_network(
                 hardware=_HARDWARE,
                 work=Path(work),
                 log=lambda step, metrics: None,
-                description=f"train {name}",
-                deadline=Deadline.ending_in(left),
+                description=f"train {method.name}",
+                deadline=Deadline.ending_in(seconds),
             )
     except TrainingError as error:
-        logger.warning("%s: %s", name, error)
+        logger.warning("%s: %s", method.name, error)
         return None, "its training failed"
     network.load_state_dict(result.weights)
     network.cpu().eval()
-    further = "" if start is None else "further "
-    return method, f"{result.steps} {further}steps, best at step {result.best_step}"
+    return method, f"{result.steps} steps, best at step {result.best_step}"
 
 
 def _timed(method: Trainable, task: _SceneTask, batch: int) -> tuple[float, float]:
@@ -141,11 +152,11 @@ def _timed(method: Trainable, task: _SceneTask, batch: int) -> tuple[float, floa
     return min(seconds[1:]), time.perf_counter() - begun
 
 
-def _schedule(optimizer: OptimizerParams, seconds: float, per_step: float, *, least: int) -> OptimizerParams | None:
-    """Fit the number of steps to the time; None: it suffices for fewer than `least`."""
+def _schedule(optimizer: OptimizerParams, seconds: float, per_step: float) -> OptimizerParams | None:
+    """Fit the number of steps to the time; None: there is too little."""
     # AdamW and the average of the weights are not in the time of a step.
     steps = min(optimizer.steps, int(seconds / (1.3 * per_step)))
-    if steps < least:
+    if steps < _LEAST_STEPS:
         return None
     every = max(1, steps // _VALIDATIONS)
     changes = {"steps": steps, "validate_every": every, "save_every": steps + 1}

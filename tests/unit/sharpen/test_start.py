@@ -91,7 +91,7 @@ def test_a_network_that_adds_nothing_is_carried_unchanged(scene_of):
 def test_training_goes_on_from_the_weights_with_smaller_steps(taught, scene_of):
     scene = scene_of()
     (cold, _), (warm, note) = fitted(scene), fitted(scene, start=taught)
-    assert note.startswith("6 further steps, best at step")
+    assert note.startswith("6 steps, best at step")
     first = taught.carried_to(data_of(*scene), network_settings(NETWORK))
     apart = {name: (warm.head.weight - other.head.weight).norm() for name, other in (("first", first), ("cold", cold))}
     assert 0 < apart["first"] < 0.5 * apart["cold"]
@@ -113,11 +113,13 @@ def test_a_network_that_started_is_a_candidate_as_any(taught, scene_of):
     assert [entry.is_trained for entry in found.candidates] == [False, False, True]
 
 
-def test_a_start_changes_nothing_for_the_other_candidates(scene_of):
-    found = compare(
-        *scene_of(), clock=Clock(0.01), wavelength_nm=None, tell=lambda line: None, start=small_group_network()
-    )
-    assert found.skipped == {NETWORK: "the time suffices for less than 1 steps"}
+def test_without_time_for_a_training_the_start_is_a_candidate_unchanged(scene_of):
+    scene, model = scene_of(), small_group_network()
+    network, note = fit_network(NETWORK, *scene, seconds=0.01, wavelength_nm=None, start=model)
+    assert note == "no time for further steps"
+    assert torch.equal(network.tail.weight, model.tail.weight)
+    found = compare(*scene, clock=Clock(0.01), wavelength_nm=None, tell=lambda line: None, start=model)
+    assert [entry.note for entry in found.candidates] == ["", "", note]
 
 
 @pytest.mark.parametrize(
