@@ -38,6 +38,13 @@ def sharpen(
     detector_overlap: DetectorOverlap = "keep",
     masks: MaskChoice = "all",
     dtype: Dtype = "float32",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Trained group-residual whose weights the network starts from: a folder, or models:/NAME@ALIAS.",
+            metavar="MODEL",
+        ),
+    ] = None,
 ) -> None:
     """Sharpen one scene with what it teaches itself. Needs no params.yaml, no model and no other data.
 
@@ -57,6 +64,8 @@ def sharpen(
 
       hsipipe sharpen scene.hdr high.nc --scale 2 --minutes 3
 
+      hsipipe sharpen scene.tif high.tif --minutes 1 --start models:/hsipipe-cave-x4@champion
+
       hsipipe sharpen hyper.tif fused.tif --msi multi.tif --msi-full-scale 10000
     """
     from hsipipe.commands.sharpen_file import SharpenOptions, results, sharpen_file
@@ -75,6 +84,7 @@ def sharpen(
         masks=cast("Masks", masks),
         registered=register,
         dtype=dtype,
+        start=start,
     )
     file = None if msi is None else MsiFile(msi, msi_full_scale, msi_variable)
     report = sharpen_file(source, target, options, msi=file)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hsipipe.commands.early import REGISTRY
 from hsipipe.commands.outputs import check_inputs_stay, files_of
 from hsipipe.commands.predict_windows import WindowOptions, packing_notes, predict_in_windows, say
 from hsipipe.commands.sharpen_parts import OURS, discard_ours, nothing_of_ours_left
+from hsipipe.commands.start_model import read_start
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError, HsipipeError, ParamsError, one_line
 from hsipipe.evaluation.fusion_metrics import without_truth
@@ -36,6 +38,7 @@ from hsipipe.sharpen.regions import check_size, plan_regions
 from hsipipe.sharpen.report import Report
 from hsipipe.sharpen.scene import Scene, read_scene
 from hsipipe.sharpen.scores import unscored_bands
+from hsipipe.sharpen.start import Start
 from hsipipe.storage.publish import write_text
 from hsipipe.viewer.quicklook import side_by_side
 
@@ -48,7 +51,7 @@ class SharpenOptions:
     """Options of a sharpening.
 
     Attributes:
-        scale: Ratio of the pixel sizes s; None: that of the pair, 4 for a single image.
+        scale: Ratio of the pixel sizes s; None: that of the pair or of `start`, else 4.
         minutes: Wall-clock time of comparison and training; the prediction of the scene comes on top.
         mtf: Modulation transfer of the sensor at the Nyquist frequency; None: 0.3, or estimated from the pair.
         full_scale: Value that maps to 1.0; None: as the file says, or a likely one.
@@ -57,6 +60,8 @@ class SharpenOptions:
         masks: Pixels of a sensor product without data.
         registered: Measure and remove a field of shifts between the two images of a pair.
         dtype: Numbers of the result; see :func:`hsipipe.formats.packing.packing_for`.
+        start: Model whose weights the network of a single image starts from, a folder or ``models:/NAME@ALIAS``; None:
+            random weights.
     """
 
     scale: int | None = None
@@ -68,6 +73,7 @@ class SharpenOptions:
     masks: Masks = "all"
     registered: bool = False
     dtype: str = "float32"
+    start: str | None = None
 
 
 _MTF = 0.3
@@ -85,13 +91,16 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
 
     Raises:
         ParamsError: An option is out of range, or a result would replace an input.
+        ModelInputError: The network cannot start from the model.
         DataError: The scene is too small, or its values do not fit.
         HsipipeError: A file cannot be read or written.
     """
     clock = Clock(60 * options.minutes)
     _check(options, source, target, msi)
+    start = None if options.start is None else read_start(options.start)
+    usual = _SCALE if start is None else start.model.scale
     cube = open_cube(source, variable=options.variable, overlap=options.detector_overlap, masks=options.masks)
-    scale = options.scale or (_SCALE if msi is None else ratio_of(cube, msi))
+    scale = options.scale or (usual if msi is None else ratio_of(cube, msi))
     packing = packing_for(cube, target, options.dtype)
     bands, height, width = cube.shape
     check_size(height, width, scale=scale)
@@ -99,7 +108,9 @@ def sharpen_file(source: Path, target: Path, options: SharpenOptions, *, msi: Ms
     discard_ours(target)
     admit = _admission(cube, target, msi, scale=scale)
     scene = read_scene(cube, source, scale=scale, full_scale=options.full_scale)
-    report = _compared(scene, options, scale=scale, msi=msi, clock=clock, admit=admit)
+    if start is not None:
+        start.check(bands=len(scene.values), scale=scale)
+    report = _compared(scene, options, scale=scale, msi=msi, clock=clock, admit=admit, start=start)
     say("note", [f"{report.comparison.chosen.name} predicts the scene at full resolution."])
     with nothing_of_ours_left(target):
         quality = _write_result(report, source, target, options, msi, packing)
@@ -127,7 +138,12 @@ def _check(options: SharpenOptions, source: Path, target: Path, msi: MsiFile | N
         raise ParamsError("--register aligns a pair of images; give the HR-MSI with --msi FILE.")
     if options.full_scale is not None:
         check_full_scale(options.full_scale)
-    check_inputs_stay(results(target), [source] if msi is None else [source, msi.path])
+    if options.start is not None and msi is not None:
+        raise ParamsError(
+            "--start is for a single image, and a pair trains another network; leave out --start or --msi."
+        )
+    folder = [] if options.start is None or options.start.startswith(REGISTRY) else [Path(options.start)]
+    check_inputs_stay(results(target), [source, *folder, *([] if msi is None else [msi.path])])
 
 
 def _admission(cube: xr.DataArray, target: Path, msi: MsiFile | None, *, scale: int) -> Admit:
@@ -155,7 +171,14 @@ def _admission(cube: xr.DataArray, target: Path, msi: MsiFile | None, *, scale: 
 
 
 def _compared(
-    scene: Scene, options: SharpenOptions, *, scale: int, msi: MsiFile | None, clock: Clock, admit: Admit
+    scene: Scene,
+    options: SharpenOptions,
+    *,
+    scale: int,
+    msi: MsiFile | None,
+    clock: Clock,
+    admit: Admit,
+    start: Start | None,
 ) -> Report:
     """Compare the candidates at reduced resolution."""
     psf = Psf("gaussian", mtf=options.mtf or _MTF)
@@ -182,8 +205,9 @@ def _compared(
         wavelength_nm=scene.wavelength_nm,
         tell=lambda line: print(line, file=sys.stderr),
         admit=admit,
+        start=None if start is None else start.model,
     )
-    return Report(scene, reduced, regions, comparison)
+    return Report(scene, reduced, regions, comparison, start)
 
 
 def _write_result(
@@ -241,6 +265,7 @@ def _provenance(report: Report, source: Path, options: SharpenOptions, msi: MsiF
         "detector_overlap": options.detector_overlap,
         "masks": options.masks,
         "dtype": options.dtype,
+        **({} if report.start is None else {"start": report.start.about()}),
     }
     return provenance(
         "sharpen",

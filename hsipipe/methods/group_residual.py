@@ -1,6 +1,6 @@
 """group-residual: one residual network for all groups of adjacent bands."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hsipipe.artifacts.no_data import coarse_valid
 from hsipipe.degradation.bicubic import upsample
+from hsipipe.errors import ModelInputError
 from hsipipe.methods.base import Frame, TrainingData, sample_of
 from hsipipe.methods.networks.groups import plan_groups
 from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
@@ -64,6 +65,11 @@ class GroupResidual(SelfEnsembleMethod):
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("residual_rms", torch.ones(()))
 
+    @property
+    def group_bands(self) -> int:
+        """Bands of a group."""
+        return self.groups.shape[1]
+
     def forward(self, lr: Tensor) -> Tensor:
         """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
         batch, _, height, width = lr.shape
@@ -82,3 +88,39 @@ class GroupResidual(SelfEnsembleMethod):
             residual = np.moveaxis(residual, 1, -1)[mask]
         self.std.fill_(max(float(low.std()), 1e-6))
         self.residual_rms.fill_(max(float((residual**2).mean() ** 0.5), 1e-6))
+
+    def carried_to(self, data: TrainingData, settings: GroupResidualSettings) -> Self:
+        """Return the network for the sensor of other patches, with these weights as the start of a training.
+
+        The weights are those of a group, so they fit any number of bands, and no wavelengths are needed. The residual
+        is proportional to the input: the deviation of the new input changes the size of the features alone. One gain,
+        fitted by least squares, adapts the detail to the new PSF.
+
+        Args:
+            data: Patches of the new sensor, of the same scale, without holes.
+            settings: Training and prediction; the sizes are those of this network.
+
+        Raises:
+            ModelInputError: The scale is another one, or the patches have fewer bands than a group.
+        """
+        frame, size = data.frame, self.group_bands
+        if frame.scale != self.scale or frame.bands < size:
+            raise ModelInputError(
+                f"{self.name} is for scale {self.scale} and groups of {size} bands; got scale {frame.scale} and "
+                f"{frame.bands} bands."
+            )
+        ours = {"n_subs": size, **{name: getattr(self.settings, name) for name in ("n_ovls", "width", "blocks")}}
+        other = type(self).untrained(settings.model_copy(update=ours), data)
+        kept = {"std": other.std, "residual_rms": other.std * self.residual_rms / self.std}
+        other.load_state_dict({**self.state_dict(), **kept})
+        other.residual_rms.mul_(other._best_gain(data))
+        return other
+
+    def _best_gain(self, data: TrainingData) -> float:
+        """Return the factor of the residual that is best in the mean square; 1 if the network adds nothing."""
+        sample = sample_of(data.train, PATCHES)
+        with torch.inference_mode():
+            ours = self(torch.from_numpy(sample["lr"])).numpy()
+        missing = sample["hr"] - upsample(sample["lr"], self.scale)
+        power = float(np.vdot(ours, ours))
+        return float(np.vdot(ours, missing)) / power if power > 0 else 1.0

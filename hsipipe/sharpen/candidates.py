@@ -54,6 +54,12 @@ def network_settings(name: str) -> Any:
     return settings
 
 
+def started(settings: Any) -> Any:
+    """Return the settings of a network for a training from given weights, which takes smaller steps."""
+    optimizer = settings.optimizer.model_copy(update=_tree()["start"])
+    return settings.model_copy(update={"optimizer": optimizer})
+
+
 @cache
 def _tree() -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load(files("hsipipe.sharpen").joinpath(_SETTINGS).read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import HsipipeError, one_line
 from hsipipe.methods.base import Method
+from hsipipe.methods.group_residual import GroupResidual
 from hsipipe.methods.network_method import NetworkMethod
 from hsipipe.params import SamplingParams
 from hsipipe.sharpen.candidates import BASELINE, NETWORKS, PAIR, SINGLE, untrained
@@ -119,6 +120,7 @@ def compare(
     wavelength_nm: NDArray[Any] | None,
     tell: Tell,
     admit: Admit = _admit_all,
+    start: GroupResidual | None = None,
 ) -> Comparison:
     """Compare interpolation, the methods without training that apply, and a network that is trained in the time left.
 
@@ -129,6 +131,7 @@ def compare(
         wavelength_nm: Band centres (C,) in nm; None: unknown.
         tell: Called with each result.
         admit: Called with each method but interpolation, before it is tried; an error that it raises skips the method.
+        start: Network whose weights the training starts from, for a single image; None: random weights.
 
     A method that fails is skipped, unless it is interpolation.
     """
@@ -155,7 +158,7 @@ def compare(
     name = NETWORKS[is_pair]
     try:
         admit(name, None)
-        trained = _trained(name, reduced, regions, clock=clock, wavelength_nm=wavelength_nm)
+        trained = _trained(name, reduced, regions, clock=clock, wavelength_nm=wavelength_nm, start=start)
     except (HsipipeError, LinAlgError) as error:
         trained = one_line(error)
     if isinstance(trained, str):
@@ -167,12 +170,10 @@ def compare(
     return Comparison(found, choose(found), skipped)
 
 
-def _trained(
-    name: str, reduced: Reduced, regions: Regions, *, clock: Clock, wavelength_nm: NDArray[Any] | None
-) -> Candidate | str:
+def _trained(name: str, reduced: Reduced, regions: Regions, *, clock: Clock, **about: Any) -> Candidate | str:
     """Train a network and score it; return why not, if it cannot be trained."""
     begun = time.monotonic()
-    network, note = fit_network(name, reduced, regions, seconds=clock.left(), wavelength_nm=wavelength_nm)
+    network, note = fit_network(name, reduced, regions, seconds=clock.left(), **about)
     if network is None:
         return note
     made = [_scored(model, reduced, regions, begun=begun, note=note, is_trained=True) for model in _variants(network)]

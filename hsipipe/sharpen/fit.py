@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from hsipipe.errors import TrainingError
 from hsipipe.methods.base import Trainable, TrainingData
 from hsipipe.methods.catalogue import methods
 from hsipipe.methods.device import device_for
+from hsipipe.methods.group_residual import GroupResidual
 from hsipipe.params import HardwareParams, OptimizerParams
 from hsipipe.patches.draws import Draws
 from hsipipe.patches.sampler import batch_samples
-from hsipipe.sharpen.candidates import network_settings
+from hsipipe.sharpen.candidates import network_settings, started
 from hsipipe.sharpen.patches import cut_patches
 from hsipipe.sharpen.reduced import Reduced
 from hsipipe.sharpen.regions import Regions
@@ -64,7 +65,13 @@ class _SceneTask:
 
 
 def fit_network(
-    name: str, reduced: Reduced, regions: Regions, *, seconds: float, wavelength_nm: NDArray[Any] | None
+    name: str,
+    reduced: Reduced,
+    regions: Regions,
+    *,
+    seconds: float,
+    wavelength_nm: NDArray[Any] | None,
+    start: GroupResidual | None = None,
 ) -> tuple[Trainable | None, str]:
     """Train a network on the region for fitting, and keep the step that is best on the region for choosing.
 
@@ -74,6 +81,8 @@ def fit_network(
         regions: The regions.
         seconds: Wall-clock time.
         wavelength_nm: Band centres (C,) in nm; None: unknown.
+        start: Network of this method whose weights the training starts from; None: random weights. It is returned
+            unchanged if there is no time for a training.
 
     Returns:
         The trained network, or None, and what became of it, a clause.
@@ -82,15 +91,31 @@ def fit_network(
     patches = None if regions.fit is None else cut_patches(reduced, regions.fit, wavelength_nm=wavelength_nm)
     if patches is None:
         return None, "too few pixels to train it"
-    settings = network_settings(name)
-    kind: Any = methods()[name]
-    method: Trainable = kind.untrained(settings, TrainingData(patches, patches)).named(name)
-    task = _SceneTask(method, patches, reduced, regions, batch=settings.optimizer.batch)
-    per_step, per_validation = _timed(method, task, settings.optimizer.batch)
+    method, params = _initial(name, TrainingData(patches, patches), start)
+    task = _SceneTask(method, patches, reduced, regions, batch=params.batch)
+    per_step, per_validation = _timed(method, task, params.batch)
     left = seconds - (time.monotonic() - begun)
-    optimizer = _schedule(settings.optimizer, left - (_VALIDATIONS + 1) * per_validation, per_step)
-    if optimizer is None:
+    optimizer = _schedule(params, left - (_VALIDATIONS + 1) * per_validation, per_step)
+    if optimizer is not None:
+        return _trained(method, task, optimizer, left)
+    if start is None:
         return None, f"the time suffices for less than {_LEAST_STEPS} steps"
+    method.network().cpu().eval()
+    return method, "no time for further steps"
+
+
+def _initial(name: str, data: TrainingData, start: GroupResidual | None) -> tuple[Trainable, OptimizerParams]:
+    """Return a method before its first step, and how it is trained."""
+    settings, kind = network_settings(name), cast(type[Trainable], methods()[name])
+    if start is None:
+        return kind.untrained(settings, data).named(name), settings.optimizer
+    settings = started(settings)
+    return start.carried_to(data, settings).named(name), settings.optimizer
+
+
+def _trained(
+    method: Trainable, task: _SceneTask, optimizer: OptimizerParams, seconds: float
+) -> tuple[Trainable | None, str]:
     network = method.network()
     try:
         with TemporaryDirectory(prefix="hsipipe-") as work:
@@ -101,11 +126,11 @@ def fit_network(
                 hardware=_HARDWARE,
                 work=Path(work),
                 log=lambda step, metrics: None,
-                description=f"train {name}",
-                deadline=Deadline.ending_in(left),
+                description=f"train {method.name}",
+                deadline=Deadline.ending_in(seconds),
             )
     except TrainingError as error:
-        logger.warning("%s: %s", name, error)
+        logger.warning("%s: %s", method.name, error)
         return None, "its training failed"
     network.load_state_dict(result.weights)
     network.cpu().eval()

@@ -13,6 +13,7 @@ from hsipipe.sharpen.reduced import Reduced
 from hsipipe.sharpen.regions import Regions
 from hsipipe.sharpen.scene import Scene
 from hsipipe.sharpen.scores import gains_by_group
+from hsipipe.sharpen.start import Start
 
 _METRICS = ("mpsnr_db", "sam_deg", "ergas")
 
@@ -26,12 +27,14 @@ class Report:
         reduced: The scene and its degradation.
         regions: Where it was fitted, chosen and judged.
         comparison: The candidates.
+        start: Network that the trained one started from; None: random weights.
     """
 
     scene: Scene
     reduced: Reduced
     regions: Regions
     comparison: Comparison
+    start: Start | None = None
 
     @property
     def is_better(self) -> bool:
@@ -86,6 +89,7 @@ class Report:
             "gain_db_by_group": {name: _number(value) for name, value in self.gains(chosen).items()},
             "held_out": {entry.name: self._entry(entry) for entry in self.comparison.candidates},
             "skipped": self.comparison.skipped,
+            **({} if self.start is None else {"start": self.start.about()}),
             "scale": self.reduced.scale,
             "psf": self.reduced.psf.describe(self.reduced.scale),
             "regions": {

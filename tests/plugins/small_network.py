@@ -6,6 +6,7 @@ import torch
 
 from hsipipe.methods.base import Frame
 from hsipipe.methods.catalogue import method_settings
+from hsipipe.methods.group_residual import GroupResidual
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.params import load_params
 
@@ -24,6 +25,16 @@ def small_network():
     torch.nn.init.orthogonal_(made.basis)
     torch.nn.init.normal_(made.tail.weight, std=0.01)
     return made
+
+
+def small_group_network(*, bands=5, scale=2, group=4):
+    """Make a group-residual with random weights that adds some detail."""
+    torch.manual_seed(0)
+    settings = method_settings(load_params(_PARAMS), "group-residual")
+    sizes = {"n_subs": group, "width": 8, "blocks": 1}
+    made = GroupResidual(Frame(bands, scale), settings.model_copy(update=sizes))
+    torch.nn.init.normal_(made.tail.weight, std=0.1)
+    return made.eval().requires_grad_(False)
 
 
 def kill_after(monkeypatch, tiles, *, change=lambda sr: sr):

@@ -9,18 +9,20 @@ import pytest
 import xarray as xr
 from affine import Affine
 from PIL import Image
+from small_network import small_group_network, small_network
 from typer.testing import CliRunner
 
 import hsipipe.commands.sharpen_file as module
 from flows.__main__ import app
 from hsipipe.commands.pair_table import pair_table
 from hsipipe.degradation.psf import Psf
-from hsipipe.errors import AlreadyRunningError, DataError, ParamsError
+from hsipipe.errors import AlreadyRunningError, DataError, HsipipeError, ParamsError
 from hsipipe.exits import NOTHING_BETTER
 from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.georeference import attach, transform_of
 from hsipipe.sharpen.candidates import untrained
-from hsipipe.storage.publish import unfinished_folder
+from hsipipe.storage.manifest import digest
+from hsipipe.storage.publish import publish, unfinished_folder
 
 
 @pytest.fixture
@@ -111,6 +113,59 @@ def test_what_cannot_be_done_is_refused_before_the_work(scene, tmp_path, options
         scene, message = tmp_path / "small.nc", "The scene of 28 x 33 pixels is too small at scale 8: at least 32 x 32"
     with pytest.raises(error, match=message):
         module.sharpen_file(scene, tmp_path / target, module.SharpenOptions(**options))
+
+
+def saved(model, folder):
+    with publish(folder) as out:
+        model.save(out)
+    return folder
+
+
+def test_the_record_says_what_the_network_started_from(scene, tmp_path, monkeypatch):
+    given = []
+
+    def not_trained(*_, start, **__):
+        given.append(start)
+        return None, "not in this test"
+
+    monkeypatch.setattr("hsipipe.sharpen.compare.fit_network", not_trained)
+    model = saved(small_group_network().named("group-residual-ensemble"), tmp_path / "model")
+    done = sharpen(scene, tmp_path / "high.nc", "--start", model)
+    assert done.exit_code == 0, done.output
+    assert [(start.KIND, start.scale) for start in given] == [("group-residual", 2)]
+    tree = json.loads((tmp_path / "high.json").read_text())
+    assert tree["scale"] == 2
+    assert tree["start"] == {
+        "name": "group-residual-ensemble",
+        "version": None,
+        "place": str(model),
+        "sha256": digest(model),
+    }
+    sr = open_cube(tmp_path / "high.nc")
+    assert json.loads(sr.attrs["hsipipe_parameters"])["start"] == tree["start"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "message"),
+    [
+        (small_network, [], "model is pca-residual, which cannot carry over to another sensor"),
+        (lambda: untrained("bicubic", scale=2, psf=None), [], "model is bicubic, which has no weights to start from"),
+        (lambda: small_group_network(scale=4), ["--scale", 2], "model is trained for scale 4, got --scale 2"),
+        (lambda: small_group_network(group=5), ["--scale", 2], "model works on groups of 5 bands, and the scene has 4"),
+        (small_group_network, ["--msi", "msi.nc"], "--start is for a single image"),
+        (None, [], "model holds no model: MANIFEST.json is missing"),
+    ],
+)
+def test_a_model_that_is_no_start_is_refused_in_a_line(scene, tmp_path, make, words, message):
+    if make is not None:
+        saved(make(), tmp_path / "model")
+    before = sorted(tmp_path.iterdir())
+    done = sharpen(scene, tmp_path / "high.nc", "--start", tmp_path / "model", *words)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, HsipipeError), done.output
+    assert message in str(done.exception)
+    assert len(str(done.exception).splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from hsipipe.degradation.psf import Psf
+from hsipipe.methods.catalogue import methods
+from hsipipe.params import parse_group
+from hsipipe.sharpen import candidates, fit
 from hsipipe.sharpen.reduced import reduce_scene
 
 
@@ -30,3 +33,19 @@ def make_reduced():
         return reduce_scene(values, valid, scale=2, psf=Psf("gaussian", mtf=0.3))
 
     return make
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Networks of a few features, and trainings of few steps, whose number can be changed."""
+    short = {"steps": 6}
+
+    def settings(name):
+        tree = dict(candidates._tree()[name])
+        tree |= {"width": 8, "blocks": 1}
+        tree["optimizer"] = tree["optimizer"] | {**short, "batch": 2, "warmup": 1, "ema": 0.0}
+        return parse_group(methods()[name].Settings, tree, source="test")
+
+    monkeypatch.setattr(fit, "network_settings", settings)
+    monkeypatch.setattr(fit, "_LEAST_STEPS", 1)
+    return short

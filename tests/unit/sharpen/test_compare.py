@@ -13,9 +13,7 @@ from hsipipe.errors import DataError
 from hsipipe.inference.plan import Box
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.bicubic import Bicubic
-from hsipipe.methods.catalogue import methods
-from hsipipe.params import parse_group
-from hsipipe.sharpen import candidates, fit
+from hsipipe.sharpen import candidates
 from hsipipe.sharpen.compare import Candidate, Clock, Comparison, choose, compare
 from hsipipe.sharpen.fit import fit_network
 from hsipipe.sharpen.reduced import reduce_scene
@@ -56,20 +54,6 @@ def test_the_best_that_beats_interpolation_in_both_regions_is_chosen(others, cho
 def test_a_remark_does_not_make_a_candidate_a_network():
     others = [candidate("a", 31.0, 31.0), candidate("b", 32.0, 30.5, note="of the 4 nearest pixels")]
     assert choose([candidate("bicubic", 30.0, 30.0), *others]).name == "b"
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """Networks of a few features, and trainings of few steps."""
-
-    def settings(name):
-        tree = dict(candidates._tree()[name])
-        tree |= {"width": 8, "blocks": 1}
-        tree["optimizer"] = tree["optimizer"] | {"steps": 6, "batch": 2, "warmup": 1, "ema": 0.0}
-        return parse_group(methods()[name].Settings, tree, source="test")
-
-    monkeypatch.setattr(fit, "network_settings", settings)
-    monkeypatch.setattr(fit, "_LEAST_STEPS", 1)
 
 
 @pytest.fixture
