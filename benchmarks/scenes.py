@@ -9,6 +9,9 @@ For the throughput, one process predicts tiles that are ready in memory, then th
 depends on what else runs on the machine, CPU time hardly does. The scene is judged (--guard warn).
 With --workers, the smallest scene is predicted on Dask clusters of so many processes with a thread each, and by one
 process without a cluster. The processes have imported what they need before.
+With --part evaluate, the stages degrade (with the copy of the scenes before it), patches, evaluate and report get a
+test scene of each edge, and small scenes for training and validation; each stage runs in a new process. The method is
+bicubic interpolation, so that the peak is that of the scores. --code measures another checkout, such as an older one.
 The model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their
 values.
 """
@@ -38,13 +41,19 @@ def main():
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="processes of Dask clusters to compare")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
     parser.add_argument("--part", default="rows", help="name of the rows in the record; those of other parts are kept")
+    parser.add_argument("--code", type=Path, default=ROOT, help="checkout whose stages are measured by --part evaluate")
     parser.add_argument("--throughput", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.throughput is not None:
         print(json.dumps(throughput(options.folder, options.throughput, options)))
         return
+    if options.stage is not None:
+        stage(options.stage, options.folder, options.scale)
+        return
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        rows = (on_clusters if options.workers else measure)(Path(place), options)
+        measured = stages if options.part.startswith("evaluate") else on_clusters if options.workers else measure
+        rows = measured(Path(place), options)
     show(rows)
     sizes = {key: getattr(options, key) for key in ("bands", "scale", "memory", "suffix")}
     packages = environment("numpy", "xarray", "zarr", "torch", "rasterio")
@@ -109,6 +118,84 @@ def on_clusters(folder, options):
     first, last = options.workers[0], options.workers[-1]
     rows.append(row(f"time of {first} / time of {last} workers", seconds[first] / seconds[last], ""))
     return rows
+
+
+STAGES = ("degrade", "patches", "evaluate", "report")
+
+
+def stages(folder, options):
+    """Measure the peak memory and the CPU time of each stage on a test scene of each edge."""
+    rows = []
+    for edge in options.edge:
+        place = folder / str(edge)
+        (place / "scenes").mkdir(parents=True)
+        (place / "bands.json").write_text(str(options.bands))
+        for part in ("train", "val", "test"):
+            write_scene(place / "scenes" / f"{part}.dat", options.bands, edge if part == "test" else 64 * options.scale)
+        scene_gb = 4 * options.bands * edge**2 / 1e9
+        name = f"{edge} x {edge} x {options.bands} ({scene_gb:.2g} GB)"
+        for each in STAGES:
+            seconds, peak = staged(each, place, options)
+            rows.append(row(f"{name}: {each}, peak memory", peak / 1e9, "GB"))
+            rows.append(row(f"{name}: {each}, CPU time", seconds, "s"))
+        remove(place)
+    return rows
+
+
+def staged(name, place, options):
+    """Run a stage in a new process; return its CPU time in seconds, and the peak of its resident memory in bytes."""
+    words = [sys.executable, __file__, "--stage", name, "--folder", place, "--scale", options.scale]
+    env = {**os.environ, "PYTHONPATH": str(options.code)}
+    with subprocess.Popen([str(word) for word in words], cwd=options.code, env=env) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"the stage {name} ended with exit code {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def stage(name, place, scale):
+    """Run a stage on the scenes of a folder; it reads what the one before has written there."""
+    import numpy as np
+
+    from hsipipe.artifacts import DegradedPairs, RawScenes
+    from hsipipe.datasets.prepare import prepare_scenes
+    from hsipipe.degradation.pairs import make_pairs
+    from hsipipe.evaluation.comparison import RowScores, compare_scores, read_scores
+    from hsipipe.evaluation.report import write_report
+    from hsipipe.evaluation.score_method import score_method
+    from hsipipe.methods.bicubic import Bicubic
+    from hsipipe.params import load_params
+    from hsipipe.patches.extract import extract_patches
+    from hsipipe.protocols import make_protocol
+
+    bands = json.loads((place / "bands.json").read_text())
+    nm = np.linspace(400, 1000, bands).tolist()
+    params = load_params(ROOT / "params.yaml")
+    folder = params.dataset.folder.model_copy(update={"wavelength_nm": nm})
+    frame = {
+        "dataset": params.dataset.model_copy(
+            update={"name": "folder", "root": str(place / "scenes"), "folder": folder}
+        ),
+        "split": params.split.model_copy(update={"by": "scene", "test_scenes": ["test"], "val_scenes": ["val"]}),
+        "degradation": params.degradation.model_copy(update={"scale": scale}),
+    }
+    folders = {each: place / each for each in ("raw", "pairs", "patches", "scores", "report")}
+    pairs = DegradedPairs(folders["pairs"])
+    for folder in folders.values():
+        folder.mkdir(exist_ok=True)
+    if name == "degrade":
+        prepare_scenes(frame["dataset"], folders["raw"])
+        make_pairs(RawScenes(folders["raw"]), pairs.path, split=frame["split"], degradation=frame["degradation"])
+    elif name == "patches":
+        extract_patches(pairs, folders["patches"], patches=params.patches)
+    elif name == "evaluate":
+        protocol = make_protocol("default", plan=pairs.index()["splits"], srf=pairs.index()["srf"], **frame)
+        given = {"row": "bicubic", "sha256": "0" * 64, "protocol": protocol, "sampling": params.sampling}
+        score_method(Bicubic(scale), pairs, folders["scores"], **given)
+    else:
+        metrics = compare_scores([RowScores("bicubic", [read_scores(folders["scores"])])])
+        write_report({"bicubic": folders["scores"]}, metrics, folders["report"], pairs=pairs)
 
 
 def kill(folder, scene, whole, options, seconds):

@@ -35,7 +35,9 @@ def copied(group: "zarr.Group", folder: Path) -> dict[str, Any]:
         DataError: The disk is too small.
     """
     images = in_store(group)
-    made = {name: _copy(cube, folder / f"{name}.npy") for name, cube in images.items() if name in ("hr", "lr", "msi")}
+    made: dict[str, Any] = {
+        name: _copy(cube, folder / f"{name}.npy") for name, cube in images.items() if name in ("hr", "lr", "msi")
+    }
     valid = images.get("valid")
     if valid is not None:
         scale = made["hr"].shape[1] // made["lr"].shape[1]

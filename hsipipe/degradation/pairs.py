@@ -33,6 +33,9 @@ from hsipipe.storage.stores import get_array, open_store, read, rows_per_chunk
 
 logger = logging.getLogger(__name__)
 
+_COMPARED = 256
+"""Largest edge in LR pixels of the part in which a measured pair is compared."""
+
 
 def make_pairs(
     scenes: RawScenes, out: Path, *, split: SplitParams, degradation: DegradationParams
@@ -103,8 +106,18 @@ def _pair_bytes(parts: Mapping[str, Sequence[Region]], sensors: Sensors, bands: 
 def _warn_of_pair(path: Path, label: str, degradation: DegradationParams) -> None:
     """Say what casts doubt on a measured pair: a shift, or bands that the spectrum does not explain."""
     group = open_store(path)
-    lr, msi = (read(get_array(group, key)) for key in ("lr", "msi"))
+    arrays = [get_array(group, key) for key in ("lr", "msi")]
+    (y, height), (x, width) = (
+        ((size - min(size, _COMPARED)) // 2, min(size, _COMPARED)) for size in arrays[0].shape[1:]
+    )
+    # The middle of the scene, which is the whole of most.
+    lr, msi = (
+        read(array, np.s_[:, y * ratio : (y + height) * ratio, x * ratio : (x + width) * ratio])
+        for array, ratio in zip(arrays, (1, degradation.scale), strict=True)
+    )
     if NO_DATA in group.attrs:
+        if not has_data(lr).any():
+            return
         lr, msi = filled(lr, has_data(lr)), filled(msi, has_data(msi), scale=degradation.scale)
     for sentence in pair_warnings(lr, msi, scale=degradation.scale, psf=make_psf(degradation.psf), response=None):
         logger.warning("%s: %s", label, sentence)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from hsipipe.artifacts import Scores
+from hsipipe.artifacts.no_data import NO_DATA
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols import require_same
-from hsipipe.protocols.metrics import METRICS, Metric
+from hsipipe.protocols.metrics import METRIC, METRICS, Metric
 
 Values = dict[str, float | None]
 
@@ -70,17 +71,19 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
         The tree of metrics.json, ready for strict JSON: ``baseline``, ``models`` (means over scenes and seeds; ceilings
         last), ``scenes``, ``spread`` (standard deviation over the seeds of trained methods, K - 1 in its denominator),
         ``seeds``, ``gain_db``, ``descriptions``, ``trained``, ``fuses`` (rows that see the HR-MSI), ``validation``,
-        ``uncertainty``, ``faults`` (why the training of a row was not completed), ``test_set``, ``protocol`` and
-        ``verdicts``.
+        ``uncertainty``, ``undefined`` (metric to the scenes that its means skip), ``faults`` (why the training of a row
+        was not completed), ``test_set``, ``protocol`` and ``verdicts``.
 
     Raises:
         DataError: Two rows follow different protocols, or were scored on different scenes.
     """
     _require_one_frame(rows)
-    frame, (kinds, scenes, spread) = rows[0].first, _by_row(rows)
+    frame, skipped = rows[0].first, _undefined(rows)
+    kinds, scenes, spread = _by_row(rows, skipped)
     models: dict[str, dict[str, Any]] = {}
     for name in sorted(kinds, key=lambda name: kinds[name] == "ceiling"):
-        models[name] = {**_mean([values[name] for values in scenes.values()]), "kind": kinds[name]}
+        models[name] = {**_over_scenes({scene: row[name] for scene, row in scenes.items()}, skipped)}
+        models[name]["kind"] = kinds[name]
         models[name]["nfe"] = next(iter(scenes.values()))[name]["nfe"]
     tree: dict[str, Any] = {
         "baseline": rows[0].name,
@@ -98,13 +101,33 @@ def compare_scores(rows: Sequence[RowScores]) -> dict[str, Any]:
     }
     uncertainty = {row.name: row.first["uncertainty"] for row in rows if "uncertainty" in row.first}
     tree |= {"uncertainty": uncertainty} if uncertainty else {}
+    tree |= {"undefined": skipped} if skipped else {}
     faults = _faults(rows)
     tree |= {"faults": faults} if faults else {}
     tree["verdicts"] = [verdict.text for verdict in judge(tree)]
     return tree
 
 
-def _by_row(rows: Sequence[RowScores]) -> tuple[dict[str, str], dict[str, dict[str, Values]], dict[str, Values]]:
+def _undefined(rows: Sequence[RowScores]) -> dict[str, list[str]]:
+    """Return the scenes whose holes leave a metric nothing to measure, such as no whole window of SSIM, by metric.
+
+    All rows have the same holes, so none has the metric there; a mean over the other scenes still compares them.
+    """
+    runs = [run for row in rows for run in row.runs]
+    found: dict[str, list[str]] = {}
+    for entry in rows[0].first["test_set"]:
+        scene = entry["scene"]
+        values = [run["scenes"][scene][run["name"]] for run in runs]
+        for key in values[0] if NO_DATA in entry else ():
+            if all(one.get(key) is None for one in values):
+                found.setdefault(key, []).append(scene)
+    # A metric that no scene has stays undefined.
+    return {key: scenes for key, scenes in found.items() if len(scenes) < len(rows[0].first["scenes"])}
+
+
+def _by_row(
+    rows: Sequence[RowScores], skipped: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], dict[str, dict[str, Values]], dict[str, Values]]:
     """Return by row its kind, its values in each scene as means over seeds, and their deviations over seeds."""
     kinds: dict[str, str] = {}
     scenes: dict[str, dict[str, Values]] = {scene: {} for scene in rows[0].first["scenes"]}
@@ -119,7 +142,9 @@ def _by_row(rows: Sequence[RowScores]) -> tuple[dict[str, str], dict[str, dict[s
             for scene, values in scenes.items():
                 values[key] = _mean([run["scenes"][scene][_key(run, name, kind)] for run in row.runs])
             if kind == "method" and row.seeded:
-                spread[key] = _deviation([_mean(_of_scenes(run, _key(run, name, kind))) for run in row.runs])
+                spread[key] = _deviation(
+                    [_over_scenes(_of_scenes(run, _key(run, name, kind)), skipped) for run in row.runs]
+                )
     return kinds, scenes, spread
 
 
@@ -163,8 +188,19 @@ def as_markdown(
         deviation = metrics.get("spread", {}).get(name, {})
         lines.append([marked(metrics, name), *(with_spread(column, row, deviation) for column in columns)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    notes = undefined_notes(metrics)
+    table += f"\n{' '.join(notes)}\n" if notes else ""
     faults = {name: text for name, text in metrics.get("faults", {}).items() if name in models}
     return table + "".join(f"\n{marked(metrics, name)}: {text}.\n" for name, text in faults.items())
+
+
+def undefined_notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Say which means skip scenes, a sentence for each group of metrics with the same scenes."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for key, scenes in metrics.get("undefined", {}).items():
+        groups.setdefault(tuple(scenes), []).append(METRIC[key].title)
+    why = "where pixels without data leave no whole window or block"
+    return [f"{', '.join(titles)}: mean without {', '.join(scenes)}, {why}." for scenes, titles in groups.items()]
 
 
 def as_csv(metrics: Mapping[str, Any]) -> str:
@@ -210,8 +246,16 @@ def _ceiling_key(row: RowScores, name: str, known: dict[str, list[float | None]]
     return key
 
 
-def _of_scenes(run: Mapping[str, Any], name: str) -> list[Values]:
-    return [values[name] for values in run["scenes"].values()]
+def _of_scenes(run: Mapping[str, Any], name: str) -> dict[str, Values]:
+    return {scene: values[name] for scene, values in run["scenes"].items()}
+
+
+def _over_scenes(scenes: Mapping[str, Values], skipped: Mapping[str, Sequence[str]]) -> Values:
+    """Return the means over scenes; each metric skips the scenes where it is :func:`_undefined`."""
+    return {
+        key: _number([row[key] for scene, row in scenes.items() if scene not in skipped.get(key, ())], np.mean)
+        for key in next(iter(scenes.values()))
+    }
 
 
 def _mean(rows: Sequence[Mapping[str, float | None]]) -> Values:

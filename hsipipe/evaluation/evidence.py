@@ -27,7 +27,7 @@ NO_DATA_GREY = 128
 """Grey of pixels without data in the pictures."""
 PICTURED = 3
 """Samples that the report shows."""
-MOST_EDGE = 2048
+MOST_EDGE = 1024
 """Largest edge of a picture; of a larger scene every second, third ... pixel is shown."""
 PIXEL_KINDS = ("bright", "median", "dark", "textured")
 """Kinds of the pixels whose spectra are shown, in this order."""
@@ -105,7 +105,7 @@ class SceneEvidence:
             hr_rgb=to_rgb(truth, low, high),
             lr_rgb=to_rgb(thinned(lr, bands, low_step), low, high),
             rgb=to_rgb(thinned(prediction, bands, step), low, high)[None],
-            error=mean_absolute_error(prediction, hr)[None, ::step, ::step],
+            error=mean_absolute_error(prediction, hr, step=step)[None],
             frequency=frequency.astype(np.float32),
             hr_power=hr_power,
             power=mean_power(prediction, pair.valid)[1][None],
@@ -234,7 +234,8 @@ def choose_pixels(hr: Cube) -> NDArray[np.int32]:
     brightest and the darkest pixel would often be a specular spot or a dead corner. Pixels without data (NaN), and the
     contrast next to them, do not count.
     """
-    brightness = _brightness(hr)
+    step = picture_step(hr.shape)
+    brightness = _brightness(hr, step)
     targets = np.nanpercentile(brightness, (98, 50, 10))
     flat = [int(np.nanargmin(np.abs(brightness - target))) for target in targets]
     contrast = np.nan_to_num(_contrast(brightness), nan=0.0)
@@ -245,12 +246,13 @@ def choose_pixels(hr: Cube) -> NDArray[np.int32]:
     inside[inner] = contrast[inner]
     # Without any contrast, the first pixel with data.
     flat.append(int(np.where(np.isnan(brightness), -1, inside).argmax()))
-    return np.stack(np.unravel_index(flat, brightness.shape), axis=1).astype(np.int32)
+    return step * np.stack(np.unravel_index(flat, brightness.shape), axis=1).astype(np.int32)
 
 
 def choose_detail(hr: Cube) -> tuple[int, int, int, int]:
     """The quarter of the truth with the densest texture, as (y, x, height, width); NaN is no data and no texture."""
-    brightness = np.pad(_brightness(hr), 1, mode="edge")
+    step = picture_step(hr.shape)
+    brightness = np.pad(_brightness(hr, step), 1, mode="edge")
     neighbours = brightness[:-2, 1:-1] + brightness[2:, 1:-1] + brightness[1:-1, :-2] + brightness[1:-1, 2:]
     # The Laplacian responds to fine detail, which super-resolution should restore, and not to broad shading.
     contrast = np.abs(4 * brightness[1:-1, 1:-1] - neighbours)
@@ -260,13 +262,14 @@ def choose_detail(hr: Cube) -> tuple[int, int, int, int]:
     total = np.pad(contrast, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     window = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
     y, x = np.unravel_index(int(window.argmax()), window.shape)
-    return int(y), int(x), height, width
+    return step * int(y), step * int(x), step * height, step * width
 
 
-def mean_absolute_error(sr: Cube, hr: Cube) -> NDArray[np.float16]:
-    """Mean over bands of the absolute error, (H, W)."""
+def mean_absolute_error(sr: Cube, hr: Cube, *, step: int = 1) -> NDArray[np.float16]:
+    """Mean over bands of the absolute error, at every `step`-th row and column of (H, W)."""
     rows = []
-    for part, truth in windows(sr, hr):
+    for parts in windows(sr, hr, multiple=step):
+        part, truth = (values[:, ::step, ::step] for values in parts)
         total = np.zeros(truth.shape[1:], dtype=np.float64)
         for a, b in zip(part, truth, strict=True):
             total += np.abs(a.astype(np.float64) - b)
@@ -274,8 +277,9 @@ def mean_absolute_error(sr: Cube, hr: Cube) -> NDArray[np.float16]:
     return np.concatenate(rows)
 
 
-def _brightness(cube: Cube) -> NDArray[np.float64]:
-    return np.concatenate([part.mean(axis=0, dtype=np.float64) for (part,) in windows(cube)])
+def _brightness(cube: Cube, step: int) -> NDArray[np.float64]:
+    parts = windows(cube, multiple=step)
+    return np.concatenate([part[:, ::step, ::step].mean(axis=0, dtype=np.float64) for (part,) in parts])
 
 
 def _contrast(brightness: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,17 +23,22 @@ def radial_power(
         Frequencies in cycles per pixel up to 1/2, and the power at each.
     """
     height, width = plane.shape
-    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
-    mean = plane.mean(dtype=np.float64) if valid is None else plane[valid].mean(dtype=np.float64)
-    values = (plane.astype(np.float64) - mean) * window
+    # In place, and ring by row: a band of a large scene takes much memory.
+    values = plane.astype(np.float64)
+    values -= plane.mean(dtype=np.float64) if valid is None else plane[valid].mean(dtype=np.float64)
+    values *= np.hanning(height + 2)[1:-1, None]
+    values *= np.hanning(width + 2)[1:-1]
     if valid is not None:
         values[~valid] = 0
-    power = np.square(np.abs(np.fft.rfft2(values)))
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    spectrum = np.fft.rfft2(values)
     rings = min(height, width) // 2
-    index = np.minimum((radius * 2 * rings).astype(int), rings)
-    count = np.bincount(index.ravel(), minlength=rings + 1)[:rings]
-    total = np.bincount(index.ravel(), power.ravel(), minlength=rings + 1)[:rings]
+    count, total = np.zeros(rings + 1), np.zeros(rings + 1)
+    columns = np.fft.rfftfreq(width)
+    for frequency, row in zip(np.fft.fftfreq(height), spectrum, strict=True):
+        index = np.minimum((np.hypot(frequency, columns) * 2 * rings).astype(int), rings)
+        count += np.bincount(index, minlength=rings + 1)
+        total += np.bincount(index, np.square(np.abs(row)), minlength=rings + 1)
+    count, total = count[:rings], total[:rings]
     return (np.arange(rings) + 0.5) / (2 * rings), total / np.maximum(count, 1)
 
 

@@ -35,7 +35,7 @@ def predict_pair(
     Raises:
         DataError: The model cannot predict the region, or memory or disk are too small.
     """
-    tiles = {"tile": sampling.tile, "overlap": sampling.overlap}
+    tiles: dict[str, Any] = {"tile": sampling.tile, "overlap": sampling.overlap}
     if not isinstance(pair.hr, StoredCube):
         return np.clip(predict_scene(model, pair.lr, msi=msi, **tiles), *limits)
     if getattr(model, "WHOLE_SCENE", False) and not context_of(model):

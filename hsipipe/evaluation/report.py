@@ -13,6 +13,7 @@ from markupsafe import Markup
 from hsipipe.artifacts import DegradedPairs
 from hsipipe.artifacts.registration import Registration
 from hsipipe.evaluation import figures
+from hsipipe.evaluation.comparison import undefined_notes
 from hsipipe.evaluation.figure_rows import choose_rows
 from hsipipe.evaluation.headline import headline
 from hsipipe.evaluation.report_pictures import (
@@ -255,6 +256,7 @@ def _render(metrics: Mapping[str, Any], parts: _Parts, provenance: Provenance, *
         sample_table=_table("Uncertainty", results, sample_columns, metrics),
         protocol=metrics["protocol"],
         test_set=metrics.get("test_set", []),
+        undefined=undefined_notes(metrics),
         definitions=_definitions(frame, columns + (sample_columns if parts.uncertainty else [])),
         overview=parts.overview,
         skipped=[name for name in results if name not in choose_rows(metrics)],

@@ -148,15 +148,12 @@ def score_method(
     Raises:
         DataError: No test scene, no HR-MSI for a method that fuses, or a prediction that cannot be scored.
     """
-    names = pairs.names("test")
-    if not names:
-        raise DataError("There is no test scene, expected at least one; check the group split in params.yaml.")
+    names = _names(pairs, "test", "test")
     ceilings = _ceilings(method, pairs)
     rows = [_Row(row, method, sampling), *(_Row(name, method, sampling, it) for name, it in ceilings.items())]
     response = pairs.response() if method.FUSES else None
-    frame, limits = training_frame(pairs), protocol.conventions.prediction_range
+    frame, test_set, calibrations = training_frame(pairs), [], []
     scenes: dict[str, dict[str, dict[str, float]]] = {}
-    test_set, calibrations = [], []
     with progress(f"evaluate {row}", len(names) * len(rows)) as advance:
         for name in names:
             with TemporaryDirectory(prefix=".", dir=out) as folder:
@@ -168,28 +165,41 @@ def score_method(
                 for each in rows:
                     prediction, scenes[name][each.name] = _score_scene(each, pair, protocol, response, Path(folder))
                     if each.ceiling is None:
-                        ensemble = each.draw(pair, prediction, limits)
+                        ensemble = each.draw(pair, prediction, protocol.conventions.prediction_range)
                         scenes[name][each.name] |= sample_metrics(ensemble, pair, frame, protocol)
-                        SceneEvidence.of(pair, prediction, ensemble).save(out / f"{name}.npz")
-                        PredictedCube.of(pair, prediction, protocol.scale).save(out / f"{name}{SUFFIX}")
+                        _keep(pair, prediction, ensemble, out, scale=protocol.scale)
                         calibrations += [calibration_of(ensemble, pair)] if ensemble.varies else []
                     advance(note=f"{name}: {each.name}")
                 test_set.append(_identity(pair))
-    tree = {
-        "name": row,
-        "sha256": sha256,
-        **_facts(method),
-        "kinds": {each.name: "method" if each.ceiling is None else "ceiling" for each in rows},
-        "scenes": scenes,
-        "test_set": test_set,
-        "protocol": protocol.as_json(),
-        **_validation(method, pairs, sampling, out),
-        **_uncertainty(rows[0], calibrations),
-        "faults": faults.of_rows(row, ceilings),
-    }
-    tree = finite(tree)
+    tree = finite(
+        {
+            "name": row,
+            "sha256": sha256,
+            **_facts(method),
+            "kinds": {each.name: "method" if each.ceiling is None else "ceiling" for each in rows},
+            "scenes": scenes,
+            "test_set": test_set,
+            "protocol": protocol.as_json(),
+            **_validation(method, pairs, sampling, out),
+            **_uncertainty(rows[0], calibrations),
+            "faults": faults.of_rows(row, ceilings),
+        }
+    )
     (out / Scores.FILE).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
     return cast(dict[str, Any], tree)
+
+
+def _keep(pair: Pair, prediction: Any, ensemble: Ensemble, out: Path, *, scale: int) -> None:
+    """Write what the report shows of a scene."""
+    SceneEvidence.of(pair, prediction, ensemble).save(out / f"{pair.name}.npz")
+    PredictedCube.of(pair, prediction, scale).save(out / f"{pair.name}{SUFFIX}")
+
+
+def _names(pairs: DegradedPairs, split: str, title: str) -> list[str]:
+    names = pairs.names(split)
+    if not names:
+        raise DataError(f"There is no {title} scene, expected at least one; check the group split in params.yaml.")
+    return names
 
 
 def _facts(method: Method) -> dict[str, Any]:
@@ -218,9 +228,7 @@ def _validation(method: Method, pairs: DegradedPairs, sampling: SamplingParams, 
     """
     if not isinstance(method, Trainable):
         return {}
-    names = pairs.names("val")
-    if not names:
-        raise DataError("There is no validation scene, expected at least one; check the group split in params.yaml.")
+    names = _names(pairs, "val", "validation")
     values = []
     for name in names:
         with TemporaryDirectory(prefix=".", dir=out) as folder:

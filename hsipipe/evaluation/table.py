@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hsipipe.evaluation.comparison import with_spread
+from hsipipe.evaluation.comparison import undefined_notes, with_spread
 from hsipipe.evaluation.verdicts import judge, marked
 from hsipipe.protocols.metrics import METRICS, Metric
 
@@ -55,6 +55,8 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None, *, u
         for metric in _of_samples():
             console.print(f"{metric.heading}: {metric.definition}.")
         return
+    for note in undefined_notes(metrics):
+        console.print(note)
     sentences = Table.grid(padding=(0, 1))
     for verdict in judge(metrics):
         mark = Text("+", style="green") if verdict.ok else Text("!", style="bold yellow")

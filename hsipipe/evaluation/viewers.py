@@ -15,8 +15,6 @@ from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.figure_rows import choose_rows, colours
 from hsipipe.evaluation.headline import headline
 from hsipipe.evaluation.predicted import FINENESS, SUFFIX, PredictedCube, Window, choose_window
-from hsipipe.inference.plan import Box
-from hsipipe.methods.bicubic import Bicubic
 from hsipipe.viewer.components import Components, compress, fine_step
 from hsipipe.viewer.maps import angle_map, error_map
 from hsipipe.viewer.scene import MAP_STEPS, TINTS, Layer, Map, Scene
@@ -27,6 +25,8 @@ INPUT = "LR input"
 TRUTH = "truth"
 _INPUT_TINT, _INTERPOLATION_TINT = TINTS[8], TINTS[7]
 """Colours that :func:`colours` gives to no row."""
+_REACH = 4
+"""LR pixels around a part with which its interpolation is that of the whole scene."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +157,18 @@ def _window(pair: Pair, cubes: Sequence[PredictedCube], level: _Level, scale: in
 
 def _interpolated(pair: Pair, window: Window, scale: int) -> NDArray[np.float32]:
     """Interpolate a part of the input as in the whole scene: with its surroundings."""
-    limits = Box(0, pair.lr.shape[1], 0, pair.lr.shape[2])
-    y, x = window.y // scale, window.x // scale
-    around = Box(y, y + window.height // scale, x, x + window.width // scale).grown(Bicubic.context, limits)
-    low = pair.lr[around.slices()]
+    (top, bottom), (left, right) = (
+        (max(0, start // scale - _REACH), min(size, (start + length) // scale + _REACH))
+        for start, length, size in zip(
+            (window.y, window.x), (window.height, window.width), pair.lr.shape[1:], strict=True
+        )
+    )
+    around = np.s_[top:bottom, left:right]
+    low = pair.lr[:, top:bottom, left:right]
     if pair.lr_valid is not None:
-        low = filled(low, pair.lr_valid[around.slices()[1:]])
+        low = filled(low, pair.lr_valid[around])
     up = np.clip(upsample(low, scale), 0, 1).astype(np.float32) if scale > 1 else low
-    inside = window.within(Window(around.y0 * scale, around.x0 * scale, *up.shape[1:])).cut(up)
+    inside = window.within(Window(top * scale, left * scale, *up.shape[1:])).cut(up)
     return inside if pair.valid is None else np.where(window.cut(pair.valid), inside, np.float32(np.nan))
 
 

@@ -34,7 +34,7 @@ from hsipipe.inference.statistics import Statistic, guarded_statistics
 from hsipipe.inference.wording import QUERY
 from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.serving.failures import RequestError
-from hsipipe.serving.limits import Limits
+from hsipipe.serving.limits import LARGER, Limits
 from hsipipe.serving.model import Loaded
 from hsipipe.serving.predictions import Tick
 from hsipipe.serving.preview import Envelope, Preview, preview_of
@@ -207,7 +207,7 @@ class _Images:
             raise RequestError(
                 413,
                 f"{count} x {bands} x {height} x {width} are {values} values, expected at most {self.limits.values}; "
-                "cut the cube.",
+                f"{LARGER}.",
                 reason="values",
             )
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from hsipipe.serving.failures import INTERNAL
+from hsipipe.serving.limits import LARGER
 from hsipipe.serving.uploads import FORM, KINDS
 
 
@@ -104,7 +105,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     408: ("Head or body came too slowly.", "The body did not arrive within 120 s."),
     413: (
         "The body, the result or a tile is too large.",
-        "Got a body of 536870912 bytes, expected at most 268435456; cut the cube.",
+        f"Got a body of 536870912 bytes, expected at most 268435456; {LARGER}.",
     ),
     415: (
         "The body is no known format.",
@@ -121,7 +122,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
         "The server is busy, is shutting down, or its model does not predict. With the header Retry-After: try again.",
         "17 predictions are waiting already; try again later.",
     ),
-    504: ("The prediction took too long.", "The prediction took longer than 300 s; send a smaller cube."),
+    504: ("The prediction took too long.", f"The prediction took longer than 300 s; {LARGER}."),
 }
 _EVERY = (400, 403, 408, 413, 421, 500, 503)
 """Statuses of any route: its head is checked before, and a connection may be refused."""

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hsipipe.serving.failures import RequestError, body_of, headers_of, shutting_down
 from hsipipe.serving.hosts import Hosts
-from hsipipe.serving.limits import Limits
+from hsipipe.serving.limits import LARGER, Limits
 from hsipipe.serving.model import Loaded
 
 ROUTES = frozenset({"/", "/docs", "/predict", "/health", "/model", "/model/refresh", "/metrics", "/openapi.json"})
@@ -225,5 +225,5 @@ class _Request:
     def _too_large(self) -> RequestError:
         got = f"{int(self._length)} bytes" if self._length is not None else f"at least {self._got} bytes"
         return RequestError(
-            413, f"Got a body of {got}, expected at most {self._limits.body_bytes}; cut the cube.", reason="body"
+            413, f"Got a body of {got}, expected at most {self._limits.body_bytes}; {LARGER}.", reason="body"
         )

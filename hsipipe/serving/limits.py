@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 
 from hsipipe.errors import ParamsError
 
+LARGER = "cut the cube, or predict its file with the command hsipipe predict, which takes scenes of any size"
+"""What a client can do about a cube that is too large, a clause."""
+
 
 @dataclass(frozen=True)
 class Limits:

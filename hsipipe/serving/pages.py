@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse
 
 from hsipipe.methods.domain import span
 from hsipipe.serving.descriptions import ModelDescription
-from hsipipe.serving.limits import Limits
+from hsipipe.serving.limits import LARGER, Limits
 from hsipipe.serving.uploads import KINDS
 from hsipipe.viewer.page import page_environment, source_hash
 
@@ -30,7 +30,9 @@ def start_page(model: ModelDescription, limits: Limits) -> HTMLResponse:
         model=model,
         facts=_facts(model),
         limit_mib=limits.body_bytes >> 20,
-        settings=_as_json({"scale": model.scale, "fuses": model.msi_bands != 0, "bytes": limits.body_bytes}),
+        settings=_as_json(
+            {"scale": model.scale, "fuses": model.msi_bands != 0, "bytes": limits.body_bytes, "larger": LARGER}
+        ),
         suffixes=",".join((*(kind.suffix for kind in KINDS), ".tiff")),
     )
 

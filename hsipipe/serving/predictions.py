@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from hsipipe.progress import without_progress
 from hsipipe.serving.failures import ClientGoneError, RequestError
-from hsipipe.serving.limits import Limits
+from hsipipe.serving.limits import LARGER, Limits
 
 T = TypeVar("T")
 Tick = Callable[[], None]
@@ -87,7 +87,7 @@ class Predictions:
                 raise ClientGoneError
             raise RequestError(
                 504,
-                f"The prediction took longer than {self._limits.predict_s:g} s; send a smaller cube.",
+                f"The prediction took longer than {self._limits.predict_s:g} s; {LARGER}.",
                 reason="time",
             )
         finally:

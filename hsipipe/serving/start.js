@@ -15,7 +15,7 @@
     const head = new Uint8Array(await file.slice(0, 4).arrayBuffer());
     const begins = (magic) => magic.every((byte, place) => head[place] === byte);
     if (file.size > settings.bytes)
-      return `${file.name} has ${file.size} bytes, expected at most ${settings.bytes}; cut the cube.`;
+      return `${file.name} has ${file.size} bytes, expected at most ${settings.bytes}; ${settings.larger}.`;
     if (begins(HDF5)) return `${file.name} is NetCDF-4 or HDF5; convert it: nccopy -k nc6 IN.nc OUT.nc`;
     if (MAGIC.some(begins)) return "";
     return `${file.name} is no NumPy .npy, classic NetCDF or GeoTIFF. Convert it in Python: `

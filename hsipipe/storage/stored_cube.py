@@ -90,9 +90,10 @@ class StoredCube:
         """Copy a part."""
         return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[index])
 
-    def __setitem__(self, index: Any, values: NDArray[np.float32]) -> None:
-        """Write a part."""
-        np.load(self.path, mmap_mode="r+", allow_pickle=False)[index] = values
+    def __setitem__(self, index: tuple[slice, ...], values: NDArray[np.float32]) -> None:
+        """Write a part of all bands, ``[:, rows]`` or ``[:, rows, columns]``, band by band."""
+        for band, plane in enumerate(values):
+            np.load(self.path, mmap_mode="r+", allow_pickle=False)[(band, *index[1:])] = plane
 
     def __len__(self) -> int:
         """Return the number of bands."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hsipipe.artifacts.no_data import NO_DATA
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.evaluation.comparison import RowScores, as_csv, as_markdown, compare_scores, read_scores
 from hsipipe.evaluation.figures import method_dots
@@ -191,3 +192,55 @@ def test_a_fault_of_one_seed_is_counted(trees):
     bad["faults"] = {"dmgasr@seed-1": "collapsed at step 8"}
     tree = compare_scores([RowScores("bicubic", [trees["bicubic"]] * 2), RowScores("dmgasr", [good, bad])])
     assert tree["faults"] == {"dmgasr": "1 of 2 trainings: collapsed at step 8"}
+
+
+def without_ssim(trees, scene):
+    """The scores of a scene whose holes leave no whole window of SSIM."""
+    for tree in trees.values():
+        for values in tree["scenes"][scene].values():
+            values["mssim"] = None
+
+
+def test_a_mean_skips_scenes_whose_holes_leave_nothing_to_measure(trees, names):
+    whole = compared(trees)
+    for tree in trees.values():
+        tree["test_set"][0][NO_DATA] = 0.4
+    without_ssim(trees, names[0])
+    metrics = compared(trees)
+    assert metrics["undefined"] == {"mssim": [names[0]]}
+    for row, values in metrics["models"].items():
+        assert values["mssim"] == whole["scenes"][names[1]][row]["mssim"]
+        assert values["mpsnr_db"] == whole["models"][row]["mpsnr_db"]
+    note = f"MSSIM: mean without {names[0]}, where pixels without data leave no whole window or block."
+    assert note in as_markdown(metrics)
+    assert metrics["scenes"][names[0]]["bicubic"]["mssim"] is None
+
+
+def test_a_mean_of_complete_scenes_skips_none(trees, names):
+    without_ssim(trees, names[0])
+    metrics = compared(trees)
+    assert "undefined" not in metrics
+    assert metrics["models"]["bicubic"]["mssim"] is None
+    assert "without" not in as_markdown(metrics)
+
+
+def test_a_value_that_one_row_lacks_is_missing_in_its_mean(trees, names):
+    """A perfect restoration of one row is no hole of the scene."""
+    for tree in trees.values():
+        tree["test_set"][0][NO_DATA] = 0.4
+    trees["bicubic"]["scenes"][names[0]]["bicubic"]["mpsnr_db"] = None
+    metrics = compared(trees)
+    assert "undefined" not in metrics
+    assert metrics["models"]["bicubic"]["mpsnr_db"] is None
+    assert metrics["models"]["dmgasr"]["mpsnr_db"] is not None
+
+
+def test_a_metric_that_no_scene_has_stays_undefined(trees, names):
+    for tree in trees.values():
+        for entry in tree["test_set"]:
+            entry[NO_DATA] = 0.9
+    for name in names:
+        without_ssim(trees, name)
+    metrics = compared(trees)
+    assert "undefined" not in metrics
+    assert metrics["models"]["bicubic"]["mssim"] is None

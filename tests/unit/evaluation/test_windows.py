@@ -84,7 +84,7 @@ def test_cubes_in_files_have_the_scores_of_those_in_memory(tmp_path_factory, see
     stored = []
     for number, values in enumerate(given_):
         stored.append(StoredCube.create(folder / f"{number}.npy", values.shape))
-        stored[-1][:] = values
+        stored[-1][:, :] = values
     whole = everything(*given_)
     with windows_of(3 * 4 * WIDTH * 9):
         assert everything(*stored) == near(whole)
@@ -107,7 +107,7 @@ def test_no_more_than_a_window_is_read_at_once(tmp_path):
     stored = []
     for number, values in enumerate(cubes(0)):
         stored.append(Watched.create(tmp_path / f"{number}.npy", values.shape))
-        stored[-1][:] = values
+        stored[-1][:, :] = values
     with windows_of(1):
         score(stored[0], stored[1], SCALE, lr=stored[2], msi=stored[3])
     assert largest <= BANDS * WIDTH * SCALE * (masked.BLOCK_ROWS + 4)

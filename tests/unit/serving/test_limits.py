@@ -44,6 +44,9 @@ def refused(client, reason):
     return next((float(entry.split()[-1]) for entry in text.splitlines() if entry.startswith(line)), 0.0)
 
 
+WAY = "cut the cube, or predict its file with the command hsipipe predict, which takes scenes of any size"
+
+
 def test_a_body_that_says_it_is_too_large_is_not_read(serve):
     client = serve(Bicubic(2), body_bytes=1000)
     with connected(client) as connection:
@@ -53,7 +56,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(serve):
         answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"Got a body of 1001 bytes, expected at most 1000" in answer
-    assert client.refused(bytes(100_000)) == (413, "Got a body of 100000 bytes, expected at most 1000; cut the cube.")
+    assert client.refused(bytes(100_000)) == (413, f"Got a body of 100000 bytes, expected at most 1000; {WAY}.")
     assert refused(client, "body") == 2
 
 
@@ -168,7 +171,7 @@ def test_a_prediction_that_takes_too_long_is_given_up_between_two_tiles(serve):
     gate = Gate(2)
     client = serve(gate, predict_s=0.2)
     status, error = client.refused(npy(np.tile(BLOCKING, (1, 2, 1))), "?tile=6&overlap=0")
-    assert (status, error) == (504, "The prediction took longer than 0.2 s; send a smaller cube.")
+    assert (status, error) == (504, f"The prediction took longer than 0.2 s; {WAY}.")
     gate.opened.set()
     wait_until(lambda: pending(client) == 0)
     assert gate.entered.acquire(timeout=DEADLINE_S)
@@ -191,7 +194,7 @@ def test_a_prediction_of_too_many_values_is_refused_before_it_is_made(serve):
     for array in (np.zeros((4, 7, 5), np.float32), np.zeros((2, 4, 6, 5), np.float32)):
         status, error = client.refused(npy(array))
         assert status == 413
-        assert "values, expected at most 480" in error
+        assert f"values, expected at most 480; {WAY}." in error
 
 
 def test_a_tile_is_bounded_by_the_image_or_the_limit(serve):
