@@ -1,6 +1,6 @@
 """The pipeline as a flow of stages; DVC decides which of them run."""
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
 from flows.prefect_support.stage_task import run_stage
 from flows.prefect_support.zombie_runs import forget_run, note_run
@@ -15,8 +15,9 @@ from tasks.patches import patches
 from tasks.register import register
 from tasks.report import report
 from tasks.running import dvc
+from tasks.running.durations import forecast
 from tasks.running.pipeline_run import pipeline_session
-from tasks.running.stages import items
+from tasks.running.stages import items, labels
 from tasks.train import train
 from tasks.train_gae import train_gae
 
@@ -39,6 +40,8 @@ def pipeline(overrides: list[str] | None = None, timeout_minutes: float | None =
     note_run(root)
     timeout_s = None if timeout_minutes is None else 60 * timeout_minutes
     with pipeline_session(root, timeout_s=timeout_s), dvc.overridden(root, overrides or []) as params:
+        if expected := forecast(root, labels(params)):
+            get_run_logger().info(expected)
         scenes = run_stage(download)
         pairs = run_stage(degrade, scenes)
         store = run_stage(patches, pairs)

@@ -26,8 +26,8 @@ def report(run: StageRun, pairs: DegradedPairs, comparison: Comparison, register
     # DVC has compared the code with that of every result, so the commit is that of all of them.
     provenance = Provenance(head(run.root), bool(changed(run.root)), entry, source, date=date_of_results())
     if (parent := pipeline_run(run.tracker, run.root)) is not None:
-        where = {"run_url": parent.url, "run_command": parent.command}
-        provenance = replace(provenance, seconds=parent.seconds, **where)
+        url, command, seconds = parent
+        provenance = replace(provenance, run_url=url, run_command=command, seconds=seconds)
     drawn = curves(run.root, metrics["trained"])
     summary = write_report(scores, metrics, run.out, pairs=pairs, curves=drawn, provenance=provenance)
     record_results(run.tracker, metrics, entry=entry, report=run.out)

@@ -29,6 +29,7 @@ from hsipipe.params import Params, load_params
 from hsipipe.progress import duration
 from tasks.running.check_names import check_names
 from tasks.running.curve import Curve
+from tasks.running.durations import remember, remembered
 from tasks.running.project import curve_path, summary_path
 from tasks.running.rows import Row, all_rows
 
@@ -164,6 +165,8 @@ class Stage(Generic[R]):
 
         root, begun = find_root(), time.monotonic()
         params = load_params(root / PARAMS)
+        if (before := remembered(root, self.label(item))) is not None:
+            logger.info("%s: last took %s", self.label(item), duration(before))
         if _CHECKED & set(self.reads):
             check_names(params)
         view, label = ParamsView(params, reads=self.reads, stage=self.name), self.label(item)
@@ -184,7 +187,9 @@ class Stage(Generic[R]):
             self._write_numbers(run_here)
             tracker.finish(target, run_here.summary)
         shutil.rmtree(work, ignore_errors=True)
-        logger.info("%s: done in %s%s", label, duration(time.monotonic() - begun), _key_number(run_here.summary))
+        took = time.monotonic() - begun
+        remember(root, label, took)
+        logger.info("%s: done in %s%s", label, duration(took), _key_number(run_here.summary))
 
     def label(self, item: str = "") -> str:
         """Return the name of the stage and its item: ``train@edsr``."""

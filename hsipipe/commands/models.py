@@ -25,6 +25,7 @@ from hsipipe.commands.options import (
 if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
     from hsipipe.formats.products.base import Masks
+    from hsipipe.inference.guard import Judgement
 
 
 def _show_status(target: Path | None) -> None:
@@ -135,6 +136,7 @@ def predict(
     from hsipipe.inference.pair import MsiFile
     from hsipipe.memory import parse_size
 
+    judgements: list[Judgement] = []
     start = time.monotonic()
     result, *others = predict_file(
         source,
@@ -155,8 +157,11 @@ def predict(
         guard=check_guard(guard),
         memory=None if memory is None else parse_size(memory),
         dtype=dtype,
+        judged=judgements.append,
     )
     typer.echo(describe_result(result, time.monotonic() - start))
+    for text in filter(None, (judgement.comparison() for judgement in judgements)):
+        typer.echo(text)
     for path in others:
         typer.echo(f"wrote {path}")
 

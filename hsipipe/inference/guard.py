@@ -76,6 +76,13 @@ class Judgement:
         """Return True if the model loses against interpolation at the coarser resolution."""
         return self.gain_db is not None and self.gain_db < -LOSS_DB
 
+    def comparison(self) -> str:
+        """Compare the model with interpolation in a line; empty if the scene is too small, or a warning says it."""
+        if self.gain_db is None or self.loses:
+            return ""
+        side = "above" if self.gain_db >= 0 else "below"
+        return f"{abs(self.gain_db):.1f} dB {side} interpolation at the next coarser resolution of this scene"
+
     def warnings(self) -> list[str]:
         """Return what speaks against the prediction, one sentence each."""
         told = []

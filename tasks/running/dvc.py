@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,9 +22,10 @@ from hsipipe.errors import HsipipeError, MissingInputError, ParamsError, StageFa
 from hsipipe.params import Params, load_params, parse_params
 from tasks.running import dvc_cache
 from tasks.running.check_names import check_names, check_settings
+from tasks.running.durations import forecast
 from tasks.running.params_file import replaced, with_values
 from tasks.running.pipeline_run import Session, own_message, pipeline_session, run_module, stage_error
-from tasks.running.stages import NAMES, address, items
+from tasks.running.stages import NAMES, address, items, labels
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,10 @@ def run(root: Path, targets: Sequence[str] = (), *, overrides: Sequence[str] = (
         StageFailedError: A stage failed; carries the stage's own message.
         AlreadyRunningError: Another pipeline runs in this checkout.
     """
-    with pipeline_session(root) as current, overridden(root, overrides):
+    with pipeline_session(root) as current, overridden(root, overrides) as params:
+        # The stages that targets need are DVC's to find.
+        if text := "" if targets else forecast(root, labels(params)):
+            print(text, file=sys.stderr, flush=True)
         if _run_whole(current, "repro", *targets, on_line=None):
             raise stage_error(root)(f"The pipeline stopped: {own_message(root, [])}")
 

@@ -33,6 +33,11 @@ def items(params: Params, name: str) -> list[str]:
     return [""]
 
 
+def labels(params: Params) -> list[str]:
+    """Return the stages of a run by params.yaml as the log names them: ``download``, ``train@edsr``."""
+    return [STAGES[name].label(item) for name in NAMES for item in items(params, name)]
+
+
 def address(name: str, item: str = "") -> str:
     """Return DVC's name of a stage: ``evaluate@edsr``, ``tasks/dvc.yaml:train@edsr``, ``train_seed@edsr-1``."""
     row = Row.parse(item)

@@ -97,14 +97,13 @@ def how_to_open(root: Path, name: str) -> str:
         experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return f"no experiment {name} in {address}"
-    # Without the query the UI opens it as one of language models.
-    page = f"/#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
-    url, command = _page(address, page)
+    url, command = _page(address, f"/#/experiments/{experiment.experiment_id}")
     return f"{url} after: {command}" if command else url
 
 
 def _page(address: str, page: str) -> tuple[str, str]:
     """Return the URL of a page of the MLflow UI, and the command that starts the UI; empty: a server runs."""
+    page += "?workflowType=machine_learning"  # without it the UI opens as one of language models
     if address.startswith("http"):
         parts = urlsplit(address)  # whose name and password are stars, which a browser would send
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + page, ""

@@ -300,7 +300,7 @@ def test_the_report_names_what_was_registered_and_the_source(project):
         assert text in page
     assert "not committed" not in page
     assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, .+ after the pipeline started", page)
-    url = re.search(r'href="http://127.0.0.1:5000/#/experiments/\w+/runs/(\w+)"', page)
+    url = re.search(r'href="http://127.0.0.1:5000/#/experiments/\w+/runs/(\w+)\?', page)
     assert "mlflow.parentRunId" not in connect(project).get_run(url[1]).data.tags
     assert str(project) not in page
 

@@ -13,7 +13,7 @@ from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.psf import BICUBIC as PSF
 from hsipipe.errors import IntegrityError, ModelInputError
 from hsipipe.formats.base import make_cube
-from hsipipe.inference.guard import BLOCK, added_detail, coarser_gain_db, guarded, judge, replaced
+from hsipipe.inference.guard import BLOCK, Judgement, added_detail, coarser_gain_db, guarded, judge, replaced
 from hsipipe.inference.known import check_wavelengths, input_warnings
 from hsipipe.inference.wording import QUERY
 from hsipipe.methods.base import Method
@@ -122,6 +122,17 @@ def test_a_model_that_loses_is_replaced_everywhere_on_demand():
     np.testing.assert_allclose(mended, upsample(LR, SCALE), atol=1e-5)
     assert told[-1] == "100.0% of the image is interpolated instead."
     assert guarded(model, LR, sr, guard="off", **TILES) == (sr, [])
+
+
+@pytest.mark.parametrize(
+    ("gain_db", "said"),
+    [(1.234, "1.2 dB above interpolation"), (-0.3, "0.3 dB below interpolation"), (None, ""), (-2.0, "")],
+)
+def test_the_model_is_compared_with_interpolation_once(gain_db, said):
+    none = np.zeros((1, 1))
+    judgement = Judgement(gain_db, none > 0, none, none)
+    assert judgement.comparison() == (f"{said} at the next coarser resolution of this scene" if said else "")
+    assert bool(judgement.comparison() or judgement.warnings()) == (gain_db is not None)
 
 
 def test_a_scene_too_small_for_a_coarser_one_is_judged_by_its_detail_alone():

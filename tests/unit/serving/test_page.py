@@ -11,6 +11,9 @@ import pytest
 import xarray as xr
 
 from hsipipe.formats import open_cube, save_cube
+from hsipipe.serving.descriptions import ModelDescription
+from hsipipe.serving.limits import Limits
+from hsipipe.serving.pages import start_page
 
 from .conftest import Fusion, npy
 
@@ -82,6 +85,15 @@ def test_a_dropped_cube_is_predicted_shown_and_downloaded(bicubic, site, open_si
     got.save_as(tmp_path / "got.tif")
     assert (tmp_path / "got.tif").read_bytes() == bicubic.ask("POST", "/predict", tiff.read_bytes())[2]
     assert open_cube(tmp_path / "got.tif").shape == (4, 12, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("pca-residual", "pca-residual version 3"), ("ours-x4", "pca-residual, ours-x4 version 3")]
+)
+def test_the_name_of_the_model_is_said_once(name, said):
+    example = ModelDescription.model_config["json_schema_extra"]["example"]
+    page = start_page(ModelDescription(**{**example, "name": name}), Limits()).body.decode()
+    assert f">{said}; scale 4; " in page
 
 
 def test_the_command_is_the_one_that_gives_the_same_file_whatever_its_name(bicubic, site, open_site, tiff, tmp_path):

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from hsipipe.artifacts.registration import Registration
+from tasks.running.durations import remember
 
 NAME = "hsipipe-synthetic-x4"
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
@@ -47,14 +48,24 @@ def project(root):
 
 def repro(project, **env):
     """Run the pipeline; return the closing lines by their first word."""
+    lines = run(project, **env).stdout.splitlines()
+    lines = [line for line in lines if line[:10].strip() in ("report", "model", "registry", "runs")]
+    return {line[:10].strip(): line[10:] for line in lines}
+
+
+def run(project, **env):
     command = [sys.executable, "-m", "tasks", "repro"]
     done = subprocess.run(
         command, cwd=project, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project / "made.txt").is_file()
-    lines = [line for line in done.stdout.splitlines() if line[:10].strip() in ("report", "model", "registry", "runs")]
-    return {line[:10].strip(): line[10:] for line in lines}
+    return done
+
+
+def test_a_run_starts_with_the_time_that_the_stages_last_took(project):
+    remember(project, "download", 64.0)
+    assert "stages last took 1 min 4 s; one that is up to date takes no time" in run(project).stderr.splitlines()[0]
 
 
 def test_the_closing_lines_say_where_things_are(project):

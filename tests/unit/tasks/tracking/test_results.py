@@ -127,14 +127,12 @@ def test_the_run_of_the_pipeline_has_a_page_and_a_duration(root, monkeypatch):
     with stage_run(root, "report", **given) as tracker:
         info = tracker.client.get_run(tracker.parent_id).info
         found = pipeline_run(tracker, root)
-        assert found.url == f"http://127.0.0.1:5000/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+        page = f"/#/experiments/{info.experiment_id}/runs/{info.run_id}?workflowType=machine_learning"
+        assert found.url == f"http://127.0.0.1:5000{page}"
         assert found.command == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
         assert 0 <= found.seconds < 3600
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://name:secret@mlflow.example.org/")
-        assert pipeline_run(tracker, root)[:2] == (
-            f"https://mlflow.example.org/#/experiments/{info.experiment_id}/runs/{info.run_id}",
-            "",
-        )
+        assert pipeline_run(tracker, root)[:2] == (f"https://mlflow.example.org{page}", "")
 
 
 def register(root, tmp_path, model, metrics):
