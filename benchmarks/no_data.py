@@ -1,4 +1,4 @@
-"""The same pipeline on scenes with and without pixels that have no data: docs/adr/0033-no-data.md.
+"""The same pipeline on scenes with and without pixels that have no data: docs/adr/0039-holes-of-a-pair.md.
 
     OMP_NUM_THREADS=1 python benchmarks/no_data.py
 

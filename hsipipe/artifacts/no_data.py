@@ -32,9 +32,9 @@ def nearest_data(holes: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 def filled(image: NDArray[T], valid: Mask, *, scale: int = 1) -> NDArray[T]:
     """Give each pixel of an image (C, H, W) that is not valid the mean of the nearest LR pixel with valid ones.
 
-    An HR image that is filled so agrees with its LR image, whose PSF is normalised over the valid pixels and which is
-    filled by its nearest pixels: a method that compares the two sees no contradiction. What the image holds in the
-    pixels that are not valid has no effect. At least one pixel must be valid.
+    The LR-HSI of a scene with holes is degraded from the scene that is filled so, and the HR-MSI is filled so, too: a
+    method that compares the two sees no contradiction. What the image holds in the pixels that are not valid has no
+    effect. At least one pixel must be valid.
 
     Args:
         image: (C, H, W).

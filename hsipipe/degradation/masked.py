@@ -1,12 +1,12 @@
-"""Degrade images with pixels that have no data, by the PSF normalised over those that have some."""
+"""Degrade images with pixels that have no data: fill them from their LR pixel first, and tell which LR pixels count."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsipipe.artifacts.no_data import Mask, has_data
+from hsipipe.artifacts.no_data import Mask, filled, has_data
 from hsipipe.degradation.banded import BLOCK_ROWS, coarser_shape
 from hsipipe.degradation.psf import Psf
 from hsipipe.errors import DataError
@@ -16,34 +16,36 @@ LEAST_WEIGHT = 0.5
 
 
 def downsample_valid(image: NDArray[Any], valid: Mask, scale: int, *, psf: Psf) -> tuple[NDArray[Any], Mask]:
-    """Downsample an image by the pixels that have data: ``D(v x) / D(v)`` with the PSF D and the mask v.
+    """Downsample an image whose pixels without data are filled by :func:`hsipipe.artifacts.no_data.filled`.
 
-    Normalised convolution, Knutsson and Westin 1993, DOI 10.1109/CVPR.1993.341081, eq. 4. Where all pixels have data,
-    the result is that of :meth:`Psf.downsample`.
+    The degradation stays linear and the same for all images: filled in the same way, the LR-HSI and the HR-MSI of a
+    scene still show the same ground. A PSF that is normalised over the pixels with data would not keep that
+    (docs/adr/0039-holes-of-a-pair.md). Where all pixels have data, the result is that of :meth:`Psf.downsample`.
 
     Args:
         image: (C, H, W); values without data are not used.
-        valid: True for data, (H, W) or (C, H, W).
+        valid: True for data, (H, W).
         scale: Ratio of the pixel sizes s.
         psf: PSF of the LR sensor.
 
     Returns:
-        The LR image (C, h, w), NaN without data, and its mask in the shape of `valid`.
+        The LR image (C, h, w), complete, and its pixels with data (h, w), see :func:`has_weight`; the other ones show
+        what fills the image there.
 
     Raises:
         DataError: The mask does not fit the image, or the scale does not divide height or width.
     """
-    if valid.shape not in (image.shape, image.shape[1:]):
+    if valid.shape != image.shape[1:]:
         raise DataError(
-            f"Got a mask of shape {valid.shape} for an image of {image.shape}, expected {image.shape[1:]} or "
-            f"{image.shape}; give the mask of this image."
+            f"Got a mask of shape {valid.shape} for an image of {image.shape}, expected {image.shape[1:]}; give the "
+            "mask of this image."
         )
     if valid.all():
         low = psf.downsample(image, scale)
-        return low, np.ones(valid.shape[:-2] + low.shape[-2:], dtype=bool)
-    weight = normalised_weights(valid, scale, psf=psf)
-    total = psf.downsample(np.where(valid, image, 0).astype(image.dtype, copy=False), scale)
-    return (total / weight).astype(total.dtype, copy=False), np.isfinite(weight)
+        return low, np.ones(low.shape[1:], dtype=bool)
+    seen = has_weight(valid, scale, psf=psf)
+    whole = filled(image, valid, scale=scale) if valid.any() else np.zeros_like(image)
+    return psf.downsample(whole, scale), seen
 
 
 _WINDOW_BYTES = 32 << 20
@@ -82,29 +84,49 @@ def downsampled_rows(
     """Compute some rows (C, rows, w) of :func:`downsampled`; they begin at a multiple of :data:`BLOCK_ROWS`."""
     height = image.shape[1]
     source = psf.operator(height, scale).window(rows)
-    part = np.asarray(image[:, source], dtype=np.float64)
     if valid is None:
+        part = np.asarray(image[:, source], dtype=np.float64)
         return psf.downsample_rows(part, scale, height=height, outputs=rows)
-    seen = valid[source]
-    weight = psf.downsample_rows(seen.astype(np.float64), scale, height=height, outputs=rows)
-    total = psf.downsample_rows(np.where(seen, part, 0), scale, height=height, outputs=rows)
-    return np.asarray(total / _checked(weight, LEAST_WEIGHT))
+    part = np.asarray(filled_rows(lambda rows: image[:, rows], valid, source, scale, psf=psf), dtype=np.float64)
+    weight = psf.downsample_rows(valid[source].astype(np.float64), scale, height=height, outputs=rows)
+    low = psf.downsample_rows(part, scale, height=height, outputs=rows)
+    return np.where(_enough(weight), low, np.nan)
 
 
-def normalised_weights(valid: Mask, scale: int, *, psf: Psf, least: float = LEAST_WEIGHT) -> NDArray[np.float64]:
-    """Return the share of the PSF's weights on valid pixels (..., h, w), NaN where it is below `least`.
+def filled_rows(
+    read: Callable[[slice], NDArray[Any]], valid: Mask, rows: slice, scale: int, *, psf: Psf
+) -> NDArray[Any]:
+    """Read some rows (C, rows, W) of an image with their pixels without data filled.
+
+    The values are those of the whole image wherever an LR pixel depends on them that has valid pixels in its reach.
 
     Args:
-        valid: True for data, (..., H, W).
+        read: Reads rows of the image.
+        valid: Pixels of the image with data (H, W).
+        rows: The rows.
         scale: Ratio of the pixel sizes s.
         psf: PSF of the LR sensor.
-        least: Smallest share with which an LR pixel has data.
     """
-    return _checked(psf.downsample(valid.astype(np.float64), scale), least)
+    # Such an LR pixel has valid pixels within its reach; the pixels that it depends on have some within three times it.
+    halo = 3 * (-(-psf.reach(scale) // scale) + 1) * scale
+    start = max(0, rows.start - halo) // scale * scale
+    stop = min(len(valid), -(-(rows.stop + halo) // scale) * scale)
+    here, around = valid[start:stop], read(slice(start, stop))
+    whole = filled(around, here, scale=scale) if here.any() else np.zeros_like(around)
+    return np.ascontiguousarray(whole[:, rows.start - start : rows.stop - start])
 
 
-def _checked(weight: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    # Pixels next to a hole only: elsewhere the weights sum to one but for rounding.
-    weight[np.abs(weight - 1) < 1e-9] = 1
-    weight[weight < least] = np.nan
-    return weight
+def has_weight(valid: Mask, scale: int, *, psf: Psf) -> Mask:
+    """Return the LR pixels (h, w) of which at least `LEAST_WEIGHT` of the PSF's weights lie on valid pixels.
+
+    Args:
+        valid: True for data, (H, W).
+        scale: Ratio of the pixel sizes s.
+        psf: PSF of the LR sensor.
+    """
+    return _enough(psf.downsample(valid.astype(np.float64), scale))
+
+
+def _enough(weight: NDArray[np.float64]) -> Mask:
+    # Weights sum to one but for rounding.
+    return np.asarray(weight > LEAST_WEIGHT - 1e-9)

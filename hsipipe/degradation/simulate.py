@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
-from hsipipe.artifacts.no_data import NO_DATA, Mask, has_data
-from hsipipe.degradation.masked import normalised_weights
+from hsipipe.artifacts.no_data import NO_DATA, Mask, coarse_valid, has_data
+from hsipipe.degradation.masked import filled_rows, has_weight
 from hsipipe.degradation.noise import add_noise, band_power
 from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
@@ -88,15 +89,15 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Holes:
-    """Pixels of a region without data, and the weights of the others in the LR pixels.
+    """Pixels of a region without data.
 
     Attributes:
         valid: HR pixels (H, W) with data in every image.
-        weight: Share of the PSF's weights on them (h, w); NaN for an LR pixel without data.
+        touched: LR pixels (h, w) that depend on some of them, or may.
     """
 
     valid: Mask
-    weight: NDArray[np.float32]
+    touched: Mask
 
     @classmethod
     def of(cls, valid: Mask, sensors: Sensors, *, name: str) -> "_Holes":
@@ -106,15 +107,16 @@ class _Holes:
             DataError: No pixel is left.
         """
         scale = sensors.scale
-        seen = np.isfinite(normalised_weights(valid, scale, psf=sensors.psf))
+        seen = has_weight(valid, scale, psf=sensors.psf)
         kept = valid & seen.repeat(scale, axis=0).repeat(scale, axis=1)
         if not kept.any():
             raise DataError(
                 f"{name} has no LR pixel with data, {valid.mean():.1%} of its HR pixels have some; move its region in "
                 "split, or remove the scene."
             )
-        weight = normalised_weights(kept, scale, psf=sensors.psf, least=0.0)
-        return cls(kept, np.where(seen, weight, np.nan).astype(np.float32))
+        reach = -(-sensors.psf.reach(scale) // scale)
+        touched = binary_dilation(coarse_valid(kept, scale), np.ones((2 * reach + 1,) * 2, dtype=bool))
+        return cls(kept, touched)
 
     @property
     def share(self) -> float:
@@ -125,9 +127,9 @@ class _Holes:
 def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
     """Write the store of a region: ``hr``, ``lr`` and, if there is one, ``msi``.
 
-    A pixel without data in one of the images is NaN in all of them, and has no weight in the LR-HSI: the PSF is
-    normalised over the pixels with data, as in :func:`hsipipe.degradation.masked.downsample_valid`. The store then has
-    the attribute ``no_data_share``.
+    A pixel without data in one of the images is NaN in both HR images. The LR-HSI is degraded from the filled scene, as
+    by :func:`hsipipe.degradation.masked.downsample_valid`. It is NaN where it depends on no pixel with data. The store
+    then has the attribute ``no_data_share``.
 
     Each task writes separate chunks and holds one strip, so the memory depends on the strips, not on the scene.
 
@@ -156,11 +158,14 @@ def simulate(scene: Scene, path: Path, sensors: Sensors) -> None:
             msi[:, here] = apply_response(sensors.response, strip)
 
     def reduce_strip(target: slice, source: slice, weights: NDArray[np.float64]) -> None:
-        wide = scene.rows(source) if holes is None else np.where(holes.valid[source], scene.rows(source), 0)
+        if holes is None:
+            wide = scene.rows(source)
+        else:
+            wide = filled_rows(scene.rows, holes.valid, source, scale, psf=sensors.psf)
         narrow = weights.astype(np.float32) @ wide
         out = np.empty((bands, len(weights), width // scale), dtype=np.float32)
         sensors.psf.columns(narrow, out, scale)
-        lr[:, target] = out if holes is None else out / holes.weight[target]
+        lr[:, target] = out if holes is None else np.where(holes.touched[target], out, np.float32(np.nan))
 
     # A strip, the rows shared with its neighbours, and the compression buffers.
     held = 3 * bands * rows * width * 4

@@ -241,7 +241,7 @@ def edge_sharpness(samples: Samples, hr: Cube, valid: Mask | None = None) -> flo
 def sample_consistency_db(ensemble: Samples, lr: Cube, psf: Psf, scale: int, valid: Mask | None = None) -> float:
     """PSNR in dB of the degraded samples against the LR input, the lowest of the samples.
 
-    The PSF is normalised over the valid pixels (H, W).
+    Pixels that are not valid (H, W) are filled from those that are.
     """
     coarse = None if valid is None else coarse_valid(valid, scale)
     errors = []

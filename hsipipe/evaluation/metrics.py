@@ -207,7 +207,7 @@ def consistency_psnr_db(
         hr: Ground truth (C, H, W).
         scale: Ratio of the pixel sizes, s.
         psf: PSF of the LR sensor.
-        valid: Pixels with data (H, W), over which the PSF is normalised; None: all.
+        valid: Pixels with data (H, W); the others are filled from them; None: all.
     """
     if not psf.changes(scale):
         return math.nan

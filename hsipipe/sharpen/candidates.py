@@ -16,7 +16,7 @@ from hsipipe.params import Group, parse_group
 BASELINE = "bicubic"
 SINGLE = ("back-projection",)
 """Methods of one image without training."""
-PAIR = ("sfim", "gsa", "mtf-glp", "mtf-glp-hpm", "fuse", "mapsmm", "cnmf", "hysure")
+PAIR = ("guided-projection", "sfim", "gsa", "mtf-glp", "mtf-glp-hpm", "fuse", "mapsmm", "cnmf", "spectralift", "hysure")
 """Methods of a pair without training, the fastest first."""
 NETWORKS = {False: "group-residual", True: "fusion-fast-regression"}
 """The network that is trained, by whether there is an HR-MSI."""

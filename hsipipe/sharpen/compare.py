@@ -24,7 +24,7 @@ LEAST_GAIN_DB = 0.05
 """Gain over interpolation in both regions below which a candidate is no better."""
 _UNTRAINED_SHARE = 0.5
 """Share of the time after which no further method without training is tried."""
-_ALWAYS = 4
+_ALWAYS = 5
 """Methods without training, besides interpolation, that are tried whatever the time: they take seconds."""
 _BACK_PROJECTIONS = 4
 """Back-projections of the network's prediction, if they validate better than none."""

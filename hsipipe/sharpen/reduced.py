@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.artifacts.no_data import filled
 from hsipipe.degradation.bicubic import upsample
 from hsipipe.degradation.masked import downsample_valid
 from hsipipe.degradation.psf import Psf
-from hsipipe.inference.holes import Mask, fill_holes
+from hsipipe.errors import DataError
+from hsipipe.inference.holes import Mask
 from hsipipe.inference.plan import Box
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.super_resolver import SceneResolver, SuperResolver
@@ -88,14 +90,16 @@ def reduce_scene(values: Image, valid: Mask, *, scale: int, psf: Psf, msi: tuple
     """
     if msi is None:
         values = sharper(values, valid, psf=psf)
-    low, has_data = downsample_valid(values, valid, scale, psf=psf)
-    lr, _ = fill_holes(low, "the degraded scene")
-    counted = valid & has_data.repeat(scale, axis=0).repeat(scale, axis=1)
-    fine = None
+    fine, known = None, valid
     if msi is not None:
-        coarse, seen = downsample_valid(*msi, scale, psf=psf)
-        fine, _ = fill_holes(coarse, "the degraded HR-MSI")
-        counted &= seen
+        fine, seen = downsample_valid(*msi, scale, psf=psf)
+        known = valid & seen
+        # Filled in the same way, the two images agree next to a hole of either.
+        fine = filled(fine, known, scale=scale)
+    lr, has_data = downsample_valid(values, known, scale, psf=psf)
+    counted = known & has_data.repeat(scale, axis=0).repeat(scale, axis=1)
+    if not counted.any():
+        raise DataError("No pixel of the scene has data after the degradation; is the fill value right?")
     return Reduced(values, lr, fine, counted, has_data, scale, psf)
 
 
@@ -106,10 +110,8 @@ def sharper(values: Image, valid: Mask, *, psf: Psf) -> Image:
     With the scene itself as truth, fine detail would be easier to restore here than at full resolution. With the PSF of
     MTF 0.3 the step amplifies the highest frequency, and noise there, by 1.4.
     """
-    # Normalised by the pixels with data, as the degradation is.
     blurred, _ = downsample_valid(values, valid, 1, psf=psf)
-    seen, _ = fill_holes(blurred, "the blurred scene")
-    return np.where(valid, 2 * values - seen, values)
+    return np.where(valid, 2 * values - blurred, values)
 
 
 def _needs_all(model: SuperResolver) -> bool:

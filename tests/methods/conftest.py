@@ -83,6 +83,7 @@ def params(repository) -> Params:
     tree["methods"] = {name: shrunk(value, TINY) for name, value in tree["methods"].items()}
     for name in ("cst", "cst-small"):
         tree["methods"][name]["width"] = 12  # the fewest that its heads share
+    tree["methods"]["spectralift"]["steps"] = 6
     groups = {name: shrunk({**tree["gae"]["standard"], **value}, SMALL_GROUPS) for name, value in tree["gae"].items()}
     tree["gae"] = {name: {**value, **_own(tree["gae"][name])} for name, value in groups.items()}
     return Params.model_validate(tree)

@@ -15,8 +15,8 @@ from hsipipe.methods.base import Method, Trainable
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import entries, entry, load_model, methods, saved_name
 from hsipipe.methods.cegatsr import GraphUnit
-from hsipipe.methods.fusion.hypersharpening import Hypersharpening
 from hsipipe.methods.fusion.published import PublishedFusion
+from hsipipe.methods.fusion.whole_scene import WholeSceneFusion
 from hsipipe.methods.network_method import PublishedMethod
 from hsipipe.methods.networks.layers import GridlessShuffle
 from hsipipe.methods.super_resolver import SampleResolver
@@ -111,7 +111,7 @@ def smooth(size, bands, seed):
 
 def in_tiles(method):
     """True for a network in tiles; tests/unit/methods/test_hypersharpening.py has the methods without one."""
-    return not method.WHOLE_SCENE and not issubclass(method, Hypersharpening)
+    return not method.WHOLE_SCENE and not issubclass(method, WholeSceneFusion)
 
 
 @pytest.mark.parametrize("name", [name for name in DISTINCT if in_tiles(methods()[name])])

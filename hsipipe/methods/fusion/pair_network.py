@@ -110,8 +110,12 @@ class PairNetwork(nn.Module, ABC):
             lr: (C, h, w), read once by rows.
             msi: (c, H, W), read once by rows.
         """
+        return self.for_pixels(scene_pixels(lr, msi, scale=self.scale, psf=self.psf))
+
+    def for_pixels(self, scene: ScenePixels) -> Self:
+        """As :meth:`for_scene`, by the pixels of the scene."""
         other = copy(self)
-        other._scene = self._scene_of(scene_pixels(lr, msi, scale=self.scale, psf=self.psf))
+        other._scene = self._scene_of(scene)
         return other
 
     def forward(self, noisy: Tensor, condition: Tensor, gamma: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ NONE = np.zeros((SIZE, SIZE), bool)
 
 
 @pytest.mark.parametrize("psf", [{"kind": "bicubic"}, {"kind": "average"}, {"kind": "gaussian", "mtf": 0.3}])
-def test_no_data_is_nan_in_all_images_and_has_no_weight_in_the_lr(make, psf):
+def test_no_data_is_nan_in_all_images_and_filled_in_the_degradation(make, psf):
     pairs = make(
         "holes", holes(), psf={"kind": "bicubic", "sigma": None, "mtf": None, "size": None, "phase": None} | psf
     )
@@ -77,13 +77,13 @@ def test_no_data_is_nan_in_all_images_and_has_no_weight_in_the_lr(make, psf):
     assert attrs[NO_DATA] == 1 - valid.mean()
     assert np.array_equal(np.isfinite(arrays["msi"]).all(axis=0), valid)
     assert np.array_equal(arrays["hr"], np.where(valid, values(number), np.float32(np.nan)), equal_nan=True)
-    low, _ = downsample_valid(values(number), valid, SCALE, psf=Psf(**psf))
-    has_data = np.isfinite(arrays["lr"][0])
-    assert 0 < has_data.mean() < 1
-    both = has_data & np.isfinite(low[0])
-    np.testing.assert_allclose(arrays["lr"][:, both], low[:, both], rtol=1e-5)
-    # Where there is no LR pixel, no HR pixel is left.
-    assert not valid.reshape(8, SCALE, 8, SCALE).any(axis=(1, 3))[~has_data].any()
+    low, has_data = downsample_valid(values(number), valid, SCALE, psf=Psf(**psf))
+    known = np.isfinite(arrays["lr"][0])
+    assert known[has_data].all()
+    assert known.all() == (psf["kind"] != "average")
+    np.testing.assert_allclose(arrays["lr"][:, known], low[:, known], rtol=1e-5)
+    # Where an LR pixel has no data, no HR pixel is left.
+    assert not valid.reshape(8, SCALE, 8, SCALE).any(axis=(1, 3))[~known].any()
 
 
 def test_values_under_the_mask_change_no_bit(make):

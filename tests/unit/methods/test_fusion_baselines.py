@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from hsipipe.degradation.psf import Psf
 from hsipipe.degradation.srf import apply_response
 from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
+from hsipipe.methods import spectralift
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.cnmf import Cnmf
 from hsipipe.methods.fuse import Fuse
 from hsipipe.methods.fusion.singular_vectors import singular_vectors
 from hsipipe.methods.gsa import Gsa
+from hsipipe.methods.guided_projection import GuidedProjection
 from hsipipe.methods.hysure import HySure
 from hsipipe.methods.mapsmm import Mapsmm
 from hsipipe.methods.mtf_glp import MtfGlp
@@ -23,7 +26,16 @@ from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.methods.utv_td import UtvTd
 
 CAVE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "cave"
-ALL = [Sfim, Gsa, MtfGlp, MtfGlpHpm, Fuse, Mapsmm, Cnmf, HySure, UtvTd]
+
+
+@dataclass(frozen=True)
+class Spectralift(spectralift.Spectralift):
+    """With a fit of less than a second."""
+
+    steps: int = 100
+
+
+ALL = [Sfim, Gsa, MtfGlp, MtfGlpHpm, Fuse, Mapsmm, Cnmf, HySure, UtvTd, Spectralift, GuidedProjection]
 every = pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
 
 
@@ -114,12 +126,13 @@ def test_dark_pixels_and_bands_and_scenes(model):
     sr = model(4, psf).predict(lr, msi=msi)
     assert np.isfinite(sr).all()
     assert np.abs(sr[0, :, :16]).max() < 0.02
-    assert np.abs(sr[0, 3]).max() < (1e-4 if model is UtvTd else 1e-5)
+    assert np.abs(sr[0, 3]).max() < (1e-4 if model in (UtvTd, Spectralift, GuidedProjection) else 1e-5)
     assert np.abs(model(4, psf, matrix).predict(0 * lr, msi=0 * msi)).max() < 1e-6
 
 
-@every
+@pytest.mark.parametrize("model", [model for model in ALL if model is not GuidedProjection])
 def test_the_unit_does_not_matter(model):
+    """The regularisation of a guided filter is in units of the full range."""
     lr, msi, psf, matrix = observe(scene(size=(32, 32)))
     resolver = model(4, psf, matrix)
     a, b = resolver.predict(lr, msi=msi), resolver.predict(lr / 16, msi=msi / 16)

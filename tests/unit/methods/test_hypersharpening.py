@@ -1,5 +1,7 @@
 """A scene is known by few pixels with the same least squares, and any part of it is sharpened as in the whole."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hsipipe.methods.fusion.scene_pixels import scene_pixels
 from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.mtf_glp import MtfGlp
 from hsipipe.methods.sfim import Sfim
+from hsipipe.methods.spectralift import Spectralift
 
 SCALE = 4
 PSFS = [Psf(), Psf("average"), Psf("gaussian", mtf=0.3), Psf("gaussian", sigma=1.7, size=9, phase=1)]
@@ -45,7 +48,7 @@ def test_few_pixels_have_the_statistics_of_all(monkeypatch, psf):
     np.testing.assert_allclose(found.detail, detail_moments(torch.from_numpy(lr)[None])[0], rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", [Sfim, MtfGlp, Gsa])
+@pytest.mark.parametrize("method", [Sfim, MtfGlp, Gsa, partial(Spectralift, steps=60)])
 @pytest.mark.parametrize("psf", PSFS)
 def test_tiles_with_context_are_the_whole(method, psf):
     lr, msi = pair(40, 33)

@@ -36,3 +36,28 @@ def test_the_truth_of_a_pair_is_the_scene_itself(make_scene):
     single = reduce_scene(scene, everywhere, scale=2, psf=PSF)
     assert pair.hr is scene
     assert np.abs(single.hr - scene).max() > 0.01
+
+
+def holed_pair(scene, under):
+    """A scene and an HR-MSI of the same ground with a hole each, at different places."""
+    valid, seen = np.ones((48, 64), bool), np.ones((96, 128), bool)
+    valid[20:27, 9:30] = seen[60:75, 80:111] = False
+    response = np.random.default_rng(0).dirichlet(np.ones(len(scene)), 2).astype(np.float32)
+    # Constant in the pixels of the scene, so that both sensors see the same values.
+    msi = np.einsum("kc,chw->khw", response, scene).repeat(2, axis=1).repeat(2, axis=2)
+    scene, msi = (np.where(mask, image, np.float32(under)) for image, mask in ((scene, valid), (msi, seen)))
+    return response, reduce_scene(scene, valid, scale=2, psf=Psf("average"), msi=(msi, seen))
+
+
+def test_next_to_the_holes_of_a_pair_both_images_show_the_same_ground(make_scene):
+    response, pair = holed_pair(make_scene(), np.nan)
+    low = Psf("average").downsample(pair.msi, 2)
+    np.testing.assert_allclose(np.einsum("kc,chw->khw", response, pair.lr), low, atol=1e-6)
+    assert 0.7 < pair.valid.mean() < 0.95
+
+
+def test_what_lies_in_the_holes_of_a_pair_changes_nothing(make_scene):
+    (_, one), (_, other) = (holed_pair(make_scene(), under) for under in (0.0, 7.0))
+    assert np.array_equal(one.lr, other.lr)
+    assert np.array_equal(one.msi, other.msi)
+    assert np.array_equal(one.valid, other.valid)
