@@ -12,6 +12,7 @@ from hsipipe.commands.batch_scenes import BatchScene
 from hsipipe.commands.predict_batch import Batch, BatchOptions, Outcome, check_outcomes
 from hsipipe.errors import DataError
 from hsipipe.inference.inputs import OVERLAP, TILE
+from hsipipe.storage.urls import place_of
 
 
 @flow(
@@ -35,7 +36,7 @@ def products(
     """Predict the new scenes of a folder or of a list, as `hsipipe predict-batch`.
 
     Args:
-        scenes: Folder with the scenes, or a file of STAC items.
+        scenes: Folder with the scenes, or a file or an address of STAC items.
         out: Folder of the products and their records.
         model: Folder or registry URI; an alias is resolved at the start of each run.
         suffix: Suffix of the products.
@@ -50,7 +51,7 @@ def products(
     """
     note_run(find_root())
     options = BatchOptions(full_scale=full_scale, tile=tile, overlap=overlap, quiet_s=quiet_s)
-    batch = Batch(Path(scenes), Path(out), model=model, suffix=suffix, asset=asset, options=options)
+    batch = Batch(place_of(scenes), Path(out), model=model, suffix=suffix, asset=asset, options=options)
     made = [product.with_options(task_run_name=scene.name)(batch, scene, return_state=True) for scene in batch.scenes]
     return check_outcomes([_outcome(scene, state) for scene, state in zip(batch.scenes, made, strict=True)])
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 def predict_batch(
-    scenes: Annotated[Path, typer.Argument(metavar="FOLDER|LIST", help="Folder of LR cubes, or a JSON of STAC items.")],
+    scenes: Annotated[
+        str, typer.Argument(metavar="FOLDER|LIST", help="Folder of LR cubes, or a JSON of STAC items, or its address.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the products.")],
     model: ModelPlace,
     suffix: Annotated[str, typer.Option(help="Format of the products: .zarr, .tif, .nc, .npy, .bil, ...")] = ".zarr",
@@ -54,7 +56,8 @@ def predict_batch(
     after a kill the same command continues. A scene that fails has a line on stderr, the others follow, and the exit
     code is 1.
 
-    A scene of a folder is named after its file, one of a STAC list after its item.
+    A scene of a folder is named after its file, one of a STAC list after its item. Assets may be GeoTIFF and Zarr on
+    web servers and in S3; a list on a server cannot name files of this machine.
 
     [bold]Examples[/bold]
 
@@ -69,6 +72,7 @@ def predict_batch(
     check_dtype(dtype)
     from hsipipe.commands.predict_batch import Batch, BatchOptions, check_outcomes
     from hsipipe.memory import parse_size
+    from hsipipe.storage.urls import place_of
 
     options = BatchOptions(
         full_scale=full_scale,
@@ -83,7 +87,7 @@ def predict_batch(
         dtype=dtype,
         quiet_s=quiet,
     )
-    batch = Batch(scenes, out, model=model, suffix=suffix, asset=asset, options=options)
+    batch = Batch(place_of(scenes), out, model=model, suffix=suffix, asset=asset, options=options)
     outcomes = []
     for scene in batch.scenes:
         outcomes.append(batch.predict(scene))

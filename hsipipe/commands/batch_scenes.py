@@ -10,6 +10,10 @@ from hsipipe.errors import FileFormatError, MissingInputError, one_line
 from hsipipe.formats import companions, is_cube
 from hsipipe.formats.catalogue import FORMATS
 from hsipipe.json_text import parse_json
+from hsipipe.storage.urls import Place, Url, place_of
+
+_MOST_LIST_BYTES = 64 << 20
+"""Largest list that is fetched."""
 
 
 @dataclass(frozen=True)
@@ -18,34 +22,37 @@ class BatchScene:
 
     Attributes:
         name: Name of its product, without suffix.
-        path: Its cube; None if it has none.
+        path: Its cube, or the address of it; None if it has none.
         trouble: Reason why it cannot be predicted; else empty.
         item: Its STAC item and asset; empty for a file of a folder.
     """
 
     name: str
-    path: Path | None = None
+    path: Place | None = None
     trouble: str = ""
     item: str = ""
 
 
-def batch_scenes(place: Path, *, asset: str | None = None) -> list[BatchScene]:
+def batch_scenes(place: Place, *, asset: str | None = None) -> list[BatchScene]:
     """List the scenes of a folder, or of a JSON file with STAC items, sorted by name.
 
-    A scene that cannot be predicted is in the list with the reason.
+    A scene that cannot be predicted is in the list with the reason. A list on a server names assets on servers alone:
+    it must not choose files of this machine.
 
     Args:
-        place: Folder with the cubes, or a file with an item, an item collection or a list of items.
+        place: Folder with the cubes, or a file or an address with an item, an item collection or a list of items.
         asset: Key of the asset of each item; None: the only one, or the only one with the role ``data``.
 
     Raises:
-        MissingInputError: There is nothing at `place`.
+        MissingInputError: There is nothing at `place`, or its server cannot be reached.
         FileFormatError: The file has no STAC items.
     """
-    if place.is_dir():
+    if isinstance(place, Url):
+        scenes = [_of_item(item, place, asset) for item in _items(place, _remote_list(place))]
+    elif place.is_dir():
         scenes = _in_folder(place)
     elif place.is_file():
-        scenes = [_of_item(item, place.absolute().parent, asset) for item in _items(place)]
+        scenes = [_of_item(item, place.absolute(), asset) for item in _items(place, place.read_bytes())]
     else:
         raise MissingInputError(f"No folder of scenes and no list of STAC items at {place}.")
     return _without_twins(sorted(scenes, key=lambda scene: scene.name))
@@ -64,10 +71,20 @@ def _in_folder(folder: Path) -> list[BatchScene]:
     ]
 
 
-def _items(path: Path) -> list[Any]:
+def _remote_list(url: Url) -> bytes:
+    from hsipipe.storage.ranges import forget, read_whole  # slow to import, and seldom needed
+
+    forget()
+    text = read_whole(url, most=_MOST_LIST_BYTES)
+    if text is None:
+        raise MissingInputError(f"No list of STAC items at {url}.")
+    return text
+
+
+def _items(path: Place, text: bytes) -> list[Any]:
     try:
-        tree = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+        tree = parse_json(text)
+    except ValueError as error:
         raise FileFormatError(
             f"{path} is not JSON ({one_line(error)}); give a folder, or a file with STAC items."
         ) from error
@@ -79,16 +96,17 @@ def _items(path: Path) -> list[Any]:
     return items
 
 
-def _of_item(item: dict[str, Any], folder: Path, asset: str | None) -> BatchScene:
+def _of_item(item: dict[str, Any], listed: Place, asset: str | None) -> BatchScene:
     name = str(item.get("id", ""))
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         return BatchScene(name or "(no id)", trouble=f"its id {name!r} cannot be the name of a file")
     try:
         key, href = _chosen(item["assets"], asset)
-        path = folder / _local(href)
+        path = _asset_at(href, listed)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return BatchScene(name, trouble=one_line(error))
-    trouble = "" if path.exists() else f"its asset {key} is not at {path}"
+    there = isinstance(path, Url) or path.exists()  # an address is asked when it is predicted
+    trouble = "" if there else f"its asset {key} is not at {path}"
     return BatchScene(name, path, trouble, f"{name}#{key}")
 
 
@@ -103,12 +121,22 @@ def _chosen(assets: dict[str, dict[str, Any]], wanted: str | None) -> tuple[str,
     return keys[0], str(assets[keys[0]]["href"])
 
 
-def _local(href: str) -> str:
-    """Return the path of an address on this machine."""
+def _asset_at(href: str, listed: Place) -> Place:
+    """Return where an asset is, by its address in a list, which may be relative to the list.
+
+    Raises:
+        ValueError: A scheme that is not read, or a list on a server names a file of this machine.
+    """
+    if isinstance(listed, Url):
+        place = place_of(listed.beside(href))
+        if not isinstance(place, Url):
+            raise ValueError(f"its asset is at {href}, which is no address of a server")
+        return place
     parts = urlsplit(href)
-    if parts.scheme not in ("", "file"):
-        raise ValueError(f"its asset is at {href}, not on this machine; download it, and give a path")
-    return unquote(parts.path) if parts.scheme else href
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    place = place_of(href)
+    return place if isinstance(place, Url) else listed.parent / place
 
 
 def _without_twins(scenes: Sequence[BatchScene]) -> list[BatchScene]:

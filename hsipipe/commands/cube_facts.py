@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,13 @@ from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.formats.lazy import blocks, count_blocks
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
+from hsipipe.formats.recognise import recognise_url
 from hsipipe.progress import progress
+from hsipipe.storage.places import size_of
+from hsipipe.storage.urls import Place, Url
+
+_EDGE = 128
+"""Edge in pixels of the middle of a remote cube, of which the values are surveyed."""
 
 
 @dataclass
@@ -36,30 +41,36 @@ class CubeFacts:
     """A cube, opened, and the statistics of its values.
 
     Attributes:
-        path: Its file or folder.
+        path: Its file or folder, or its address.
         cube: The cube (band, y, x), lazy where the format allows.
         found: Statistics of its bands.
+        seen: Number of values in them: all, or those in the middle of a remote cube.
         variable: Array that the caller chose; None: the only one.
     """
 
-    path: Path
+    path: Place
     cube: xr.DataArray
     found: Survey
+    seen: int
     variable: str | None = None
 
     @classmethod
     def read(
         cls,
-        path: Path,
+        path: Place,
         *,
         variable: str | None = None,
         bands: int | None = None,
         overlap: Overlap = "keep",
         masks: Masks = "all",
     ) -> "CubeFacts":
-        """Open a cube and survey its values block by block: it may be larger than the memory."""
+        """Open a cube and survey its values block by block: it may be larger than the memory.
+
+        Of a remote cube the middle is surveyed, 128 x 128 pixels.
+        """
         cube = open_cube(path, variable=variable, bands=bands, overlap=overlap, masks=masks)
-        return cls(path, cube, _survey(cube), variable)
+        part = _middle(cube) if isinstance(path, Url) else cube
+        return cls(path, cube, _survey(part), part.size, variable)
 
     @property
     def wavelength_nm(self) -> NDArray[np.float64] | None:
@@ -79,7 +90,7 @@ class CubeFacts:
     @property
     def not_finite(self) -> int:
         """Number of values that are NaN or infinite."""
-        return int(self.cube.size - self.found.finite.sum())
+        return int(self.seen - self.found.finite.sum())
 
     @property
     def dead(self) -> list[int]:
@@ -101,7 +112,9 @@ class CubeFacts:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files of the cube on the disk."""
+        """Bytes of all files of the cube on the disk; of a remote store 0, since a server does not list its files."""
+        if isinstance(self.path, Url):
+            return 0 if recognise_url(self.path).is_folder else size_of(self.path)
         return sum(file.stat().st_size for file in companions(self.path))
 
     @cached_property
@@ -132,6 +145,7 @@ class CubeFacts:
             "bands": count,
             "rows": height,
             "columns": width,
+            "values_seen": self.seen,
             "stored_dtype": cube.encoding.get("stored_dtype"),
             "size_bytes": self.size_bytes,
             "wavelength_nm": None if nm is None else _plain(nm),
@@ -157,6 +171,11 @@ def stated_full_scale(cube: xr.DataArray) -> float | None:
 
 def _plain(values: NDArray[Any]) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
+
+
+def _middle(cube: xr.DataArray) -> xr.DataArray:
+    rows, columns = (slice(max(0, (n - _EDGE) // 2), (n + _EDGE) // 2) for n in cube.shape[1:])
+    return cube[:, rows, columns]
 
 
 def _survey(cube: xr.DataArray) -> Survey:

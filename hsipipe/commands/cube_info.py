@@ -36,8 +36,8 @@ def cube_table(facts: CubeFacts) -> Table:
         "widths": _widths(cube),
         "detectors": _detectors(cube),
         "values": _values(facts),
-        "NaN or Inf": _share(facts.not_finite, cube.size),
-        "negative": _share(int(facts.found.negative.sum()), cube.size),
+        "NaN or Inf": _share(facts.not_finite, facts.seen),
+        "negative": _share(int(facts.found.negative.sum()), facts.seen),
         "dead bands": _bands(facts.dead, nm),
         "bad bands": "" if facts.bad is None else _bands(facts.bad, nm),
         "position": _position(facts),
@@ -77,6 +77,8 @@ def _variables(cube: xr.DataArray) -> str:
 
 
 def _size(size_bytes: int) -> str:
+    if not size_bytes:
+        return "size unknown"
     size = float(size_bytes)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
@@ -100,7 +102,8 @@ def _wavelengths(nm: NDArray[np.float64] | None) -> str:
 def _values(facts: CubeFacts) -> str:
     if facts.highest is None:
         return "none is finite"
-    return f"{facts.found.low.min():g} to {facts.highest:g}, mean {facts.mean:.4g}"
+    part = "" if facts.seen == facts.cube.size else ", in the middle of the scene"
+    return f"{facts.found.low.min():g} to {facts.highest:g}, mean {facts.mean:.4g}{part}"
 
 
 def _share(count: int, total: int) -> str:
@@ -145,7 +148,7 @@ def _hints(facts: CubeFacts) -> list[str]:
     if facts.highest is not None:
         hints.append(_scale_hint(cube, facts.highest))
     if facts.not_finite:
-        empty = int((found.finite < cube.size // len(cube)).sum())
+        empty = int((found.finite < facts.seen // len(cube)).sum())
         hints.append(
             f"NaN or Inf in {empty} of the bands: `hsipipe predict` gives NaN at such pixels. The pipeline ignores "
             "pixels with NaN and refuses Inf, so make that NaN"

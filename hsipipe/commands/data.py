@@ -1,7 +1,6 @@
 """Inspect and download data: datasets, download, info."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -44,7 +43,11 @@ def download(name: Annotated[str, typer.Argument(help="A name that `hsipipe data
 
 def info(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Cubes: files, or folders of a sensor product or of bands.")
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Cubes: files, folders of a sensor product or of bands, or addresses of .tif and .zarr.",
+        ),
     ],
     variable: Annotated[str | None, typer.Option(help="Array to inspect, if the file contains several.")] = None,
     bands: Annotated[
@@ -57,7 +60,7 @@ def info(
     """Show shape, wavelengths and values of cubes; of a sensor product also what was applied and what was masked.
 
     The last line is the command that works for them: prediction with the model of the project, models/superresolver, if
-    it was trained on such bands; else the training on these cubes.
+    it was trained on such bands; else the training on these cubes. Of a remote cube the values in the middle are read.
 
     [bold]Examples[/bold]
 
@@ -68,11 +71,12 @@ def info(
     from hsipipe.commands.cube_facts import CubeFacts
     from hsipipe.commands.cube_info import cube_table
     from hsipipe.commands.next_step import next_step
+    from hsipipe.storage.urls import place_of
 
     seen = []
     for file in files:
         facts = CubeFacts.read(
-            file,
+            place_of(file),
             variable=variable,
             bands=bands,
             overlap=cast("Overlap", detector_overlap),

@@ -9,19 +9,23 @@ from hsipipe.formats import open_cube, writer
 from hsipipe.formats.packing import check_dtype, packing_for
 from hsipipe.formats.recognise import recognise
 from hsipipe.storage.manifest import MANIFEST
+from hsipipe.storage.urls import Place, Url
 
 REGISTRY = "models:/"
 
 
-def check_files(sources: Sequence[Path], target: Path) -> None:
+def check_files(sources: Sequence[Place], target: Path) -> None:
     """Check that cubes exist in a known format, and that the target can be written where it is.
 
     Raises:
-        MissingInputError: A cube, or the folder of the target, does not exist.
+        MissingInputError: A cube, the server of one, or the folder of the target, does not exist.
         FileFormatError: The format of a cube is unknown, or the suffix of the target cannot be written.
     """
     for source in sources:
-        recognise(source)
+        if isinstance(source, Url):
+            open_cube(source)
+        else:
+            recognise(source)
     writer(target)
     if not target.absolute().parent.is_dir():
         raise MissingInputError(f"No folder {target.absolute().parent}; make it, or name another place for the result.")
@@ -44,7 +48,7 @@ def check_model(model: str) -> None:
         )
 
 
-def check_numbers(source: Path, target: Path, dtype: str, **how: Any) -> None:
+def check_numbers(source: Place, target: Path, dtype: str, **how: Any) -> None:
     """Check that the target can hold the numbers that are chosen; of the cube its header is read.
 
     Args:

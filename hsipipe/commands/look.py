@@ -43,19 +43,24 @@ def view(
 
 
 def quicklook(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A cube: a file, or a folder of PNG bands.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="IN", help="A cube: a file, a folder of PNG bands, or an address of .tif or .zarr."),
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write.")],
     size: Annotated[int, typer.Option(min=16, help="Largest side of the picture in pixels.")] = 1024,
     variable: Variable = None,
 ) -> None:
     """Write a picture of a cube: true colour by wavelength, else bands spread evenly.
 
-    Each band is stretched between its 1st and 99th percentile. Bad bands are not used.
+    Each band is stretched between its 1st and 99th percentile. Bad bands are not used. Of a remote cube the shown bands
+    alone are fetched, if each has tiles of its own.
 
     [bold]Example[/bold]
 
       hsipipe quicklook scene.hdr scene.png
     """
+    from hsipipe.storage.urls import place_of
     from hsipipe.viewer.quicklook import quicklook as write
 
-    typer.echo(f"wrote {target}; {write(source, target, size=size, variable=variable)}")
+    typer.echo(f"wrote {target}; {write(place_of(source), target, size=size, variable=variable)}")

@@ -38,7 +38,7 @@ def _show_status(target: Path | None) -> None:
 
 
 def predict(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="LR cube.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="LR cube: a file, or the address of a .tif or .zarr.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output: .zarr, .tif, .nc, .npy, .bil, .bip or .bsq.")],
     model: ModelPlace,
     tile: Tile = 64,
@@ -123,13 +123,16 @@ def predict(
       hsipipe predict low.tif high.tif --model models/superresolver --samples 8 --quantiles 0.05,0.95
 
       hsipipe predict low.tif high.tif --model models/superresolver --msi msi.tif --msi-full-scale 10000
+
+      hsipipe predict https://data.example/scene.tif high.zarr --model models/superresolver
     """
     from hsipipe.commands.early import check_files, check_model, check_numbers
+    from hsipipe.storage.urls import place_of
 
-    probabilities = _probabilities(quantiles)
-    check_files([source] if msi is None else [source, msi], target)
+    probabilities, place = _probabilities(quantiles), place_of(source)
+    check_files([place] if msi is None else [place, msi], target)
     check_model(model)
-    check_numbers(source, target, dtype, variable=variable, overlap=detector_overlap, masks=masks)
+    check_numbers(place, target, dtype, variable=variable, overlap=detector_overlap, masks=masks)
     from hsipipe.commands.predict_file import predict_file
     from hsipipe.commands.sample_file import Samples
     from hsipipe.commands.written import describe_result
@@ -139,7 +142,7 @@ def predict(
     judgements: list[Judgement] = []
     start = time.monotonic()
     result, *others = predict_file(
-        source,
+        place,
         target,
         model=model,
         tile=tile,

@@ -4,7 +4,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hsipipe.checkout import PARAMS, find_root
 from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
@@ -14,10 +14,12 @@ from hsipipe.extras import how_to_install, missing
 from hsipipe.full_scale import likely_full_scale
 from hsipipe.params import Params, load_params
 from hsipipe.params.overrides import as_overrides
+from hsipipe.storage.urls import Url
 
 MODEL = Path("models") / "superresolver"
 """The model that the project last registered."""
 _WRITABLE = (".npy", ".nc", ".tif", ".zarr")
+_DOWNLOAD = "No command is proposed: trainings and `hsipipe sharpen` take files, so download it for them."
 _LEAST = 16
 """Edge of the smallest patch in HR pixels, a multiple of which is proposed: networks halve a patch several times."""
 
@@ -31,9 +33,11 @@ def next_step(cubes: Sequence[CubeFacts]) -> str:
     try:
         root = find_root()
     except HsipipeError:  # no checkout, or one in which nothing runs
-        return _sharpen(cubes[0])
+        return _DOWNLOAD if isinstance(cubes[0].path, Url) else _sharpen(cubes[0])
     if _fits(root / MODEL, cubes[0]):
         return _predict(root, cubes[0])
+    if any(isinstance(cube.path, Url) for cube in cubes):
+        return _DOWNLOAD
     if lacking := missing(*PACKAGES):
         return f"A training {how_to_install(lacking)}\n{_sharpen(cubes[0])}"
     try:
@@ -66,7 +70,7 @@ def training_options(cubes: Sequence[CubeFacts], params: Params) -> Mapping[str,
     )
     facts = FOLDER.configure(params.dataset.model_copy(update={"name": "folder", "root": str(place), "folder": own}))
     for cube in cubes:
-        entry = check_scene(facts, cube.path.stem, cube.path)
+        entry = check_scene(facts, cube.path.stem, _path(cube))
     sizes = {cube.path.stem: cube.cube.shape[1:] for cube in cubes}
     if any(height % scale or width % scale for height, width in sizes.values()):
         set_to["degradation.crop_remainder"] = True
@@ -132,16 +136,20 @@ def _place(cubes: Sequence[CubeFacts]) -> Path:
     """Return the folder that holds exactly these cubes, or the only cube itself."""
     from hsipipe.datasets.folder import FOLDER
 
-    paths = {cube.path.resolve() for cube in cubes}
-    folder = cubes[0].path.resolve().parent
+    paths = {_path(cube).resolve() for cube in cubes}
+    folder = _path(cubes[0]).resolve().parent
     try:
         if {path.resolve() for path in FOLDER.find(folder).values()} == paths:
             return folder
     except DataError:  # two files of one name
         pass
-    if len(cubes) > 1 or cubes[0].path.is_dir():
+    if len(cubes) > 1 or _path(cubes[0]).is_dir():
         raise DataError("a training takes one file, or all cubes of a folder; put these into a folder without others.")
-    return cubes[0].path.resolve()
+    return _path(cubes[0]).resolve()
+
+
+def _path(facts: CubeFacts) -> Path:
+    return cast(Path, facts.path)  # no training is proposed for a remote cube
 
 
 def _full_scale(facts: CubeFacts) -> float:

@@ -1,6 +1,7 @@
 """Predict many scenes: each becomes a product with a record of what it is made of, once."""
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.made_of import progress_of
 from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import discard, sole_writer, unfinished, write_text
+from hsipipe.storage.urls import Place, Url
 
 Kind = Literal["made", "known", "waiting", "failed"]
 
@@ -90,7 +92,7 @@ class Batch:
     """Scenes, the folder of their products, and a model.
 
     Args:
-        place: Folder with the scenes, or a file of STAC items.
+        place: Folder with the scenes, or a file or an address of STAC items.
         out: Folder of the products; it is made.
         model: Folder or registry URI; an alias is resolved once.
         suffix: Suffix of the products.
@@ -103,10 +105,10 @@ class Batch:
     """
 
     def __init__(
-        self, place: Path, out: Path, *, model: str, suffix: str, asset: str | None, options: BatchOptions
+        self, place: Place, out: Path, *, model: str, suffix: str, asset: str | None, options: BatchOptions
     ) -> None:
         writer(Path(f"x{suffix}"))
-        if out.resolve() == place.resolve():
+        if isinstance(place, Path) and out.resolve() == place.resolve():
             raise ParamsError(f"{out} is the folder of the scenes; give another one for the products.")
         self.scenes = batch_scenes(place, asset=asset)
         self._out, self._suffix, self._options = out, suffix, options
@@ -126,7 +128,11 @@ class Batch:
         except Exception as error:  # whatever it is, it must not stop the other scenes
             return Outcome(scene.name, "failed", without_credentials(one_line(reason(error))))
 
-    def _predict_locked(self, scene: BatchScene, path: Path) -> Outcome:
+    def _predict_locked(self, scene: BatchScene, path: Place) -> Outcome:
+        if isinstance(path, Url):
+            from hsipipe.storage.ranges import forget  # slow to import
+
+            forget()  # it may have changed since the last batch of this process
         digest, target = source_digest(path), self._out / f"{scene.name}{self._suffix}"
         if target.exists() and self._made_from(scene) == digest:
             return Outcome(scene.name, "known", f"{target} is there")
@@ -140,7 +146,11 @@ class Batch:
         record: dict[str, Any] = {
             "product": target.name,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "source": {"path": str(path.absolute()), "digest": digest, "item": scene.item or None},
+            "source": {
+                "path": str(path if isinstance(path, Url) else path.absolute()),
+                "digest": digest,
+                "item": scene.item or None,
+            },
             "model": {"uri": self._model, "sha256": self._sha256},
             "options": self._options.of_values(),
             "hsipipe": package_version(),
@@ -161,7 +171,9 @@ class Batch:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _age_s(self, path: Path) -> float:
+    def _age_s(self, path: Place) -> float:
+        if isinstance(path, Url):  # a server replaces a file at once
+            return math.inf
         # abs: a clock may be set back
         return min(abs(time.time() - file.stat().st_mtime) for file in companions(path))
 

@@ -32,10 +32,11 @@ from hsipipe.methods.posterior.method import Posterior
 from hsipipe.methods.super_resolver import SampleResolver, SuperResolver
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.parallel import on_cluster
+from hsipipe.storage.urls import Place
 
 
 def predict_file(
-    source: Path,
+    source: Place,
     target: Path,
     *,
     model: str,
@@ -59,7 +60,7 @@ def predict_file(
     """Super-resolve a cube and write the result with its wavelengths and its position.
 
     Args:
-        source: LR cube.
+        source: LR cube, or the address of one.
         target: Output file of the HR cube, written atomically.
         model: Folder or registry URI.
         tile: Edge of a tile in LR pixels.
@@ -98,7 +99,8 @@ def predict_file(
     check_tiles(tile, overlap)
     check_full_scale(full_scale)
     if on_cluster():  # whose workers run in other folders
-        source, msi = source.absolute(), msi and msi._replace(path=msi.path.absolute())
+        source = source.absolute() if isinstance(source, Path) else source
+        msi = msi and msi._replace(path=msi.path.absolute())
     _check_options(samples, msi, sharp=sharp, registered=registered, estimate_sensors=estimate_sensors)
     targets = _targets(source, target, samples, msi)
     model = pinned(model)
@@ -130,7 +132,7 @@ def predict_file(
         msi=msi,
         registered=registered,
         other_wavelengths=other_wavelengths,
-        admit=Admission(targets[: len(samples.statistics())]),
+        admit=Admission(targets[: len(samples.statistics())], model=resolver, memory=memory),
     )
     given = _noted(replace(given, cube=attach_provenance(cube, whence)), estimate_sensors=estimate_sensors)
     _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, packing=packing)
@@ -148,7 +150,7 @@ def _check_options(
         raise ParamsError("--sharp gives one image and no uncertainty; leave out --samples, or --sharp.")
 
 
-def _targets(source: Path, target: Path, samples: Samples, msi: MsiFile | None) -> list[Path]:
+def _targets(source: Place, target: Path, samples: Samples, msi: MsiFile | None) -> list[Path]:
     """Return the files of the results, which can be written and replace no input."""
     targets = samples.paths(target)
     outputs = [file for path in targets for file in files_of(path)]
@@ -180,9 +182,9 @@ def _noted(given: Inputs, *, estimate_sensors: bool) -> Inputs:
 
 
 def _provenance(
-    source: Path, cube: xr.DataArray, model: Mapping[str, str], msi: MsiFile | None, **options: Any
+    source: Place, cube: xr.DataArray, model: Mapping[str, str], msi: MsiFile | None, **options: Any
 ) -> dict[str, str]:
-    inputs = {"input": source}
+    inputs: dict[str, Place] = {"input": source}
     if msi is not None:
         inputs["msi"] = msi.path
         options |= {"msi_full_scale": msi.full_scale, "msi_variable": msi.variable}

@@ -34,6 +34,7 @@ from hsipipe.inference.statistics import Statistic, tile_images
 from hsipipe.inference.wording import COMMAND
 from hsipipe.methods.super_resolver import SensorResolver, SuperResolver
 from hsipipe.storage.parallel import cluster
+from hsipipe.storage.urls import Place
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,7 +81,7 @@ class WindowOptions:
 def predict_in_windows(
     model: SuperResolver,
     cube: xr.DataArray,
-    source: Path,
+    source: Place,
     targets: Sequence[Path],
     options: WindowOptions,
     *,
@@ -93,7 +94,7 @@ def predict_in_windows(
     Args:
         model: A model that :func:`hsipipe.inference.run.goes_in_windows`.
         cube: LR-HSI as opened.
-        source: Its file.
+        source: Its file or address.
         targets: Files of the results.
         options: Options.
         made_of: What else the values depend on: the model, and how it is used.
@@ -115,7 +116,7 @@ def predict_in_windows(
 def _predict(
     model: SuperResolver,
     cube: xr.DataArray,
-    source: Path,
+    source: Place,
     targets: Sequence[Path],
     options: WindowOptions,
     *,

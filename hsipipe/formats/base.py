@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.claims import check_sides
+from hsipipe.storage.urls import Url
 
 DIMS = ("band", "y", "x")
 Shape = tuple[int, int, int]
@@ -33,6 +34,7 @@ class CubeFormat(ABC):
         is_folder: A cube is a folder, not a file.
         has_variables: A file may hold several named arrays.
         beside: Suffixes, added to the name of a saved file, of the files that belong to it.
+        reads_urls: :meth:`open_url` reads parts of a file on a server.
         writes_regions: :meth:`create` and :meth:`regions` write a file piece by piece in any order.
     """
 
@@ -42,6 +44,7 @@ class CubeFormat(ABC):
     is_folder: ClassVar[bool] = False
     has_variables: ClassVar[bool] = True
     beside: ClassVar[tuple[str, ...]] = ()
+    reads_urls: ClassVar[bool] = False
     writes_regions: ClassVar[bool] = False
 
     def recognises(self, path: Path) -> bool:
@@ -65,6 +68,10 @@ class CubeFormat(ABC):
             FileFormatError: The file is damaged, or holds no cube or several. Any other error of a parser is reported
                 as this one by :func:`~hsipipe.formats.open_save.open_cube`.
         """
+
+    def open_url(self, url: Url, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """As :meth:`open`, for a file or folder on a server of which the bytes of the windows alone are fetched."""
+        raise FileFormatError(f"{self.title} is not read over the network; download it")
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write a cube (band, y, x) to `path`, a temporary name that becomes the file when writing succeeds."""

@@ -32,6 +32,7 @@ from hsipipe.formats.tiff_sidecars import sidecars, with_side_facts
 from hsipipe.formats.tiff_stacks import inspect_stack
 from hsipipe.formats.tiff_tags import with_band_tags, with_tags
 from hsipipe.formats.tiff_writer import tiff_bytes, write_tiff
+from hsipipe.storage.urls import Place, Url
 
 _SCALES, _OFFSETS = attrgetter("scales"), attrgetter("offsets")
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def _check_others(shapes: Mapping[str, tuple[int, ...]], chosen: str) -> None:
 
 
 def _with_tags(
-    cube: xr.DataArray, pages: Sequence[Page], texts: Sequence[str | None], path: Path
+    cube: xr.DataArray, pages: Sequence[Page], texts: Sequence[str | None], path: Place
 ) -> tuple[xr.DataArray, str]:
     """Attach position, wavelengths and attributes; return also the type of the numbers in the file."""
     with open_raster(pages[0].name, driver=DRIVER) as raster:
@@ -72,7 +73,27 @@ def _with_tags(
         cube = with_wavelengths(cube, nm)
     if widths is not None:
         cube = with_widths(cube, widths)
-    return with_side_facts(cube, path, dtype=kind, may_mask=may_mask), kind
+    return cube if isinstance(path, Url) else with_side_facts(cube, path, dtype=kind, may_mask=may_mask), kind
+
+
+def _open(path: Place, variable: str | None) -> xr.DataArray:
+    """Open the cube of a file lazily."""
+    directories = check_whole(path)
+    stack = inspect_stack(path)
+    groups = group_pages(list_pages(path, directories))
+    shapes = {name: (sum(len(p.roles.spectral) for p in pages), *pages[0].shape[1:]) for name, pages in groups.items()}
+    if stack.values is not None:
+        groups, shapes = {"stack": next(iter(groups.values()))}, {"stack": stack.values.shape}
+    chosen = pick_variable(shapes, variable)
+    if variable is None:
+        _check_others(shapes, chosen)
+    pages = groups[chosen]
+    values, names = open_pages(path, pages) if stack.values is None else (stack.values, [])
+    cube, texts = make_cube(values), [*stack.labels] or names
+    cube, kind = _with_tags(cube, pages, texts, path)
+    scales, offsets = ([n for page in pages for n in numbers(page)] for numbers in (_SCALES, _OFFSETS))
+    name = chosen if len(groups) > 1 else None
+    return remember(cube, dtype=kind, variable=name, variables=shapes, packing=one_packing(scales, offsets))
 
 
 class GeoTiff(CubeFormat):
@@ -81,27 +102,15 @@ class GeoTiff(CubeFormat):
     title = "GeoTIFF"
     suffixes = (".tif", ".tiff")
     saved_as = (".tif", ".tiff")
+    reads_urls = True
 
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open the cube of a file lazily."""
-        directories = check_whole(path)
-        stack = inspect_stack(path)
-        groups = group_pages(list_pages(path, directories))
-        shapes = {
-            name: (sum(len(p.roles.spectral) for p in pages), *pages[0].shape[1:]) for name, pages in groups.items()
-        }
-        if stack.values is not None:
-            groups, shapes = {"stack": next(iter(groups.values()))}, {"stack": stack.values.shape}
-        chosen = pick_variable(shapes, variable)
-        if variable is None:
-            _check_others(shapes, chosen)
-        pages = groups[chosen]
-        values, names = open_pages(path, pages) if stack.values is None else (stack.values, [])
-        cube, texts = make_cube(values), [*stack.labels] or names
-        cube, kind = _with_tags(cube, pages, texts, path)
-        scales, offsets = ([n for page in pages for n in numbers(page)] for numbers in (_SCALES, _OFFSETS))
-        name = chosen if len(groups) > 1 else None
-        return remember(cube, dtype=kind, variable=name, variables=shapes, packing=one_packing(scales, offsets))
+        return _open(path, variable)
+
+    def open_url(self, url: Url, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube of a remote file lazily; its tiles or strips are read by ranges of bytes."""
+        return _open(url, variable)
 
     def limits(self) -> tuple[int | None, int | None]:
         """Return the largest numbers that the tag of the bands, and the rows and columns of GDAL, can hold."""

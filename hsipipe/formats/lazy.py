@@ -5,7 +5,6 @@ as :class:`FileFormatError`.
 """
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,12 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from hsipipe.errors import FileFormatError, HsipipeError, one_line
+from hsipipe.storage.places import version_of
 from hsipipe.storage.stores import rows_per_chunk
+from hsipipe.storage.urls import Place, Url
 
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES, _REMOTE_CHUNK_BYTES = 4 << 20, 256 << 10
+"""Size up to which chunks of a file are joined; over the network a window takes little more than it needs."""
 Box = tuple[slice, ...]
 
 
@@ -31,12 +33,12 @@ class Source(ABC):
     """Array in a file.
 
     Attributes:
-        path: File.
+        path: File, or its address.
         shape: Shape of the array.
         dtype: Type of the array.
     """
 
-    path: Path
+    path: Place
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
@@ -44,6 +46,10 @@ class Source(ABC):
     def ndim(self) -> int:
         """Return the number of axes."""
         return len(self.shape)
+
+    def version(self) -> tuple[str, int]:
+        """Return what tells the versions of the file apart."""
+        return version_of(self.path)
 
     @abstractmethod
     def read(self, box: Box) -> NDArray[Any]:
@@ -70,10 +76,12 @@ class MappedSource(Source):
     """Uncompressed numbers in a file, mapped into memory.
 
     Attributes:
+        path: File of this machine.
         offset: Offset of the first number in bytes.
         strides: Distance between neighbours along each axis in bytes.
     """
 
+    path: Path
     offset: int
     strides: tuple[int, ...]
 
@@ -94,15 +102,15 @@ def open_lazily(source: Source, *, stored: Sequence[int] | None = None, rows: bo
     chunks: Any
     if stored is not None:
         size = math.prod(stored) * source.dtype.itemsize
+        joined = _REMOTE_CHUNK_BYTES if isinstance(source.path, Url) else _CHUNK_BYTES
         chunks = normalize_chunks(
-            "auto", source.shape, limit=max(size, _CHUNK_BYTES), dtype=source.dtype, previous_chunks=tuple(stored)
+            "auto", source.shape, limit=max(size, joined), dtype=source.dtype, previous_chunks=tuple(stored)
         )
     elif rows:
         chunks = (-1, rows_per_chunk(source.shape), -1)
     else:
         chunks = normalize_chunks("auto", source.shape, limit=_CHUNK_BYTES, dtype=source.dtype)
-    state = os.stat(source.path)
-    name = f"{type(source).__name__}-{tokenize(type(source).__name__, vars(source), state.st_mtime_ns, state.st_size)}"
+    name = f"{type(source).__name__}-{tokenize(type(source).__name__, vars(source), source.version())}"
     array: da.Array = da.from_array(
         source, chunks=chunks, name=name, fancy=False, meta=np.empty((0,) * source.ndim, source.dtype)
     )

@@ -10,13 +10,14 @@ from hsipipe.formats.band_facts import with_good_bands
 from hsipipe.formats.base import DIMS
 from hsipipe.formats.overlap import Overlap, check_overlap, resolve_overlap
 from hsipipe.formats.products.base import Masks, Product, check_masks
-from hsipipe.formats.recognise import recognise
+from hsipipe.formats.recognise import recognise, recognise_url
 from hsipipe.formats.sinks import check_sinks, writer
 from hsipipe.storage.publish import atomic_file, atomic_folder
+from hsipipe.storage.urls import Url, place_of
 
 
 def open_cube(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Url,
     *,
     variable: str | None = None,
     bands: int | None = None,
@@ -27,7 +28,9 @@ def open_cube(
 
     Args:
         path: A file, or a folder that is a cube (``x.zarr``, ``balloons_ms`` of the CAVE data, ``band_1.png`` to
-            ``band_102.png``). Name an ENVI cube by its header or by its data file.
+            ``band_102.png``). Name an ENVI cube by its header or by its data file. A GeoTIFF or a Zarr store may be at
+            an address that begins with http, https or s3; other formats are refused there. Files next to it, as masks
+            and headers, are not read.
         variable: Name of the array in a file that holds several.
         bands: Number of bands, if known; it identifies the band axis where the file does not name its axes.
         overlap: Bands where two detectors measured the same wavelengths (``detector`` is a coordinate of band):
@@ -50,32 +53,38 @@ def open_cube(
         and an offset defined in NetCDF, HDF5, Zarr or GeoTIFF are applied; pixels marked as no data are NaN.
 
     Raises:
-        MissingInputError: `path` does not exist.
+        MissingInputError: `path` does not exist, or its server cannot be reached.
         FileFormatError: The format is unknown, or the file is truncated or corrupt.
         ParamsError: `overlap` or `masks` has an unknown value.
     """
-    path = Path(path)
+    place = place_of(path) if isinstance(path, str) else path if isinstance(path, Url) else Path(path)
     check_overlap(overlap)
     check_masks(masks)
-    form = recognise(path)
+    if isinstance(place, Url):
+        from hsipipe.storage.ranges import forget  # slow to import
+
+        forget()  # the file of this moment is opened
+    form = recognise_url(place) if isinstance(place, Url) else recognise(place)
     if variable is not None and not form.has_variables:
-        raise FileFormatError(f"{path}: {form.title} holds one cube and has no variables, got {variable!r}; omit it")
+        raise FileFormatError(f"{place}: {form.title} holds one cube and has no variables, got {variable!r}; omit it")
     try:
-        if isinstance(form, Product):
-            cube = form.read(path, variable=variable, masks=masks)
+        if isinstance(place, Url):
+            cube = form.open_url(place, variable=variable, bands=bands)
+        elif isinstance(form, Product):
+            cube = form.read(place, variable=variable, masks=masks)
         else:
-            cube = form.open(path, variable=variable, bands=bands)
+            cube = form.open(place, variable=variable, bands=bands)
         encoding = {**cube.encoding, "format": form.title}
         cube = with_good_bands(cube)
         cube.encoding = encoding
         return resolve_overlap(cube, overlap)
     except FileFormatError as error:
-        raise FileFormatError(f"{path}: {one_line(error)}") from error
+        raise FileFormatError(f"{place}: {one_line(error)}") from error
     except HsipipeError:
         raise
     except Exception as error:  # parsers of damaged files raise errors of any type
         raise FileFormatError(
-            f"{path} cannot be read as {form.title}, the file is damaged or incomplete: {one_line(error)}"
+            f"{place} cannot be read as {form.title}, the file is damaged or incomplete: {one_line(error)}"
         ) from error
 
 

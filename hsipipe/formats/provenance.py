@@ -21,8 +21,10 @@ import xarray as xr
 
 from hsipipe.errors import ParamsError
 from hsipipe.formats.cf import HISTORY, OWN, SOURCE, of_file
+from hsipipe.formats.digest import source_digest
 from hsipipe.formats.recognise import companions
 from hsipipe.storage.manifest import sha256
+from hsipipe.storage.urls import Place, Url
 
 _DATE_VARIABLE = "SOURCE_DATE_EPOCH"
 
@@ -30,7 +32,7 @@ _DATE_VARIABLE = "SOURCE_DATE_EPOCH"
 def provenance(
     command: str,
     *,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Place],
     model: Mapping[str, str],
     parameters: Mapping[str, Any],
     earlier: Mapping[Any, Any],
@@ -39,7 +41,8 @@ def provenance(
 
     Args:
         command: Command that makes it, such as ``predict``.
-        inputs: Files of the cubes that it is made of, by role, such as ``input`` and ``msi``.
+        inputs: Files of the cubes that it is made of, by role, such as ``input`` and ``msi``. Of a remote one the
+            address is recorded, and the digest that tells its versions apart: not all of it may be fetched.
         model: Facts about the model by name, such as ``name``, ``place`` and ``sha256``.
         parameters: Options that change the result, as plain JSON.
         earlier: Attributes of the input; its history is continued.
@@ -62,7 +65,11 @@ def provenance(
         f"{OWN}parameters": json.dumps(dict(parameters)),
     }
     for role, path in inputs.items():
-        found |= {f"{OWN}{role}_file": files[role], f"{OWN}{role}_sha256": content_digest(path)}
+        found[f"{OWN}{role}_file"] = files[role]
+        if isinstance(path, Url):
+            found |= {f"{OWN}{role}_url": str(path), f"{OWN}{role}_version": source_digest(path)}
+        else:
+            found[f"{OWN}{role}_sha256"] = content_digest(path)
     return found
 
 

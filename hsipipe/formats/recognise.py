@@ -6,6 +6,7 @@ from hsipipe.errors import FileFormatError, HsipipeError, MissingInputError
 from hsipipe.formats.base import CubeFormat
 from hsipipe.formats.catalogue import FORMATS
 from hsipipe.formats.products.catalogue import PRODUCTS
+from hsipipe.storage.urls import Url
 
 
 def recognise(path: Path) -> CubeFormat:
@@ -35,6 +36,21 @@ def recognise(path: Path) -> CubeFormat:
         f"{path}: no format reads {path.suffix or 'a file without suffix'!r}; "
         f"known: {', '.join(suffixes)}, ENVI data with a header next to it, and folders of band images"
     )
+
+
+def recognise_url(url: Url) -> CubeFormat:
+    """Return the format of a remote file or folder by its name; one without a known suffix may be a Zarr store.
+
+    Raises:
+        FileFormatError: The format is not read over the network.
+    """
+    form = next((form for form in FORMATS.values() if url.suffix.lower() in form.suffixes), FORMATS["zarr"])
+    if not form.reads_urls:
+        raise FileFormatError(
+            f"{url}: {form.title} is not read in parts over the network, only GeoTIFF and Zarr are; download it "
+            f"(curl -fLO {url}), and name the file"
+        )
+    return form
 
 
 def is_cube(path: Path) -> bool:

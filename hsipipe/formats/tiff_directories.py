@@ -6,13 +6,14 @@ Source: TIFF Revision 6.0, section 2; for BigTIFF https://www.awaresystems.be/im
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import tifffile
 
 from hsipipe.errors import FileFormatError
+from hsipipe.storage.places import open_bytes, size_of
+from hsipipe.storage.urls import Place
 
 _MOST_DIRECTORIES = 800
 """Largest number of images; GDAL opens each to read it, which takes a millisecond."""
@@ -48,17 +49,18 @@ class Directory:
     tags: tuple[tuple[int, int, int, bytes], ...]
 
 
-def check_whole(path: Path) -> list[Directory]:
+def check_whole(path: Place) -> list[Directory]:
     """Check that a file contains all directories and data that it refers to; return the directories.
 
     Raises:
         FileFormatError: The file is shorter, has too many directories, or they share their bytes.
     """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
+    size = size_of(path)
+    with open_bytes(path) as stream:
         found = list(_walk(stream, size))
-    with tifffile.TiffFile(path) as file:
-        end = max((_end_of_data(page) for page in file.pages), default=0)
+        stream.seek(0)
+        with tifffile.TiffFile(stream) as file:
+            end = max((_end_of_data(page) for page in file.pages), default=0)
     if end > size:
         raise FileFormatError(
             f"it has {size} bytes, expected {end} by its directory; the file is incomplete, copy it again"

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -20,6 +19,8 @@ from hsipipe.formats.lazy import Box, Source, open_lazily
 from hsipipe.formats.rasters import open_raster
 from hsipipe.formats.tiff_directories import Directory
 from hsipipe.formats.tiff_roles import roles_of
+from hsipipe.storage.places import size_of
+from hsipipe.storage.urls import Place, Url
 
 DRIVER = "GTiff"
 _MOST_BLOCK_BYTES = 2 << 30
@@ -35,7 +36,7 @@ _MOST_JOINED_BYTES = 1 << 20
 class _RasterSource(Source):
     """The bands of a page, or several pages of one band each."""
 
-    names: tuple[str, ...]
+    names: tuple[str | Url, ...]
     masked: bool
 
     def read(self, box: Box) -> NDArray[Any]:
@@ -49,7 +50,7 @@ class _RasterSource(Source):
             values[place] = self._read(name, 1, window)
         return values
 
-    def _read(self, name: str, indexes: list[int] | int, window: Window) -> NDArray[Any]:
+    def _read(self, name: str | Url, indexes: list[int] | int, window: Window) -> NDArray[Any]:
         with open_raster(name, driver=DRIVER) as raster:
             values = raster.read(indexes, window=window, masked=self.masked)
         return values.astype(self.dtype).filled(np.nan) if self.masked else np.asarray(values)
@@ -60,7 +61,7 @@ class Page:
     """One image of a file, as GDAL describes it when it is opened.
 
     Attributes:
-        name: GDAL's name.
+        name: GDAL's name, or the address of a remote file.
         shape: Shape (band, y, x) with all bands.
         roles: Roles of the bands.
         kind: Type of its numbers.
@@ -72,7 +73,7 @@ class Page:
         texts: Description of each band.
     """
 
-    name: str
+    name: str | Url
     shape: tuple[int, int, int]
     roles: Roles
     kind: np.dtype[Any]
@@ -89,7 +90,7 @@ class Page:
         return self.shape[0] == 1 and math.prod(self.shape) * self.kind.itemsize <= _MOST_JOINED_BYTES
 
 
-def list_pages(path: Path, directories: Sequence[Directory]) -> list[Page]:
+def list_pages(path: Place, directories: Sequence[Directory]) -> list[Page]:
     """List the pages of a file in their order; of pages of one band whose tags are equal GDAL opens the first.
 
     Args:
@@ -98,14 +99,16 @@ def list_pages(path: Path, directories: Sequence[Directory]) -> list[Page]:
             all pages before.
 
     Raises:
-        FileFormatError: One claims huge blocks.
+        FileFormatError: One claims huge blocks, or a remote file has several.
     """
+    if isinstance(path, Url):
+        return [_only_page(path)]
     # An absolute path cannot be mistaken for one of GDAL's virtual files.
     with open_raster(str(path.absolute()), driver=DRIVER) as raster:
         # GDAL sorts pages by name, page 10 before page 2.
         names = sorted(raster.subdatasets, key=_page_number) or [raster.name]
         if names == [raster.name]:
-            return [_page(raster, path)]
+            return [_page(raster, path, raster.name)]
     pages, known = [], dict[Any, Page]()
     for directory in (directories[_page_number(name) - 1] for name in names):
         name = f"GTIFF_DIR:off:{directory.place}:{path.absolute()}"
@@ -113,7 +116,7 @@ def list_pages(path: Path, directories: Sequence[Directory]) -> list[Page]:
             pages.append(replace(alike, name=name))
             continue
         with open_raster(name, driver=DRIVER) as raster:
-            pages.append(_page(raster, path))
+            pages.append(_page(raster, path, raster.name))
         if pages[-1].shape[0] == 1:
             known[directory.tags] = pages[-1]
         if len(known) > _MOST_KINDS:
@@ -123,7 +126,16 @@ def list_pages(path: Path, directories: Sequence[Directory]) -> list[Page]:
     return pages
 
 
-def _page(raster: Any, path: Path) -> Page:
+def _only_page(url: Url) -> Page:
+    with open_raster(url, driver=DRIVER) as raster:
+        if len(raster.subdatasets) > 1:
+            raise FileFormatError(
+                f"it holds {len(raster.subdatasets)} images, one of which is read over the network; download it"
+            )
+        return _page(raster, url, url)
+
+
+def _page(raster: Any, path: Place, name: str | Url) -> Page:
     kind, block = np.dtype(raster.dtypes[0]), raster.block_shapes[0]
     # GDAL reads an image in one strip row by row.
     rows = 1 if block == (raster.height, raster.width) else block[0]
@@ -132,11 +144,11 @@ def _page(raster: Any, path: Path) -> Page:
         raise FileFormatError(
             f"it claims blocks of {size} bytes, expected at most {_MOST_BLOCK_BYTES}; write smaller blocks"
         )
-    check_claim("a block", size, held=path.stat().st_size)
+    check_claim("a block", size, held=size_of(path))
     # rasterio warns that the mask of an alpha band would hide that of the values without data.
     both = ColorInterp.alpha in raster.colorinterp and any(value is not None for value in raster.nodatavals)
     return Page(
-        name=raster.name,
+        name=name,
         shape=(raster.count, raster.height, raster.width),
         roles=roles_of(raster),
         kind=kind,
@@ -173,7 +185,7 @@ def group_pages(pages: Sequence[Page]) -> dict[str, list[Page]]:
     return groups
 
 
-def open_pages(path: Path, pages: Sequence[Page]) -> tuple[da.Array, list[str | None]]:
+def open_pages(path: Place, pages: Sequence[Page]) -> tuple[da.Array, list[str | None]]:
     """Open the spectral bands of pages lazily, NaN where there is no data, and list their names."""
     arrays, texts = [], list[str | None]()
     # Pages that differ by their names alone form one array: Dask takes milliseconds for each.
@@ -186,7 +198,7 @@ def open_pages(path: Path, pages: Sequence[Page]) -> tuple[da.Array, list[str | 
     return da.concatenate(arrays), texts
 
 
-def _open(path: Path, pages: Sequence[Page]) -> tuple[da.Array, list[str | None]]:
+def _open(path: Place, pages: Sequence[Page]) -> tuple[da.Array, list[str | None]]:
     page = pages[0]
     kind, shape, names = page.kind, (len(pages) * page.shape[0], *page.shape[1:]), tuple(p.name for p in pages)
     if kind.kind not in "iuf":

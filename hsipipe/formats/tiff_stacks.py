@@ -16,6 +16,8 @@ import tifffile
 
 from hsipipe.errors import FileFormatError
 from hsipipe.formats.lazy import MappedSource, open_lazily
+from hsipipe.storage.places import open_bytes
+from hsipipe.storage.urls import Place, Url
 
 _STACKS = ("imagej", "shaped", "volumetric", "stk", "nih", "lsm")
 """Kinds of files whose planes need not have a directory each."""
@@ -35,13 +37,13 @@ class Stack:
     labels: Sequence[str]
 
 
-def inspect_stack(path: Path) -> Stack:
+def inspect_stack(path: Place) -> Stack:
     """Open the stack of a TIFF by ImageJ or tifffile.
 
     Raises:
         FileFormatError: It has several axes beside rows and columns, or fewer planes than it claims.
     """
-    with tifffile.TiffFile(path) as file:
+    with open_bytes(path) as stream, tifffile.TiffFile(stream) as file:
         _check_subimages(file)
         # The description of OME-TIFF may name other files.
         if file.is_ome or not any(getattr(file, f"is_{kind}") for kind in _STACKS):
@@ -57,6 +59,8 @@ def inspect_stack(path: Path) -> Stack:
             return Stack(None, labels)
         if len(file.series) > 1:
             raise FileFormatError("it holds several stacks, one of them in one directory; save one stack per file")
+        if isinstance(path, Url):
+            raise FileFormatError("one directory describes all its planes; download the file")
         return Stack(_open_hidden(path, file, hidden[0]), labels)
 
 

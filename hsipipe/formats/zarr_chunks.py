@@ -21,7 +21,7 @@ from hsipipe.errors import FileFormatError
 from hsipipe.formats.claims import check_claim
 
 COMPRESSORS = ("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd")
-_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _LEAST, _MOST_RATIO = 64 << 20, 8
 """Largest unpacked size: this many bytes, or this multiple of the chunk size; filters may change the data type."""
 _DEFLATE_RATIO = 1100
@@ -96,7 +96,7 @@ class CheckedStore(LocalStore):
     ) -> Buffer | None:
         """Read a file of the store, or a part of it."""
         found = await super().get(key, prototype, byte_range)
-        if found is not None and not key.endswith(_METADATA):
+        if found is not None and not key.endswith(METADATA):
             data = found.as_numpy_array().data
             if byte_range is None:
                 self._chain.check(data)

@@ -22,7 +22,7 @@ MOST_METADATA_BYTES = 64 << 20
 """Largest metadata file in bytes."""
 _MOST_TINY, _TINY_BYTES = 1 << 15, 4096
 """Most chunks that are smaller than this; each takes as long to read as a large one."""
-_MOST_NODES = 1024
+MOST_NODES = 1024
 """Most arrays and groups of a store."""
 _MOST_IN_SHARD = 1 << 24
 _MOST_NESTED = 4
@@ -60,8 +60,8 @@ def check_store(path: Path) -> None:
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
-        if len(seen) > _MOST_NODES:
-            raise FileFormatError(f"it holds more than {_MOST_NODES} groups and arrays; open one of its groups")
+        if len(seen) > MOST_NODES:
+            raise FileFormatError(f"it holds more than {MOST_NODES} groups and arrays; open one of its groups")
         if not check_node(folder, name=folder.relative_to(path).as_posix()):
             waiting += [entry for entry in folder.iterdir() if entry.is_dir()]
 
@@ -90,13 +90,25 @@ def check_node(folder: Path, *, name: str, is_read: bool = False) -> bool:
             raise FileFormatError(f"{name}/{file} is not a JSON object; the store is damaged")
         is_array = is_array or file == ".zarray" or tree.get("node_type") == "array"
         for place, array in _arrays(tree, name, file):
-            size = chunk_bytes(array, place)
-            if is_read and size > MOST_CHUNK_BYTES:
-                raise FileFormatError(
-                    f"the array {place!r} claims chunks of {size} bytes, expected at most {MOST_CHUNK_BYTES}; "
-                    "store it in smaller chunks"
-                )
+            if is_read:
+                check_decoded(array, place)
+            else:
+                chunk_bytes(array, place)
     return is_array
+
+
+def check_decoded(tree: dict[str, Any], name: str) -> None:
+    """Check the metadata of an array whose chunks are about to be decoded.
+
+    Raises:
+        FileFormatError: As :func:`check_store`, or a chunk is too large.
+    """
+    size = chunk_bytes(tree, name)
+    if size > MOST_CHUNK_BYTES:
+        raise FileFormatError(
+            f"the array {name!r} claims chunks of {size} bytes, expected at most {MOST_CHUNK_BYTES}; "
+            "store it in smaller chunks"
+        )
 
 
 def _load(path: Path, name: str) -> Any:

@@ -5,8 +5,11 @@ import json
 import math
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask.array as da
@@ -29,7 +32,9 @@ from hsipipe.formats.zarr_regions import ShardedArray
 from hsipipe.formats.zarr_safety import check_node, check_store
 from hsipipe.json_text import parse_json
 from hsipipe.storage.stores import EVERY_CHUNK, get_array, open_store, rows_per_chunk
+from hsipipe.storage.urls import Url
 
+SourceOf = Callable[[str, zarr.Array[Any]], Source]
 # Numbers and text of fixed length. Text of variable length does not describe a cube, and its decoder trusts its header.
 _READ = "iufcbSU"
 
@@ -50,6 +55,7 @@ def write_zarr(dataset: xr.Dataset, path: Path, **options: Any) -> None:
 
 @dataclass(frozen=True)
 class _ZarrSource(Source):
+    path: Path
     name: str
 
     def read(self, box: Box) -> NDArray[Any]:
@@ -102,13 +108,39 @@ def _from_base64(text: str) -> float | str:
         return text
 
 
-def _variable(path: Path, name: str, array: zarr.Array[Any], at_once: AtOnce) -> xr.Variable:
+def _variable(source: Source, name: str, array: zarr.Array[Any], at_once: AtOnce) -> xr.Variable:
     dims = _axes(array) or tuple(f"{name or 'array'}_axis{axis}" for axis in range(array.ndim))
     attrs = _attributes(array)
     if 0 in array.shape or (array.ndim < 2 and at_once.take(_bytes_at_once(array))):
-        return xr.Variable(dims, np.asarray(_open_checked(path / name, name, np.dtype(array.dtype))[...]), attrs)
-    source = _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
-    return xr.Variable(dims, open_lazily(source, stored=array.shards or array.chunks), attrs)
+        return xr.Variable(dims, source.read(tuple(slice(0, n) for n in array.shape)), attrs)
+    stored = array.chunks if isinstance(source.path, Url) else array.shards or array.chunks
+    return xr.Variable(dims, open_lazily(source, stored=stored), attrs)
+
+
+def _local_source(path: Path, name: str, array: zarr.Array[Any]) -> Source:
+    return _ZarrSource(path, array.shape, np.dtype(array.dtype), name)
+
+
+def _cube(path: Path, source_of: SourceOf, variable: str | None, bands: int | None) -> xr.DataArray:
+    """Open the cube of a store whose metadata lie in a folder and were checked.
+
+    Args:
+        path: Folder.
+        source_of: Returns the values of an array by its name; the name of the only array of a store is empty.
+        variable: See :meth:`CubeFormat.open`.
+        bands: Also.
+    """
+    node, at_once = zarr.open(path, mode="r"), AtOnce()
+    if isinstance(node, zarr.Array):
+        found = _variable(source_of("", node), "", node, at_once)
+        return cube_of({"array": found}, None if variable == "array" else variable, bands)
+    arrays = {
+        name: array
+        for name, array in node.members(max_depth=None)
+        if isinstance(array, zarr.Array) and array.dtype.kind in _READ
+    }
+    variables = {name: _variable(source_of(name, array), name, array, at_once) for name, array in arrays.items()}
+    return cube_of(variables, variable, bands, whole=dict(node.attrs))
 
 
 def _as_json(value: Any) -> Any:
@@ -157,6 +189,7 @@ class Zarr(CubeFormat):
     suffixes = (".zarr",)
     saved_as = (".zarr",)
     is_folder = True
+    reads_urls = True
     writes_regions = True
 
     def recognises(self, path: Path) -> bool:
@@ -166,20 +199,19 @@ class Zarr(CubeFormat):
     def open(self, path: Path, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
         """Open the cube of a store lazily."""
         check_store(path)
-        node, at_once = zarr.open(path, mode="r"), AtOnce()
-        if isinstance(node, zarr.Array):
-            return cube_of(
-                {"array": _variable(path, "", node, at_once)}, None if variable == "array" else variable, bands
-            )
-        if (path / "zarr.json").is_file():
+        if isinstance(zarr.open(path, mode="r"), zarr.Group) and (path / "zarr.json").is_file():
             open_store(path)  # a missing chunk would read as zeros
-        arrays = {
-            name: array
-            for name, array in node.members(max_depth=None)
-            if isinstance(array, zarr.Array) and array.dtype.kind in _READ
-        }
-        variables = {name: _variable(path, name, array, at_once) for name, array in arrays.items()}
-        return cube_of(variables, variable, bands, whole=dict(node.attrs))
+        return _cube(path, partial(_local_source, path), variable, bands)
+
+    def open_url(self, url: Url, *, variable: str | None = None, bands: int | None = None) -> xr.DataArray:
+        """Open the cube of a remote store lazily; its chunks are fetched one by one."""
+        from hsipipe.formats.zarr_remote import fetch_metadata, remote_source  # slow to import, and seldom needed
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder)
+            fetch_metadata(url, path)
+            check_store(path)
+            return _cube(path, partial(remote_source, url, path), variable, bands)
 
     def save(self, cube: xr.DataArray, path: Path) -> None:
         """Write the cube in chunks of a few rows with all bands."""

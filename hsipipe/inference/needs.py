@@ -14,6 +14,8 @@ from hsipipe.inference.plan import Plan
 from hsipipe.inference.run import WAITING
 from hsipipe.inference.sink import chunk_shape
 from hsipipe.memory import available_memory, check_memory
+from hsipipe.methods.fusion.whole_scene import WholeSceneFusion
+from hsipipe.methods.super_resolver import SuperResolver
 from hsipipe.storage.space import size_text
 
 _BYTES = 4
@@ -23,7 +25,9 @@ _FIXED_BYTES = 192 << 20
 """Buffers of readers and writers; the most of any format as measured, that of Zarr's concurrent chunks."""
 
 
-def prediction_bytes(lr: tuple[int, int, int], scale: int, *, images: int = 1, msi: tuple[int, ...] = (0,)) -> int:
+def prediction_bytes(
+    lr: tuple[int, int, int], scale: int, *, images: int = 1, msi: tuple[int, ...] = (0,), working: int = 0
+) -> int:
     """Estimate the memory of a prediction from file to file in bytes, without that of the model.
 
     `benchmarks/prediction_memory.py` compares it with the peaks of all output formats.
@@ -33,10 +37,11 @@ def prediction_bytes(lr: tuple[int, int, int], scale: int, *, images: int = 1, m
         scale: Ratio of the pixel sizes s.
         images: Number of results, 2 with the standard deviation of samples.
         msi: Shape of the HR-MSI (c, H, W).
+        working: Bytes for each HR pixel while a method works on the whole scene.
     """
     pixels = lr[1] * lr[2] * scale**2
     # One more in the units of the file while a result is written; one band of weights while tiles are blended.
-    fine = (images + 1) * lr[0] * pixels + pixels
+    fine = max((images + 1) * lr[0] + 1, -(-working // _BYTES)) * pixels
     return _BYTES * (fine + _COPIES_READ * (prod(lr) + prod(msi))) + _FIXED_BYTES
 
 
@@ -47,10 +52,14 @@ class Admission:
 
     Args:
         targets: Files of the results.
+        model: Model that predicts the scene.
+        memory: Bytes that may be used; None: what is free.
     """
 
-    def __init__(self, targets: Sequence[Path]) -> None:
-        self._targets = targets
+    def __init__(
+        self, targets: Sequence[Path], *, model: SuperResolver | None = None, memory: int | None = None
+    ) -> None:
+        self._targets, self._model, self._memory = targets, model, memory
         self._lr: tuple[tuple[int, int, int], int] | None = None
 
     def __call__(self, cube: xr.DataArray, ratio: int) -> None:
@@ -58,6 +67,7 @@ class Admission:
 
         Raises:
             DataError: Disk or memory are too small, or a target cannot be written.
+            ParamsError: It needs more than `memory`.
             FileFormatError: The format of a target cannot hold the result.
         """
         bands, height, width = (cube.sizes[dim] for dim in ("band", "y", "x"))
@@ -68,12 +78,18 @@ class Admission:
         else:
             msi = (bands, height, width)
         shape, scale = self._lr
-        need = prediction_bytes(shape, scale, images=len(self._targets), msi=msi)
-        check_memory(
-            need,
-            what=f"A result of {shape[0]} x {shape[1] * scale} x {shape[2] * scale} values",
-            advice="cut the scene into parts, or use a machine with more memory",
-        )
+        working = self._model.working_bytes(shape[0]) if isinstance(self._model, WholeSceneFusion) else 0
+        need = prediction_bytes(shape, scale, images=len(self._targets), msi=msi, working=working)
+        what, advice = f"A result of {shape[0]} x {shape[1] * scale} x {shape[2] * scale} values", "cut the scene"
+        if self._model is not None and getattr(self._model, "WHOLE_SCENE", False):
+            what += f" by {self._model.name}, which takes the whole scene,"
+            advice += ", or take a method that predicts in windows"
+        if self._memory is not None and need > self._memory:
+            raise ParamsError(
+                f"{what} needs about {size_text(need)} of memory, but --memory is {size_text(self._memory)}; give that "
+                f"much, {advice}."
+            )
+        check_memory(need, what=what, advice=f"{advice}, or use a machine with more memory")
 
 
 def window_bytes(

@@ -1,5 +1,6 @@
 """Iterative back-projection of bicubic interpolation, for a sensor whose PSF is known."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -19,6 +20,10 @@ class BackProjectionSettings(Group):
     """Repetitions; more of them sharpen further and amplify noise."""
 
 
+_INTERPOLATED = 2
+"""LR pixels on each side of a pixel that bicubic interpolation takes."""
+
+
 @dataclass(frozen=True)
 class BackProjection(Method):
     """Adds what the degraded result lacks of the LR-HSI, interpolated, until the two agree.
@@ -34,11 +39,16 @@ class BackProjection(Method):
 
     KIND: ClassVar[str] = "back-projection"
     DESCRIPTION: ClassVar[str] = "Iterative back-projection of the interpolated LR-HSI; needs the PSF, no training."
-    WHOLE_SCENE: ClassVar[bool] = True
     Settings = BackProjectionSettings
     scale: int
     psf: Psf
     iterations: int = 8
+
+    @property
+    def context(self) -> int:
+        """LR pixels around a part on which its values depend: each repetition looks as far again."""
+        blurred = math.ceil(self.psf.reach(self.scale) / self.scale)
+        return _INTERPOLATED + self.iterations * (blurred + _INTERPOLATED)
 
     @classmethod
     def untrained(cls, settings: BackProjectionSettings, data: TrainingData) -> Self:

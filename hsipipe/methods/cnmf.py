@@ -52,6 +52,10 @@ class Cnmf(WholeSceneFusion):
     KIND: ClassVar[str] = "cnmf"
     DESCRIPTION: ClassVar[str] = "Coupled non-negative matrix factorisation of both images; needs no training."
 
+    def working_bytes(self, bands: int) -> int:
+        """See :meth:`WholeSceneFusion.working_bytes`: the abundances grow where bands are few."""
+        return max(super().working_bytes(bands), 13 * self.endmembers)
+
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi).astype(np.float32)

@@ -48,6 +48,10 @@ class Fuse(WholeSceneFusion):
         if not 0 < self.snr_db < 120:
             raise ParamsError(f"FUSE's snr_db must be between 0 and 120, got {self.snr_db}; 50 is for little noise.")
 
+    def working_bytes(self, bands: int) -> int:
+        """See :meth:`WholeSceneFusion.working_bytes`: four images of the coefficients."""
+        return max(super().working_bytes(bands), 16 * min(self.components, bands))
+
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi)

@@ -62,6 +62,10 @@ class HySure(WholeSceneFusion):
                 f"HySure's smoothness must be above 0, got {self.smoothness}; 1e-4 is for data without noise."
             )
 
+    def working_bytes(self, bands: int) -> int:
+        """See :meth:`WholeSceneFusion.working_bytes`: 17 images of the coefficients."""
+        return max(super().working_bytes(bands), 68 * min(self.components, bands))
+
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi)

@@ -62,6 +62,10 @@ class Mapsmm(WholeSceneFusion):
         if not 0 < self.snr_db < 120:
             raise ParamsError(f"MAPSMM's snr_db must be between 0 and 120, got {self.snr_db}; 50 is for little noise.")
 
+    def working_bytes(self, bands: int) -> int:
+        """See :meth:`WholeSceneFusion.working_bytes`: the coefficients are in float64."""
+        return 12 * bands + 9 * self.components
+
     def fuse(self, lr: Batch, msi: Batch) -> Floats:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi)

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.fusion.whole_scene import WholeSceneFusion, pixels, regress
+from hsipipe.methods.fusion.hypersharpening import Hypersharpening
+from hsipipe.methods.fusion.scene_pixels import ScenePixels
+from hsipipe.methods.fusion.whole_scene import pixels, regress
 from hsipipe.methods.super_resolver import Batch
 
 # Share of the pan's mean below which a low-passed pan is too dark for a ratio.
@@ -15,7 +17,7 @@ _DARK = 0.03
 
 
 @dataclass(frozen=True)
-class MtfGlpHpm(WholeSceneFusion):
+class MtfGlpHpm(Hypersharpening):
     """Multiplies the interpolation by the ratio of the pan to the pan as the LR sensor sees it.
 
     Source: Vivone et al. 2014, DOI 10.1109/LGRS.2013.2281996 (high-pass modulation with a filter matched to the
@@ -31,18 +33,22 @@ class MtfGlpHpm(WholeSceneFusion):
     KIND: ClassVar[str] = "mtf-glp-hpm"
     DESCRIPTION: ClassVar[str] = "MTF-GLP with high-pass modulation (MTF-GLP-HPM) of both images; needs no training."
 
-    def fuse(self, lr: Batch, msi: Batch) -> NDArray[np.float32]:
-        """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
-        coarse = self.psf.downsample(msi, self.scale)
-        smooth = pixels(upsample(coarse, self.scale))
-        spectra, low = (pixels(image).astype(np.float64) for image in (lr, coarse))
-        weights = regress(spectra, on=np.concatenate([low, np.ones((1, low.shape[1]))])).astype(np.float32)
+    def fit(self, scene: ScenePixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weights (C, c + 1) of MSI bands and a constant in each pan, and the means (C,) of the pans."""
+        known = np.concatenate([scene.low, scene.ones])
+        weights = regress(scene.spectra, on=known)
+        return weights.astype(np.float32), np.abs(weights @ scene.mean(known))[:, 0].astype(np.float32)
+
+    def sharpen(
+        self, lr: Batch, msi: Batch, fitted: tuple[NDArray[np.float32], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Multiply the interpolation of a part by the ratio of the pan to the low-passed pan."""
+        fine, smooth = (pixels(image) for image in (msi, upsample(self.psf.downsample(msi, self.scale), self.scale)))
         fused = np.asarray(upsample(lr, self.scale), dtype=np.float32)
         # Band by band, to avoid a second cube in memory.
-        fine = pixels(msi)
-        for band, row in zip(fused, weights, strict=True):
+        for band, row, mean in zip(fused, *fitted, strict=True):
             pan, smoothed = ((row[:-1] @ image + row[-1]).reshape(band.shape) for image in (fine, smooth))
-            usable = smoothed > _DARK * np.abs(pan).mean()
+            usable = smoothed > _DARK * mean
             ratio = np.divide(np.maximum(pan, 0), smoothed, out=np.ones_like(band), where=usable)
             band[...] = np.where(usable, band * ratio, band + pan - smoothed)
         return fused

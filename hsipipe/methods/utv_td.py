@@ -65,6 +65,10 @@ class UtvTd(WholeSceneFusion):
     DESCRIPTION: ClassVar[str] = "UTV-TD: a sparse Tucker decomposition with smooth factors; needs no training."
     Settings = UtvTdSettings
 
+    def working_bytes(self, bands: int) -> int:
+        """See :meth:`WholeSceneFusion.working_bytes`: 14 images of the spectra's coefficients in float64."""
+        return 11 * bands + 112 * self.spectra
+
     def fuse(self, lr: Batch, msi: Batch) -> NDArray[np.float32]:
         """Fuse one scene, (C, h, w) and (c, H, W) to (C, H, W)."""
         response = self.response_of(lr, msi)

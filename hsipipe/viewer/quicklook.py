@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from hsipipe.errors import DataError, FileFormatError, MissingInputError
 from hsipipe.formats import open_cube
 from hsipipe.storage.publish import atomic_file
+from hsipipe.storage.urls import Place
 from hsipipe.viewer.colours import Colours, bands_of, limits, to_image, ways
 
 _BETWEEN = 8
 """White pixels between two pictures."""
 
 
-def quicklook(source: Path, target: Path, *, size: int = 1024, variable: str | None = None) -> str:
+def quicklook(source: Place, target: Path, *, size: int = 1024, variable: str | None = None) -> str:
     """Write a picture of a cube; return the colours and bands that it shows.
 
     Bands that the file calls bad, and bands without data, are not used. Pixels without data are grey.
 
     Args:
-        source: A cube.
+        source: A cube, or the address of one.
         target: The PNG.
         size: Largest side of the picture in pixels; a larger cube is reduced.
         variable: Array to read, if the file contains several.

@@ -11,6 +11,7 @@ from hsipipe.artifacts.no_data import VALID
 from hsipipe.errors import ModelInputError
 from hsipipe.evaluation.score_method import _Row
 from hsipipe.inference.scene import draw_scene, predict_scene
+from hsipipe.methods.back_projection import BackProjection
 from hsipipe.methods.base import Method, Trainable
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.catalogue import entries, entry, load_model, methods, saved_name
@@ -110,8 +111,8 @@ def smooth(size, bands, seed):
 
 
 def in_tiles(method):
-    """True for a network in tiles; tests/unit/methods/test_hypersharpening.py has the methods without one."""
-    return not method.WHOLE_SCENE and not issubclass(method, WholeSceneFusion)
+    """True for a network in tiles; test_hypersharpening.py and test_back_projection.py have methods without one."""
+    return not method.WHOLE_SCENE and not issubclass(method, WholeSceneFusion | BackProjection)
 
 
 @pytest.mark.parametrize("name", [name for name in DISTINCT if in_tiles(methods()[name])])

@@ -61,6 +61,7 @@ _LAYERS = (
 class _Stored(Source):
     """The stored values of one band."""
 
+    path: Path
     driver: str
 
     def read(self, box: Box) -> NDArray[Any]:

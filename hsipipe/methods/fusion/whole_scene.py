@@ -14,6 +14,9 @@ from hsipipe.methods.base import Method, TrainingData
 from hsipipe.methods.super_resolver import Batch, check_input, check_msi
 from hsipipe.params import SamplingParams
 
+_BYTES = 4
+"""Bytes of a float32."""
+
 
 @dataclass(frozen=True)
 class WholeSceneFusion(Method):
@@ -54,6 +57,13 @@ class WholeSceneFusion(Method):
         own = {entry.name: config[entry.name] for entry in fields(cls)}
         response = None if own["response"] is None else np.asarray(own["response"], dtype=np.float64)
         return cls(**{**own, "psf": Psf(**own["psf"]), "response": response})
+
+    def working_bytes(self, bands: int) -> int:
+        """Return the bytes for each HR pixel while a scene of `bands` bands is fused, its result included.
+
+        The factors of the methods are peaks of allocations, by `benchmarks/whole_scene_memory.py`.
+        """
+        return 2 * _BYTES * bands
 
     def predict(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> Batch:
         """Fuse each image separately.

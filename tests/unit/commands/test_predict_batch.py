@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from file_server import serving
 
 import hsipipe.commands.predict_batch
 from hsipipe.commands.batch_scenes import batch_scenes
@@ -15,6 +16,7 @@ from hsipipe.formats.base import make_cube
 from hsipipe.methods.bicubic import Bicubic
 from hsipipe.storage.manifest import digest
 from hsipipe.storage.publish import publish, sole_writer
+from hsipipe.storage.urls import Url
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +172,40 @@ def test_an_asset_of_each_item_is_a_scene(scenes, run, tmp_path):
         ("gone", "far", "two", "../up", "odd"), "failed"
     )
     assert run.texts["gone"] == f"its asset cube is not at {tmp_path}/scenes/none.nc"
-    assert "not on this machine" in run.texts["far"]
+    assert "NetCDF is not read in parts over the network" in run.texts["far"]
     assert "any of its assets one, other; choose one with --asset" in run.texts["two"]
     assert json.loads((tmp_path / "out" / "first.json").read_text())["source"]["item"] == "first#cube"
     assert [scene.path for scene in batch_scenes(place, asset="one") if not scene.trouble] == [tmp_path / "scenes/a.nc"]
+
+
+def test_a_list_on_a_server_names_cubes_on_servers(scenes, run, tmp_path):
+    served = tmp_path / "served"
+    served.mkdir()
+    save_cube(open_cube(scenes / "a.nc"), served / "near.tif")
+    save_cube(open_cube(scenes / "b.npy"), served / "far.zarr")
+    with serving(served) as files:
+        assets = {
+            "near": "near.tif",
+            "far": f"{files.address}/far.zarr",
+            "gone": "none.tif",
+            "mine": (scenes / "a.nc").as_uri(),
+        }
+        items = [{"id": name, "assets": {"cube": {"href": href}}} for name, href in assets.items()]
+        (served / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+        place = Url(f"{files.address}/items.json")
+        wanted = {"near": "made", "far": "made", "gone": "failed", "mine": "failed"}
+        assert run(place) == wanted
+        assert "No file at" in run.texts["gone"]
+        assert "expected one that begins with http://" in run.texts["mine"]
+        record = json.loads((tmp_path / "out" / "near.json").read_text())["source"]
+        assert record["path"] == f"{files.address}/near.tif"
+        assert record["item"] == "near#cube"
+        assert run(place) == {**wanted, "near": "known", "far": "known"}
+        files.version = "2"
+        assert run(place)["near"] == "made"
+    assert run(scenes)["a"] == "made"
+    near, local = (open_cube(tmp_path / "out" / f"{name}.zarr").values for name in ("near", "a"))
+    np.testing.assert_array_equal(near, local)
 
 
 @pytest.mark.parametrize("text", ["[", "[1]", '{"features": 1}', "{}"])

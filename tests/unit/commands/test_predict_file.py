@@ -221,7 +221,7 @@ def test_a_result_that_does_not_fit_is_refused_before_the_prediction(predict, tm
     monkeypatch.setattr(hsipipe.commands.predict_file, "load_model", lambda folder: Untouched(2))
     monkeypatch.setattr(hsipipe.commands.predict_file, "digest_of", lambda model: "0" * 64)
     monkeypatch.setattr(hsipipe.memory, "available_memory", lambda: (0, 0))
-    with pytest.raises(DataError, match=r"A result of 4 x 12 x 10 values needs about .* of memory, but 0 bytes are"):
+    with pytest.raises(DataError, match=r"A result of 4 x 12 x 10 values by bicubic, .*needs about .* but 0 bytes are"):
         predict_file(tmp_path / "lr.nc", tmp_path / f"hr{suffix}", **options)
 
 

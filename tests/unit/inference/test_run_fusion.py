@@ -27,6 +27,7 @@ from hsipipe.methods.fusion.setup import Denoising, Pairing
 from hsipipe.methods.fusion_fast import FusionFast
 from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.mtf_glp import MtfGlp
+from hsipipe.methods.mtf_glp_hpm import MtfGlpHpm
 from hsipipe.methods.sfim import Sfim
 from hsipipe.params import SamplingParams
 
@@ -37,7 +38,7 @@ PSF = Psf("gaussian", mtf=0.3)
 @cache
 def model_of(name):
     if name != "fusion-fast":
-        return {"sfim": Sfim, "mtf-glp": MtfGlp, "gsa": Gsa}[name](SCALE, PSF)
+        return {"sfim": Sfim, "mtf-glp": MtfGlp, "mtf-glp-hpm": MtfGlpHpm, "gsa": Gsa}[name](SCALE, PSF)
     import torch
 
     torch.manual_seed(0)
@@ -69,7 +70,7 @@ def pair(height, width, *, seed, holes):
 
 @settings(max_examples=6, deadline=None)
 @given(
-    st.sampled_from(["sfim", "mtf-glp", "gsa", "fusion-fast"]),
+    st.sampled_from(["sfim", "mtf-glp", "mtf-glp-hpm", "gsa", "fusion-fast"]),
     st.tuples(st.integers(5, 40), st.integers(5, 40)),
     st.tuples(st.integers(4, 20), st.integers(0, 3)).filter(lambda size: 2 * size[1] < size[0]),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hsipipe.degradation.psf import Psf
+from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.back_projection import BackProjection
 from hsipipe.methods.bicubic import Bicubic
 
@@ -23,3 +24,11 @@ def test_it_is_saved_with_its_psf(tmp_path):
     model = BackProjection(4, Psf("gaussian", mtf=0.2), 3)
     model.save(tmp_path)
     assert BackProjection.load(tmp_path) == model
+
+
+@pytest.mark.parametrize("psf", [Psf(), Psf("gaussian", mtf=0.3)], ids=["bicubic", "gaussian"])
+def test_tiles_with_context_are_the_whole(psf):
+    lr = np.random.default_rng(0).random((2, 90, 70), dtype=np.float32)
+    model = BackProjection(2, psf, 3)
+    tiled = predict_scene(model, lr, tile=16, overlap=2)
+    np.testing.assert_allclose(tiled, model.predict(lr[None])[0], atol=2e-6)

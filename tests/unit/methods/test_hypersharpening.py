@@ -13,6 +13,7 @@ from hsipipe.methods.fusion import scene_pixels as module
 from hsipipe.methods.fusion.scene_pixels import scene_pixels
 from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.mtf_glp import MtfGlp
+from hsipipe.methods.mtf_glp_hpm import MtfGlpHpm
 from hsipipe.methods.sfim import Sfim
 from hsipipe.methods.spectralift import Spectralift
 
@@ -48,7 +49,7 @@ def test_few_pixels_have_the_statistics_of_all(monkeypatch, psf):
     np.testing.assert_allclose(found.detail, detail_moments(torch.from_numpy(lr)[None])[0], rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", [Sfim, MtfGlp, Gsa, partial(Spectralift, steps=60)])
+@pytest.mark.parametrize("method", [Sfim, MtfGlp, MtfGlpHpm, Gsa, partial(Spectralift, steps=60)])
 @pytest.mark.parametrize("psf", PSFS)
 def test_tiles_with_context_are_the_whole(method, psf):
     lr, msi = pair(40, 33)
