@@ -1,19 +1,24 @@
-"""Measure `hsipipe predict` on generated scenes: peak resident memory, time per pixel, and kill -9 at random moments.
+"""Measure `hsipipe predict` on generated scenes: peak memory, CPU time per pixel, and kill -9 at random moments.
 
     python benchmarks/scenes.py --edge 600 1200 2400
-    python benchmarks/scenes.py --edge 120 --bands 31 --kills 5 --json none.json
+    python benchmarks/scenes.py --edge 120 --bands 31 --kills 20 --part kills
+    python benchmarks/scenes.py --edge 240 --bands 31 --workers 2 --worker-kills 10 --part worker-kills
     python benchmarks/scenes.py --edge 480 --bands 31 --workers 1 2 --part cluster
 
 Each prediction runs in a new process. The peak is its maximum resident set size.
 For the throughput, one process predicts tiles that are ready in memory, then the scene, then the tiles again. Wall time
-depends on what else runs on the machine, CPU time hardly does. The scene is judged (--guard warn).
+depends on what else runs on the machine, CPU time hardly does. The scene is judged (--guard warn). The ratio of tiles
+counts the overlaps of tiles as work of the model; the ratio of pixels counts the pixels of the scene alone. A faster
+model lowers both, so that the CPU time per pixel is what to compare between versions.
+The plain loop is what one writes with rasterio: read a window, predict it, write its core. It neither blends, judges
+nor continues.
 With --workers, the smallest scene is predicted on Dask clusters of so many processes with a thread each, and by one
 process without a cluster. The processes have imported what they need before.
 With --part evaluate, the stages degrade (with the copy of the scenes before it), patches, evaluate and report get a
 test scene of each edge, and small scenes for training and validation; each stage runs in a new process. The method is
 bicubic interpolation, so that the peak is that of the scores. --code measures another checkout, such as an older one.
-The model is a pca-residual of the sizes in params.yaml with random weights, since its time does not depend on their
-values.
+The model is a pca-residual of the sizes and the back-projection in params.yaml with random weights, since its time does
+not depend on their values.
 """
 
 import argparse
@@ -21,6 +26,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +44,8 @@ def main():
     parser.add_argument("--memory", default="2GB", help="the option of hsipipe predict")
     parser.add_argument("--suffix", default=".zarr", help="of the result")
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so many times on the smallest scene")
+    parser.add_argument("--worker-kills", type=int, default=0, help="kill -9 so many workers of the first cluster")
+    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="processes of Dask clusters to compare")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
     parser.add_argument("--part", default="rows", help="name of the rows in the record; those of other parts are kept")
@@ -46,7 +54,10 @@ def main():
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.throughput is not None:
-        print(json.dumps(throughput(options.folder, options.throughput, options)))
+        if options.plain:
+            plain_loop(options.folder, options.throughput)
+        else:
+            print(json.dumps(throughput(options.folder, options.throughput, options)))
         return
     if options.stage is not None:
         stage(options.stage, options.folder, options.scale)
@@ -68,6 +79,7 @@ def measure(folder, options):
         scene, result = folder / f"{edge}.dat", folder / f"{edge}_sr{options.suffix}"
         write_scene(scene, options.bands, edge)
         seconds, peak = predict(folder, scene, result, options.memory)
+        plain = timed([sys.executable, __file__, "--throughput", edge, "--plain", "--folder", folder])
         given = {"--bands": options.bands, "--memory": options.memory, "--suffix": options.suffix, "--folder": folder}
         share = json.loads(run(["--throughput", edge, *(word for pair in given.items() for word in pair)]))
         whole_gb = 4 * options.bands * (edge * options.scale) ** 2 / 1e9
@@ -76,17 +88,22 @@ def measure(folder, options):
         rows += [
             row(f"{name}: result", whole_gb, "GB"),
             row(f"{name}: peak memory", peak / 1e9, "GB", target="< 3", met=peak < 3e9),
-            row(f"{name}: time per LR pixel", 1e6 * per_pixel[edge], "us"),
+            row(f"{name}: CPU time per LR pixel", 1e6 * per_pixel[edge], "us"),
+            row(f"{name}: plain rasterio loop, CPU time per LR pixel", 1e6 * plain[0] / edge**2, "us"),
+            row(f"{name}: plain rasterio loop, peak memory", plain[1] / 1e9, "GB"),
             row(f"{name}: throughput / ready tiles, wall", share[0], "", target=">= 0.9", met=share[0] >= 0.9),
             row(f"{name}: throughput / ready tiles, CPU", share[1], ""),
+            row(f"{name}: throughput / pixels of ready tiles, CPU", share[1] * core_share(edge), ""),
         ]
         if edge == min(options.edge) and options.kills:
-            rows += kill(folder, scene, result, options, seconds)
+            rows += kill(folder, scene, result, options)
         remove(result)
         scene.unlink()
     spread = max(per_pixel.values()) / min(per_pixel.values()) - 1
     if len(per_pixel) > 1:
-        rows.append(row("time per pixel over the sizes", 100 * spread, "% apart", target="<= 10", met=spread <= 0.1))
+        rows.append(
+            row("CPU time per pixel over the sizes", 100 * spread, "% apart", target="<= 10", met=spread <= 0.1)
+        )
     return rows
 
 
@@ -101,14 +118,22 @@ def on_clusters(folder, options):
     write_scene(small, options.bands, 64)
     one = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, seconds = folder / "whole.zarr", {}
-    alone = predict(folder, scene, whole, options.memory, env=one)[0]
+    start = time.perf_counter()
+    predict(folder, scene, whole, options.memory, env=one)
+    alone = time.perf_counter() - start
     rows = [row(f"{edge} x {edge} x {options.bands}: one process", alone, "s")]
     for count in options.workers:
         with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as workers:
             env, result = {**one, "DASK_SCHEDULER_ADDRESS": workers.scheduler_address}, folder / f"{count}.zarr"
             for number in range(count):
                 predict(folder, small, folder / f"small{number}.zarr", options.memory, env=env)
-            seconds[count] = predict(folder, scene, result, options.memory, env=env)[0]
+            if options.worker_kills:
+                return kill_workers(
+                    workers, command(folder, scene, result, options.memory), env, whole, result, options
+                )
+            start = time.perf_counter()
+            predict(folder, scene, result, options.memory, env=env)
+            seconds[count] = time.perf_counter() - start
         same = equal(whole, result)
         rows += [
             row(f"{count} workers", seconds[count], "s"),
@@ -198,10 +223,36 @@ def stage(name, place, scale):
         write_report({"bicubic": folders["scores"]}, metrics, folders["report"], pairs=pairs)
 
 
-def kill(folder, scene, whole, options, seconds):
-    """Kill a prediction at random moments, run it again until it is complete, and compare the values."""
-    rng, done, again = random.Random(0), 0, folder / f"again{options.suffix}"
-    for _ in range(options.kills):
+def kill_workers(workers, words, env, whole, result, options):
+    """Kill workers of a cluster at random moments, which start again, and compare the files of the results."""
+    rng, killed, runs = random.Random(0), 0, 0
+    while killed < options.worker_kills:
+        remove(result)
+        process, runs = subprocess.Popen(list(map(str, words)), cwd=ROOT, env=env, stderr=subprocess.DEVNULL), runs + 1
+        while process.poll() is None:
+            time.sleep(rng.uniform(2, 6))
+            # Three deaths of one task end it, so that a run meets two at most.
+            if process.poll() is None and killed < min(2 * runs, options.worker_kills):
+                os.kill(rng.choice(list(workers.workers.values())).pid, signal.SIGKILL)
+                killed += 1
+        if process.returncode:
+            sys.exit(f"the prediction ended with exit code {process.returncode}")
+    same = contents(whole) == contents(result)
+    return [
+        row("kills of a worker", killed, ""),
+        row("identical bytes after them", float(same), "", target="1", met=same),
+    ]
+
+
+def kill(folder, scene, whole, options):
+    """Kill a prediction at random moments, run it again until it is complete, and compare the files."""
+    rng, done, again, redone = random.Random(0), 0, folder / f"again{options.suffix}", 0
+    start = time.perf_counter()
+    predict(folder, scene, again, options.memory)
+    seconds = time.perf_counter() - start
+    remove(again)
+    while done < options.kills:
+        before = records(again)
         process = subprocess.Popen(command(folder, scene, again, options.memory), stderr=subprocess.DEVNULL)
         try:
             process.wait(rng.uniform(0.1, 1.0) * seconds)
@@ -209,22 +260,42 @@ def kill(folder, scene, whole, options, seconds):
             process.kill()
             process.wait()
             done += 1
+            after = records(again)
+            redone += 0 if again.exists() else sum(after.get(name) != noted for name, noted in before.items())
             continue
         remove(again)
     predict(folder, scene, again, options.memory)
-    same = equal(whole, again)
+    same = contents(whole) == contents(again)
     left = [path.name for path in folder.glob(f".{again.name}*")]
     remove(again)
     return [
         row("kills", done, ""),
+        row("shards that were complete and done again", redone, "", target="0", met=not redone),
         row(
-            "result after the kills: identical, nothing left",
+            "identical bytes after the kills, nothing left",
             float(same and not left),
             "",
             target="1",
             met=same and not left,
         ),
     ]
+
+
+def records(result):
+    """Return when each shard of an unfinished result was completed."""
+    from hsipipe.inference.made_of import DONE
+    from hsipipe.storage.publish import unfinished
+
+    return {path.name: path.stat().st_mtime_ns for path in (unfinished(result) / DONE).glob("*.json")}
+
+
+def contents(store):
+    """Return the bytes of the shards of a Zarr store; its metadata has the date of the run."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in store.rglob("*")
+        if path.is_file() and "c" in path.parts
+    }
 
 
 def equal(one, other):
@@ -242,14 +313,17 @@ def command(folder, scene, result, memory):
 
 
 def predict(folder, scene, result, memory, env=None):
-    """Return seconds and the peak of the resident memory in bytes."""
-    start = time.perf_counter()
-    with subprocess.Popen(command(folder, scene, result, memory), cwd=ROOT, env=env) as process:
+    """Return the CPU time in seconds and the peak of the resident memory in bytes."""
+    return timed(command(folder, scene, result, memory), env=env)
+
+
+def timed(words, env=None):
+    with subprocess.Popen(list(map(str, words)), cwd=ROOT, env=env) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"the prediction of {scene} ended with exit code {process.returncode}")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+        sys.exit(f"{words[-1]}: the prediction ended with exit code {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def run(words):
@@ -290,6 +364,43 @@ def throughput(folder, edge, options):
     return list((before + ready(5)) / 2 * count_tiles(edge) / seconds)
 
 
+def plain_loop(folder, edge):
+    """Predict a scene window by window with rasterio, and write the core of each."""
+    import rasterio
+    from rasterio.windows import Window
+
+    from hsipipe.inference.inputs import OVERLAP, TILE
+    from hsipipe.methods.catalogue import load_model
+
+    loaded, target = load_model(folder / "model"), folder / f"{edge}_plain.tif"
+    core, scale = TILE - 2 * OVERLAP, loaded.scale
+    with rasterio.open(folder / f"{edge}.dat") as source:
+        options = {"width": edge * scale, "height": edge * scale, "count": source.count, "dtype": "float32"}
+        layout = {"tiled": True, "blockxsize": core * scale, "blockysize": core * scale, "bigtiff": "yes"}
+        with rasterio.open(target, "w", driver="GTiff", interleave="band", **options, **layout) as sink:
+            for y in range(0, edge, core):
+                for x in range(0, edge, core):
+                    top, left, high, wide = (
+                        max(0, y - OVERLAP),
+                        max(0, x - OVERLAP),
+                        min(core, edge - y),
+                        min(core, edge - x),
+                    )
+                    size = min(edge, x + wide + OVERLAP) - left, min(edge, y + high + OVERLAP) - top
+                    (sr,) = loaded.predict(source.read(window=Window(left, top, *size))[None])
+                    rows, columns = (slice(n * scale, (n + m) * scale) for n, m in ((y - top, high), (x - left, wide)))
+                    place = Window(x * scale, y * scale, wide * scale, high * scale)
+                    sink.write(sr[:, rows, columns], window=place)
+    target.unlink()
+
+
+def core_share(edge):
+    """Return the pixels of a scene as a share of those of its tiles."""
+    from hsipipe.inference.inputs import TILE
+
+    return edge**2 / (count_tiles(edge) * min(TILE, edge) ** 2)
+
+
 def count_tiles(edge):
     from hsipipe.inference.inputs import OVERLAP, TILE
     from hsipipe.inference.plan import Plan
@@ -308,7 +419,9 @@ def save_model(folder, bands, scale):
     from hsipipe.storage.publish import publish
 
     torch.manual_seed(0)
-    model = PcaResidual(Frame(bands, scale), method_settings(load_params(ROOT / "params.yaml"), "pca-residual"))
+    params = load_params(ROOT / "params.yaml")
+    model = PcaResidual(Frame(bands, scale), method_settings(params, "pca-residual"))
+    model.consistency = params.sampling.of("pca-residual").consistency
     torch.nn.init.orthogonal_(model.basis)
     torch.nn.init.normal_(model.tail.weight, std=0.001)
     with publish(folder) as out:

@@ -18,6 +18,7 @@ from hsipipe.formats import check_sinks
 from hsipipe.formats.digest import source_digest
 from hsipipe.formats.packing import Packing
 from hsipipe.formats.regrid import refine
+from hsipipe.inference.blend import margin_of
 from hsipipe.inference.guard import Judged
 from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
@@ -129,7 +130,8 @@ def _predict(
     model, notes = bind(model, cube, other_wavelengths=options.other_wavelengths)
     bands, height, width = cube.shape
     scale = model.scale
-    plan = Plan(height, width, options.tile, options.overlap, shard_shape(bands, height, width, scale=scale))
+    shard = shard_shape(bands, height, width, scale=scale)
+    plan = Plan(height, width, options.tile, options.overlap, shard, margin_of(model))
     check_sinks(targets, (bands, height * scale, width * scale))
     _check_shareable(client, cube, targets)
     msi = None if options.msi is None else open_msi(options.msi, cube, model=model)

@@ -51,6 +51,11 @@ class Resampler:
         """Interpolate (..., h, w) to (..., H, W)."""
         return self._up[0] @ x @ self._up[1].T
 
+    def down_up(self, x: Tensor) -> Tensor:
+        """Interpolate and degrade again (..., h, w), on the LR grid alone: ``down(up(x))`` up to rounding."""
+        rows, columns = (down @ up for down, up in zip(self._down, self._up, strict=True))
+        return rows @ x @ columns.T
+
     def back(self, x: Tensor) -> Tensor:
         """Apply the pseudo-inverse of :meth:`down`: the least-norm image (..., H, W) that degrades to `x` (..., h, w).
 

@@ -24,8 +24,8 @@ from hsipipe.methods.super_resolver import SuperResolver
 Guard = Literal["warn", "fallback", "off"]
 GUARDS: tuple[Guard, ...] = ("warn", "fallback", "off")
 Image = NDArray[np.floating[Any]]
-Read = Callable[[Box], Image]
-"""Reads a box of the LR-HSI, (C, rows, columns)."""
+Read = Callable[[Box, slice], Image]
+"""Reads some bands of a box of the LR-HSI, (bands, rows, columns)."""
 
 LOSS_DB = 0.5
 """Loss against interpolation at the coarser resolution above which the whole scene is doubtful."""
@@ -42,6 +42,8 @@ _MARGIN = 4
 """LR rows around a strip, as many as its interpolation depends on."""
 _BANDS = 32
 """Bands whose detail is judged at once, so that they stay in the cache of the CPU."""
+_MOST_BANDS = 64
+"""Bands of a cube whose detail is judged, evenly spread over it: neighbours nearly agree, and their mean is judged."""
 LARGEST = 512
 """Largest edge of the part of a scene that is predicted at the coarser resolution."""
 
@@ -220,7 +222,11 @@ def added_detail(lr: Image, sr: Image, *, scale: int, psf: Psf) -> tuple[NDArray
         Two arrays (rows, columns) of blocks of `BLOCK` x `BLOCK` LR pixels.
     """
     _, height, width = lr.shape
-    return box_detail(lambda box: lr[box.slices()], (height, width), Box(0, height, 0, width), sr, scale=scale, psf=psf)
+
+    def read(box: Box, bands: slice) -> Image:
+        return lr[(bands, *box.slices()[1:])]
+
+    return box_detail(read, (height, width), Box(0, height, 0, width), sr, scale=scale, psf=psf)
 
 
 def box_detail(
@@ -237,7 +243,8 @@ def box_detail(
         psf: PSF of the LR sensor.
     """
     around = _grown(box, _MARGIN + _reach(psf, scale), shape, multiple=scale)
-    lr = read(around)
+    judged = slice(None, None, -(-len(sr) // _MOST_BANDS))
+    lr, sr = read(around, judged), sr[judged]
     missing, floor = _missing(lr, scale, psf), _LEAST**2
     detail, grid = (np.zeros(box.blocks) for _ in range(2))
     for row in range(detail.shape[0]):

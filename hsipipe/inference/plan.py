@@ -89,6 +89,7 @@ class Plan:
         tile: Edge of a tile.
         overlap: Context on each side of the core of a tile.
         shard: Rows and columns of a shard, except at the last rows and columns; None: the scene is one shard.
+        margin: Pixels around a shard that its values depend on in addition to its own.
     """
 
     height: int
@@ -96,6 +97,7 @@ class Plan:
     tile: int
     overlap: int
     shard: tuple[int, int] | None = None
+    margin: int = 0
 
     @property
     def scene(self) -> Box:
@@ -117,9 +119,10 @@ class Plan:
         return 1 if self.shard is None else -(-self.width // self.shard[1])
 
     def tiles_of(self, box: Box) -> list[Box]:
-        """Return the tiles that cover a pixel of a box, row by row, the order in which their values are added."""
-        rows = _within(self.tile_rows, (box.y0, box.y1))
-        columns = _within(self.tile_columns, (box.x0, box.x1))
+        """Return the tiles that cover a pixel of a box or its margin, row by row, the order of adding their values."""
+        around = box.grown(self.margin, self.scene)
+        rows = _within(self.tile_rows, (around.y0, around.y1))
+        columns = _within(self.tile_columns, (around.x0, around.x1))
         return [Box(*y, *x) for y, x in product(rows, columns)]
 
     def window_of(self, box: Box) -> Box:
@@ -158,7 +161,9 @@ class Plan:
         for left in range(0, self.width, wide):
             strip = [box for box in self.shards if box in wanted and left <= box.x0 < left + wide]
             for rows in self.tile_rows:
-                active = tuple(box for box in strip if box.y0 < rows[1] and rows[0] < box.y1)
+                active = tuple(
+                    box for box in strip if box.y0 - self.margin < rows[1] and rows[0] < box.y1 + self.margin
+                )
                 if active:
                     yield self._step(rows, active)
 
@@ -177,8 +182,9 @@ class Plan:
         return [tuple(boxes) for boxes in groups.values()]
 
     def _step(self, rows: Span, shards: tuple[Box, ...]) -> Step:
-        last = {box: _within(self.tile_rows, (box.y0, box.y1))[-1] for box in shards}
-        columns = sorted({span for box in shards for span in _within(self.tile_columns, (box.x0, box.x1))})
+        tiles_of = {box: self.tiles_of(box) for box in shards}
+        last = {box: (tiles[-1].y0, tiles[-1].y1) for box, tiles in tiles_of.items()}
+        columns = sorted({(tile.x0, tile.x1) for tiles in tiles_of.values() for tile in tiles})
         tiles = tuple(Box(*rows, *span) for span in columns)
         window = Box(*rows, columns[0][0], columns[-1][1])
         return Step(window, tiles, shards, tuple(box for box in shards if last[box] == rows))
@@ -186,7 +192,8 @@ class Plan:
     def rows_open(self) -> int:
         """Return the most rows of shards that are open at the same time."""
         high = self.height if self.shard is None else self.shard[0]
-        return max(min(-(-stop // high) * high, self.height) - start // high * high for start, stop in self.tile_rows)
+        around = [(max(0, start - self.margin), stop + self.margin) for start, stop in self.tile_rows]
+        return max(min(-(-stop // high) * high, self.height) - start // high * high for start, stop in around)
 
 
 def shard_shape(bands: int, height: int, width: int, *, scale: int) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hsipipe.inference.blend import Blending, blend_of
 from hsipipe.inference.guard import Judgement, box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
 from hsipipe.inference.plan import Box, Plan, Step
-from hsipipe.inference.scene import Blend, Window, context_of
+from hsipipe.inference.scene import Window, context_of
 from hsipipe.inference.sink import Energies, ShardSink
 from hsipipe.inference.source import SceneSource
 from hsipipe.inference.statistics import Statistic, spread_of, tile_images
@@ -63,14 +64,14 @@ class _Blends:
 
     def __init__(self, work: "WindowPrediction", images: int, writer: _Worker) -> None:
         self._work, self._images, self._writer = work, images, writer
-        self._open: dict[Box, Blend] = {}
+        self._open: dict[Box, Blending] = {}
 
     def add(self, step: Step, tile: Box, images: Sequence[Image]) -> None:
         """Add a tile to the open shards, and hand on those that are complete after the last tile of a step."""
         for box in step.shards:
             if box not in self._open:
-                bands, scale = self._work.source.shape[0], self._work.model.scale
-                self._open[box] = Blend(box, self._work.plan, bands=bands, count=self._images, scale=scale)
+                bands, plan = self._work.source.shape[0], self._work.plan
+                self._open[box] = blend_of(self._work.model, box, plan, bands=bands, count=self._images)
             self._open[box].add(tile, images)
         for box in step.done if tile == step.tiles[-1] else ():
             self._writer.submit(self._work.write, box, self._open.pop(box))
@@ -164,7 +165,7 @@ class WindowPrediction:
             gain = coarser_gain_db(self.model, self.source.read(box), msi=msi, psf=lr_psf(self.model), **place)
         return judgement_of(gain, *self.sink.energies())
 
-    def write(self, box: Box, blend: Blend) -> None:
+    def write(self, box: Box, blend: Blending) -> None:
         """Write the results of a shard, and judge it."""
         images = blend.result()
         prediction = images[0]

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from hsipipe.errors import DataError, ModelInputError
+from hsipipe.errors import ModelInputError
+from hsipipe.inference.blend import Blending, blend_of, in_components, margin_of
 from hsipipe.inference.plan import Box, Plan, shard_shape
 from hsipipe.methods.super_resolver import (
     SampleResolver,
@@ -84,11 +85,12 @@ def predict_scene_into(
     """
     (bands, height, width), scale = lr.shape, model.scale
     bound = model.for_scene(lr, msi) if isinstance(model, SceneResolver) and msi is not None else model
-    plan = Plan(height, width, tile, overlap, shard_shape(bands, height, width, scale=scale))
+    shape = shard_shape(bands, height, width, scale=scale)
+    plan = Plan(height, width, tile, overlap, shape, margin_of(bound))
     predict, context = predict_tile(bound), context_of(bound)
     row_bytes = 4 * bands * scale**2 * plan.rows_open() * (plan.shard or (0, width))[1]
     steps = list(plan.steps(plan.shards, side_by_side=max(1, _OPEN_BYTES // row_bytes)))
-    blends: dict[Box, Blend] = {}
+    blends: dict[Box, Blending] = {}
     with progress("predict", sum(len(step.tiles) for step in steps)) as advance:
         for step in steps:
             box = step.window.grown(context, plan.scene)
@@ -98,7 +100,7 @@ def predict_scene_into(
                 images = predict(window.piece(place, context=context))
                 for shard in step.shards:
                     if shard not in blends:
-                        blends[shard] = Blend(shard, plan, bands=bands, count=1, scale=scale)
+                        blends[shard] = blend_of(bound, shard, plan, bands=bands, count=1)
                     blends[shard].add(place, images)
                 advance()
             for shard in step.done:
@@ -244,56 +246,10 @@ Predict = Callable[[Piece], Sequence[np.ndarray]]
 """Returns the images of a tile, each a batch of one (1, C, H, W)."""
 
 
-class Blend:
-    """The images of a box of a scene, blended from tiles.
-
-    Each box gets its tiles in the order of :meth:`Plan.tiles_of`, so that its values do not depend on other boxes.
-
-    Args:
-        box: The box.
-        plan: Tiles of the scene.
-        bands: Bands C of an image.
-        count: Number of images.
-        scale: Ratio of the pixel sizes s.
-    """
-
-    def __init__(self, box: Box, plan: Plan, *, bands: int, count: int, scale: int) -> None:
-        self._box, self._plan, self._scale = box, plan, scale
-        size = ((box.y1 - box.y0) * scale, (box.x1 - box.x0) * scale)
-        self._totals = [np.zeros((bands, *size), np.float32) for _ in range(count)]
-        self._weight = np.zeros(size, np.float32)
-
-    def add(self, tile: Box, images: Sequence[np.ndarray]) -> None:
-        """Add the images of a tile; pixels outside of the box are skipped.
-
-        Raises:
-            DataError: An image does not have the size of the tile.
-        """
-        expected = (len(self._totals[0]), (tile.y1 - tile.y0) * self._scale, (tile.x1 - tile.x0) * self._scale)
-        for (image,) in images:
-            if image.shape != expected:
-                raise DataError(f"Got a prediction of shape {image.shape} for a tile, expected {expected} (C, H, W).")
-        both = self._box.overlap(tile)
-        if both is None:
-            return
-        inside = both.slices(scale=self._scale, origin=(self._box.y0, self._box.x0))
-        part = both.slices(scale=self._scale, origin=(tile.y0, tile.x0))
-        ramp = self._plan.ramp(tile, scale=self._scale)[part[1:]]
-        for total, (image,) in zip(self._totals, images, strict=True):
-            # Band by band: weighted at once, a scene in one tile would need the memory of one more image.
-            for added, band in zip(total[inside], image[part], strict=True):
-                added += band * ramp
-        self._weight[inside[1:]] += ramp
-
-    def result(self) -> list[np.ndarray]:
-        """Return the images (C, H, W) float32; nothing can be added after that."""
-        for total in self._totals:
-            total /= self._weight
-        return self._totals
-
-
 def predict_tile(model: SuperResolver) -> Predict:
-    """Return the function that predicts a tile."""
+    """Return the function that predicts a tile, in components if the model has some."""
+    if in_components(model):
+        return lambda piece: model.parts(piece.lr, **piece.options())
     return lambda piece: [model.predict(piece.lr, **piece.options())[piece.inside]]
 
 
@@ -319,9 +275,9 @@ def _blend(
     if lr.ndim != 3:
         raise ModelInputError(f"A scene has the axes (band, y, x), got {lr.ndim} axes: {lr.shape}.")
     bands, height, width = lr.shape
-    plan = Plan(height, width, tile, overlap)
+    plan = Plan(height, width, tile, overlap, margin=margin_of(model))
     window, context = Window(plan.scene, lr, msi, model.scale), context_of(model)
-    tiles, blend = plan.tiles_of(plan.scene), Blend(plan.scene, plan, bands=bands, count=count, scale=model.scale)
+    tiles, blend = plan.tiles_of(plan.scene), blend_of(model, plan.scene, plan, bands=bands, count=count)
     with progress("predict", len(tiles)) as advance:
         for place in tiles:
             if before_tile is not None:

@@ -13,6 +13,7 @@ from hsipipe.inference.values import check_range, divided
 
 _STRIP_BYTES, _MOST_STRIP_BYTES = 16 << 20, 64 << 20
 """Size of a strip, and the largest one where the chunks of the file are higher."""
+ALL = slice(None)
 Image = NDArray[np.float32]
 
 
@@ -56,9 +57,9 @@ class SceneSource:
         rows = range(self.shape[1])[index[1]]
         return self.read(Box(rows.start, rows.stop, 0, self.shape[2]))
 
-    def read(self, box: Box) -> Image:
+    def read(self, box: Box, bands: slice = ALL) -> Image:
         """Read a box (C, rows, columns) float32; a pixel without data has the spectrum of the nearest one with data."""
-        values = self.read_scaled(box)
+        values = self.read_scaled(box, bands)
         if self.holes is None:
             return values
         missing = self.holes.mask[box.slices()[1:]]
@@ -68,7 +69,7 @@ class SceneSource:
         inside = (box.y0 <= rows) & (rows < box.y1) & (box.x0 <= columns) & (columns < box.x1)
         spectra = np.empty((len(values), len(rows)), np.float32)
         spectra[:, inside] = values[:, rows[inside] - box.y0, columns[inside] - box.x0]
-        spectra[:, ~inside] = self._spectra(rows[~inside], columns[~inside])
+        spectra[:, ~inside] = self._spectra(rows[~inside], columns[~inside])[bands]
         values[:, missing] = spectra
         return values
 
@@ -80,9 +81,9 @@ class SceneSource:
             rows = min(step, height - start)
             yield self.read(Box(start, min(start + rows + halo, height), 0, width)), rows
 
-    def read_scaled(self, box: Box) -> Image:
+    def read_scaled(self, box: Box, bands: slice = ALL) -> Image:
         """Read a box with its holes, NaN."""
-        return divided(self.cube[box.slices()], self.full_scale)
+        return divided(self.cube[(bands, *box.slices()[1:])], self.full_scale)
 
     def _spectra(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Image:
         """Read the spectra (C, N) of pixels of the whole scene, a strip at a time."""

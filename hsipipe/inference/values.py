@@ -32,7 +32,9 @@ def divided(cube: xr.DataArray, full_scale: float) -> NDArray[np.float32]:
     # By threads, also in a task of a cluster, where Dask would ask the cluster; named, it would import the cluster.
     read = data if isinstance(data, np.ndarray) else data.compute(scheduler=threaded.get)
     values = np.divide(read, np.float32(full_scale), dtype=np.float32, order="C")
-    values[np.isinf(values)] = np.nan
+    infinite = np.isinf(values)
+    if infinite.any():
+        values[infinite] = np.nan
     return values
 
 

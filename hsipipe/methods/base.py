@@ -292,7 +292,8 @@ def as_tensor(image: np.ndarray, *, like: Tensor) -> Tensor:
 
 def as_batch(images: "list[Tensor] | tuple[Tensor, ...] | Iterator[Tensor]") -> np.ndarray:
     """Concatenate images (1, C, H, W) to one array (B, C, H, W) float32."""
-    return np.concatenate([image.float().cpu().numpy() for image in images])
+    arrays = [image.float().cpu().numpy() for image in images]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def validation_psnr_db(model: SuperResolver, patches: Mapping[str, NDArray[Any]]) -> float:

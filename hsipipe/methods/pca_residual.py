@@ -2,13 +2,17 @@
 
 from typing import Any, ClassVar, Self, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.methods.base import Frame, TrainingData, sample_of
+from hsipipe.methods.base import Frame, TrainingData, as_batch, as_tensor, sample_of
 from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
+from hsipipe.methods.networks.symmetries import mean_over_symmetries
 from hsipipe.methods.self_ensemble import SelfEnsembleMethod, SelfEnsembleSettings
+from hsipipe.methods.super_resolver import Batch, check_input, refuse_msi
 from hsipipe.params import Positive
 from hsipipe.patches.sample import PATCHES, mask_of, pixels_of, training_pixels
 
@@ -61,12 +65,51 @@ class PcaResidual(SelfEnsembleMethod):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Predict the residual of the interpolated input: (B, C, h, w) to (B, C, H, W)."""
+        return torch.einsum("kc,bkhw->bchw", self.basis, self.missing(lr))
+
+    def missing(self, lr: Tensor) -> Tensor:
+        """Predict the residual in components: (B, C, h, w) to (B, k, H, W)."""
         whitened = torch.einsum("kc,bchw->bkhw", self.basis, lr - self.mean) / self.component_std
         # Spectra that the training lacks would be amplified without bound.
         whitened = whitened.clamp(-_MOST, _MOST)
         features = self.head(whitened)
-        missing = self.shuffle(self.tail(features + self.body(features))) * self.residual_rms
-        return torch.einsum("kc,bkhw->bchw", self.basis, missing)
+        shuffled: Tensor = self.shuffle(self.tail(features + self.body(features)))
+        return shuffled * self.residual_rms
+
+    @property
+    def spectra(self) -> NDArray[np.float32]:
+        """Spectra (k, C) of the components."""
+        return np.asarray(self.basis.cpu().numpy(), dtype=np.float32)
+
+    def parts(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> tuple[Batch, Batch]:
+        """Predict in components; see :class:`hsipipe.methods.super_resolver.ComponentResolver`."""
+        del origin
+        refuse_msi(msi, name=self.name)
+        check_input(lr, bands=self.bands)
+        with torch.inference_mode():
+            images = [self._parts(as_tensor(image, like=self.anchor)) for image in lr]
+            return as_batch(low for low, _ in images), as_batch(missing for _, missing in images)
+
+    def _predict(self, image: Batch, origin: tuple[int, int]) -> Tensor:
+        del origin
+        low, missing = self._parts(as_tensor(image, like=self.anchor))
+        sr = self.resampler(low).up(low)
+        sr[0].flatten(1).addmm_(self.basis.T, missing[0].flatten(1))
+        return sr
+
+    def _parts(self, lr: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the image to interpolate (1, C, h, w) and the residual in components (1, k, H, W).
+
+        All is linear after the network, so :func:`hsipipe.diffusion.consistency.back_project` needs the LR grid alone.
+        """
+        missing = mean_over_symmetries(self.missing, lr) if self.settings.self_ensemble else self.missing(lr)
+        if not self.consistency:
+            return lr, missing
+        resampler, low = self.resampler(lr), lr
+        added = torch.einsum("kc,bkhw->bchw", self.basis, resampler.down(missing))
+        for _ in range(self.consistency):
+            low = low + (lr - added - resampler.down_up(low))
+        return low, missing
 
     def measure(self, data: TrainingData) -> None:
         """Compute the principal components of the training spectra and the scales of input and residual."""

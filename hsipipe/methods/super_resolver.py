@@ -133,6 +133,33 @@ class SampleResolver(SuperResolver, Protocol):
 
 
 @runtime_checkable
+class ComponentResolver(SuperResolver, Protocol):
+    """A super-resolver that adds a few spectra, each with an image of its weights, to an interpolated LR image.
+
+    A scene is blended from these images, so that each of its pixels is expanded to all bands once, not once for each
+    tile that covers it.
+    """
+
+    @property
+    def spectra(self) -> NDArray[np.float32]:
+        """Spectra (K, C) of the components."""
+
+    def parts(self, lr: Batch, *, msi: Batch | None = None, origin: tuple[int, int] = (0, 0)) -> tuple[Batch, Batch]:
+        """Return LR images (B, C, h, w), and components (B, K, H, W).
+
+        The prediction is the bicubic interpolation of the first plus the second times `spectra`.
+
+        Args:
+            lr: (B, C, h, w) float32.
+            msi: As for :meth:`predict`.
+            origin: LR row and column of the images in their scene.
+
+        Raises:
+            ModelInputError: See :func:`check_input`.
+        """
+
+
+@runtime_checkable
 class SensorResolver(SuperResolver, Protocol):
     """A super-resolver that can serve sensors with other bands than those it was trained on."""
 

@@ -151,8 +151,9 @@ def write_shard(
             part = values[tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, chunk, strict=True))]
             if not part.size:  # beyond the end of the array
                 continue
-            padded = np.pad(part, [(0, c - n) for c, n in zip(chunk, part.shape, strict=True)])
-            content = np.frombuffer(encode(np.ascontiguousarray(padded, dtype=array.dtype)), dtype=np.uint8)
+            if part.shape != chunk:
+                part = np.pad(part, [(0, c - n) for c, n in zip(chunk, part.shape, strict=True)])
+            content = np.frombuffer(encode(np.ascontiguousarray(part, dtype=array.dtype)), dtype=np.uint8)
             index[place] = stream.tell(), content.size + _CHECKSUM
             stream.write(content.data)
             stream.write(_checksum(content))

@@ -14,11 +14,13 @@ from scipy.ndimage import uniform_filter
 
 import hsipipe.inference.sink
 import hsipipe.storage.publish
+from hsipipe.degradation.bicubic import upsample
 from hsipipe.errors import ParamsError
 from hsipipe.formats import open_cube, save_cube, writer
 from hsipipe.formats.base import make_cube
 from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.regrid import refine
+from hsipipe.inference.blend import margin_of
 from hsipipe.inference.guard import judge
 from hsipipe.inference.inputs import prepare
 from hsipipe.inference.made_of import progress_of
@@ -54,6 +56,22 @@ class Local:
         return mean, (0.1 * count * mean).astype(np.float32)
 
 
+class InComponents:
+    """As Local, with a correction of the LR image and two components."""
+
+    name, scale, bands, msi_bands, nfe = "in-components", SCALE, None, 0, 0
+    spectra = np.array([[0.5, -0.2, 0.8], [0.1, 0.9, 0.3]], np.float32)
+
+    def parts(self, lr, *, msi=None, origin=(0, 0)):
+        seen = uniform_filter(lr, (0, 0, 3, 3), mode="constant")
+        fine = Local().predict(lr[:, :2], origin=origin)
+        return seen, fine
+
+    def predict(self, lr, *, msi=None, origin=(0, 0)):
+        low, fine = self.parts(lr, origin=origin)
+        return upsample(low, SCALE) + np.einsum("kc,bkhw->bchw", self.spectra, fine)
+
+
 def scene(height, width, *, seed=0, holes=0.0, bands=3):
     rng = np.random.default_rng(seed)
     values = rng.random((bands, height, width), dtype=np.float32) * np.float32(FULL_SCALE)
@@ -84,6 +102,7 @@ def windows(cube, folder, plan, *, model=LOCAL, statistics=MEAN, count=None, suf
 
 @settings(max_examples=12, deadline=None)
 @given(
+    st.sampled_from([LOCAL, InComponents()]),
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.tuples(st.integers(1, 20), st.integers(0, 9)).filter(lambda size: 2 * size[1] < size[0]),
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -91,18 +110,26 @@ def windows(cube, folder, plan, *, model=LOCAL, statistics=MEAN, count=None, suf
     st.sampled_from([0.0, 0.02, 0.6]),
     st.integers(0, 99),
 )
-def test_windows_have_the_bits_of_the_whole(size, tiles, shard, side_by_side, holes, seed):
+def test_windows_have_the_bits_of_the_whole(model, size, tiles, shard, side_by_side, holes, seed):
     cube, (tile, overlap) = scene(*size, seed=seed, holes=holes), tiles
     if np.isnan(cube.to_numpy()).any(axis=0).all():
         return
-    whole = prepare(Local(), cube, name="scene", full_scale=FULL_SCALE)
-    expected = whole.wrap(predict_scene(Local(), whole.lr, tile=tile, overlap=overlap)).to_numpy()
-    plan = Plan(*size, tile, overlap, (shard[0] * BLOCK, shard[1] * BLOCK))
+    whole = prepare(model, cube, name="scene", full_scale=FULL_SCALE)
+    expected = whole.wrap(predict_scene(model, whole.lr, tile=tile, overlap=overlap)).to_numpy()
+    plan = Plan(*size, tile, overlap, (shard[0] * BLOCK, shard[1] * BLOCK), margin_of(model))
     with TemporaryDirectory() as folder:
-        with windows(cube, Path(folder), plan, guarded=False) as (work, (target,)):
+        with windows(cube, Path(folder), plan, model=model, guarded=False) as (work, (target,)):
             work.run(side_by_side=side_by_side)
         assert open_cube(target).to_numpy().tobytes() == expected.tobytes()
         assert [path.name for path in Path(folder).iterdir()] == [target.name]
+
+
+def test_a_scene_in_components_is_that_of_its_tiles_expanded_before():
+    lr = np.random.default_rng(0).random((3, 40, 50), dtype=np.float32)
+    (whole,) = InComponents().predict(lr[None])
+    np.testing.assert_allclose(predict_scene(InComponents(), lr, tile=50, overlap=3), whole, atol=1e-6)
+    tiled, inside = predict_scene(InComponents(), lr, tile=24, overlap=4), slice(4, -4)
+    assert np.abs(tiled - whole)[:, inside, inside].mean() < 0.01
 
 
 PLAN = Plan(40, 50, 12, 3, (16, 24))

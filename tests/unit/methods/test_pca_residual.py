@@ -9,7 +9,8 @@ import torch
 import hsipipe
 from hsipipe.degradation.bicubic import downsample, upsample
 from hsipipe.degradation.psf import Psf
-from hsipipe.errors import IntegrityError, ParamsError
+from hsipipe.diffusion.consistency import back_project
+from hsipipe.errors import IntegrityError, ModelInputError, ParamsError
 from hsipipe.methods.base import Frame
 from hsipipe.methods.catalogue import saved_name
 from hsipipe.methods.pca_residual import PcaResidual
@@ -136,3 +137,24 @@ def test_a_config_of_another_size_is_refused(build, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"kind": "pca-residual"}))
     with pytest.raises(IntegrityError, match="does not describe this model"):
         PcaResidual.load(tmp_path)
+
+
+@pytest.mark.parametrize("psf", [Psf(), Psf("gaussian", mtf=0.3)], ids=["bicubic", "gaussian"])
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_its_back_projection_on_the_lr_grid_is_that_of_the_cube(build, lr, psf, self_ensemble):
+    model = build(psf=psf, self_ensemble=self_ensemble)
+    image = torch.from_numpy(lr[:1])
+    resampler = model.resampler(image)
+    sr = torch.from_numpy(model.predict(lr[:1]))
+    expected = back_project(sr, image, resampler=resampler, iterations=3)
+    model.consistency = 3
+    np.testing.assert_allclose(model.predict(lr[:1]), expected, atol=2e-6)
+
+
+def test_its_parts_expand_to_the_prediction(build, lr):
+    model = build(consistency=2)
+    low, components = model.parts(lr)
+    expanded = upsample(low, SCALE) + np.einsum("kc,bkhw->bchw", model.spectra, components)
+    np.testing.assert_allclose(expanded, model.predict(lr), atol=2e-6)
+    with pytest.raises(ModelInputError, match="HR-MSI"):
+        model.parts(lr, msi=lr)
