@@ -1,6 +1,7 @@
 """group-residual: one residual network for all groups of adjacent bands."""
 
-from typing import ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -8,13 +9,24 @@ from torch import Tensor, nn
 
 from hsipipe.artifacts.no_data import coarse_valid
 from hsipipe.degradation.bicubic import upsample
-from hsipipe.errors import ModelInputError
+from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.methods.base import Frame, TrainingData, sample_of
+from hsipipe.methods.checkpoint import read_config
 from hsipipe.methods.networks.groups import plan_groups
 from hsipipe.methods.networks.layers import GridlessShuffle, PlainResidualBlock
 from hsipipe.methods.self_ensemble import SelfEnsembleMethod, SelfEnsembleSettings
-from hsipipe.params import NonNegative, Positive
+from hsipipe.params import Group, NonNegative, Positive
 from hsipipe.patches.sample import PATCHES, mask_of
+from hsipipe.storage.manifest import digest
+
+
+class StartParams(Group):
+    """A trained network whose weights a training starts from."""
+
+    folder: str
+    """Folder of a group-residual of the same scale, for any sensor."""
+    sha256: str
+    """Its digest, so that another network in that folder is another training."""
 
 
 class GroupResidualSettings(SelfEnsembleSettings):
@@ -28,6 +40,8 @@ class GroupResidualSettings(SelfEnsembleSettings):
     """Features of the convolutions, all at LR resolution."""
     blocks: Positive
     """Residual blocks of two convolutions."""
+    start: StartParams | None
+    """Network whose weights and sizes the training starts from; None: random weights of the sizes above."""
 
 
 class GroupResidual(SelfEnsembleMethod):
@@ -65,6 +79,34 @@ class GroupResidual(SelfEnsembleMethod):
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("residual_rms", torch.ones(()))
 
+    @classmethod
+    def untrained(cls, settings: GroupResidualSettings, data: TrainingData) -> Self:
+        """See :meth:`Method.untrained`.
+
+        Raises:
+            ParamsError: The network to start from is another method, or has another digest or scale.
+            MissingInputError: Its folder holds no model.
+        """
+        if settings.start is None:
+            return super().untrained(settings, data)
+        return cls._loaded(settings.start).carried_to(data, settings)
+
+    @classmethod
+    def _loaded(cls, start: StartParams) -> Self:
+        folder = Path(start.folder)
+        kind = read_config(folder).get("kind")
+        if kind != cls.KIND:
+            raise ParamsError(f"start.folder {folder} holds a model of kind {kind!r}, expected {cls.KIND!r}.")
+        if (found := digest(folder)) != start.sha256:
+            raise ParamsError(f"start.sha256 is {start.sha256!r}, but {folder} has {found}; set start.sha256 to that.")
+        return cls.load(folder)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a network without trained weights."""
+        # Models that were saved before the setting existed lack it.
+        return super().from_config({**config, "settings": {"start": None, **config["settings"]}})
+
     @property
     def group_bands(self) -> int:
         """Bands of a group."""
@@ -97,7 +139,7 @@ class GroupResidual(SelfEnsembleMethod):
         fitted by least squares, adapts the detail to the new PSF.
 
         Args:
-            data: Patches of the new sensor, of the same scale, without holes.
+            data: Patches of the new sensor, of the same scale.
             settings: Training and prediction; the sizes are those of this network.
 
         Raises:
@@ -110,7 +152,7 @@ class GroupResidual(SelfEnsembleMethod):
                 f"{frame.bands} bands."
             )
         ours = {"n_subs": size, **{name: getattr(self.settings, name) for name in ("n_ovls", "width", "blocks")}}
-        other = type(self).untrained(settings.model_copy(update=ours), data)
+        other = super().untrained(settings.model_copy(update=ours), data)
         kept = {"std": other.std, "residual_rms": other.std * self.residual_rms / self.std}
         other.load_state_dict({**self.state_dict(), **kept})
         other.residual_rms.mul_(other._best_gain(data))
@@ -122,5 +164,7 @@ class GroupResidual(SelfEnsembleMethod):
         with torch.inference_mode():
             ours = self(torch.from_numpy(sample["lr"])).numpy()
         missing = sample["hr"] - upsample(sample["lr"], self.scale)
+        if (mask := mask_of(sample)) is not None:
+            ours, missing = (np.moveaxis(images, 1, -1)[mask] for images in (ours, missing))
         power = float(np.vdot(ours, ours))
         return float(np.vdot(ours, missing)) / power if power > 0 else 1.0

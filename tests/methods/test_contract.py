@@ -83,12 +83,12 @@ def test_it_refuses_what_it_was_not_made_for(untrained, images, name):
 
 
 @pytest.mark.parametrize("name", DISTINCT)
-def test_the_truth_has_no_way_in(stirred, images, name):
+def test_the_truth_has_no_way_in(stirred, images, tmp_path, name):
     method, (lr, msi) = stirred(name), images
     assert set(inspect.signature(method.predict).parameters) == {"lr", "msi", "origin"}
     row = _Row(name, method, SAMPLING)
     truths = (np.full((12, 32, 32), value, np.float32) for value in (np.nan, 0.5))
-    first, second = (row.predict(Pair("scene", hr, lr[0], msi[0], None)) for hr in truths)
+    first, second = (row.predict(Pair("scene", hr, lr[0], msi[0], None), (0.0, 1.0), tmp_path) for hr in truths)
     assert np.array_equal(first, second)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from hsipipe.methods.base import Frame
@@ -37,18 +38,22 @@ def small_group_network(*, bands=5, scale=2, group=4):
     return made.eval().requires_grad_(False)
 
 
-def kill_after(monkeypatch, tiles, *, change=lambda sr: sr):
+def kill_after(monkeypatch, tiles, *, brighter=0.0):
     """End predictions of pca-residual by a kill after some tiles; return a function that ends the killing.
 
-    `change` changes each prediction, also after the kill.
+    `brighter` is added to each prediction, also after the kill.
     """
-    left, plain = [tiles], PcaResidual.predict
+    left, plain = [tiles], PcaResidual.parts
 
-    def predict(self, *args, **more):
+    def changed(self, *args, **more):
+        low, missing = plain(self, *args, **more)
+        return low + np.float32(brighter), missing
+
+    def parts(self, *args, **more):
         left[0] -= 1
         if left[0] < 0:
             raise Killed
-        return change(plain(self, *args, **more))
+        return changed(self, *args, **more)
 
-    monkeypatch.setattr(PcaResidual, "predict", predict)
-    return lambda: monkeypatch.setattr(PcaResidual, "predict", lambda *args, **more: change(plain(*args, **more)))
+    monkeypatch.setattr(PcaResidual, "parts", parts)
+    return lambda: monkeypatch.setattr(PcaResidual, "parts", changed)

@@ -96,7 +96,7 @@ def test_other_readers_get_the_reflectance_back_from_integers(tmp_path, lr, mode
 
 def test_clipped_values_are_counted_also_after_a_kill(tmp_path, lr, model, monkeypatch, capsys):
     monkeypatch.setattr(hsipipe.inference.plan, "_SHARD_BYTES", 4 * 8 * 32**2)
-    live = kill_after(monkeypatch, 19, change=lambda sr: sr + np.float32(9))
+    live = kill_after(monkeypatch, 30, brighter=9)
     with pytest.raises(Killed):
         predict_file(lr, tmp_path / "hr.tif", model=model, **TILES)
     assert progress_of(tmp_path / "hr.tif").done > 0

@@ -121,7 +121,7 @@ def test_a_resumed_prediction_has_the_date_of_its_begin(tmp_path, lr, model, mon
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     for suffix in (".tif", ".bsq"):
         predict_file(lr, tmp_path / f"whole{suffix}", model=str(model), **TILES)
-        live = kill_after(monkeypatch, 20)
+        live = kill_after(monkeypatch, 30)
         (tmp_path / "other").mkdir(exist_ok=True)
         target = tmp_path / "other" / f"whole{suffix}"
         with pytest.raises(Killed):

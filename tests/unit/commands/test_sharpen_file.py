@@ -88,7 +88,7 @@ def test_an_interrupted_prediction_leaves_nothing(scene, tmp_path, monkeypatch):
         (tmp_path / ".high.nc.part").mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "predict_scene", interrupted)
+    monkeypatch.setattr(module, "predict_in_windows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         module.sharpen_file(scene, tmp_path / "high.nc", module.SharpenOptions(scale=2, minutes=1))
     assert [path.name for path in tmp_path.iterdir()] == ["scene.nc"]
@@ -296,9 +296,10 @@ def test_what_does_not_fit_into_the_memory_is_not_compared(scene, tmp_path, monk
     admit = module._admission(cube, tmp_path / "high.nc", None, scale=2)
     psf = Psf("gaussian", mtf=0.3)
     admit("bicubic", untrained("bicubic", scale=2, psf=psf))
+    admit("back-projection", untrained("back-projection", scale=2, psf=psf))
     admit("group-residual", None)
     with pytest.raises(DataError, match="of memory, but"):
-        admit("back-projection", untrained("back-projection", scale=2, psf=psf))
+        admit("hysure", untrained("hysure", scale=2, psf=psf))
     with pytest.raises(DataError, match="of memory, but"):
         module._admission(cube, tmp_path / "high.nc", module.MsiFile(scene), scale=2)
 
