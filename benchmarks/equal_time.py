@@ -78,13 +78,14 @@ class Row:
         seed: Seed of its training.
         device: cpu or cuda.
         plan: Steps of its trainings; None: measured.
+        row: Name of the row; None: that of the method.
     """
 
-    def __init__(self, table, params, root, name, *, seed, device, plan=None):
+    def __init__(self, table, params, root, name, *, seed, device, plan=None, row=None):
         from hsipipe.methods.catalogue import entry, methods
 
         self.table, self.params, self.root, self.name, self.seed, self.device = table, params, root, name, seed, device
-        self.folder = root / "rows" / f"{name}-{seed}"
+        self.folder = root / "rows" / f"{row or name}-{seed}"
         self.autoencoder = entry(name).autoencoder
         self.fuses = methods()[name].FUSES
         self.plan, self.curve = plan, []
@@ -208,6 +209,27 @@ def with_steps(params, group, name, steps, *, seed, validations=VALIDATIONS):
     return changed(params, {group: {name: {"optimizer": {**optimizer, "save_every": some}, "seed": seed}}})
 
 
+def started(row, table, params, folder):
+    """Method and parameters of a row. One of `started` is trained from the weights of a row of another table.
+
+    Raises:
+        SystemExit: That row has not been trained.
+    """
+    from prepared import changed
+
+    from hsipipe.storage.manifest import digest
+
+    about = table.get("started", {}).get(row)
+    if about is None:
+        return row, params
+    method = about["method"]
+    start = folder / about["from"] / "rows" / f"{method}-0" / method
+    if not start.is_dir():
+        raise SystemExit(f"error: the row {row} starts from {start}, which is missing; make {about['from']} first")
+    settings = {**about["set"], "start": {"folder": str(start), "sha256": digest(start)}}
+    return method, changed(params, {"methods": {method: settings}})
+
+
 def prepared_table(name, table, source, folder, *, device):
     """Parameters of a table, and the folder with its scenes, pairs and patches."""
     from prepared import changed, prepare
@@ -235,9 +257,12 @@ def seeds_of(table, name, record):
     from hsipipe.methods.catalogue import methods
 
     first, best = table["seeds"], table.get("best")
+    if name in table.get("started", {}):
+        return first
     if not issubclass(methods()[name], Trainable):
         return first[:1]
-    means = {row["method"]: mean_psnr(row) for row in record.get("rows", {}).values() if row["seed"] == first[0]}
+    made = [row for row in record.get("rows", {}).values() if row["method"] in table["methods"]]
+    means = {row["method"]: mean_psnr(row) for row in made if row["seed"] == first[0]}
     if best is None or len(means) < len(table["methods"]):
         return first
     leading = sorted(means, key=means.get, reverse=True)[: best["rows"]]
@@ -252,31 +277,33 @@ def mean_psnr(row):
 def run_table(name, table, params, root, options, where):
     """Make the rows of a table that are missing."""
     path = options.results / f"{name}.json"
-    wanted = [one for one in table["methods"] if not options.method or one in options.method]
+    rows = [*table["methods"], *table.get("started", ())]
+    wanted = [one for one in rows if not options.method or one in options.method]
     others = set()
     while True:
         record = read_record(path)
-        pairs = [(method, seed) for method in wanted for seed in options.seed or seeds_of(table, method, record)]
+        pairs = [(one, seed) for one in wanted for seed in options.seed or seeds_of(table, one, record)]
         left = [pair for pair in pairs if pair not in others and "{}-{}".format(*pair) not in record.get("rows", {})]
         if not left:
             return
-        method, seed = left[0]
-        lock = FileLock(root / f"{method}-{seed}.lock")
+        row, seed = left[0]
+        lock = FileLock(root / f"{row}-{seed}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             others.add(left[0])
             continue
         with lock:
-            if f"{method}-{seed}" in read_record(path).get("rows", {}):
+            if f"{row}-{seed}" in read_record(path).get("rows", {}):
                 continue
-            plan = planned(path, table, params, root, method, options.device)
-            row = Row(table, params, root, method, seed=seed, device=options.device, plan=plan)
-            print(f"{name}: {method}, seed {seed}", flush=True)
-            trained, training = row.made()
-            found = {"method": method, "seed": seed, "training": training, **row.scores(trained)}
-            keep(path, "rows", f"{method}-{seed}", {**found, "environment": where}, table)
-            print(f"{name}: {method}, seed {seed}: {mean_psnr(found):.2f} dB, {training}", flush=True)
+            method, own = started(row, table, params, root.parent)
+            plan = planned(path, table, own, root, method, options.device)
+            training = Row(table, own, root, method, seed=seed, device=options.device, plan=plan, row=row)
+            print(f"{name}: {row}, seed {seed}", flush=True)
+            trained, about = training.made()
+            found = {"method": row, "seed": seed, "training": about, **training.scores(trained)}
+            keep(path, "rows", f"{row}-{seed}", {**found, "environment": where}, table)
+            print(f"{name}: {row}, seed {seed}: {mean_psnr(found):.2f} dB, {about}", flush=True)
 
 
 def planned(path, table, params, root, method, device):
