@@ -29,6 +29,7 @@ class Server:
         self.takes_ranges = True
         self.compresses = False  # whatever the client accepts
         self.etag = '"1"'
+        self.stalled = threading.Event()
         self.released = threading.Event()
 
     def by_name(self, path):
@@ -71,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         if state.stalls:
             self.wfile.write(rest[: len(rest) // 2])
             self.wfile.flush()
+            state.stalled.set()
             state.released.wait()
         else:
             self.wfile.write(rest)

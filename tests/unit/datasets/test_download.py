@@ -293,8 +293,7 @@ def test_a_second_download_waits_for_the_first_and_finds_its_file(place, server,
     results = []
     threads = [threading.Thread(target=lambda: results.append(fetch(plain, place, patience=patience))) for _ in "ab"]
     threads[0].start()
-    while not server.requests:
-        time.sleep(0.005)
+    server.stalled.wait()
     threads[1].start()
     while "another process downloads" not in caplog.text:
         time.sleep(0.005)

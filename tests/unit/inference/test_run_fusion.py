@@ -24,7 +24,7 @@ from hsipipe.inference.source import survey
 from hsipipe.inference.statistics import Statistic
 from hsipipe.methods.catalogue import methods
 from hsipipe.methods.fusion.setup import Denoising, Pairing
-from hsipipe.methods.fusion_fast import FusionFast
+from hsipipe.methods.fusion_fast.method import FusionFast
 from hsipipe.methods.gsa import Gsa
 from hsipipe.methods.mtf_glp import MtfGlp
 from hsipipe.methods.mtf_glp_hpm import MtfGlpHpm

@@ -15,8 +15,8 @@ from hsipipe.methods.bicubic import Bicubic
 from hsipipe.methods.cnmf import Cnmf
 from hsipipe.methods.fuse import Fuse
 from hsipipe.methods.fusion.singular_vectors import singular_vectors
+from hsipipe.methods.fusion_fast.guided_projection import GuidedProjection
 from hsipipe.methods.gsa import Gsa
-from hsipipe.methods.guided_projection import GuidedProjection
 from hsipipe.methods.hysure import HySure
 from hsipipe.methods.mapsmm import Mapsmm
 from hsipipe.methods.mtf_glp import MtfGlp

@@ -9,7 +9,7 @@ from hsipipe.degradation.estimate import fit_response
 from hsipipe.methods.fusion.scene_pixels import scene_pixels
 from hsipipe.methods.fusion.setup import Denoising, Pairing
 from hsipipe.methods.fusion.whole_scene import WholeSceneFusion
-from hsipipe.methods.fusion_fast import FusionFast
+from hsipipe.methods.fusion_fast.method import FusionFast
 from hsipipe.methods.super_resolver import Batch, SceneImage
 from hsipipe.params import SamplingParams
 
@@ -29,7 +29,7 @@ _PLAIN = {
 class GuidedProjection(WholeSceneFusion):
     """Interpolates the LR-HSI with the HR-MSI as guide, and projects onto the cubes that agree with both images.
 
-    This is the prediction of :class:`hsipipe.methods.fusion_fast.FusionFast` before its first training step
+    This is the prediction of :class:`hsipipe.methods.fusion_fast.method.FusionFast` before its first training step
     (docs/adr/0013-fusion-from-a-consistent-start.md): a guided filter (DOI 10.1109/TPAMI.2012.213) in the spectral
     subspace of the LR-HSI, a Wiener filter from MSI to HSI, and the pseudo-inverse of the PSF.
 

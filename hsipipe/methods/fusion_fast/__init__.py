@@ -1,0 +1,1 @@
+"""fusion-fast, and its start as a method without training."""
