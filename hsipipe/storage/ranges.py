@@ -30,6 +30,7 @@ BLOCK_BYTES = 64 << 10
 _BLOCKS = 256
 """Blocks that are kept in memory, of all files together; GDAL reads the directory of a TIFF again for each window."""
 _ATTEMPTS, _PAUSE_S = 3, 0.5
+_NO_PARTS = "the server does not send parts of files; download the file and name that"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
 
@@ -68,7 +69,9 @@ class _BoundedHttp(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
             self._raise_not_found_for_status(answer, url)
             wanted, total = _check_range(answer.status, answer.headers, start, stop)
             data = await _read(answer.content, wanted)
-            return _Answer(data, _state(answer.headers, total))
+            if total is None and len(data) == stop:
+                raise FileFormatError(_NO_PARTS)
+            return _Answer(data, _state(answer.headers, len(data) if total is None else total))
 
 
 def state_of(url: Url) -> FileState:
@@ -274,8 +277,8 @@ def close_s3() -> None:
     _s3.cache_clear()
 
 
-def _check_range(status: int, headers: Mapping[str, str], start: int, stop: int) -> tuple[int, int]:
-    """Return how many bytes an answer may have, and the size of the file.
+def _check_range(status: int, headers: Mapping[str, str], start: int, stop: int) -> tuple[int, int | None]:
+    """Return how many bytes an answer may have, and the size of the file; None: the server does not say it.
 
     Raises:
         FileFormatError: It is not the range that was asked for.
@@ -287,10 +290,10 @@ def _check_range(status: int, headers: Mapping[str, str], start: int, stop: int)
         if found is None or int(found[1]) != start or int(found[2]) >= stop:
             raise FileFormatError("the server sent another range than it was asked for; download the file")
         return int(found[2]) - start + 1, int(found[3])
-    length = int(headers.get("Content-Length", stop))
-    if start or length > stop:
-        raise FileFormatError("the server does not send parts of files; download the file and name that")
-    return length, length
+    length = int(headers["Content-Length"]) if "Content-Length" in headers else None
+    if start or (length or 0) > stop:
+        raise FileFormatError(_NO_PARTS)
+    return stop if length is None else length, length
 
 
 async def _read(stream: Any, wanted: int) -> bytes:

@@ -13,7 +13,8 @@ class FileServer:
     Attributes:
         requests: Number of requests.
         asked: Path and number of bytes of each answer with data.
-        fault: What it does wrong: "" (nothing), "no-ranges", "endless", "other-range", "gzip", "denied".
+        fault: What it does wrong: "" (nothing), "no-ranges", "no-length" (no ranges either), "endless",
+            "other-range", "gzip", "denied".
         busy: Number of requests that it answers by 503 next.
         version: Its ETag.
     """
@@ -43,19 +44,20 @@ class FileServer:
         first, last = (int(asked[1]), int(asked[2])) if asked else (0, len(data) - 1)
         if first >= len(data):
             return _head(request, 416, {"Content-Range": f"bytes */{len(data)}"})
-        part = data if self.fault == "no-ranges" else data[first : last + 1]
+        whole = self.fault in ("no-ranges", "no-length")
+        part = data if whole else data[first : last + 1]
         first += self.fault == "other-range"
         headers = {"ETag": f'"{self.version}"', "Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(data)}"}
         if self.fault == "gzip":
             headers["Content-Encoding"] = "gzip"
-        if self.fault == "no-ranges":
+        if whole:
             del headers["Content-Range"]
         self.asked.append((urlsplit(request.path).path, len(part)))
         if self.fault == "endless":  # says nothing of its length, and sends more than it was asked for
             _head(request, 206, {**headers, "Connection": "close"}, length=None)
             part = part + bytes(64 << 20)
         else:
-            _head(request, 200 if self.fault == "no-ranges" else 206, headers, length=len(part))
+            _head(request, 200 if whole else 206, headers, length=None if self.fault == "no-length" else len(part))
         try:
             request.wfile.write(part)
         except OSError:

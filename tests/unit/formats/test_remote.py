@@ -16,7 +16,7 @@ from hsipipe.formats import open_cube, save_cube
 from hsipipe.formats.base import make_cube
 from hsipipe.formats.digest import source_digest
 from hsipipe.formats.provenance import provenance
-from hsipipe.storage.ranges import RangeFile, forget, read_range, read_whole, state_of
+from hsipipe.storage.ranges import BLOCK_BYTES, RangeFile, forget, read_range, read_whole, state_of
 from hsipipe.storage.urls import Url, place_of
 
 CENTRES = np.linspace(420, 950, 12)
@@ -130,6 +130,7 @@ def test_what_is_not_there_is_said(server):
     ("fault", "message"),
     [
         ("no-ranges", "does not send parts of files"),
+        ("no-length", "does not send parts of files"),
         ("other-range", "sent another range"),
         ("gzip", "compresses its answers"),
     ],
@@ -138,6 +139,15 @@ def test_a_server_that_ignores_the_range_is_refused(server, fault, message):
     server.fault = fault
     with pytest.raises(FileFormatError, match=message):
         open_cube(f"{server.address}/cog.tif")
+
+
+def test_a_small_file_without_a_stated_length_has_the_size_of_its_bytes(server):
+    server.fault = "no-length"
+    data = (server.folder / "own.zarr" / "zarr.json").read_bytes()
+    url = Url(f"{server.address}/own.zarr/zarr.json")
+    assert len(data) < BLOCK_BYTES
+    assert state_of(url).size == len(data)
+    assert read_whole(url, most=len(data)) == data
 
 
 def test_an_endless_answer_is_cut(server):
