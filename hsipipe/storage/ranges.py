@@ -254,9 +254,11 @@ async def _s3_range(system: Any, url: str, start: int, stop: int) -> _Answer:
         if "not satisfiable" in str(error):  # it begins behind the end of the file
             return _Answer(b"", FileState(0, ""))
         raise
+    headers = {"Content-Range": found.get("ContentRange", ""), "Content-Length": str(found["ContentLength"])}
+    wanted, total = _check_range(206 if headers["Content-Range"] else 200, headers, start, stop)
     async with found["Body"] as body:
-        data = await _read(body, stop - start)
-    return _Answer(data, FileState(_total_of({"Content-Range": found.get("ContentRange", "")}), found.get("ETag", "")))
+        data = await _read(body, wanted)
+    return _Answer(data, FileState(len(data) if total is None else total, found.get("ETag", "")))
 
 
 @lru_cache(maxsize=1)

@@ -47,8 +47,9 @@ def _places(count: int, most: int, *, seed: int) -> NDArray[np.int64]:
     """Return at most `most` numbers below `count` in ascending order, one at a random place of each equal part."""
     if count <= most:
         return np.arange(count)
-    parts = np.arange(most) + np.random.default_rng(seed).random(most)
-    return np.asarray(parts * count / most, dtype=np.int64)
+    edges = np.arange(most + 1) * count // most
+    within = np.random.default_rng(seed).random(most) * np.diff(edges)
+    return np.asarray(edges[:-1] + within.astype(np.int64), dtype=np.int64)
 
 
 def _flat(image: NDArray[Any]) -> NDArray[Any]:

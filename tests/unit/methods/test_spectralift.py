@@ -51,7 +51,7 @@ def test_a_fit_that_is_worse_on_held_out_pixels_is_not_taken():
     assert np.abs(apply_pixels(learned, values) - np.abs(values[:, :2])).mean() < 0.3
 
 
-@pytest.mark.parametrize("most", [50, 10_000])
+@pytest.mark.parametrize("most", [50, 1000, 10_000])
 def test_pixels_are_sampled_by_strips(monkeypatch, most):
     _, lr, msi = curved(160)
     # LR pixels by number, so that a sample shows its place.
