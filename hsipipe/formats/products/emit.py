@@ -56,7 +56,8 @@ class Emit(Product):
             good = np.ones(len(cube), dtype=bool)
         cube = with_good_bands(with_detectors(cube, [_DETECTOR] * len(cube)), good)
         found, layers = _masks(path, cube)
-        cube, skipped, masked = apply_masks(cube, layers, masks)
+        no_data = Mask("no data", da.isnan(cube.data), "fill")
+        cube, skipped, masked = apply_masks(cube, [no_data, *layers], masks)
         told = ["values are reflectances as stored; the fill value is NaN"]
         told.append(f"masks of {found.name}" if found else "no masks: EMIT_L2A_MASK_* is not next to it")
         told += skipped

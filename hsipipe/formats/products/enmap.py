@@ -87,7 +87,7 @@ def _channels(root: Element, parent: str) -> set[int]:
 
 
 def _is_empty(element: Element) -> bool:
-    return number_in(element, "stdDeviation") == 0 and number_in(element, "mean") == _EMPTY_MEAN
+    return number_in(element, "stdDeviation") == 0 and number_in(element, "mean", "meanReflectance") == _EMPTY_MEAN
 
 
 PRODUCT = EnMap()

@@ -1,8 +1,9 @@
 """Sentinel-2 L2A: a SAFE folder, or a folder of one COG for each band, with ``MTD_MSIL2A.xml``.
 
 The reflectance is (value + ``BOA_ADD_OFFSET``) / ``BOA_QUANTIFICATION_VALUE`` by the metadata of the product itself;
-before baseline 04.00 it states no offset. 0 is no data, and 65535 saturated (``Special_Values``). The scene
-classification SCL masks no data (0), defective pixels (1), cloud shadows (3), clouds (8, 9) and thin cirrus (10).
+before baseline 04.00 it states no offset. Without metadata, COGs are read only if they state scale and offset.
+0 is no data, and 65535 saturated (``Special_Values``). The scene classification SCL masks no data (0), defective
+pixels (1), cloud shadows (3), clouds (8, 9) and thin cirrus (10).
 Centres and widths are those of the spectral responses in the metadata, or else of ESA's table for Sentinel-2A.
 """
 
@@ -105,12 +106,7 @@ class Sentinel2(Product):
         folder = _folder_of(path)
         if folder is None:
             raise FileFormatError("not a product of Sentinel-2 L2A")
-        metadata = _metadata_in(folder)
-        if metadata is None:
-            raise FileFormatError("MTD_MSIL2A.xml is missing; copy the product again")
-        root = read_xml(metadata)
-        if root.tag != _ROOT:
-            raise FileFormatError(f"{metadata.name} holds <{root.tag}>, expected <{_ROOT}>; order the L2A product")
+        root = _read_metadata(folder)
         sizes = _by_size(folder)
         size = _choose_size(sizes, variable)
         names = sorted((name for name in sizes[size] if name in _BANDS), key=lambda name: _facts(root, name)[0])
@@ -134,13 +130,31 @@ class Sentinel2(Product):
 
 def _folder_of(path: Path) -> Path | None:
     if path.is_dir():
-        return path if _metadata_in(path) is not None else None
+        return path if _metadata_in(path) is not None or _holds_classes(path) else None
     return path.parent if path.is_file() and _METADATA.fullmatch(path.name) else None
 
 
 def _metadata_in(folder: Path) -> Path | None:
     files = sorted(islice(folder.iterdir(), _MOST_FILES))
     return next((file for file in files if _METADATA.fullmatch(file.name) and file.is_file()), None)
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Return True for a folder of a scene classification next to bands, so that it is of level 2A."""
+    matches = [_FILE.fullmatch(file.name) for file in islice(folder.iterdir(), _MOST_FILES)]
+    names = {match[1].upper() for match in matches if match}
+    return "SCL" in names and len(names) > 1
+
+
+def _read_metadata(folder: Path) -> Element:
+    """Read the metadata of a product; an empty element, if there are none."""
+    metadata = _metadata_in(folder)
+    if metadata is None:
+        return Element(_ROOT)
+    root = read_xml(metadata)
+    if root.tag != _ROOT:
+        raise FileFormatError(f"{metadata.name} holds <{root.tag}>, expected <{_ROOT}>; order the L2A product")
+    return root
 
 
 def _images(folder: Path) -> Iterator[tuple[str, int | None, Path]]:
@@ -255,6 +269,10 @@ def _scale(root: Element, names: list[str], images: list[_Image]) -> tuple[Any, 
     own = np.array([(image.scale, image.offset) for image in images])
     if (own != (1.0, 0.0)).any():
         return own[:, 0], own[:, 1], f"{told_scale(own[:, 0], own[:, 1])} (stated by the images themselves)"
+    if not len(root):
+        raise FileFormatError(
+            "MTD_MSIL2A.xml is missing, so the offset of the reflectance is unknown; put it next to the images"
+        )
     divisor = next((value for e in root.iter() if (value := number_in(e, "BOA_QUANTIFICATION_VALUE"))), None)
     if divisor is None:
         divisor = next((v for e in root.iter() if (v := number_in(e, "L2A_BOA_QUANTIFICATION_VALUE"))), 10_000.0)

@@ -1,7 +1,9 @@
 """Tanager: HDF-EOS5 with one cube (band, y, x), as a grid (ortho products) or as a swath (basic products).
 
-Wavelengths, widths and good wavelengths are attributes of the cube, or data sets next to it. The position of a grid
-stands in the text ``StructMetadata.0``; a swath has latitudes and longitudes. The fill value is ``_FillValue``.
+Wavelengths, widths and good wavelengths are attributes of the cube, or data sets next to it, with names in any case.
+A cube of another name is read if it is the only one. One stored as (y, x, band) is found by its number of wavelengths.
+The position of a grid stands in the text ``StructMetadata.0``; a swath has latitudes and longitudes. The fill value is
+``_FillValue``.
 """
 
 from pathlib import Path
@@ -22,6 +24,7 @@ from hsipipe.formats.wavelengths import centres, in_nm
 
 _PLACES = ("HDFEOS/GRIDS/HYP", "HDFEOS/SWATHS/HYP")
 _CUBES = ("surface_reflectance", "toa_radiance")
+_WAVELENGTHS = ("wavelengths", "wavelength")
 _DETECTOR = "vswir"
 _LAYERS = (
     ("nodata_pixels", "no data", "fill"),
@@ -49,11 +52,13 @@ class Tanager(Product):
             place, name = found
             dataset = file[name]
             attrs = attributes_of(dataset)
+            axis = _band_axis(file, dataset, attrs, place)
+            stored = da.moveaxis(open_array(path, dataset), axis, 0)
             cube = assemble(
-                *_values(path, file, dataset, attrs, place),
+                *_values(file, stored, attrs, place),
                 product=f"{self.title}, {name.rsplit('/', 1)[-1]}",
                 masks=masks,
-                layers=_masks(path, file, dataset, attrs, place),
+                layers=_masks(path, file, stored, attrs, place),
                 applied=[_told(attrs)],
                 dtype=dataset.dtype,
                 variable=name,
@@ -71,14 +76,33 @@ def _find(file: h5py.File, variable: str | None) -> tuple[str, str] | None:
             dataset = find_dataset(file, name, rank=3)
             if dataset is not None and short in ("", cube):
                 return place, name
-    return None
+    return _only_cube(file, short)
 
 
-def _values(path: Path, file: h5py.File, dataset: h5py.Dataset, attrs: dict[str, Any], place: str) -> tuple[Any, Bands]:
-    count = dataset.shape[0]
-    nm = _fact(file, attrs, place, ("wavelengths", "wavelength"), count)
-    if nm is None:
-        raise FileFormatError(f"{dataset.name} has no {count} wavelengths, as attribute or data set; copy it again")
+def _only_cube(file: h5py.File, short: str) -> tuple[str, str] | None:
+    """Return the group and the path of the cube of another name, if there is one and no other."""
+    found = []
+    for place in _PLACES:
+        fields = find(file, f"{place}/Data Fields")
+        names = fields if isinstance(fields, h5py.Group) else []
+        cubes = [name for name in names if find_dataset(fields, name, rank=3) is not None and short in ("", name)]
+        found += [(place, f"{place}/Data Fields/{name}") for name in cubes]
+    return found[0] if len(found) == 1 else None
+
+
+def _band_axis(file: h5py.File, dataset: h5py.Dataset, attrs: dict[str, Any], place: str) -> int:
+    """Return the axis with as many entries as there are wavelengths, the first if several have."""
+    for axis in (0, 2, 1):
+        if _fact(file, attrs, place, _WAVELENGTHS, dataset.shape[axis]) is not None:
+            return axis
+    raise FileFormatError(
+        f"{dataset.name} has no {dataset.shape[0]} wavelengths, as attribute or data set; copy it again"
+    )
+
+
+def _values(file: h5py.File, stored: da.Array, attrs: dict[str, Any], place: str) -> tuple[Any, Bands]:
+    count = len(stored)
+    nm = _fact(file, attrs, place, _WAVELENGTHS, count)
     units = str(attrs.get("wavelengths_units", attrs.get("wavelength_units", "")))
     centre = centres(nm, units or None)
     if centre is None:
@@ -89,7 +113,6 @@ def _values(path: Path, file: h5py.File, dataset: h5py.Dataset, attrs: dict[str,
         said = str(attrs.get("fwhm_units", ""))
         fwhm = in_nm(fwhm, said) if said else fwhm * (centre / nm)
     good = _fact(file, attrs, place, ("good_wavelengths", "good_wavelength"), count)
-    stored = open_array(path, dataset)
     gain, offset = _packing(attrs)
     values = scaled(stored, gain, offset) if (gain, offset) != (1.0, 0.0) else stored.astype(np.float32)
     return values, Bands(centre, [_DETECTOR] * count, fwhm, None if good is None else good != 0)
@@ -111,20 +134,22 @@ def _told(attrs: dict[str, Any]) -> str:
 
 def _fact(file: h5py.File, attrs: dict[str, Any], place: str, names: tuple[str, ...], count: int) -> Any:
     """Return a vector, an attribute of the cube or a data set of its group, (C,), or None."""
+    plain = {key.lower(): value for key, value in attrs.items()}
     for name in names:
-        values = np.atleast_1d(np.asarray(attrs.get(name, [])))
+        values = np.atleast_1d(np.asarray(plain.get(name, [])))
         if values.dtype.kind in "iufb" and values.shape == (count,):
             return values.astype(np.float64)
     for folder in ("Data Fields", "Geolocation Fields", ""):
+        group = find(file, f"{place}/{folder}")
+        members = {key.lower(): key for key in group} if isinstance(group, h5py.Group) else {}
         for name in names:
-            values = vector(find_dataset(file, f"{place}/{folder}/{name}".replace("//", "/")), size=count)
-            if values is not None:
-                return values
+            found = vector(find_dataset(group, members[name]), size=count) if name in members else None
+            if found is not None:
+                return found
     return None
 
 
-def _masks(path: Path, file: h5py.File, dataset: h5py.Dataset, attrs: dict[str, Any], place: str) -> list[Mask]:
-    stored = open_array(path, dataset)
+def _masks(path: Path, file: h5py.File, stored: da.Array, attrs: dict[str, Any], place: str) -> list[Mask]:
     found = []
     fill = attrs.get("_FillValue")
     if isinstance(fill, int | float):
@@ -132,7 +157,7 @@ def _masks(path: Path, file: h5py.File, dataset: h5py.Dataset, attrs: dict[str, 
         found.append(Mask(f"fill {fill:g}", where, "fill"))
     for name, title, kind in _LAYERS:
         layer = find_dataset(file, f"{place}/Data Fields/{name}", rank=2)
-        if layer is not None and layer.shape == dataset.shape[1:]:
+        if layer is not None and layer.shape == stored.shape[1:]:
             where = open_array(path, layer) == 1
             found.append(Mask(f"{title} ({name})", where, kind))  # type: ignore[arg-type]  # a literal of the table
     return found

@@ -45,6 +45,13 @@ def test_masks_of_the_file_next_to_it(tmp_path):
     assert len(companions(path)) == 2
 
 
+def test_the_share_without_data_is_told(tmp_path):
+    values = VALUES.copy()
+    values[0] = -9999
+    masked = open_cube(write_emit(tmp_path / "a", values)).encoding["masked"]
+    assert masked["no data"].mean().compute() == 1 / ROWS
+
+
 def test_masks_that_the_file_names_may_be_in_another_order(tmp_path):
     names = [
         "AOD550",

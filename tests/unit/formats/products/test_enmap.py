@@ -45,6 +45,12 @@ def test_an_empty_band_and_one_that_was_not_delivered_are_bad(tmp_path):
     assert cube["detector"].values.tolist() == ["vnir", "vnir", "swir", "swir", "swir", "swir"]
 
 
+def test_the_mean_of_an_empty_band_has_two_names(tmp_path):
+    xml = enmap_xml(empty=(6,)).replace("<mean>", "<meanReflectance>").replace("</mean>", "</meanReflectance>")
+    cube = open_cube(write_enmap(tmp_path / "a", xml=xml))
+    assert cube["good_band"].values.tolist() == [True] * 5 + [False]
+
+
 def test_without_lists_bands_up_to_1000_nm_are_vnir(tmp_path):
     cube = open_cube(write_enmap(tmp_path / "a", xml=enmap_xml(vnir="", swir="")))
     assert cube["detector"].values.tolist() == ["vnir"] * 5 + ["swir"]

@@ -123,6 +123,24 @@ def test_without_the_metadata_the_offset_is_unknown_and_it_is_no_product(tmp_pat
     np.testing.assert_array_equal(cube, stack(FINE, 10))
 
 
+@pytest.mark.parametrize("has_scale", [True, False])
+def test_without_the_metadata_images_of_level_2a_must_state_their_scale(tmp_path, has_scale):
+    classes = np.full(VALUES["B05", 20].shape, 4)
+    classes[0, 0] = 9
+    folder = write_sentinel2(tmp_path / "scene", driver="GTiff", flat=True, scl=classes)
+    (folder / "MTD_MSIL2A.xml").unlink()
+    if not has_scale:
+        with pytest.raises(FileFormatError, match="the offset of the reflectance is unknown; put it next to the"):
+            open_cube(folder)
+        return
+    for file in folder.glob("*_B*.tif"):
+        with rasterio.open(file, "r+") as raster:
+            raster.scales, raster.offsets = [1e-4], [-0.1]
+    expected = stack(FINE, 10) / 10000 - 0.1
+    expected[:, :2, :2] = np.nan
+    np.testing.assert_allclose(open_cube(folder), expected, rtol=1e-6, atol=1e-7)
+
+
 def test_two_tiles_are_refused(tmp_path):
     folder = write_sentinel2(tmp_path / SENTINEL2)
     (file,) = folder.rglob("*_B08_10m.jp2")

@@ -119,6 +119,34 @@ def test_radiance_and_missing_optional_parts(tmp_path):
     assert cube["good_band"].values.all()
 
 
+def test_a_cube_of_another_name_is_read_if_it_is_the_only_one(tmp_path):
+    path = write_tanager(tmp_path / "a.h5", cube="ortho_surface_reflectance")
+    cube = open_cube(path)
+    np.testing.assert_array_equal(cube, VALUES)
+    assert cube["good_band"].values.tolist() == [True, True, False, True]
+    with h5py.File(path, "a") as file:
+        file["HDFEOS/GRIDS/HYP/Data Fields/uncertainty"] = VALUES
+    with pytest.raises(FileFormatError, match=r"ortho_surface_reflectance, .*uncertainty"):
+        open_cube(path)
+
+
+def test_bands_may_be_last_and_names_in_capitals(tmp_path):
+    path = write_tanager(tmp_path / "a.h5")
+    with h5py.File(path, "a") as file:
+        fields = file["HDFEOS/GRIDS/HYP/Data Fields"]
+        attrs = dict(fields["surface_reflectance"].attrs)
+        del fields["surface_reflectance"]
+        values = VALUES.copy()
+        values[:, 0, 1] = -9999
+        last = fields.create_dataset("surface_reflectance", data=np.moveaxis(values, 0, -1))
+        last.attrs["_FillValue"] = attrs["_FillValue"]
+        last.attrs["Wavelengths"], fields["FWHM"] = attrs["wavelengths"], attrs["fwhm"]
+    cube = open_cube(path)
+    np.testing.assert_array_equal(cube, np.where(values == -9999, np.nan, values))
+    np.testing.assert_array_equal(cube["wavelength_nm"], TANAGER_NM)
+    np.testing.assert_array_equal(cube["fwhm_nm"], attrs["fwhm"])
+
+
 def test_without_wavelengths_it_is_an_error(tmp_path):
     path = write_tanager(tmp_path / "a.h5")
     with h5py.File(path, "a") as file:
