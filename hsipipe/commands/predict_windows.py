@@ -24,6 +24,7 @@ from hsipipe.inference.holes import joined
 from hsipipe.inference.inputs import bind, no_data_note
 from hsipipe.inference.known import domain_of, strip_warnings
 from hsipipe.inference.made_of import progress_of
+from hsipipe.inference.msi_holes import fill_source
 from hsipipe.inference.needs import strip_width
 from hsipipe.inference.pair import MsiFile, centres_of, open_msi, pair_notes, psf_of, response_of
 from hsipipe.inference.plan import Box, Plan, shard_shape
@@ -150,6 +151,7 @@ def _predict(
         say("note", [*notes, *_scene_notes(scene, msi, sink, plan, scale=scale)])
         say("warning", strip_warnings(domain_of(model), bands, scene.strips))
         if msi is not None:
+            msi = _without_holes(model, scene, msi)
             say("warning", _pair_notes(model, scene, msi))
         sink.create()
         statistics = options.statistics
@@ -293,6 +295,12 @@ def _pair_notes(model: SuperResolver, lr: SceneSource, msi: SceneSource) -> list
         response=response_of(model, low, high),
         msi_wavelength_nm=centres_of(msi.cube),
     )
+
+
+def _without_holes(model: SuperResolver, lr: SceneSource, msi: SceneSource) -> SceneSource:
+    """Fill the holes of an HR-MSI from the LR-HSI, if the PSF is known; otherwise it keeps its nearest pixels there."""
+    psf = psf_of(model)
+    return msi if psf is None else fill_source(lr, msi, scale=model.scale, psf=psf, known=response_of(model, lr, msi))
 
 
 def _quality(model: SuperResolver, lr: SceneSource, msi: SceneSource, sink: ShardSink) -> str:

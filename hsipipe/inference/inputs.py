@@ -16,6 +16,7 @@ from hsipipe.errors import ModelInputError, ParamsError
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.holes import Mask, fill_holes, joined, open_holes
 from hsipipe.inference.known import check_wavelengths, domain_of, input_warnings
+from hsipipe.inference.msi_holes import fill_from_lr
 from hsipipe.inference.pair import MsiFile, pair_notes, psf_of, read_msi, register, response_of
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import COMMAND, Wording
@@ -119,10 +120,22 @@ def prepare(
             psf = psf_of(model) or BICUBIC
             fine, fine_holes, field = register(lr, fine, fine_holes, scale=model.scale, psf=psf)
             notes = (*notes, field.describe())
+    if fine is not None and fine_holes is not None:
+        fine = _without_holes(model, lr, fine, fine_holes, lr_holes)
     holes = joined(lr_holes, fine_holes, scale=model.scale)
     if holes is not None:
         notes = (*notes, no_data_note(float(holes.mean())))
     return Inputs(model, cube, lr, full_scale, fine, centres, holes, notes)
+
+
+def _without_holes(
+    model: SuperResolver, lr: NDArray[np.float32], msi: NDArray[np.float32], holes: Mask, lr_holes: Mask | None
+) -> NDArray[np.float32]:
+    """Fill the holes of an HR-MSI from the LR-HSI, if the PSF is known; otherwise it keeps its nearest pixels there."""
+    psf = psf_of(model)
+    if psf is None:
+        return msi
+    return fill_from_lr(lr, msi, holes, lr_holes, scale=model.scale, psf=psf, known=response_of(model, lr, msi))
 
 
 def bind(

@@ -21,6 +21,7 @@ from distributed.scheduler import KilledWorker
 
 from hsipipe.errors import HsipipeError, ParamsError, UnreachableError, one_line
 from hsipipe.formats import writer
+from hsipipe.inference.msi_holes import PairedSource
 from hsipipe.inference.plan import Box, Plan
 from hsipipe.inference.run import WindowPrediction
 from hsipipe.inference.source import SceneSource
@@ -152,7 +153,10 @@ def _edge(plan: Plan, missing: Collection[Box], *, most: int, tasks: int) -> int
 
 def _shared(source: SceneSource) -> SceneSource:
     """Return a source to be read by other processes, without the coordinates of its pixels."""
-    return replace(source, cube=source.cube.reset_coords(drop=True).drop_vars(source.cube.dims, errors="ignore"))
+    cube = source.cube.reset_coords(drop=True).drop_vars(source.cube.dims, errors="ignore")
+    if isinstance(source, PairedSource):
+        return replace(source, cube=cube, lr=_shared(source.lr))
+    return replace(source, cube=cube)
 
 
 def _forget(client: Client, name: str) -> None:

@@ -21,7 +21,7 @@ from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import COMMAND, Wording
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.fusion import FusionPosterior
-from hsipipe.methods.super_resolver import SuperResolver, check_msi, check_pair
+from hsipipe.methods.super_resolver import SceneImage, SuperResolver, check_msi, check_pair
 
 TOLERANCE = 0.5
 """Largest distance of the corners of the two images in HR pixels; files round their coordinates."""
@@ -185,15 +185,13 @@ def psf_of(model: SuperResolver) -> Psf | None:
     return psf if isinstance(psf, Psf) else None
 
 
-def response_of(
-    model: SuperResolver, lr: NDArray[np.float32], msi: NDArray[np.float32]
-) -> NDArray[np.floating[Any]] | None:
+def response_of(model: SuperResolver, lr: SceneImage, msi: SceneImage) -> NDArray[np.floating[Any]] | None:
     """Return the spectral response (c, C) of a model, or None if it is estimated from the pair."""
     model = model.mean if isinstance(model, FusionPosterior) else model
     if not isinstance(model, FusionModel) or model.pairing.response == "estimated":
         return None
     known: NDArray[np.floating[Any]] = model.response.cpu().numpy()
-    return known if known.shape == (len(msi), len(lr)) else None
+    return known if known.shape == (msi.shape[0], lr.shape[0]) else None
 
 
 _Point = tuple[float, float]

@@ -50,7 +50,9 @@ class ScenePixels:
         return np.asarray(values @ values.T / self.count)
 
 
-def scene_pixels(lr: SceneImage, msi: SceneImage, *, scale: int, psf: Psf) -> ScenePixels:
+def scene_pixels(
+    lr: SceneImage, msi: SceneImage, *, scale: int, psf: Psf, seen: NDArray[np.bool_] | None = None
+) -> ScenePixels:
     """Reduce a pair.
 
     The strips depend on the size of the scene alone, so that an array and a file of the same values give the same bits.
@@ -60,12 +62,14 @@ def scene_pixels(lr: SceneImage, msi: SceneImage, *, scale: int, psf: Psf) -> Sc
         msi: HR-MSI (c, H, W).
         scale: Ratio of the pixel sizes s.
         psf: PSF of the LR sensor.
+        seen: LR pixels (h, w) to take, at least one; None: all.
     """
     bands, height, width = lr.shape
     rows, columns = (psf.operator(n * scale, scale) for n in (height, width))
     step = rows_per_chunk((bands, height, width), multiple=BLOCK_ROWS, least=BLOCK_ROWS, limit=_STRIP_BYTES)
     triangle = np.empty((0, 1 + bands + msi.shape[0]))
     moments = np.zeros((bands, bands))
+    count = height * width if seen is None else int(seen.sum())
     for start in range(0, height, step):
         stop = min(start + step, height)
         around = slice(max(start - 1, 0), min(stop + 1, height))
@@ -73,11 +77,12 @@ def scene_pixels(lr: SceneImage, msi: SceneImage, *, scale: int, psf: Psf) -> Sc
         strip = lr[:, around]
         low = apply_both(msi[:, rows.window(slice(start, stop))], rows, columns, outputs=slice(start, stop))
         block = np.concatenate([np.ones((1, low[0].size)), _flat(strip[:, inside]), _flat(low)])
-        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, block.T]), mode="r"))
-        fine = _flat(detail(torch.from_numpy(np.ascontiguousarray(strip))[None])[0].numpy()[:, inside])
+        taken = slice(None) if seen is None else seen[start:stop].ravel()
+        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, block[:, taken].T]), mode="r"))
+        fine = _flat(detail(torch.from_numpy(np.ascontiguousarray(strip))[None])[0].numpy()[:, inside])[:, taken]
         moments += fine @ fine.T
     ones, spectra, low = np.split(triangle.T, [1, 1 + bands])
-    return ScenePixels(height * width, ones, spectra, low, moments / (height * width))
+    return ScenePixels(count, ones, spectra, low, moments / count)
 
 
 def _flat(image: NDArray[Any]) -> NDArray[np.float64]:

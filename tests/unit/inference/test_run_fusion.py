@@ -16,6 +16,7 @@ from hsipipe.formats.base import make_cube
 from hsipipe.formats.regrid import refine
 from hsipipe.inference.guard import coarser_gain_db
 from hsipipe.inference.holes import fill_holes, joined, open_holes
+from hsipipe.inference.msi_holes import fill_from_lr, fill_source
 from hsipipe.inference.plan import BLOCK, Plan
 from hsipipe.inference.run import WindowPrediction, goes_in_windows
 from hsipipe.inference.scene import predict_scene
@@ -82,10 +83,13 @@ def test_windows_have_the_bits_of_the_whole(name, size, tiles, shard, side_by_si
     model, (lr, msi), (tile, overlap) = model_of(name), pair(*size, seed=seed, holes=holes), tiles
     low, low_holes = fill_holes(lr.to_numpy(), "lr")
     high, high_holes = fill_holes(msi.to_numpy(), "msi")
+    if high_holes is not None:
+        high = fill_from_lr(low, high, high_holes, low_holes, scale=SCALE, psf=PSF, known=None)
     whole = predict_scene(model, low, tile=tile, overlap=overlap, msi=high)
     expected = open_holes(whole, joined(low_holes, high_holes, scale=SCALE))
     plan = Plan(*size, tile, overlap, (shard[0] * BLOCK, shard[1] * BLOCK))
     sources = [survey(cube, "image", full_scale=1.0, example="") for cube in (lr, msi)]
+    sources[1] = fill_source(*sources, scale=SCALE, psf=PSF, known=None)
     with TemporaryDirectory() as folder:
         target = Path(folder) / "a.npy"
         with open_sink(
