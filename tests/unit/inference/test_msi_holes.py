@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
+from hsipipe.methods.guided_projection import GuidedProjection
 from scipy.ndimage import gaussian_filter
 
 from hsipipe.degradation.psf import Psf
-from hsipipe.formats.base import make_cube
 from hsipipe.formats import save_cube
+from hsipipe.formats.base import make_cube
 from hsipipe.inference.holes import fill_holes
 from hsipipe.inference.inputs import prepare
 from hsipipe.inference.msi_holes import fill_from_lr, response_of_rest
 from hsipipe.inference.pair import MsiFile
 from hsipipe.inference.scene import predict_scene
 from hsipipe.inference.wording import COMMAND
-from hsipipe.methods.guided_projection import GuidedProjection
 
 SCALE = 4
 PSF = Psf("gaussian", mtf=0.3)
