@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from hsipipe.methods.guided_projection import GuidedProjection
 from scipy.ndimage import gaussian_filter
 
 from hsipipe.degradation.psf import Psf
@@ -14,6 +13,7 @@ from hsipipe.inference.msi_holes import fill_from_lr, response_of_rest
 from hsipipe.inference.pair import MsiFile
 from hsipipe.inference.scene import predict_scene
 from hsipipe.inference.wording import COMMAND
+from hsipipe.methods.fusion_fast.guided_projection import GuidedProjection
 
 SCALE = 4
 PSF = Psf("gaussian", mtf=0.3)
