@@ -1,4 +1,4 @@
-"""Measure both installs of hsipipe: disk of a fresh environment, and seconds until a command answers.
+"""Measure both installs of hsipipe: disk of a fresh environment, and CPU seconds of commands.
 
     python benchmarks/install.py --json benchmarks/results/install.json
 
@@ -7,6 +7,7 @@ GB of disk and a package index, then removed.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import venv
@@ -15,7 +16,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from record import ROOT, arguments, environment, in_turn, row, show, write_record
+from record import ROOT, arguments, environment, row, show, write_record
 
 EXTRAS = {"hsipipe": "", "hsipipe[pipeline]": "[pipeline]"}
 
@@ -52,7 +53,7 @@ def _installed(folder, requirement):
 
 
 def _own_environment():
-    """Variables without another hsipipe; the first round of a command, which is not counted, compiles its modules."""
+    """Variables without another hsipipe, and with compiled modules."""
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
 
 
@@ -62,19 +63,25 @@ def _measured(name, folder, rounds):
     np.save(folder / "cube.npy", np.random.default_rng(0).random((31, 64, 64), dtype=np.float32))
     own = _own_environment()
 
-    def call(*words):
-        subprocess.run([folder / "bin" / "hsipipe", *words], cwd=folder, env=own, check=True, capture_output=True)
-
     commands = {"--help": ["--help"], "info": ["info", "cube.npy"], "predict --help": ["predict", "--help"]}
-    seconds = in_turn({text: (lambda words=words: call(*words)) for text, words in commands.items()}, rounds=rounds)
+    # The first round is not counted: it compiles the modules.
+    turns = [{text: _cpu_seconds(folder, words, own) for text, words in commands.items()} for _ in range(rounds + 1)]
     torch = sum(value for path, value in size.items() if path.relative_to(packages).parts[0] == "torch")
     distributions = len(list(packages.glob("*.dist-info")))
     return [
         row(f"{name}: environment", sum(size.values()) / 1e6, "MB"),
         row(f"{name}: of these torch", torch / 1e6, "MB"),
         row(f"{name}: packages", distributions, ""),
-        *(row(f"{name}: hsipipe {text}", median(taken), "s") for text, taken in seconds.items()),
+        *(row(f"{name}: hsipipe {text}", median(turn[text] for turn in turns[1:]), "s CPU") for text in commands),
     ]
+
+
+def _cpu_seconds(folder, words, own):
+    """CPU seconds of a command and its children; unlike wall time, other work on the machine hardly changes them."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([folder / "bin" / "hsipipe", *words], cwd=folder, env=own, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ def compare(run: StageRun, scores: list[Scores]) -> Comparison:
     """Write the numbers into ``reports/metrics.json``, and the table as Markdown, CSV and figure."""
     from hsipipe.evaluation.comparison import RowScores, as_csv, as_markdown, compare_scores, read_scores
     from hsipipe.evaluation.figures import method_dots, save
+    from hsipipe.evaluation.headline import headline
     from tasks.running.rows import table_rows
     from tasks.tracking import record_results
 
@@ -28,5 +29,7 @@ def compare(run: StageRun, scores: list[Scores]) -> Comparison:
     run.log_figure(run.out / "methods.png")
     record_results(run.tracker, metrics)
     run.publish_text(METRICS, json.dumps(metrics, indent=2) + "\n")
-    gains = {f"gain_db.{name}": gain for name, gain in metrics["gain_db"].items() if gain is not None}
-    return run.finish(Comparison, gains)
+    # The best first: the log shows the first number.
+    gains, best = metrics["gain_db"], headline(metrics).best
+    order = sorted(gains, key=lambda name: name != best)
+    return run.finish(Comparison, {f"gain_db.{name}": gains[name] for name in order if gains[name] is not None})

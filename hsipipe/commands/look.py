@@ -53,8 +53,8 @@ def quicklook(
 ) -> None:
     """Write a picture of a cube: true colour by wavelength, else bands spread evenly.
 
-    Each band is stretched between its 1st and 99th percentile. Bad bands are not used. Of a remote cube the shown bands
-    alone are fetched, if each has tiles of its own.
+    Bands are stretched between the 1st and 99th percentile, those of true colour alike. Bad bands are not used. Of a
+    remote cube the shown bands alone are fetched, if each band has its own tiles.
 
     [bold]Example[/bold]
 

@@ -1,5 +1,6 @@
 """Print settings and compare results: methods, preset, protocol, compare."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -203,14 +204,22 @@ def _read(path: Path) -> Mapping[str, Any]:
             for name, row in rows.items():
                 _require(row, f"{name} of scene {scene}")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise MissingInputError(f"No file {path}; give a metrics.json, such as reports/metrics.json.") from error
+        raise MissingInputError(
+            f"No file {path}. hsipipe pipeline writes reports/metrics.json; run it, or give another metrics.json."
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        # The repr of an error of decoding holds the whole file.
-        reason = f"it has no key {error}" if isinstance(error, KeyError) else one_line(error)
+        reason = _fault(error)
         raise FileFormatError(
             f"{path} is no metrics.json of an evaluation: {reason}. Give one, such as reports/metrics.json."
         ) from error
     return dict(tree)
+
+
+def _fault(error: Exception) -> str:
+    """Say what is wrong with a result; the repr of an error of decoding would hold the whole file."""
+    if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
+        return "it is not JSON"
+    return f"it has no key {error}" if isinstance(error, KeyError) else one_line(error)
 
 
 def _check(models: Mapping[str, Mapping[str, Any]], protocol: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ def sharpen(
         ),
     ] = None,
 ) -> None:
-    """Sharpen one scene with what it teaches itself. Needs no params.yaml, no model and no other data.
+    """Sharpen one scene by methods fitted to it alone. Needs no params.yaml, no model and no other data.
 
     The scene is degraded by the PSF of its sensor and restored from that, by interpolation, by methods without training
     and by a network that trains in the time left. They are fitted, chosen and judged on disjoint parts of the scene.

@@ -204,7 +204,7 @@ def _names(pairs: DegradedPairs, split: str, title: str) -> list[str]:
 
 def _facts(method: Method) -> dict[str, Any]:
     return {
-        "description": method.DESCRIPTION,
+        "description": method.description,
         "trained": isinstance(method, Trainable),
         "fuses": method.FUSES,
     }

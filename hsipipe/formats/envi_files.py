@@ -64,9 +64,9 @@ def pair(path: Path) -> tuple[Path, Path]:
         fitting = [file for file in found if file.stat().st_size >= least]
         if len(fitting) != 1 or path not in (header, fitting[0]):
             names = " or ".join(sorted(file.name for file in fitting or found))
+            described = path if path != header else next(file for file in found if file.suffix)
             raise FileFormatError(
-                f"{header.name} may describe {names}; rename it after the file that it describes, "
-                f"{path.name if path != header else found[0].name}.hdr"
+                f"{header.name} may describe {names}; rename it after the file that it describes, {described.name}.hdr"
             )
         found = fitting
     return header, found[0]

@@ -43,7 +43,7 @@ def provenance(
         command: Command that makes it, such as ``predict``.
         inputs: Files of the cubes that it is made of, by role, such as ``input`` and ``msi``. Of a remote one the
             address is recorded, and the digest that tells its versions apart: not all of it may be fetched.
-        model: Facts about the model by name, such as ``name``, ``place`` and ``sha256``.
+        model: Facts about the model by name: ``name``, and others such as ``place`` and ``sha256``.
         parameters: Options that change the result, as plain JSON.
         earlier: Attributes of the input; its history is continued.
 
@@ -52,7 +52,8 @@ def provenance(
         ParamsError: ``SOURCE_DATE_EPOCH`` is not a number of seconds.
     """
     date, number = date_of_results(), package_version()
-    said = ", ".join(f"{key} {value}" for key, value in model.items())
+    facts = ", ".join(f"{key} {value}" for key, value in model.items() if key != "name")
+    said = f"{model['name']} ({facts})"
     files = {role: path.name for role, path in inputs.items()}
     line = f"{date} hsipipe {number} {command} of {', '.join(files.values())} by {said}"
     found = {

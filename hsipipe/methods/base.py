@@ -103,7 +103,7 @@ class Method(ABC):
 
     Attributes:
         KIND: Name of the class's first entry in the catalogue; it identifies the class of a saved model.
-        DESCRIPTION: One sentence for the report.
+        DESCRIPTION: One sentence on the methods of this class.
         FUSES: Whether it needs an HR-MSI.
         WHOLE_SCENE: Whether it takes a scene as one image instead of tiles.
         Settings: Type of its entry in params.yaml.
@@ -125,6 +125,11 @@ class Method(ABC):
     def name(self) -> str:
         """Name of its row in tables."""
         return self.label or self.KIND
+
+    @property
+    def description(self) -> str:
+        """One sentence or two for the report."""
+        return self.DESCRIPTION
 
     @property
     def bands(self) -> int | None:

@@ -30,6 +30,10 @@ def moments(samples: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32]
     return mean, np.sqrt(squares / np.float32(max(1, count - 1)))
 
 
+ONE_STEP = "Trained to predict in one step, as a regression."
+"""Sentence on a network of a diffusion that is a trained baseline."""
+
+
 class MeanOfSamples(ABC):
     """A model whose prediction is the mean of samples, which are not calibrated; see :class:`SampleResolver`."""
 

@@ -1,1 +1,1 @@
-"""Sharpen one scene with what it teaches itself: fit at reduced resolution, choose, judge, predict."""
+"""Sharpen one scene by methods fitted to it alone: fit at reduced resolution, choose, judge, predict."""

@@ -289,11 +289,11 @@ class _Training(Generic[M]):
         state.rows.append({"step": state.step, **metrics})
         self._audience.log(state.step, metrics)
         best = "none" if state.best_value is None else f"{state.best_value:.4g} at step {state.best_step}"
-        self._judged = f"{name} {value:.4g} (best {best})"
+        self._judged = f", {name} {value:.4g} (best {best})"
 
     def _note(self, loss: float) -> str:
         self._running = loss if self._running is None else self._running + (loss - self._running) / _RUNNING_STEPS
-        return f"loss {self._running:.4g} {self._judged}"
+        return f"loss {self._running:.4g}{self._judged}"
 
     def _step(self) -> float:
         """Take one optimizer step; return the loss before it, averaged over all processes."""

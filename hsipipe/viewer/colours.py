@@ -73,12 +73,23 @@ def spread_bands(count: int, wavelength_nm: Array | None, bad: Sequence[int] = (
     return [good[int((len(good) - 1) * part + 0.5)] for part in (5 / 6, 3 / 6, 1 / 6)]
 
 
-def limits(planes: Array, percentiles: tuple[float, float] = PERCENTILES) -> list[tuple[float, float]]:
-    """Return black and white point of each plane (k, h, w), from its finite values."""
+def limits(way: Colours, planes: Array) -> list[tuple[float, float]]:
+    """Return black and white point of each plane (3, h, w), from its finite values.
+
+    True colours have the same for all three: planes that are stretched one by one change the colours. Others have no
+    natural colours, and the most contrast one by one.
+    """
+    found = _percentiles(planes)
+    if way != TRUE_COLOURS:
+        return found
+    return [(min(low for low, _ in found), max(high for _, high in found))] * len(found)
+
+
+def _percentiles(planes: Array) -> list[tuple[float, float]]:
     found = []
     for plane in planes:
         known = plane[np.isfinite(plane)]
-        low, high = (float(value) for value in np.percentile(known, percentiles)) if known.size else (0.0, 1.0)
+        low, high = (float(value) for value in np.percentile(known, PERCENTILES)) if known.size else (0.0, 1.0)
         found.append((low, high) if high > low else (low, low + (abs(low) or 1.0)))
     return found
 

@@ -38,7 +38,7 @@ def quicklook(source: Place, target: Path, *, size: int = 1024, variable: str | 
     _check_target(target)
     cube = open_cube(source, variable=variable)
     way, bands, planes = _display(_thinned(cube, size), source)
-    _save(to_image(planes, limits(planes)), target, size=size)
+    _save(to_image(planes, limits(way, planes)), target, size=size)
     return f"{way.title}: bands {_numbers(bands, _centres(cube))}"
 
 
@@ -63,7 +63,7 @@ def side_by_side(lr: xr.DataArray, sr: xr.DataArray, target: Path, *, scale: int
     _check_target(target)
     rows, columns = (_middle(n, max(1, size // scale)) for n in lr.shape[1:])
     way, bands, planes = _display(lr[:, rows, columns], "the LR cube")
-    stretch = limits(planes)
+    stretch = limits(way, planes)
     fine = _read(sr[:, _times(rows, scale), _times(columns, scale)], bands)
     halves = [to_image(planes.repeat(scale, axis=1).repeat(scale, axis=2), stretch), to_image(fine, stretch)]
     times = max(1, size // (2 * max(fine.shape[1:])))
@@ -87,7 +87,7 @@ def pair_pictures(lr: xr.DataArray, sr: xr.DataArray, *, size: int = 1024) -> tu
         DataError: No band has a value.
     """
     way, bands, planes = _display(_thinned(lr, size), "the LR cube")
-    stretch = limits(planes)
+    stretch = limits(way, planes)
     images = [to_image(values, stretch) for values in (planes, _read(_thinned(sr, size), bands))]
     targets = [io.BytesIO() for _ in images]
     for image, target in zip(images, targets, strict=True):

@@ -187,4 +187,4 @@ def _way(way: Any, layers: Sequence[Layer], shown: Layer) -> dict[str, Any]:
     """Bands of each cube, and one stretch for all of them: that of the truth, or of the first cube."""
     bands = [bands_of(way, *_bands(layer)) for layer in layers]
     cube = shown.components.cube()[bands[list(layers).index(shown)]]
-    return {"title": way.title, "bands": bands, "stretch": limits(cube)}
+    return {"title": way.title, "bands": bands, "stretch": limits(way, cube)}

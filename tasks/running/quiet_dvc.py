@@ -1,7 +1,7 @@
 """Run DVC without its hints: ``python -m tasks.running.quiet_dvc repro``.
 
 After each stage DVC advises to track its lock file with git, and after the last to push. Both are decisions of the
-user, and `hsipipe retrain` takes them itself.
+user, and `hsipipe retrain` takes them itself. After a killed run DVC warns of each lock that it removes.
 """
 
 import logging
@@ -10,6 +10,8 @@ from typing import Any
 
 HINTING = ("dvc.repo.scm_context", "dvc.dvcfile")
 """Loggers whose information is hints on git, and news of the lock file."""
+LOCKS = "dvc.rwlock"
+"""Logger whose warnings are locks of killed processes."""
 PUSH = "Use `dvc push` to send your updates to remote storage."
 """What DVC prints at the end of `repro`, also without a remote storage."""
 
@@ -19,6 +21,7 @@ if __name__ == "__main__":
 
     for name in HINTING:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(LOCKS).setLevel(logging.ERROR)
     write = ui.write
 
     def write_others(*objects: Any, **options: Any) -> None:

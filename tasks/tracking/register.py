@@ -1,6 +1,8 @@
 """Register models; the same content is registered once."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -175,7 +177,7 @@ def _version_with(client: "MlflowClient", name: str, sha256: str) -> str | None:
 def _log(root: Path, folder: Path, *, tracker: StageTracker, inputs: ModelInputs, sha256: str) -> str:
     import mlflow
 
-    with global_store(root), mlflow.start_run(run_id=tracker.run_id):
+    with global_store(root), mlflow.start_run(run_id=tracker.run_id), _without_warnings():
         info: Any = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
@@ -190,3 +192,15 @@ def _log(root: Path, folder: Path, *, tracker: StageTracker, inputs: ModelInputs
     # Leaving the block has marked the run as finished, but it continues.
     tracker.client.update_run(tracker.run_id, status="RUNNING")
     return str(info.registered_model_version)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hide the warnings of the model: MLflow predicts the example, which is unlike any scene."""
+    logger = logging.getLogger("hsipipe.model")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""The Python of README.md and docs/use-a-model.md runs as written there, on a model of fewer bands."""
+"""The Python of README.md and docs/use-a-model.md runs as written there, on a model of fewer bands and fewer scenes."""
 
 import re
 
@@ -7,6 +7,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 BANDS_OF_THE_DEFAULT, BANDS = "31", "8"
+SCENE_OF_THE_DEFAULT = "synthetic_02"
 
 
 SNIPPETS = [("README.md", 0), ("docs/use-a-model.md", 0), ("docs/use-a-model.md", 1), ("docs/uncertainty.md", 0)]
@@ -27,7 +28,8 @@ def test_both_ways_to_load_a_model_are_shown(repository):
 
 @pytest.mark.parametrize(("page", "number"), SNIPPETS)
 def test_the_python_of_the_pages_runs(project, run, repository, page, number):
-    code = snippets(repository, page)[number].replace(BANDS_OF_THE_DEFAULT, BANDS)
+    scene = next((project / "data" / "pairs" / "test").glob("*.zarr")).stem
+    code = snippets(repository, page)[number].replace(BANDS_OF_THE_DEFAULT, BANDS).replace(SCENE_OF_THE_DEFAULT, scene)
     done = run("-c", code, cwd=project)
     assert done.returncode == 0, done.stderr
     if promised := re.search(r"# (\(.*\))$", code, flags=re.MULTILINE):

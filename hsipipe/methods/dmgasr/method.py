@@ -21,7 +21,7 @@ from hsipipe.methods.dmgasr.gae import GroupAutoencoder, load_gae
 from hsipipe.methods.dmgasr.latent_net import LatentNet
 from hsipipe.methods.dmgasr.settings import DmgasrSettings
 from hsipipe.methods.losses import at_valid, cube_loss
-from hsipipe.methods.samples import MeanOfSamples, moments
+from hsipipe.methods.samples import ONE_STEP, MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, refuse_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
@@ -70,6 +70,11 @@ class Dmgasr(MeanOfSamples, nn.Module, Trainable):
         self.settings: DmgasrSettings | None = None
         self.label = None if net.objective == "diffusion" else "dmgasr-regression"
         self.eval().requires_grad_(False)
+
+    @property
+    def description(self) -> str:
+        """One sentence or two for the report."""
+        return self.DESCRIPTION if self.net.objective == "diffusion" else f"{self.DESCRIPTION} {ONE_STEP}"
 
     @property
     def bands(self) -> int:

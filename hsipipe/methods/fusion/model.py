@@ -24,7 +24,7 @@ from hsipipe.methods.checkpoint import load_module, save_checkpoint
 from hsipipe.methods.fusion.pair_network import PairNetwork
 from hsipipe.methods.fusion.setup import Denoising, Estimate, FusionDiffusionParams, Given, Pairing
 from hsipipe.methods.losses import at_valid
-from hsipipe.methods.samples import MeanOfSamples, moments
+from hsipipe.methods.samples import ONE_STEP, MeanOfSamples, moments
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.params import SamplingParams
 from hsipipe.patches.draws import Draws
@@ -51,6 +51,11 @@ class FusionModel(MeanOfSamples, PairNetwork, Trainable):
     """Range of x_0, to which sampling clips its estimates; None: unbounded."""
     sampling: SamplingParams | None = None
     settings: Any = None
+
+    @property
+    def description(self) -> str:
+        """One sentence or two for the report."""
+        return self.DESCRIPTION if self.denoising.objective == "diffusion" else f"{self.DESCRIPTION} {ONE_STEP}"
 
     @abstractmethod
     def distance(self, made: Estimate) -> Tensor:

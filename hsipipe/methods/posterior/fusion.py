@@ -17,7 +17,7 @@ class FusionPosterior(Posterior):
     """The posterior of a :class:`FusionModel`; see :class:`Posterior`."""
 
     KIND: ClassVar[str] = "fusion-posterior"
-    DESCRIPTION: ClassVar[str] = "The prediction of a fusion, and samples of what it leaves open."
+    DESCRIPTION: ClassVar[str] = "A fusion, and samples of its residual."
     FUSES: ClassVar[bool] = True
     ARRAYS: ClassVar[tuple[str, ...]] = ("hr", "lr", "msi")
 

@@ -99,7 +99,7 @@ class Posterior(SampledRegression):
     """
 
     KIND: ClassVar[str] = "posterior"
-    DESCRIPTION: ClassVar[str] = "The prediction of a regression, and samples of what it leaves open."
+    DESCRIPTION: ClassVar[str] = "A regression, and samples of its residual."
     Settings = PosteriorSettings
     JUDGED_BY: ClassVar[str] = "val_crps_gain_db"
 

@@ -92,8 +92,8 @@ def test_other_readers_find_the_model_the_source_and_the_options(tmp_path, lr, m
     assert {"tile": 8, "overlap": 2, "guard": guard}.items() <= json.loads(options).items()
     made, cut, line = found["history"].splitlines()
     assert (made, cut) == ("2020 made", "2021 cut")
-    assert line.startswith(f"2023-11-14T22:13:20Z hsipipe {package_version()} predict of lr.nc by name pca-residual")
-    assert found["source"].startswith(f"hsipipe {package_version()}, name pca-residual")
+    assert line.startswith(f"2023-11-14T22:13:20Z hsipipe {package_version()} predict of lr.nc by pca-residual (place ")
+    assert found["source"].startswith(f"hsipipe {package_version()}, pca-residual (place ")
 
 
 @pytest.mark.parametrize("suffix", READERS)

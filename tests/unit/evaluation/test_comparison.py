@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from copy import deepcopy
 from dataclasses import replace
 
@@ -185,6 +186,14 @@ def test_faults_of_trainings_stand_with_their_rows(trees):
     assert cells["dmgasr"] == "collapsed at step 8"
     assert cells["bicubic"] == ""
     assert "faults" not in compared({name: {**scores, "faults": {}} for name, scores in trees.items()})
+
+
+def test_the_notebook_reads_keys_that_every_result_with_a_posterior_has(trees, repository):
+    book = json.loads((repository / "docs" / "notebooks" / "read-a-result.ipynb").read_text(encoding="utf-8"))
+    code = "".join(line for cell in book["cells"] if cell["cell_type"] == "code" for line in cell["source"])
+    read = set(re.findall(r'metrics\["(\w+)"\]', code))
+    assert "protocol" in read
+    assert read - {"uncertainty"} <= compared(trees).keys()
 
 
 def test_a_fault_of_one_seed_is_counted(trees):

@@ -43,6 +43,16 @@ def test_a_header_that_may_describe_two_files_is_an_error_that_says_how_to_name_
     np.testing.assert_array_equal(open_cube(tmp_path / "scene.dat"), REFLECTANCE)
 
 
+def test_next_to_a_file_without_an_extension_the_proposed_name_is_another_one(tmp_path):
+    for name in ("scene", "scene.img"):
+        REFLECTANCE.tofile(tmp_path / name)
+    (tmp_path / "scene.hdr").write_text(BSQ)
+    with pytest.raises(FileFormatError, match=r"that it describes, scene\.img\.hdr"):
+        open_cube(tmp_path / "scene.hdr")
+    (tmp_path / "scene.hdr").rename(tmp_path / "scene.img.hdr")
+    np.testing.assert_array_equal(open_cube(tmp_path / "scene.img"), REFLECTANCE)
+
+
 def test_a_file_that_is_too_short_for_the_header_is_not_described_by_it(tmp_path):
     REFLECTANCE.tofile(tmp_path / "scene.img")
     (tmp_path / "scene.dat").write_text("a table")

@@ -13,17 +13,26 @@ def picture(path):
         return np.asarray(opened)
 
 
-def test_the_picture_is_true_colour_and_stretched_between_percentiles(files, tmp_path):
+def test_true_colours_share_a_stretch_between_percentiles(files, tmp_path):
     said = quicklook(files["truth"], tmp_path / "a.png")
     image = picture(tmp_path / "a.png").astype(float)
     truth = smooth()
     bands = [int(np.abs(NM - nm).argmin()) for nm in (650, 550, 450)]
     assert said.startswith("true colour (650, 550, 450 nm): bands ")
     assert f"{bands[0] + 1} ({NM[bands[0]]:g} nm)" in said
+    low, high = (chosen(np.percentile(truth[bands], q, axis=(1, 2))) for q, chosen in ((1, min), (99, max)))
     for channel, band in enumerate(bands):
-        low, high = np.percentile(truth[band], (1, 99))
         expected = 255 * np.clip((truth[band] - low) / (high - low), 0, 1) ** (1 / 2.2)
         np.testing.assert_allclose(image[..., channel], expected, atol=1)
+
+
+def test_other_colours_are_stretched_one_by_one(tmp_path):
+    values = smooth(bands=3) * np.array([1, 10, 100], np.float32)[:, None, None]
+    save_cube(as_cube(values, None), tmp_path / "a.nc")
+    quicklook(tmp_path / "a.nc", tmp_path / "a.png")
+    image = picture(tmp_path / "a.png")
+    assert image.max(axis=(0, 1)).tolist() == [255] * 3
+    assert image.min(axis=(0, 1)).tolist() == [0] * 3
 
 
 def test_bad_and_empty_bands_are_not_used_and_a_pixel_without_data_is_grey(tmp_path):

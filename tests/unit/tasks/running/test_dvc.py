@@ -1,5 +1,6 @@
 """Calls of a real DVC, with stages that do next to nothing."""
 
+import json
 import os
 import shutil
 import signal
@@ -313,12 +314,16 @@ def test_every_file_has_the_same_bytes_in_a_clone_of_any_system(repository, tmp_
     assert [n for n in tracked if (tmp_path / "true" / n).read_bytes() != (tmp_path / "false" / n).read_bytes()] == []
 
 
-def test_dvc_gives_no_hints_on_git_and_push(tmp_path, repository):
+def test_dvc_gives_no_hints_on_git_and_push_and_no_warning_of_locks_of_a_killed_run(tmp_path, repository):
     root = tmp_path / "project"
     root.mkdir()
     for words in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
         subprocess.run(words, cwd=root, check=True, capture_output=True)
     (root / "dvc.yaml").write_text("stages: {one: {cmd: echo made > out, outs: [out]}}\n", encoding="utf-8")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    locked = {"read": {}, "write": {str(root / "out"): {"pid": killed.pid, "cmd": "dvc repro"}}}
+    (root / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(locked), encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(repository)}
     words = [sys.executable, "-m", "tasks.running.quiet_dvc", "repro"]
     done = subprocess.run(words, cwd=root, env=env, check=True, capture_output=True, text=True)
@@ -326,5 +331,6 @@ def test_dvc_gives_no_hints_on_git_and_push(tmp_path, repository):
     assert "git add" not in done.stdout + done.stderr
     assert "dvc push" not in done.stdout + done.stderr
     assert "autostage" not in done.stdout + done.stderr
+    assert "killed" not in done.stdout + done.stderr
     staged = subprocess.run(["git", "diff", "--cached", "--name-only"], cwd=root, capture_output=True, text=True)
     assert "dvc.lock" not in staged.stdout

@@ -9,6 +9,7 @@ from samplers import Spreads
 
 import hsipipe
 from hsipipe.errors import IntegrityError, MissingInputError, ModelInputError, ParamsError
+from hsipipe.methods.domain import Domain
 from hsipipe.methods.pca_residual import PcaResidual
 from hsipipe.methods.super_resolver import check_input, check_msi
 from hsipipe.model_registry.load import load_pinned, load_registered, resolve_registered
@@ -61,6 +62,16 @@ def test_what_was_registered_is_loaded(root, registered):
     expected = PcaResidual.load(folder).predict(lr)
     for uri in (f"models:/{NAME}@challenger", f"models:/{NAME}/1"):
         np.testing.assert_array_equal(load_registered(root, uri).predict(lr), expected)
+
+
+def test_the_example_of_mlflow_gives_no_warnings(root, tmp_path, small_model, caplog):
+    with publish(tmp_path / "superresolver") as folder:
+        small_model().within(Domain(None, 0.0, 0.1, 0.01, np.eye(BANDS)[:1], 0.1)).save(folder)
+    register(root, tmp_path / "superresolver")
+    assert [record.message for record in caplog.records if record.name == "hsipipe.model"] == []
+    with global_store(root):
+        mlflow.pyfunc.load_model(f"models:/{NAME}@challenger").predict(np.full((1, BANDS, 8, 8), 0.5, np.float32))
+    assert "outside of the range of the training" in caplog.text
 
 
 def test_a_champion_is_found_from_any_directory(root, registered, tmp_path_factory, monkeypatch):
