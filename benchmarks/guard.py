@@ -128,10 +128,10 @@ def main():
                     warned = {"guard": guard, "guard or input": guard or bool(inputs)}
                     found.append({**warned, "bad": gain < BAD_DB, "judgements": judgements})
                     coarser = "" if judgement.gain_db is None else f"{judgement.gain_db:+.2f}"
-                    share, most = judgement.doubtful.mean(), judgement.detail.max()
+                    share, largest = judgement.doubtful.mean(), judgement.detail.max()
                     print(
                         f"{method:18} {place.name:14} {other.name:14} {path.stem:22} gain {gain:+.2f} "
-                        f"coarser {coarser} doubtful {share:.1%} detail {most:.3g} grid {judgement.grid.max():.2f} "
+                        f"coarser {coarser} doubtful {share:.1%} detail {largest:.3g} grid {judgement.grid.max():.2f} "
                         f"input {len(inputs)}",
                         flush=True,
                     )

@@ -13,7 +13,8 @@ depends on what else runs on the machine, CPU time hardly does. The scene is jud
 counts the overlaps of tiles as work of the model; the ratio of pixels counts the pixels of the scene alone. A faster
 model lowers both, so that the CPU time per pixel is what to compare between versions.
 The plain loop is what one writes with rasterio: read a window, predict it, write its core. It neither blends, judges
-nor continues.
+nor continues. With --terratorch PYTHON, the tiled inference of terratorch predicts the scene in memory, too, by an
+interpreter that has it (benchmarks/terratorch_tiles.py).
 With --alone, neither the plain loop nor the tiles in memory are measured. With --integers, scene and result are 16 bit
 integers, a result of a quarter of the disk: that of 2,400 pixels in float32 has 83 GB.
 With --fuse, each method fuses a pair of the first edge, with an HR-MSI of 10 bands. fusion-fast is its regression with
@@ -58,6 +59,9 @@ def main():
     parser.add_argument("--alone", action="store_true", help="measure only the command")
     parser.add_argument("--integers", action="store_true", help="scene and result are integers of 16 bits")
     parser.add_argument("--fuse", nargs="+", default=[], help="methods that fuse a pair")
+    parser.add_argument(
+        "--terratorch", type=Path, metavar="PYTHON", help="interpreter of an environment with terratorch"
+    )
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="processes of Dask clusters to compare")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
@@ -109,6 +113,8 @@ def measure(folder, options):
         ]
         if not options.alone:
             rows += beside(folder, edge, name, options)
+        if options.terratorch is not None:
+            rows += in_terratorch(folder, scene, name, options)
         if edge == min(options.edge) and options.kills:
             rows += kill(folder, scene, result, options)
         remove(result)
@@ -132,6 +138,21 @@ def beside(folder, edge, name, options):
         row(f"{name}: throughput / ready tiles, wall", share[0], "", target=">= 0.9", met=share[0] >= 0.9),
         row(f"{name}: throughput / ready tiles, CPU", share[1], ""),
         row(f"{name}: throughput / pixels of ready tiles, CPU", share[1] * core_share(edge), ""),
+    ]
+
+
+def in_terratorch(folder, scene, name, options):
+    script, result = Path(__file__).with_name("terratorch_tiles.py"), folder / "terratorch.npy"
+    with tempfile.TemporaryFile("w+") as said:
+        seconds, peak = timed([options.terratorch, script, scene, folder / "model", result], stdout=said)
+        said.seek(0)
+        own = float(said.read().split()[-1])
+    result.unlink()
+    pixels = int(name.split()[0]) ** 2
+    return [
+        row(f"{name}: terratorch, CPU time per LR pixel", 1e6 * seconds / pixels, "us"),
+        row(f"{name}: terratorch without its start, CPU time per LR pixel", 1e6 * own / pixels, "us"),
+        row(f"{name}: terratorch, peak memory", peak / 1e9, "GB"),
     ]
 
 
@@ -365,8 +386,9 @@ def predict(folder, scene, result, memory, env=None):
     return timed(command(folder, scene, result, memory), env=env)
 
 
-def timed(words, env=None):
-    with subprocess.Popen(list(map(str, words)), cwd=ROOT, env=env) as process:
+def timed(words, env=None, stdout=None):
+    """Return the CPU time of a command in seconds, and the peak of its resident memory in bytes."""
+    with subprocess.Popen(list(map(str, words)), cwd=ROOT, env=env, stdout=stdout) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
