@@ -4,6 +4,8 @@
     python benchmarks/scenes.py --edge 120 --bands 31 --kills 20 --part kills
     python benchmarks/scenes.py --edge 240 --bands 31 --workers 2 --worker-kills 10 --part worker-kills
     python benchmarks/scenes.py --edge 480 --bands 31 --workers 1 2 --part cluster
+    python benchmarks/scenes.py --edge 300 600 1200 2400 --integers --alone --part integers
+    python benchmarks/scenes.py --edge 1000 --scale 3 --fuse fusion-fast sfim gsa mtf-glp --part fusion
 
 Each prediction runs in a new process. The peak is its maximum resident set size.
 For the throughput, one process predicts tiles that are ready in memory, then the scene, then the tiles again. Wall time
@@ -11,7 +13,12 @@ depends on what else runs on the machine, CPU time hardly does. The scene is jud
 counts the overlaps of tiles as work of the model; the ratio of pixels counts the pixels of the scene alone. A faster
 model lowers both, so that the CPU time per pixel is what to compare between versions.
 The plain loop is what one writes with rasterio: read a window, predict it, write its core. It neither blends, judges
-nor continues.
+nor continues. With --terratorch PYTHON, the tiled inference of terratorch predicts the scene in memory, too, by an
+interpreter that has it (benchmarks/terratorch_tiles.py).
+With --alone, neither the plain loop nor the tiles in memory are measured. With --integers, scene and result are 16 bit
+integers, a result of a quarter of the disk: that of 2,400 pixels in float32 has 83 GB.
+With --fuse, each method fuses a pair of the first edge, with an HR-MSI of 10 bands. fusion-fast is its regression with
+random weights.
 With --workers, the smallest scene is predicted on Dask clusters of so many processes with a thread each, and by one
 process without a cluster. The processes have imported what they need before.
 With --part evaluate, the stages degrade (with the copy of the scenes before it), patches, evaluate and report get a
@@ -35,6 +42,10 @@ from pathlib import Path
 
 from record import ROOT, arguments, environment, read_record, row, show, write_record
 
+TOP = 1000
+"""Integer of the full range; few, so that they compress."""
+MSI_BANDS = 10
+
 
 def main():
     parser = arguments(__doc__, result="scenes")
@@ -45,6 +56,12 @@ def main():
     parser.add_argument("--suffix", default=".zarr", help="of the result")
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so many times on the smallest scene")
     parser.add_argument("--worker-kills", type=int, default=0, help="kill -9 so many workers of the first cluster")
+    parser.add_argument("--alone", action="store_true", help="measure only the command")
+    parser.add_argument("--integers", action="store_true", help="scene and result are integers of 16 bits")
+    parser.add_argument("--fuse", nargs="+", default=[], help="methods that fuse a pair")
+    parser.add_argument(
+        "--terratorch", type=Path, metavar="PYTHON", help="interpreter of an environment with terratorch"
+    )
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="processes of Dask clusters to compare")
     parser.add_argument("--folder", type=Path, help="place of the scenes and results; default: a temporary folder")
@@ -63,8 +80,7 @@ def main():
         stage(options.stage, options.folder, options.scale)
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        measured = stages if options.part.startswith("evaluate") else on_clusters if options.workers else measure
-        rows = measured(Path(place), options)
+        rows = part_of(options)(Path(place), options)
     show(rows)
     sizes = {key: getattr(options, key) for key in ("bands", "scale", "memory", "suffix")}
     packages = environment("numpy", "xarray", "zarr", "torch", "rasterio")
@@ -72,38 +88,91 @@ def main():
     write_record(options.json, record)
 
 
+def part_of(options):
+    """Choose what is measured."""
+    if options.part.startswith("evaluate"):
+        return stages
+    return on_pairs if options.fuse else on_clusters if options.workers else measure
+
+
 def measure(folder, options):
     rows, per_pixel = [], {}
+    numbers = ["--dtype", "like-input", "--full-scale", TOP] if options.integers else []
     save_model(folder / "model", options.bands, options.scale)
     for edge in options.edge:
         scene, result = folder / f"{edge}.dat", folder / f"{edge}_sr{options.suffix}"
-        write_scene(scene, options.bands, edge)
-        seconds, peak = predict(folder, scene, result, options.memory)
-        plain = timed([sys.executable, __file__, "--throughput", edge, "--plain", "--folder", folder])
-        given = {"--bands": options.bands, "--memory": options.memory, "--suffix": options.suffix, "--folder": folder}
-        share = json.loads(run(["--throughput", edge, *(word for pair in given.items() for word in pair)]))
-        whole_gb = 4 * options.bands * (edge * options.scale) ** 2 / 1e9
+        write_scene(scene, options.bands, edge, integers=options.integers)
+        seconds, peak = timed([*command(folder, scene, result, options.memory), *numbers])
+        whole_gb = (2 if options.integers else 4) * options.bands * (edge * options.scale) ** 2 / 1e9
         name = f"{edge} x {edge} x {options.bands} at x{options.scale}"
         per_pixel[edge] = seconds / edge**2
         rows += [
             row(f"{name}: result", whole_gb, "GB"),
             row(f"{name}: peak memory", peak / 1e9, "GB", target="< 3", met=peak < 3e9),
             row(f"{name}: CPU time per LR pixel", 1e6 * per_pixel[edge], "us"),
-            row(f"{name}: plain rasterio loop, CPU time per LR pixel", 1e6 * plain[0] / edge**2, "us"),
-            row(f"{name}: plain rasterio loop, peak memory", plain[1] / 1e9, "GB"),
-            row(f"{name}: throughput / ready tiles, wall", share[0], "", target=">= 0.9", met=share[0] >= 0.9),
-            row(f"{name}: throughput / ready tiles, CPU", share[1], ""),
-            row(f"{name}: throughput / pixels of ready tiles, CPU", share[1] * core_share(edge), ""),
         ]
+        if not options.alone:
+            rows += beside(folder, edge, name, options)
+        if options.terratorch is not None:
+            rows += in_terratorch(folder, scene, name, options)
         if edge == min(options.edge) and options.kills:
             rows += kill(folder, scene, result, options)
         remove(result)
         scene.unlink()
-    spread = max(per_pixel.values()) / min(per_pixel.values()) - 1
     if len(per_pixel) > 1:
+        spread = max(per_pixel.values()) / min(per_pixel.values()) - 1
         rows.append(
             row("CPU time per pixel over the sizes", 100 * spread, "% apart", target="<= 10", met=spread <= 0.1)
         )
+    return rows
+
+
+def beside(folder, edge, name, options):
+    """Measure the plain loop, and the tiles that are ready in memory."""
+    plain = timed([sys.executable, __file__, "--throughput", edge, "--plain", "--folder", folder])
+    given = {"--bands": options.bands, "--memory": options.memory, "--suffix": options.suffix, "--folder": folder}
+    share = json.loads(run(["--throughput", edge, *(word for pair in given.items() for word in pair)]))
+    return [
+        row(f"{name}: plain rasterio loop, CPU time per LR pixel", 1e6 * plain[0] / edge**2, "us"),
+        row(f"{name}: plain rasterio loop, peak memory", plain[1] / 1e9, "GB"),
+        row(f"{name}: throughput / ready tiles, wall", share[0], "", target=">= 0.9", met=share[0] >= 0.9),
+        row(f"{name}: throughput / ready tiles, CPU", share[1], ""),
+        row(f"{name}: throughput / pixels of ready tiles, CPU", share[1] * core_share(edge), ""),
+    ]
+
+
+def in_terratorch(folder, scene, name, options):
+    script, result = Path(__file__).with_name("terratorch_tiles.py"), folder / "terratorch.npy"
+    with tempfile.TemporaryFile("w+") as said:
+        seconds, peak = timed([options.terratorch, script, scene, folder / "model", result], stdout=said)
+        said.seek(0)
+        own = float(said.read().split()[-1])
+    result.unlink()
+    pixels = int(name.split()[0]) ** 2
+    return [
+        row(f"{name}: terratorch, CPU time per LR pixel", 1e6 * seconds / pixels, "us"),
+        row(f"{name}: terratorch without its start, CPU time per LR pixel", 1e6 * own / pixels, "us"),
+        row(f"{name}: terratorch, peak memory", peak / 1e9, "GB"),
+    ]
+
+
+def on_pairs(folder, options):
+    """Fuse a pair by each method."""
+    rows, edge = [], options.edge[0]
+    low, fine = folder / "low.dat", folder / "fine.dat"
+    write_scene(low, options.bands, edge)
+    write_scene(fine, MSI_BANDS, edge * options.scale, period=20 * options.scale)
+    for method in options.fuse:
+        result = folder / f"{method}{options.suffix}"
+        save_fusion(folder / "model", method, options)
+        seconds, peak = timed([*command(folder, low, result, options.memory), "--msi", fine])
+        remove(result)
+        remove(folder / "model")
+        name = f"{method}, {edge} x {edge} x {options.bands} at x{options.scale}"
+        rows += [
+            row(f"{name}: peak memory", peak / 1e9, "GB", target="< 3", met=peak < 3e9),
+            row(f"{name}: CPU time per LR pixel", 1e6 * seconds / edge**2, "us"),
+        ]
     return rows
 
 
@@ -317,8 +386,9 @@ def predict(folder, scene, result, memory, env=None):
     return timed(command(folder, scene, result, memory), env=env)
 
 
-def timed(words, env=None):
-    with subprocess.Popen(list(map(str, words)), cwd=ROOT, env=env) as process:
+def timed(words, env=None, stdout=None):
+    """Return the CPU time of a command in seconds, and the peak of its resident memory in bytes."""
+    with subprocess.Popen(list(map(str, words)), cwd=ROOT, env=env, stdout=stdout) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -428,19 +498,50 @@ def save_model(folder, bands, scale):
         model.save(out)
 
 
-def write_scene(path, bands, edge):
-    """Write waves with noise as ENVI, interleaved by line, row by row."""
+def save_fusion(folder, method, options):
+    import torch
+
+    from hsipipe.degradation.psf import Psf
+    from hsipipe.methods.catalogue import method_settings, methods
+    from hsipipe.methods.fusion.setup import Denoising, Pairing
+    from hsipipe.methods.fusion_fast import FusionFast
+    from hsipipe.params import load_params
+    from hsipipe.storage.publish import publish
+
+    psf = Psf("gaussian", mtf=0.3)
+    if method == "fusion-fast":
+        params = load_params(ROOT / "params.yaml")
+        own = method_settings(params, "fusion-fast-regression")
+        torch.manual_seed(0)
+        model = FusionFast(
+            Pairing(options.bands, MSI_BANDS, options.scale, psf, "estimated"),
+            Denoising("regression", own.diffusion.schedule, own.diffusion.steps, "x0", scale_input=True),
+            components=own.components, windows=own.windows, width=own.width, blocks=own.blocks,
+        )  # fmt: skip
+        torch.nn.init.normal_(model.tail.weight, std=0.05)
+        model = model.with_sampling(params.sampling.of("fusion-fast-regression"))
+    else:
+        model = methods()[method](options.scale, psf)
+    with publish(folder) as out:
+        model.save(out)
+
+
+def write_scene(path, bands, edge, *, integers=False, period=20):
+    """Write waves as ENVI, interleaved by line, row by row: floats with noise, or integers."""
     import numpy as np
 
-    rng, x = np.random.default_rng(0), np.arange(edge) / 20
+    rng, x = np.random.default_rng(0), (np.arange(edge) + 0.5) / period
     phase = np.linspace(0, 3, bands)[:, None]
     with path.open("wb") as stream:
         for y in range(edge):
-            line = 0.5 + 0.3 * np.sin(x + phase + y / 30) + rng.normal(0, 0.002, (bands, edge))
-            stream.write(line.astype("<f4").tobytes())
+            line = 0.5 + 0.3 * np.sin(x + phase + (y + 0.5) / (1.5 * period))
+            if integers:
+                stream.write(np.rint(TOP * line).astype("<u2").tobytes())
+            else:
+                stream.write((line + rng.normal(0, 0.002, (bands, edge))).astype("<f4").tobytes())
     path.with_suffix(".hdr").write_text(
         f"ENVI\nsamples = {edge}\nlines = {edge}\nbands = {bands}\nheader offset = 0\nfile type = ENVI Standard\n"
-        "data type = 4\ninterleave = bil\nbyte order = 0\n"
+        f"data type = {12 if integers else 4}\ninterleave = bil\nbyte order = 0\n"
     )
 
 

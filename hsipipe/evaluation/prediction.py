@@ -1,5 +1,6 @@
 """Predict a region as it is scored: in memory, or a large one into a file."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hsipipe.storage.stored_cube import StoredCube
 PREDICTION = "prediction.npy"
 """File of the prediction of a large region, which the next one replaces."""
 ADVICE = "divide the scene by split, or use a machine with more memory"
+_BYTES = 4
 _COPIES = 3
 """Predictions in memory while a method of whole scenes predicts."""
 
@@ -38,8 +40,8 @@ def predict_pair(
     tiles: dict[str, Any] = {"tile": sampling.tile, "overlap": sampling.overlap}
     if not isinstance(pair.hr, StoredCube):
         return np.clip(predict_scene(model, pair.lr, msi=msi, **tiles), *limits)
-    if getattr(model, "WHOLE_SCENE", False) and not context_of(model):
-        check_whole(pair, _COPIES, what=f"{model.name} of {pair.name} as one image")
+    if copies := copies_held(model):
+        check_whole(pair, copies, what=f"{model.name} of {pair.name} as one image")
         fine = None if msi is None else np.asarray(msi)
         return predict_scene(model, np.asarray(pair.lr), msi=fine, **tiles).clip(*limits)
     out = StoredCube.create(folder / PREDICTION, pair.hr.shape)
@@ -47,11 +49,16 @@ def predict_pair(
     return out
 
 
+def copies_held(model: SuperResolver) -> int:
+    """Return how many images of the size of the truth are held while a model predicts; 0: it predicts in windows."""
+    return _COPIES if getattr(model, "WHOLE_SCENE", False) and not context_of(model) else 0
+
+
 def check_whole(pair: Pair, copies: int, *, what: str) -> None:
-    """Check that a large region fits into the memory so many times.
+    """Check that a region fits into the memory so many times.
 
     Raises:
         DataError: It does not.
     """
-    if isinstance(pair.hr, StoredCube):
-        check_memory(copies * pair.hr.nbytes, what=what, advice=ADVICE)
+    if copies:
+        check_memory(copies * _BYTES * prod(pair.hr.shape), what=what, advice=ADVICE)

@@ -21,7 +21,7 @@ from hsipipe.evaluation.ensemble import Ensemble
 from hsipipe.evaluation.evidence import SceneEvidence
 from hsipipe.evaluation.metrics import band_mse, mpsnr_db
 from hsipipe.evaluation.predicted import SUFFIX, PredictedCube
-from hsipipe.evaluation.prediction import check_whole, predict_pair
+from hsipipe.evaluation.prediction import check_whole, copies_held, predict_pair
 from hsipipe.evaluation.score_samples import CALIBRATION_LISTS, calibration_of, sample_metrics, training_frame
 from hsipipe.evaluation.scoring import score
 from hsipipe.evaluation.windows import bands
@@ -77,6 +77,14 @@ class _Row:
         is_sampler = self.ceiling is None and isinstance(method, SampleResolver) and method.varies
         return cast(SampleResolver, method) if is_sampler else None
 
+    @property
+    def copies(self) -> int:
+        """Images of the size of the truth that are held at once; 0: a large scene is scored in windows."""
+        if self.ceiling is not None:
+            return _CEILING_COPIES
+        samples = 0 if self.sampler is None else 2 * self.sampling.ensemble
+        return max(samples, copies_held(self.method))
+
     def predict(self, pair: Pair, limits: tuple[float, float], folder: Path) -> Any:
         """Predict (C, H, W), clipped. A method gets the observations only; only a ceiling gets the truth.
 
@@ -87,7 +95,7 @@ class _Row:
         """
         method, msi = self.method, pair.msi if self.method.FUSES else None
         if self.ceiling is not None:
-            check_whole(pair, _CEILING_COPIES, what=f"{self.name} of {pair.name}")
+            check_whole(pair, self.copies, what=f"{self.name} of {pair.name}")
             fine = None if msi is None else np.asarray(msi)
             return np.clip(self.ceiling(np.asarray(pair.lr), fine, np.asarray(pair.hr)), *limits)
         try:
@@ -101,7 +109,7 @@ class _Row:
             return Ensemble.point(prediction)
         msi = pair.msi if self.method.FUSES else None
         sampling = self.sampling
-        check_whole(pair, 2 * sampling.ensemble, what=f"{sampling.ensemble} samples of {pair.name}")
+        check_whole(pair, self.copies, what=f"{sampling.ensemble} samples of {pair.name}")
         pair = replace(pair, lr=np.asarray(pair.lr))
         msi = None if msi is None else np.asarray(msi)
         samples = draw_scene(
@@ -146,11 +154,13 @@ def score_method(
         Values that are not finite are None.
 
     Raises:
-        DataError: No test scene, no HR-MSI for a method that fuses, or a prediction that cannot be scored.
+        DataError: No test scene, no HR-MSI for a method that fuses, too little memory for what takes a whole scene, or
+            a prediction that cannot be scored.
     """
     names = _names(pairs, "test", "test")
     ceilings = _ceilings(method, pairs)
     rows = [_Row(row, method, sampling), *(_Row(name, method, sampling, it) for name, it in ceilings.items())]
+    _check_memory(rows, pairs, names)
     response = pairs.response() if method.FUSES else None
     frame, test_set, calibrations = training_frame(pairs), [], []
     scenes: dict[str, dict[str, dict[str, float]]] = {}
@@ -187,6 +197,14 @@ def score_method(
     )
     (out / Scores.FILE).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
     return cast(dict[str, Any], tree)
+
+
+def _check_memory(rows: Iterable[_Row], pairs: DegradedPairs, names: Iterable[str]) -> None:
+    """Check that all scenes fit into the memory, before the first one is predicted."""
+    for pair in (pairs.look("test", name) for name in names):
+        for row in rows:
+            what = f"{row.sampling.ensemble} samples" if row.sampler else row.name
+            check_whole(pair, row.copies, what=f"{what} of {pair.name} as one image")
 
 
 def _keep(pair: Pair, prediction: Any, ensemble: Ensemble, out: Path, *, scale: int) -> None:

@@ -18,11 +18,11 @@ class Killed(BaseException):
     """A kill."""
 
 
-def small_network():
-    """Make a pca-residual of four bands at scale 2 with random weights."""
+def small_network(*, bands=4):
+    """Make a pca-residual at scale 2 with random weights."""
     torch.manual_seed(0)
     settings = method_settings(load_params(_PARAMS), "pca-residual")
-    made = PcaResidual(Frame(4, 2), settings.model_copy(update={"components": 3, "width": 8, "blocks": 1}))
+    made = PcaResidual(Frame(bands, 2), settings.model_copy(update={"components": 3, "width": 8, "blocks": 1}))
     torch.nn.init.orthogonal_(made.basis)
     torch.nn.init.normal_(made.tail.weight, std=0.01)
     return made

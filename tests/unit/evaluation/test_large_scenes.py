@@ -9,6 +9,7 @@ from holes import with_holes
 from hsipipe.artifacts import pairs as pairs_module
 from hsipipe.artifacts import views
 from hsipipe.degradation import masked
+from hsipipe.errors import DataError
 from hsipipe.evaluation import evidence, prediction
 from hsipipe.evaluation.comparison import RowScores, compare_scores
 from hsipipe.evaluation.contest import compare
@@ -125,8 +126,22 @@ def test_a_method_of_whole_scenes_that_does_not_fit_is_refused(pairs, small_memo
     small_memory()
     monkeypatch.setattr("hsipipe.memory.available_memory", lambda: (1000, 1000))
     pair = pairs.read("test", pairs.names("test")[0], folder=tmp_path)
-    with pytest.raises(Exception, match=r"as one image needs about .* divide the scene by split"):
+    with pytest.raises(DataError, match=r"as one image needs about .* divide the scene by split"):
         prediction.predict_pair(Whole(4), pair, msi=None, sampling=sampling, limits=(0, 1), folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("samples", "samples of .* as one image needs about"), ("bounds", "-ceiling of .* as one image")],
+)
+def test_what_does_not_fit_is_refused_before_the_first_prediction(scored, net, monkeypatch, kind, told):
+    method = net(varied=True) if kind == "samples" else net(bounds=True)
+    predicted = []
+    monkeypatch.setattr(type(method), "predict", lambda *args, **more: predicted.append(args))
+    monkeypatch.setattr("hsipipe.memory.available_memory", lambda: (1000, 1000))
+    with pytest.raises(DataError, match=f"{told}.* divide the scene by split"):
+        scored(method)
+    assert predicted == []
 
 
 def test_pictures_of_a_large_scene_are_thinned(pairs, scored, net, monkeypatch, tmp_path):

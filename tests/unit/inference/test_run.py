@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
+from small_network import small_group_network, small_network
 
+import hsipipe.inference.plan
+import hsipipe.inference.scene
 import hsipipe.inference.sink
 import hsipipe.storage.publish
 from hsipipe.degradation.bicubic import upsample
@@ -26,7 +29,7 @@ from hsipipe.inference.inputs import prepare
 from hsipipe.inference.made_of import progress_of
 from hsipipe.inference.plan import BLOCK, Plan
 from hsipipe.inference.run import WindowPrediction
-from hsipipe.inference.scene import predict_scene, predict_scene_with_spread
+from hsipipe.inference.scene import predict_scene, predict_scene_into, predict_scene_with_spread
 from hsipipe.inference.sink import open_sink
 from hsipipe.inference.source import survey
 from hsipipe.inference.statistics import Statistic, guarded_statistics
@@ -72,6 +75,21 @@ class InComponents:
         return upsample(low, SCALE) + np.einsum("kc,bkhw->bchw", self.spectra, fine)
 
 
+def consistent(network, count):
+    network.consistency = count
+    return network
+
+
+MODELS = {
+    "local": Local(),
+    "in components": InComponents(),
+    **{f"pca-residual, {n} corrections": consistent(small_network(bands=3), n) for n in (0, 2)},
+    **{f"group-residual, {n} corrections": consistent(small_group_network(bands=3, group=2), n) for n in (0, 2)},
+}
+SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
+TILES = st.tuples(st.integers(1, 20), st.integers(0, 9)).filter(lambda size: 2 * size[1] < size[0])
+
+
 def scene(height, width, *, seed=0, holes=0.0, bands=3):
     rng = np.random.default_rng(seed)
     values = rng.random((bands, height, width), dtype=np.float32) * np.float32(FULL_SCALE)
@@ -100,18 +118,18 @@ def windows(cube, folder, plan, *, model=LOCAL, statistics=MEAN, count=None, suf
         sink.publish()
 
 
+@pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=12, deadline=None)
 @given(
-    st.sampled_from([LOCAL, InComponents()]),
-    st.tuples(st.integers(1, 60), st.integers(1, 60)),
-    st.tuples(st.integers(1, 20), st.integers(0, 9)).filter(lambda size: 2 * size[1] < size[0]),
+    SIZES,
+    TILES,
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
     st.integers(1, 3),
     st.sampled_from([0.0, 0.02, 0.6]),
     st.integers(0, 99),
 )
-def test_windows_have_the_bits_of_the_whole(model, size, tiles, shard, side_by_side, holes, seed):
-    cube, (tile, overlap) = scene(*size, seed=seed, holes=holes), tiles
+def test_windows_have_the_bits_of_the_whole(name, size, tiles, shard, side_by_side, holes, seed):
+    cube, (tile, overlap), model = scene(*size, seed=seed, holes=holes), tiles, MODELS[name]
     if np.isnan(cube.to_numpy()).any(axis=0).all():
         return
     whole = prepare(model, cube, name="scene", full_scale=FULL_SCALE)
@@ -122,6 +140,20 @@ def test_windows_have_the_bits_of_the_whole(model, size, tiles, shard, side_by_s
             work.run(side_by_side=side_by_side)
         assert open_cube(target).to_numpy().tobytes() == expected.tobytes()
         assert [path.name for path in Path(folder).iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8, deadline=None)
+@given(SIZES, TILES, st.integers(0, 99), st.sampled_from([1, 3 * 4 * SCALE**2 * 20**2, 1 << 26]), st.integers(1, 3))
+def test_a_scene_written_by_slices_has_the_bits_of_the_whole(name, size, tiles, seed, shard_bytes, side_by_side):
+    lr = np.random.default_rng(seed).random((3, *size), dtype=np.float32)
+    place = {"tile": tiles[0], "overlap": tiles[1]}
+    out = np.full((3, *(SCALE * edge for edge in size)), np.nan, np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hsipipe.inference.plan, "_SHARD_BYTES", shard_bytes)
+        patch.setattr(hsipipe.inference.scene, "_OPEN_BYTES", side_by_side * shard_bytes)
+        predict_scene_into(out, MODELS[name], lr, limits=(0.1, 0.9), **place)
+    assert out.tobytes() == predict_scene(MODELS[name], lr, **place).clip(0.1, 0.9).tobytes()
 
 
 def test_a_scene_in_components_is_that_of_its_tiles_expanded_before():
