@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hsipipe.formats import companions, open_cube
 from hsipipe.formats.cf import of_file
-from hsipipe.formats.georeference import crs_of, transform_of
+from hsipipe.formats.georeference import crs_of, pixel_size, transform_of
 from hsipipe.formats.lazy import blocks, count_blocks
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
@@ -126,10 +126,7 @@ class CubeFacts:
     @property
     def pixel_size(self) -> tuple[float, float] | None:
         """Width and height of a pixel in units of its reference system; None: unknown."""
-        transform = transform_of(self.cube)
-        if transform is None:
-            return None
-        return math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+        return pixel_size(self.cube)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values; NaN and infinities are null."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hsipipe.formats.overlap import Overlap
     from hsipipe.formats.products.base import Masks
     from hsipipe.inference.guard import Judgement
+    from hsipipe.inference.values_found import ValuesFound
 
 
 def _show_status(target: Path | None) -> None:
@@ -140,6 +141,7 @@ def predict(
     from hsipipe.memory import parse_size
 
     judgements: list[Judgement] = []
+    values: list[ValuesFound] = []
     start = time.monotonic()
     result, *others = predict_file(
         place,
@@ -161,8 +163,9 @@ def predict(
         memory=None if memory is None else parse_size(memory),
         dtype=dtype,
         judged=judgements.append,
+        found=values.append,
     )
-    typer.echo(describe_result(result, time.monotonic() - start))
+    typer.echo(describe_result(result, values[0], time.monotonic() - start))
     for text in filter(None, (judgement.comparison() for judgement in judgements)):
         typer.echo(text)
     for path in others:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hsipipe.commands.batch_scenes import BatchScene, batch_scenes
-from hsipipe.commands.cube_facts import CubeFacts
 from hsipipe.commands.predict_file import digest_of, pinned, predict_file
-from hsipipe.commands.written import describe
+from hsipipe.commands.written import describe_result
 from hsipipe.credentials import without_credentials
 from hsipipe.errors import AlreadyRunningError, DataError, ParamsError, one_line
 from hsipipe.exits import reason
@@ -24,6 +23,7 @@ from hsipipe.formats.provenance import package_version
 from hsipipe.inference.guard import Guard, Judgement
 from hsipipe.inference.inputs import OVERLAP, TILE
 from hsipipe.inference.made_of import progress_of
+from hsipipe.inference.values_found import ValuesFound
 from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import discard, sole_writer, unfinished, write_text
 from hsipipe.storage.urls import Place, Url
@@ -140,9 +140,9 @@ class Batch:
             return Outcome(scene.name, "waiting", f"it changed {age:.0f} s ago, expected {self._options.quiet_s:g} s")
         self._drop_other(target, digest)
         judgements: list[Judgement] = []
+        values: list[ValuesFound] = []
         start, options = time.monotonic(), {**self._options.of_values(), "memory": self._options.memory}
-        predict_file(path, target, model=self._model, judged=judgements.append, **options)
-        facts = CubeFacts.read(target)
+        predict_file(path, target, model=self._model, judged=judgements.append, found=values.append, **options)
         record: dict[str, Any] = {
             "product": target.name,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,11 +154,11 @@ class Batch:
             "model": {"uri": self._model, "sha256": self._sha256},
             "options": self._options.of_values(),
             "hsipipe": package_version(),
-            "quality": {**_quality(facts), "guard": judgements[0].as_json() if judgements else None},
+            "quality": {**_quality(values[0]), "guard": judgements[0].as_json() if judgements else None},
         }
         # The source may have changed meanwhile; with the digest from before, it is predicted again then.
         write_text(self._record(scene), json.dumps(record, indent=1, allow_nan=False) + "\n")
-        return Outcome(scene.name, "made", describe(facts, time.monotonic() - start))
+        return Outcome(scene.name, "made", describe_result(target, values[0], time.monotonic() - start))
 
     def _record(self, scene: BatchScene) -> Path:
         return self._out / f"{scene.name}.json"
@@ -184,12 +184,6 @@ class Batch:
             discard(unfinished(target))
 
 
-def _quality(facts: CubeFacts) -> Mapping[str, Any]:
+def _quality(found: ValuesFound) -> Mapping[str, Any]:
     """Return numbers of the values of a product, in its units."""
-    known = facts.highest is not None
-    return {
-        "low": float(facts.found.low.min()) if known else None,
-        "high": facts.highest,
-        "mean": facts.mean if known else None,
-        "no_data_share": facts.not_finite / facts.cube.size,
-    }
+    return {"low": found.low, "high": found.high, "mean": found.mean, "no_data_share": found.missing_share}

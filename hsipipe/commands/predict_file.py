@@ -26,6 +26,7 @@ from hsipipe.inference.needs import Admission
 from hsipipe.inference.pair import MsiFile, psf_of
 from hsipipe.inference.run import goes_in_windows
 from hsipipe.inference.statistics import guarded_statistics
+from hsipipe.inference.values_found import Found, ValuesFound
 from hsipipe.methods.catalogue import load_model
 from hsipipe.methods.fusion.model import FusionModel
 from hsipipe.methods.posterior.method import Posterior
@@ -55,6 +56,7 @@ def predict_file(
     guard: Guard = "warn",
     memory: int | None = None,
     judged: Judged | None = None,
+    found: Found | None = None,
     dtype: str = "float32",
 ) -> list[Path]:
     """Super-resolve a cube and write the result with its wavelengths and its position.
@@ -78,6 +80,7 @@ def predict_file(
         guard: Warn of a doubtful prediction, or replace it by interpolation; see :mod:`hsipipe.inference.guard`.
         memory: Bytes that a prediction in windows may use; None: a quarter of what is free.
         judged: Called with the judgement of the result, unless `guard` is off.
+        found: Called with the statistics of the values of the result.
         dtype: Numbers of the result and its quantiles; see :func:`hsipipe.formats.packing.packing_for`.
 
     A model whose tiles depend on their own pixels, and on statistics of the scene that one pass over it gives, predicts
@@ -118,8 +121,9 @@ def predict_file(
         _note_no_spread(resolver, samples)
         statistics, count, is_guarded = samples.statistics(), samples.count, guard != "off"
         options = WindowOptions(
-            tile, overlap, full_scale, statistics, count, is_guarded, other_wavelengths, memory, msi, packing, judged
+            tile, overlap, full_scale, statistics, count, is_guarded, other_wavelengths, memory, msi, packing
         )
+        options = replace(options, judged=judged, found=found)
         made_of = _made_of(sha256, msi, sharp=sharp, variable=variable, overlap=detector_overlap, masks=masks)
         load = WorkerModel.of(model, sha256=sha256, is_sharp=sharp)
         predict_in_windows(resolver, cube, source, targets, options, made_of=made_of, provenance=whence, load=load)
@@ -135,7 +139,9 @@ def predict_file(
         admit=Admission(targets[: len(samples.statistics())], model=resolver, memory=memory),
     )
     given = _noted(replace(given, cube=attach_provenance(cube, whence)), estimate_sensors=estimate_sensors)
-    _write(given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, packing=packing)
+    _write(
+        given, samples, targets, guard=guard, tile=tile, overlap=overlap, judged=judged, found=found, packing=packing
+    )
     return targets
 
 
@@ -200,6 +206,7 @@ def _write(
     tile: int,
     overlap: int,
     judged: Judged | None,
+    found: Found | None,
     packing: Packing | None,
 ) -> None:
     """Predict and write all files."""
@@ -229,6 +236,8 @@ def _write(
             cube, count = pack_cube(cube, packing)
             clipped += count
         save_cube(cube, path)
+    if found is not None:  # of the last one, the result
+        found(ValuesFound.of(cube.to_numpy() if packing is None else packing.unpack(cube.to_numpy())))
     say("note", packing_notes(packing, clipped))
     if given.msi is not None:
         scale, psf = given.model.scale, psf_of(given.model)

@@ -33,6 +33,7 @@ from hsipipe.inference.scene import context_of
 from hsipipe.inference.sink import ShardSink, open_sink
 from hsipipe.inference.source import Image, SceneSource, survey
 from hsipipe.inference.statistics import Statistic, tile_images
+from hsipipe.inference.values_found import Found
 from hsipipe.inference.wording import COMMAND
 from hsipipe.methods.super_resolver import SensorResolver, SuperResolver
 from hsipipe.storage.parallel import cluster
@@ -61,6 +62,7 @@ class WindowOptions:
         msi: HR-MSI of the same ground, for a fusion model.
         packing: Integers in which the prediction and its quantiles are stored; None: float32.
         judged: Called with the judgement of the prediction.
+        found: Called with the statistics of the values of the prediction.
     """
 
     tile: int
@@ -74,6 +76,7 @@ class WindowOptions:
     msi: MsiFile | None = None
     packing: Packing | None = None
     judged: Judged | None = None
+    found: Found | None = None
 
     def packings(self) -> list[Packing | None]:
         """Return the packing of each result; a standard deviation is smaller than the steps of integers."""
@@ -165,6 +168,8 @@ def _predict(
         say("note", packing_notes(options.packing, sink.clipped))
         if msi is not None and sink.is_readable:
             say("note", [_quality(model, scene, msi, sink)])
+        if options.found is not None:
+            options.found(sink.values)
         sink.publish()
 
 

@@ -90,6 +90,14 @@ def transform_of(cube: xr.DataArray) -> Affine | None:
     return found
 
 
+def pixel_size(cube: xr.DataArray) -> tuple[float, float] | None:
+    """Return width and height of a pixel in units of its reference system; None: unknown."""
+    transform = transform_of(cube)
+    if transform is None:
+        return None
+    return math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+
+
 def _step(axis: xr.DataArray, of_pixel: float) -> float:
     """Return the step of an evenly spaced coordinate, of a single one the given step; 0 for an uneven one or text."""
     if axis.dtype.kind not in "iuf":

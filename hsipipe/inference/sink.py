@@ -1,8 +1,9 @@
 """Collect the shards of results in a folder next to them; a killed prediction resumes with the missing shards.
 
 The folder ``.OUT.part`` holds ``made_of.json``, the values of each result, ``0.zarr``, ``1.zarr``, and a file of each
-shard that is complete, with the energies of its detail for the guard. A format that is written in regions becomes the
-output by renaming; another one is written from a Zarr store in one pass. Under its final name, a result is whole.
+shard that is complete, with the statistics of its values, and the energies of its detail for the guard. A format that
+is written in regions becomes the output by renaming; another one is written from a Zarr store in one pass. Under its
+final name, a result is whole.
 """
 
 import errno
@@ -26,6 +27,7 @@ from hsipipe.formats.provenance import attach_provenance
 from hsipipe.formats.zarr_store import FORMAT as ZARR
 from hsipipe.inference.made_of import DONE, MADE_OF, begin
 from hsipipe.inference.plan import BLOCK, Box, Plan
+from hsipipe.inference.values_found import ValuesFound
 from hsipipe.json_text import parse_json
 from hsipipe.storage.publish import (
     discard,
@@ -106,16 +108,19 @@ class ShardSink:
             DataError: The disk is full.
             AlreadyRunningError: The sink was :meth:`shared`, and the results were opened again.
         """
-        clipped = 0
+        clipped, found = 0, None
         try:
             self._check_writer()
             for number, (image, packing) in enumerate(zip(images, self._packings, strict=True)):
-                stored, count = (image, 0) if packing is None else packing.pack(image)
+                stored: NDArray[Any] = image
+                if packing is not None:
+                    stored, count = packing.pack(image)
+                    image, clipped = packing.unpack(stored), clipped + count
                 self._array(number)[box.slices(scale=self._scale)] = stored
-                clipped += count
+                found = found or ValuesFound.of(image)
             self._sync(box)
             self._check_writer()
-            tree: dict[str, Any] = {"clipped": clipped}
+            tree: dict[str, Any] = {"clipped": clipped, "values": found and found.as_json()}
             tree |= {} if energies is None else {"detail": energies[0].tolist(), "grid": energies[1].tolist()}
             write_text(self._record(box), json.dumps(tree) + "\n")
         except OSError as error:
@@ -146,9 +151,22 @@ class ShardSink:
     @property
     def clipped(self) -> int:
         """Number of values in all shards that were clipped to the range of their integers."""
-        records = (self._record(box) for box in self._plan.shards)
-        trees = (parse_json(path.read_text("utf-8")) for path in records if path.is_file())
-        return sum(int(tree.get("clipped", 0)) for tree in trees if isinstance(tree, dict))
+        return sum(int(tree.get("clipped", 0)) for tree in self._records())
+
+    @property
+    def values(self) -> ValuesFound:
+        """Statistics of the values of the first result in all shards, in the units of the file."""
+        try:
+            return ValuesFound.joined(ValuesFound(**tree["values"]) for tree in self._records())
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{self._folder} is damaged ({error}); remove it and run the command again."
+            ) from error
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        paths = (self._record(box) for box in self._plan.shards)
+        trees = (parse_json(path.read_text("utf-8")) for path in paths if path.is_file())
+        return (tree for tree in trees if isinstance(tree, dict))
 
     def energies(self) -> Energies:
         """Return the energies of all blocks, which the shards hold.

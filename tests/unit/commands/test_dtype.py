@@ -94,15 +94,19 @@ def test_other_readers_get_the_reflectance_back_from_integers(tmp_path, lr, mode
         np.testing.assert_allclose(found, exact, rtol=0, atol=SCALE / 2 + 1e-6)
 
 
-def test_clipped_values_are_counted_also_after_a_kill(tmp_path, lr, model, monkeypatch, capsys):
+def test_values_are_surveyed_and_those_clipped_counted_also_after_a_kill(tmp_path, lr, model, monkeypatch, capsys):
     monkeypatch.setattr(hsipipe.inference.plan, "_SHARD_BYTES", 4 * 8 * 32**2)
     live = kill_after(monkeypatch, 30, brighter=9)
     with pytest.raises(Killed):
         predict_file(lr, tmp_path / "hr.tif", model=model, **TILES)
     assert progress_of(tmp_path / "hr.tif").done > 0
     live()
-    predict_file(lr, tmp_path / "hr.tif", model=model, **TILES)
-    count = np.isfinite(open_cube(tmp_path / "hr.tif").to_numpy()).sum()
+    told = []
+    predict_file(lr, tmp_path / "hr.tif", model=model, found=told.append, **TILES)
+    written = open_cube(tmp_path / "hr.tif").to_numpy()
+    count = np.isfinite(written).sum()
+    (found,) = told
+    assert (found.low, found.high, found.finite) == (np.nanmin(written), np.nanmax(written), count)
     assert f"; {count} values lay outside of its range and were clipped." in capsys.readouterr().err
 
 
