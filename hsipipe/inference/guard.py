@@ -18,6 +18,7 @@ from hsipipe.degradation.banded import apply_both
 from hsipipe.degradation.bicubic import bicubic_operator, upsample
 from hsipipe.degradation.psf import BICUBIC, Psf
 from hsipipe.inference.plan import BLOCK, Box
+from hsipipe.inference.same_bits import same_bits
 from hsipipe.inference.scene import predict_scene
 from hsipipe.methods.super_resolver import SuperResolver
 
@@ -140,6 +141,7 @@ def guarded(
     return replaced(sr, lr, judgement, scale=model.scale), [*told, f"{share:.1%} of the image is interpolated instead."]
 
 
+@same_bits()
 def judge(
     model: SuperResolver, lr: Image, sr: Image, *, msi: Image | None = None, tile: int, overlap: int
 ) -> Judgement:

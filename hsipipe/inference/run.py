@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hsipipe.inference.blend import Blending, blend_of
 from hsipipe.inference.guard import Judgement, box_detail, coarser_box, coarser_gain_db, judgement_of, lr_psf
 from hsipipe.inference.plan import Box, Plan, Step
+from hsipipe.inference.same_bits import same_bits
 from hsipipe.inference.scene import Window, context_of
 from hsipipe.inference.sink import Energies, ShardSink
 from hsipipe.inference.source import SceneSource
@@ -115,6 +116,7 @@ class WindowPrediction:
         if steps:
             self.take(steps, self.bound())
 
+    @same_bits()
     def take(self, steps: Sequence[Step], model: SuperResolver) -> None:
         """Predict and write the shards of steps.
 
@@ -154,6 +156,7 @@ class WindowPrediction:
         judgement = self.judgement()
         return [] if judgement is None else judgement.warnings()
 
+    @same_bits()
     def judgement(self) -> Judgement | None:
         """Judge the prediction after :meth:`run`; return None if it is not guarded."""
         if not self.is_guarded:
@@ -193,6 +196,7 @@ class WindowPrediction:
             values[:, self.msi.holes.mask[box.slices(scale=scale)[1:]]] = np.nan
         return values
 
+    @same_bits()
     def bound(self) -> SuperResolver:
         """Bind a model that needs statistics of the scene to it, which reads the scene once."""
         if self.msi is None or not isinstance(self.model, SceneResolver):

@@ -9,6 +9,7 @@ import numpy as np
 from hsipipe.errors import ModelInputError
 from hsipipe.inference.blend import Blending, blend_of, in_components, margin_of
 from hsipipe.inference.plan import Box, Plan, shard_shape
+from hsipipe.inference.same_bits import same_bits
 from hsipipe.methods.super_resolver import (
     SampleResolver,
     SceneImage,
@@ -23,6 +24,7 @@ _OPEN_BYTES = 256 << 20
 """Size of the shards that are predicted side by side; two columns of them predict the tiles between them twice."""
 
 
+@same_bits()
 def predict_scene(
     model: SuperResolver,
     lr: np.ndarray,
@@ -59,6 +61,7 @@ def predict_scene(
     return scene
 
 
+@same_bits()
 def predict_scene_into(
     out: Any,
     model: SuperResolver,
@@ -108,6 +111,7 @@ def predict_scene_into(
                 out[shard.slices(scale=scale)] = image.clip(*limits, out=image)
 
 
+@same_bits()
 def predict_scene_with_spread(
     model: SampleResolver,
     lr: np.ndarray,
@@ -147,6 +151,7 @@ def predict_scene_with_spread(
     return prediction, std
 
 
+@same_bits()
 def draw_scene(
     model: SampleResolver, lr: np.ndarray, *, count: int, tile: int, overlap: int, msi: np.ndarray | None = None
 ) -> list[np.ndarray]:

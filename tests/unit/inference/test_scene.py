@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hsipipe.diffusion.noise import scene_noise
 from hsipipe.errors import ModelInputError
+from hsipipe.inference.same_bits import same_bits
 from hsipipe.inference.scene import draw_scene, predict_scene, predict_scene_with_spread
 from hsipipe.methods.bicubic import Bicubic
 
@@ -104,3 +106,36 @@ def test_the_spread_is_never_too_small_where_tiles_differ():
     # Rows and columns that one tile alone covers.
     np.testing.assert_allclose(std[:, :30, :30], expected_std[:, :30, :30], atol=1e-5)
     assert std.mean() < 1.1 * expected_std.mean()
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads():
+    class Wide:
+        """Products of its bands and components are large enough for BLAS to share them out."""
+
+        name, scale, bands, msi_bands, nfe = "wide", 4, 224, 0, 0
+        spectra = np.random.default_rng(0).standard_normal((20, 224)).astype(np.float32)
+
+        def predict(self, lr, *, msi=None, origin=(0, 0)):
+            raise NotImplementedError
+
+        def parts(self, lr, *, msi=None, origin=(0, 0)):
+            return lr, lr[:, :20].repeat(4, axis=2).repeat(4, axis=3)
+
+    lr = np.random.default_rng(1).random((224, 24, 24), dtype=np.float32)
+    scenes = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            scenes.append(predict_scene(Wide(), lr, tile=24, overlap=4))
+    assert scenes[0].tobytes() == scenes[1].tobytes()
+
+
+def test_a_limit_ends_with_the_last_thread_that_wants_it():
+    def threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        with same_bits():
+            with same_bits():
+                pass
+            assert threads() == {1}
+        assert threads() == {2}
