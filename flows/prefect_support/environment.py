@@ -34,6 +34,7 @@ def prepare(root: Path) -> None:
     Path(os.environ["PREFECT_HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ENGINE_LOGGERS:
         logging.getLogger(name).addFilter(without_traceback)
+    logging.getLogger("prefect").addFilter(without_server_lines)
 
 
 def require_server() -> None:
@@ -57,6 +58,11 @@ def require_server() -> None:
             f"The Prefect server at {without_credentials(api)} does not answer ({without_credentials(str(error))}); "
             "start it, or correct or unset PREFECT_API_URL."
         ) from error
+
+
+def without_server_lines(record: logging.LogRecord) -> bool:
+    """Log filter: drop the lines on the start and the end of the temporary server."""
+    return not str(record.msg).startswith(("Starting temporary server", "Stopping temporary server"))
 
 
 def without_traceback(record: logging.LogRecord) -> bool:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from flows.prefect_support.environment import prepare, require_server, without_traceback
+from flows.prefect_support.environment import prepare, require_server, without_server_lines, without_traceback
 from hsipipe.errors import HsipipeError, StageFailedError
 
 
@@ -41,6 +41,15 @@ def test_only_errors_that_a_person_can_mend_lose_their_traceback():
     assert without_traceback(bug)
     assert mendable.exc_info is None
     assert bug.exc_info is not None
+
+
+def test_lines_on_the_temporary_server_are_dropped():
+    def is_kept(text):
+        return without_server_lines(logging.LogRecord("prefect", logging.INFO, "", 0, text, None, None))
+
+    assert not is_kept("Starting temporary server on http://127.0.0.1:8000\nSee https://docs.prefect.io")
+    assert not is_kept("Stopping temporary server on http://127.0.0.1:8000")
+    assert is_kept("Timed out")
 
 
 def test_a_server_that_does_not_answer_is_named(monkeypatch):
