@@ -57,7 +57,7 @@ def cave(folder: Path, scale: int) -> Table:
 
 
 def eo1(lr: np.ndarray, msi: np.ndarray, psf: Psf, minutes: float, *, truth: np.ndarray | None = None) -> Table:
-    """Rows of all methods, and of `hsipipe sharpen`, which is told the MTF where there is a truth."""
+    """Rows of all methods, of the truth, and of `hsipipe sharpen`, which is told the MTF where there is a truth."""
     chosen = {"sharpen": sharpened(minutes, mtf=None if truth is None else MTF)}
     table = {}
     for name, predict in {**{name: predictor(name, SCALE, psf) for name in ROWS}, **chosen}.items():
@@ -65,6 +65,8 @@ def eo1(lr: np.ndarray, msi: np.ndarray, psf: Psf, minutes: float, *, truth: np.
         scores = {} if truth is None else hsipipe.score(sr, truth, SCALE, lr=lr, psf=psf)
         kept = {key: scores[key] for key in SCORES if key in scores}
         table[name] = kept | without_truth(sr, lr, msi, scale=SCALE, psf=psf)
+    if truth is not None:
+        table["truth"] = without_truth(truth, lr, msi, scale=SCALE, psf=psf)
     return table
 
 
