@@ -9,10 +9,23 @@ FAINT = 1e-3
 _SCALES = ((1, 2.0), (100, 150.0), (255, 255.0), (1000, 1500.0), (4095, 4095.0), (10000, 20000.0), (65535, 65535.0))
 
 
-def likely_full_scale(high: float) -> int | None:
+BRIGHT = _SCALES[0][1]
+"""Value that few reflectances exceed: glints, and noise in absorption bands."""
+_FEW = 1e-3
+
+
+def likely_full_scale(high: float, *, bright: float = 1.0) -> int | None:
     """Return the scale factor that a largest value indicates, or None beyond all common ones.
+
+    Args:
+        high: Largest value.
+        bright: Share of the values above `BRIGHT`; reflectances have few, scaled values many.
 
     >>> likely_full_scale(9800.0)
     10000
+    >>> likely_full_scale(6.0, bright=1e-5)
+    1
     """
+    if bright < _FEW:
+        return 1
     return next((scale for scale, most in _SCALES if high <= most), None)

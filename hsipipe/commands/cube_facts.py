@@ -17,6 +17,7 @@ from hsipipe.formats.lazy import blocks, count_blocks
 from hsipipe.formats.overlap import Overlap
 from hsipipe.formats.products.base import Masks
 from hsipipe.formats.recognise import recognise_url
+from hsipipe.full_scale import BRIGHT, likely_full_scale
 from hsipipe.progress import progress
 from hsipipe.storage.places import size_of
 from hsipipe.storage.urls import Place, Url
@@ -34,6 +35,7 @@ class Survey:
     total: NDArray[np.float64]
     finite: NDArray[np.int64]
     negative: NDArray[np.int64]
+    bright: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ class CubeFacts:
     def highest(self) -> float | None:
         """Largest finite value; None: there is no finite one."""
         return float(self.found.high.max()) if self.found.finite.any() else None
+
+    @property
+    def likely_full_scale(self) -> int | None:
+        """Value that the values indicate as 1.0; None: there is no finite one, or no common scale."""
+        if self.highest is None:
+            return None
+        return likely_full_scale(self.highest, bright=float(self.found.bright.sum() / self.found.finite.sum()))
 
     @property
     def mean(self) -> float:
@@ -178,7 +187,7 @@ def _middle(cube: xr.DataArray) -> xr.DataArray:
 def _survey(cube: xr.DataArray) -> Survey:
     n = len(cube)
     zeros = np.zeros(n, dtype=np.int64)
-    found = Survey(np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n), zeros, zeros.copy())
+    found = Survey(np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n), zeros, zeros.copy(), zeros.copy())
     with progress("look at values", count_blocks(cube)) as advance:
         for bands, values in blocks(cube):
             finite = np.isfinite(values)
@@ -188,5 +197,6 @@ def _survey(cube: xr.DataArray) -> Survey:
             found.total[bands] += values.sum(axis=axes, dtype=np.float64, where=finite)
             found.finite[bands] += finite.sum(axis=axes)
             found.negative[bands] += (values < 0).sum(axis=axes)
+            found.bright[bands] += (values > BRIGHT).sum(axis=axes)
             advance()
     return found

@@ -10,7 +10,6 @@ from hsipipe.bands import band_label
 from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
 from hsipipe.formats.cf import OWN, of_file
 from hsipipe.formats.georeference import crs_of, transform_of
-from hsipipe.full_scale import likely_full_scale
 
 _MOST_LISTED = 8
 
@@ -146,7 +145,7 @@ def _position(facts: CubeFacts) -> str:
 def _hints(facts: CubeFacts) -> list[str]:
     cube, found, hints = facts.cube, facts.found, []
     if facts.highest is not None:
-        hints.append(_scale_hint(cube, facts.highest))
+        hints.append(_scale_hint(facts))
     if facts.not_finite:
         empty = int((found.finite < facts.seen // len(cube)).sum())
         hints.append(
@@ -164,11 +163,10 @@ def _hints(facts: CubeFacts) -> list[str]:
     return hints
 
 
-def _scale_hint(cube: xr.DataArray, high: float) -> str:
-    said = stated_full_scale(cube)
+def _scale_hint(facts: CubeFacts) -> str:
+    said, likely = stated_full_scale(facts.cube), facts.likely_full_scale
     if said is not None:
         return f"dataset.folder.full_scale={said:g}, as the file says of its reflectances"
-    likely = likely_full_scale(high)
     if likely is None:
         return "dataset.folder.full_scale: the value that means 1.0, above the largest"
     if likely == 1:

@@ -11,7 +11,6 @@ from hsipipe.commands.cube_facts import CubeFacts, stated_full_scale
 from hsipipe.commands.pipeline_extra import PACKAGES
 from hsipipe.errors import DataError, HsipipeError
 from hsipipe.extras import how_to_install, missing
-from hsipipe.full_scale import likely_full_scale
 from hsipipe.params import Params, load_params
 from hsipipe.params.overrides import as_overrides
 from hsipipe.storage.urls import Url
@@ -156,7 +155,7 @@ def _full_scale(facts: CubeFacts) -> float:
     """Return the value that means 1.0, a whole number as an int."""
     if (stated := stated_full_scale(facts.cube)) is not None:
         return int(stated) if stated.is_integer() else stated
-    likely = None if facts.highest is None else likely_full_scale(facts.highest)
+    likely = facts.likely_full_scale
     if likely is None:
         raise DataError("its values have no common scale; set dataset.folder.full_scale to the value that means 1.0.")
     return likely

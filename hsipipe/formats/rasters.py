@@ -30,13 +30,13 @@ def open_raster(name: str | Url, *, driver: str, mode: str | None = None, **prof
     if isinstance(name, Url):
         from hsipipe.formats.remote_rasters import open_remote  # what reads the network is slow to import
 
-        with open_remote(name, driver=driver, quietly=_quietly) as raster:
+        with open_remote(name, driver=driver, quietly=quietly) as raster:
             yield raster
         return
     path = None if profile else _file_of(name)
     if path is not None:
         check_side_files(path)
-    with _quietly():
+    with quietly():
         raster = rasterio.open(name, mode or ("w" if profile else "r"), driver=driver, **profile)
     with raster:
         if path is not None and str(path) == name:
@@ -45,7 +45,8 @@ def open_raster(name: str | Url, *, driver: str, mode: str | None = None, **prof
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
+    """Suppress rasterio's warning about a missing position."""
     # Warning filters are global to the process: two threads must not change them at the same time.
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -16,6 +16,7 @@ from hsipipe.errors import DataError
 from hsipipe.formats import open_cube
 from hsipipe.formats.georeference import crs_of, transform_of
 from hsipipe.inference.holes import Mask, fill_holes
+from hsipipe.inference.msi_grid import on_grid_of
 from hsipipe.inference.source import SceneSource, survey
 from hsipipe.inference.values import scaled
 from hsipipe.inference.wording import COMMAND, Wording
@@ -68,7 +69,7 @@ def read_msi(
         ModelInputError: Extent, ratio or number of bands do not match the model.
         HsipipeError: The file is missing or cannot be read.
     """
-    msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
+    msi = _open(file, cube, model=model)
     admit(msi, 1)
     check_positions(cube, msi)
     example = wording.given("msi_full_scale", 10000)
@@ -90,10 +91,16 @@ def open_msi(file: MsiFile, cube: xr.DataArray, *, model: SuperResolver) -> Scen
         ModelInputError: Extent, ratio or number of bands do not match the model.
         HsipipeError: The file is missing or cannot be read.
     """
-    msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
+    msi = _open(file, cube, model=model)
     check_positions(cube, msi)
     check_pair((1, *msi.shape), (1, *cube.shape), scale=model.scale, bands=model.msi_bands)
     return survey(msi, file.path, full_scale=file.full_scale, example=COMMAND.given("msi_full_scale", 10000))
+
+
+def _open(file: MsiFile, cube: xr.DataArray, *, model: SuperResolver) -> xr.DataArray:
+    """Open an HR-MSI on a grid that divides that of its LR-HSI."""
+    msi = open_cube(file.path, variable=file.variable, bands=model.msi_bands or None)
+    return on_grid_of(cube, msi, scale=model.scale)
 
 
 def centres_of(msi: xr.DataArray) -> NDArray[np.float64] | None:

@@ -51,9 +51,17 @@ def spectral_angle(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient_difference(x: Tensor, y: Tensor) -> Tensor:
-    """L1 error of the finite differences along x, y and band, averaged over the three axes."""
-    terms = [(x.diff(dim=dim) - y.diff(dim=dim)).abs().mean() for dim in (1, 2, 3)]
+    """L1 error of the finite differences along x, y and band, averaged over the three axes.
+
+    A single band has no difference along the bands, so that this term is zero.
+    """
+    terms = [_mean((x.diff(dim=dim) - y.diff(dim=dim)).abs()) for dim in (1, 2, 3)]
     return torch.stack(terms).mean()
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean; zero of nothing, where torch gives NaN."""
+    return x.mean() if x.numel() else x.sum()
 
 
 def cube_loss(x: Tensor, y: Tensor, weights: LossParams) -> Tensor:
@@ -76,7 +84,7 @@ def squared_variation(x: Tensor) -> Tensor:
 
     Source: the published code of SSPSR (arXiv 2005.08752).
     """
-    band, y, width = (x.diff(dim=dim).square().mean() for dim in (1, 2, 3))
+    band, y, width = (_mean(x.diff(dim=dim).square()) for dim in (1, 2, 3))
     return y + width + 2 * band
 
 
@@ -85,7 +93,7 @@ def edge_difference(x: Tensor, y: Tensor) -> Tensor:
 
     Source: the published code of GELIN (IEEE TGRS 60, 2022).
     """
-    return (_gradient_magnitude(x) - _gradient_magnitude(y)).abs().mean()
+    return _mean((_gradient_magnitude(x) - _gradient_magnitude(y)).abs())
 
 
 def _gradient_magnitude(x: Tensor) -> Tensor:

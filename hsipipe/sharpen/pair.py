@@ -10,6 +10,7 @@ from hsipipe.degradation.estimate import estimate_psf
 from hsipipe.degradation.psf import Psf
 from hsipipe.formats import open_cube
 from hsipipe.inference.holes import Mask
+from hsipipe.inference.msi_grid import pixel_ratio
 from hsipipe.inference.pair import MsiFile, pair_notes, read_msi, register
 from hsipipe.inference.wording import COMMAND
 from hsipipe.methods.sfim import Sfim
@@ -21,9 +22,9 @@ _LIKELY_MTF = (0.02, 0.7)
 
 
 def ratio_of(cube: xr.DataArray, msi: MsiFile) -> int:
-    """Return the ratio of the pixel sizes of a pair by its rows, rounded; 2 at least."""
-    rows = open_cube(msi.path, variable=msi.variable).sizes["y"]
-    return max(2, round(rows / cube.sizes["y"]))
+    """Return the ratio of the pixel sizes of a pair, rounded; 2 at least."""
+    rows, _ = pixel_ratio(cube, open_cube(msi.path, variable=msi.variable))
+    return max(2, round(rows - 1e-6))
 
 
 def read_pair(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hsipipe.bands import band_label
 from hsipipe.errors import DataError
 from hsipipe.formats.band_facts import BAD_BANDS, GOOD_BAND
-from hsipipe.full_scale import likely_full_scale
+from hsipipe.full_scale import BRIGHT, likely_full_scale
 from hsipipe.inference.holes import Mask, fill_holes
 from hsipipe.inference.plan import Box
 
@@ -112,7 +112,8 @@ def _full_scale(cube: xr.DataArray, values: NDArray[np.floating], name: object) 
     if isinstance(said, int | float) and said > 0:
         return float(said)
     largest = float(np.max(values, initial=0.0, where=np.isfinite(values)))
-    likely = likely_full_scale(largest)
+    bright = np.count_nonzero(values > BRIGHT) / np.count_nonzero(np.isfinite(values))
+    likely = likely_full_scale(largest, bright=bright)
     if likely is None or largest <= 0:
         raise DataError(f"{name} has values up to {largest:g}, whose range is unknown; set it with --full-scale.")
     return float(likely)

@@ -70,6 +70,7 @@ def test_what_is_wrong_is_counted_and_how_to_mend_it_is_said(tmp_path, cube):
     values[1] = 0.5
     values[2, 3, 4] = np.nan
     values[3, 0, 0] = np.inf
+    values[4, 0, 0] = 3.5  # a glint
     save_cube(xr.DataArray(values, dims=cube.dims), tmp_path / "a.npy")
     found = lines(tmp_path / "a.npy")
     assert found["wavelengths"] == "unknown"

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from affine import Affine
 from PIL import Image
+from scipy.ndimage import map_coordinates
 from small_network import small_group_network, small_network
 from typer.testing import CliRunner
 
@@ -217,6 +218,27 @@ def test_a_pair_is_fused_and_has_a_quality_without_truth(pair, tmp_path, monkeyp
     assert 0 < tree["without_truth"]["qnr"] <= 1
     assert set(tree["source_sha256"]) == {"scene", "msi"}
     assert open_cube(tmp_path / "fused.nc").shape == pair.shape
+
+
+def test_an_hr_msi_of_another_ratio_and_extent_is_resampled(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr("hsipipe.sharpen.compare.PAIR", ("gsa",))
+    low, fine = (open_cube(tmp_path / f"{name}.nc").load() for name in ("lr", "msi"))
+    save_cube(attach(low, crs=32632, transform=Affine(30, 0, 500000, 0, -30, 4649000)), tmp_path / "lr.nc")
+    # Pixels of 12 m in place of 15 m, and some more of them on each side.
+    y, x = (12 / 15 * (np.arange(size) - edge + 0.5) - 0.5 for size, edge in ((124, 2), (126, 3)))
+    places = np.meshgrid(y, x, indexing="ij")
+    values = np.stack([map_coordinates(band, places, order=1, mode="nearest") for band in fine.values])
+    large = xr.DataArray(values, dims=("band", "y", "x"))
+    grid = Affine(12, 0, 500000 - 36, 0, -12, 4649000 + 24)
+    save_cube(attach(large, crs=32632, transform=grid), tmp_path / "large.nc")
+    results = {}
+    for name in ("msi", "large"):
+        done = sharpen(tmp_path / "lr.nc", tmp_path / "fused.nc", "--msi", tmp_path / f"{name}.nc", "--mtf", 0.3)
+        assert done.exit_code == 0, done.output
+        results[name] = open_cube(tmp_path / "fused.nc").load()
+    assert transform_of(results["large"]) == transform_of(results["msi"]) == Affine(15, 0, 500000, 0, -15, 4649000)
+    errors = [np.square(results[name].values - pair)[:, 4:-4, 4:-4].mean() for name in ("large", "msi")]
+    assert errors[0] < 1.2 * errors[1]
 
 
 def test_an_infinite_value_of_the_hr_msi_is_no_data_as_one_of_the_scene(pair, tmp_path, monkeypatch):

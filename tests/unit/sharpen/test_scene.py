@@ -42,6 +42,14 @@ def test_the_range_is_a_likely_one(make_scene, attrs, factor, expected):
     assert read_scene(cube, "x.nc", scale=2, full_scale=None).full_scale == expected
 
 
+def test_a_glint_is_no_other_range(make_scene):
+    values = make_scene(height=64, width=64)
+    values[:, 5, 7] = 3.7
+    assert read_scene(cube_of(values), "x.nc", scale=2, full_scale=None).full_scale == 1.0
+    values[:, 5:12, 7] = 3.7
+    assert read_scene(cube_of(values), "x.nc", scale=2, full_scale=None).full_scale == 100.0
+
+
 def test_the_range_of_the_file_comes_first(make_scene):
     cube = cube_of(make_scene() * 3000).assign_attrs(reflectance_scale_factor=20000)
     assert read_scene(cube, "x.nc", scale=2, full_scale=None).full_scale == 20000.0

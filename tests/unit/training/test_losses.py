@@ -7,8 +7,8 @@ import torch
 from hsipipe.diffusion.consistency import PairObservation, Resampler
 from hsipipe.methods.fusion.setup import Given
 from hsipipe.methods.hsrdiff import ObservationLossParams, observation_loss
-from hsipipe.methods.losses import cube_loss, gradient_difference, spectral_angle, whole_cells
-from hsipipe.params import GaeLossParams
+from hsipipe.methods.losses import cube_loss, gradient_difference, published_loss, spectral_angle, whole_cells
+from hsipipe.params import GaeLossParams, PublishedLossParams
 
 
 def test_spectral_angle_is_the_arccos_over_pi():
@@ -29,6 +29,18 @@ def test_gradient_term_sees_edges_and_not_offsets():
     x = torch.rand(1, 4, 6, 6)
     assert float(gradient_difference(x + 0.3, x)) == pytest.approx(0, abs=1e-6)
     assert float(gradient_difference(x * 2, x)) > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 5), (4, 1, 5), (4, 5, 1)])
+def test_an_axis_of_one_entry_has_no_differences_and_no_nan(shape):
+    x, y = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(0))
+    x.requires_grad_()
+    weights = PublishedLossParams(l1=1.0, sam=0.1, gradient=0.1, squares=0.1, variation=0.1, edges=0.1)
+    published_loss(x, y, weights).backward()
+    assert torch.isfinite(x.grad).all()
+    kept = [dim for dim in (1, 2, 3) if x.shape[dim] > 1]
+    expected = sum((x.diff(dim=dim) - y.diff(dim=dim)).abs().mean().item() for dim in kept) / 3
+    assert gradient_difference(x, y).item() == pytest.approx(expected)
 
 
 def test_the_terms_add_up():
