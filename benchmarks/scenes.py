@@ -20,7 +20,8 @@ integers, a result of a quarter of the disk: that of 2,400 pixels in float32 has
 With --fuse, each method fuses a pair of the first edge, with an HR-MSI of 10 bands. fusion-fast is its regression with
 random weights.
 With --workers, the smallest scene is predicted on Dask clusters of so many processes with a thread each, and by one
-process without a cluster. The processes have imported what they need before.
+process without a cluster. The processes have imported what they need before. On a busy machine, compare the CPU time:
+that of each of two workers should be half of that of one.
 With --part evaluate, the stages degrade (with the copy of the scenes before it), patches, evaluate and report get a
 test scene of each edge, and small scenes for training and validation; each stage runs in a new process. The method is
 bicubic interpolation, so that the peak is that of the scores. --code measures another checkout, such as an older one.
@@ -186,7 +187,7 @@ def on_clusters(folder, options):
     write_scene(scene, options.bands, edge)
     write_scene(small, options.bands, 64)
     one = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, seconds = folder / "whole.zarr", {}
+    whole, seconds, spent = folder / "whole.zarr", {}, {}
     start = time.perf_counter()
     predict(folder, scene, whole, options.memory, env=one)
     alone = time.perf_counter() - start
@@ -200,18 +201,28 @@ def on_clusters(folder, options):
                 return kill_workers(
                     workers, command(folder, scene, result, options.memory), env, whole, result, options
                 )
-            start = time.perf_counter()
+            start, before = time.perf_counter(), cpu_time(workers)
             predict(folder, scene, result, options.memory, env=env)
-            seconds[count] = time.perf_counter() - start
+            seconds[count], spent[count] = time.perf_counter() - start, cpu_time(workers) - before
         same = equal(whole, result)
         rows += [
             row(f"{count} workers", seconds[count], "s"),
+            row(f"{count} workers: CPU time of all together", spent[count], "s"),
             row(f"{count} workers: identical values", float(same), "", target="1", met=same),
         ]
         remove(result)
     first, last = options.workers[0], options.workers[-1]
-    rows.append(row(f"time of {first} / time of {last} workers", seconds[first] / seconds[last], ""))
+    name = f"time of {first} / time of {last} workers"
+    rows.append(row(name, seconds[first] / seconds[last], ""))
+    rows.append(row(f"CPU {name} each", last * spent[first] / (first * spent[last]), ""))
     return rows
+
+
+def cpu_time(workers):
+    """Return the CPU time in seconds that the workers of a cluster have taken."""
+    import psutil
+
+    return sum(sum(psutil.Process(worker.pid).cpu_times()[:2]) for worker in workers.workers.values())
 
 
 STAGES = ("degrade", "patches", "evaluate", "report")
