@@ -1,7 +1,7 @@
 """Apply models that were trained on one data set to the cubes of the others; count what the guard says of them.
 
     python benchmarks/guard.py --data FOLDER
-    python benchmarks/guard.py --data FOLDER --bands 189 --most 64 32 16 --part "189 bands"
+    python benchmarks/guard.py --data FOLDER --most 16 8 4 --methods pca-residual --part "few bands"
 
 FOLDER holds one folder of cubes for each data set. Bands are chosen evenly, so that all have as many. Whole cubes are
 predicted; those of a model's own data set hold its training ground, which the guard does not know. A prediction is bad
