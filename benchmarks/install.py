@@ -44,7 +44,7 @@ def _wheel(place):
 
 def _installed(folder, requirement):
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-compile"]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
     # torch first, as in the Makefile: with it in place nothing pulls another build of it
     torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
     for wanted in (torch, requirement):
@@ -53,7 +53,7 @@ def _installed(folder, requirement):
 
 
 def _own_environment():
-    """Variables without another hsipipe, and with compiled modules."""
+    """Variables without another hsipipe, with compiled modules as pip makes them."""
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
 
 
@@ -64,7 +64,7 @@ def _measured(name, folder, rounds):
     own = _own_environment()
 
     commands = {"--help": ["--help"], "info": ["info", "cube.npy"], "predict --help": ["predict", "--help"]}
-    # The first round is not counted: it compiles the modules.
+    # The first round is not counted: caches fill in it.
     turns = [{text: _cpu_seconds(folder, words, own) for text, words in commands.items()} for _ in range(rounds + 1)]
     torch = sum(value for path, value in size.items() if path.relative_to(packages).parts[0] == "torch")
     distributions = len(list(packages.glob("*.dist-info")))
