@@ -1,7 +1,7 @@
 """Sentinel-2 L2A: a SAFE folder, or a folder of one COG for each band, with ``MTD_MSIL2A.xml``.
 
 The reflectance is (value + ``BOA_ADD_OFFSET``) / ``BOA_QUANTIFICATION_VALUE`` by the metadata of the product itself;
-before baseline 04.00 it states no offset. Without metadata, COGs are read only if they state scale and offset.
+before baseline 04.00 it states no offset. COGs without metadata are a product only if they state scale and offset.
 0 is no data, and 65535 saturated (``Special_Values``). The scene classification SCL masks no data (0), defective
 pixels (1), cloud shadows (3), clouds (8, 9) and thin cirrus (10).
 Centres and widths are those of the spectral responses in the metadata, or else of ESA's table for Sentinel-2A.
@@ -130,7 +130,7 @@ class Sentinel2(Product):
 
 def _folder_of(path: Path) -> Path | None:
     if path.is_dir():
-        return path if _metadata_in(path) is not None or _holds_classes(path) else None
+        return path if _metadata_in(path) is not None or _states_scale(path) else None
     return path.parent if path.is_file() and _METADATA.fullmatch(path.name) else None
 
 
@@ -139,11 +139,18 @@ def _metadata_in(folder: Path) -> Path | None:
     return next((file for file in files if _METADATA.fullmatch(file.name) and file.is_file()), None)
 
 
-def _holds_classes(folder: Path) -> bool:
-    """Return True for a folder of a scene classification next to bands, so that it is of level 2A."""
-    matches = [_FILE.fullmatch(file.name) for file in islice(folder.iterdir(), _MOST_FILES)]
-    names = {match[1].upper() for match in matches if match}
-    return "SCL" in names and len(names) > 1
+def _states_scale(folder: Path) -> bool:
+    """Return True for a folder of a scene classification, so that it is of level 2A, and bands that state a scale."""
+    matches = {file: _FILE.fullmatch(file.name) for file in islice(folder.iterdir(), _MOST_FILES)}
+    names = {match[1].upper(): file for file, match in matches.items() if match}
+    band = next((file for name, file in sorted(names.items()) if name in _BANDS), None)
+    if band is None or "SCL" not in names:
+        return False
+    try:
+        image = _open(band)
+    except FileFormatError:
+        return False
+    return (image.scale, image.offset) != (1.0, 0.0)
 
 
 def _read_metadata(folder: Path) -> Element:
@@ -271,7 +278,7 @@ def _scale(root: Element, names: list[str], images: list[_Image]) -> tuple[Any, 
         return own[:, 0], own[:, 1], f"{told_scale(own[:, 0], own[:, 1])} (stated by the images themselves)"
     if not len(root):
         raise FileFormatError(
-            "MTD_MSIL2A.xml is missing, so the offset of the reflectance is unknown; put it next to the images"
+            "MTD_MSIL2A.xml is missing and not all images state their scale; put it next to the images"
         )
     divisor = next((value for e in root.iter() if (value := number_in(e, "BOA_QUANTIFICATION_VALUE"))), None)
     if divisor is None:
