@@ -39,6 +39,7 @@ FILES = (
     ".dvc/config",
     ".dvc/.gitignore",
     "pyproject.toml",
+    "setup.py",
 )
 
 
